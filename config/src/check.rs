@@ -1,0 +1,265 @@
+//! Names to what they name: the long form becomes a [`Config`], and what leads nowhere is reported.
+//! Everything that one value alone can get wrong was found when it was read.
+
+mod clusters;
+mod limits;
+mod plugins;
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use crate::error::Code;
+use crate::expand::{self, Long};
+use crate::file::Match;
+use crate::file::at::At;
+use crate::file::choice;
+use crate::file::write::View;
+use crate::limits::Limits;
+use crate::listener::Listener;
+use crate::report::{Report, Spot};
+use crate::route::{HostMatch, PathMatch, Route, RouteMatch};
+use crate::scalar::Name;
+use crate::telemetry::{AccessLog, LogTarget, Telemetry};
+use crate::{Admin, Config};
+use clusters::Clusters;
+use plugins::Plugins;
+
+/// The most workers a configuration may ask for.
+const WORKERS: usize = 1024;
+
+/// What the long form means; once a fault is reported the answer is of no use.
+pub(crate) fn check(long: &Long, origin: &Path, report: &mut Report<'_>) -> Config {
+    let folder = origin.parent().unwrap_or(Path::new(""));
+    let limits = limits::global(&long.limits);
+    let admin = admin(long.admin.as_ref(), report);
+    let plugins = Plugins::of(long);
+    let clusters = Clusters::of(&long.clusters, limits, report);
+    let taken = Taken::by(admin, long);
+    let mut check = Check {
+        limits,
+        plugins,
+        clusters,
+        taken,
+        report,
+    };
+    check.workers(long);
+    let listeners = check.listeners(&long.listeners);
+    let Check {
+        plugins,
+        clusters,
+        report,
+        ..
+    } = check;
+    Config {
+        workers: long.workers.as_ref().map(|workers| workers.value),
+        admin,
+        limits,
+        listeners,
+        plugins: plugins.into_list(folder, report),
+        clusters: clusters.into_list(),
+        telemetry: telemetry(long.telemetry.as_ref(), folder),
+        expanded: long.value(View::Redacted),
+    }
+}
+
+struct Check<'c, 't> {
+    limits: Limits,
+    plugins: Plugins<'c>,
+    clusters: Clusters<'c>,
+    taken: Taken,
+    report: &'c mut Report<'t>,
+}
+
+/// What may be had once, with the line of its owner.
+#[derive(Default)]
+struct Taken {
+    listeners: HashMap<Name, usize>,
+    routes: HashMap<Name, usize>,
+    addresses: HashMap<SocketAddr, usize>,
+}
+
+impl Taken {
+    /// The admin endpoints come first.
+    fn by(admin: Admin, long: &Long) -> Taken {
+        let mut taken = Taken::default();
+        if let (Admin::Listen(address), Some(choice::Admin::Listen(said))) = (admin, &long.admin) {
+            taken.addresses.insert(address, said.listen.spot.line);
+        }
+        taken
+    }
+}
+
+impl Check<'_, '_> {
+    fn workers(&mut self, long: &Long) {
+        let Some(workers) = &long.workers else { return };
+        if workers.value.get() > WORKERS {
+            let message = format!(
+                "{} workers are too many, {WORKERS} are the most",
+                workers.value
+            );
+            self.report.fault(Code::BadValue, workers.spot, message);
+        }
+    }
+
+    fn listeners(&mut self, said: &[expand::Listener]) -> Vec<Listener> {
+        said.iter().map(|said| self.listener(said)).collect()
+    }
+
+    fn listener(&mut self, said: &expand::Listener) -> Listener {
+        self.address(&said.address);
+        if let Some(name) = &said.name {
+            once(&mut self.taken.listeners, name, "listener", self.report);
+        }
+        let address = said.address.value;
+        let name = said
+            .name
+            .as_ref()
+            .map_or_else(|| address.to_string(), |name| name.value.0.clone());
+        let chain = self
+            .plugins
+            .chain(&said.chain, &format!("listener {name:?}"), self.report);
+        let routes = said.routes.iter().enumerate();
+        Listener {
+            routes: routes
+                .filter_map(|(index, said)| self.route(said, &name, index, &chain))
+                .collect(),
+            name,
+            address,
+            balance: said.balance.value,
+            limits: limits::of_listener(said.limits.as_ref(), self.limits),
+        }
+    }
+
+    fn address(&mut self, said: &At<SocketAddr>) {
+        // Port 0 is another port each time.
+        if said.value.port() == 0 {
+            return;
+        }
+        if let Some(line) = self.taken.addresses.insert(said.value, said.spot.line) {
+            let message = format!("{} is listened on already, see line {line}", said.shown());
+            self.report.fault(Code::DuplicateName, said.spot, message);
+        }
+    }
+
+    /// `None` when its target leads nowhere.
+    fn route(
+        &mut self,
+        said: &expand::Route,
+        listener: &str,
+        index: usize,
+        before: &[crate::PluginId],
+    ) -> Option<Route> {
+        if let Some(name) = &said.name {
+            once(&mut self.taken.routes, name, "route", self.report);
+        }
+        let name = match &said.name {
+            Some(name) => name.value.0.clone(),
+            None => format!("{listener}/{index}"),
+        };
+        let whose = format!("route {name:?}");
+        let own = self.plugins.chain(&said.chain, &whose, self.report);
+        let matcher = said.matcher.as_ref().map(|said| matcher(said, self.report));
+        Some(Route {
+            target: self.clusters.target(&said.to, &whose, self.report)?,
+            name,
+            matcher: matcher.unwrap_or_default(),
+            timeout: said.timeout.value,
+            chain: before.iter().copied().chain(own).collect(),
+        })
+    }
+}
+
+/// Reports a name that something of the same kind has already.
+fn once(taken: &mut HashMap<Name, usize>, name: &At<Name>, kind: &str, report: &mut Report<'_>) {
+    if let Some(line) = taken.insert(name.value.clone(), name.spot.line) {
+        let message = format!(
+            "there is another {kind} {:?} at line {line}; choose another name",
+            name.shown()
+        );
+        report.fault(Code::DuplicateName, name.spot, message);
+    }
+}
+
+fn admin(said: Option<&choice::Admin>, report: &mut Report<'_>) -> Admin {
+    let said = match said {
+        None => return Admin::Default(Admin::ADDRESS),
+        Some(choice::Admin::Off) => return Admin::Off,
+        Some(choice::Admin::Listen(said)) => &said.listen,
+    };
+    if !said.value.ip().to_canonical().is_loopback() {
+        let message = format!(
+            "admin on {} needs a token, which is not supported in this version; listen on 127.0.0.1",
+            said.shown()
+        );
+        report.fault(Code::ExposedAdmin, said.spot, message);
+    }
+    Admin::Listen(said.value)
+}
+
+fn matcher(said: &Match, report: &mut Report<'_>) -> RouteMatch {
+    let mut headers = Vec::new();
+    for (name, value) in said.headers.iter().flat_map(|named| named.read_entries()) {
+        let name_lower = &name.value.0;
+        if headers.iter().any(|(other, _)| other == name_lower) {
+            let message = format!("the header {name_lower:?} is written twice");
+            report.fault(Code::DuplicateKey, name.spot, message);
+        }
+        headers.push((name_lower.clone(), value.value.clone()));
+    }
+    let query = said.query.iter().flat_map(|named| named.read_entries());
+    let methods = said.method.iter().flat_map(|methods| &methods.0);
+    RouteMatch {
+        host: said
+            .host
+            .as_ref()
+            .map_or(HostMatch::Any, |host| host.value.clone()),
+        path: path(said, report),
+        methods: methods.map(|method| method.value.0.clone()).collect(),
+        headers,
+        query: query
+            .map(|(name, value)| (name.value.clone(), value.value.clone()))
+            .collect(),
+    }
+}
+
+fn path(said: &Match, report: &mut Report<'_>) -> PathMatch {
+    let prefix = said
+        .path
+        .as_ref()
+        .map(|path| (path.spot, PathMatch::Prefix(path.value.0.clone())));
+    let exact = said
+        .exact
+        .as_ref()
+        .map(|path| (path.spot, PathMatch::Exact(path.value.0.clone())));
+    let regex = said
+        .regex
+        .as_ref()
+        .map(|path| (path.spot, PathMatch::Regex(path.value.clone())));
+    let mut said: Vec<(Spot, PathMatch)> = [prefix, exact, regex].into_iter().flatten().collect();
+    said.sort_by_key(|(spot, _)| (spot.line, spot.column));
+    for (spot, _) in said.iter().skip(1) {
+        let message =
+            "\"path\", \"exact\" and \"regex\" exclude one another; a match has one of them";
+        report.fault(Code::Conflict, *spot, message);
+    }
+    said.into_iter()
+        .next()
+        .map_or(PathMatch::Any, |(_, path)| path)
+}
+
+fn telemetry(said: Option<&crate::file::Telemetry>, folder: &Path) -> Telemetry {
+    let log = said.and_then(|said| said.access_log.as_ref());
+    let access_log = log.map(|said| AccessLog {
+        format: said
+            .format
+            .as_ref()
+            .map(|format| format.value)
+            .unwrap_or_default(),
+        to: match said.to.as_ref().map(|to| &to.value) {
+            Some(LogTarget::File(path)) => LogTarget::File(folder.join(path)),
+            Some(LogTarget::Stdout) | None => LogTarget::Stdout,
+        },
+    });
+    Telemetry { access_log }
+}

@@ -1,0 +1,52 @@
+//! The long form as a value: top-level keys in the order in which one reads a configuration.
+//! Values of filters and results of references are shown or not as the view says.
+
+use serde_json::Value;
+
+use crate::file::write::{View, Write, object};
+
+use super::{Listener, Long, Route};
+
+impl Long {
+    /// The whole configuration.
+    pub(crate) fn value(&self, view: View) -> Value {
+        let named = |value: Option<Value>| {
+            value.filter(|value| value != &Value::Object(Default::default()))
+        };
+        object([
+            ("workers", self.workers.write(view)),
+            ("admin", self.admin.write(view)),
+            ("limits", self.limits.write(view)),
+            ("listeners", self.listeners.write(view)),
+            ("filters", named(self.filters.write(view))),
+            ("clusters", named(self.clusters.write(view))),
+            ("telemetry", self.telemetry.write(view)),
+            ("watch", self.watch.write(view)),
+        ])
+    }
+}
+
+impl Write for Listener {
+    fn write(&self, view: View) -> Option<Value> {
+        Some(object([
+            ("name", self.name.write(view)),
+            ("listen", self.address.write(view)),
+            ("balance", self.balance.write(view)),
+            ("filters", self.chain.write(view)),
+            ("limits", self.limits.write(view)),
+            ("routes", self.routes.write(view)),
+        ]))
+    }
+}
+
+impl Write for Route {
+    fn write(&self, view: View) -> Option<Value> {
+        Some(object([
+            ("name", self.name.write(view)),
+            ("match", self.matcher.write(view)),
+            ("to", self.to.write(view)),
+            ("timeout", self.timeout.write(view)),
+            ("filters", self.chain.write(view)),
+        ]))
+    }
+}

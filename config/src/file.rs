@@ -1,0 +1,299 @@
+//! What was said: every key of the language, with what it takes. Only this file and those below
+//! it know the file format; what the keys come to is decided in `expand` and `check`.
+
+pub(crate) mod at;
+pub(crate) mod choice;
+pub(crate) mod data;
+mod plain;
+pub(crate) mod read;
+mod reference;
+mod schema;
+pub(crate) mod write;
+pub(crate) mod yaml;
+
+use std::net::SocketAddr;
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::path::Path;
+use std::time::Duration;
+
+use regex::Regex;
+
+use crate::cluster::{Endpoint, Pick, Protocol};
+use crate::filter::{EnvName, GuestErrors, Memory, ModulePath, OnError, Sha256, Share};
+use crate::listener::Balance;
+use crate::report::Report;
+use crate::route::{ExactPath, HeaderName, HostMatch, Prefix, TargetName};
+use crate::scalar::Name;
+use crate::telemetry::{LogFormat, LogTarget};
+use crate::unit::ByteSize;
+use at::At;
+use choice::{Admin, Entry, Filters, Methods, Watch};
+use data::{Data, Hidden};
+use read::{Named, Read, Reader, SomeOf, mapping};
+use reference::Surroundings;
+
+pub(crate) use plain::is_text;
+pub(crate) use schema::schema;
+
+/// Reads a text as a configuration; what is wrong with it is reported.
+pub(crate) fn read(report: &mut Report<'_>, origin: &Path) -> Option<File> {
+    let tree = yaml::tree(report)?;
+    let folder = origin.parent().unwrap_or(Path::new(""));
+    let mut reader = Reader {
+        report,
+        surroundings: Surroundings::of_process(folder),
+    };
+    File::read(&tree, &mut reader)
+}
+
+mapping! {
+    /// A Tollgate configuration. `listen`, `routes` and a list of `filters` are the short form of
+    /// one listener.
+    File, "a configuration" {
+        /// Worker threads; one per core unless written.
+        "workers" => workers: Option<At<NonZeroUsize>>,
+        /// The admin endpoints, or `off`; at 127.0.0.1:9901 unless written.
+        "admin" => admin: Option<Admin>,
+        /// Bounds for the whole process.
+        "limits" => limits: Option<Limits>,
+        /// The address of the only listener.
+        "listen" => listen: Option<At<SocketAddr>>,
+        /// The routes of the only listener.
+        "routes" => routes: Option<Vec<Route>>,
+        /// Several listeners.
+        "listeners" => listeners: Option<SomeOf<Listener>>,
+        /// Named filters; or, as a list, the chain of the only listener.
+        "filters" => filters: Option<Filters>,
+        /// Named clusters.
+        "clusters" => clusters: Option<Named<Name, Cluster>>,
+        /// What is recorded besides metrics.
+        "telemetry" => telemetry: Option<Telemetry>,
+        /// Whether changes of the file are followed.
+        "watch" => watch: Option<At<Watch>>,
+    }
+    later ["node", "cache", "control_plane"]
+}
+
+mapping! {
+    /// The admin endpoints.
+    AdminListen, "admin" {
+        /// A loopback address.
+        "listen" => listen: At<SocketAddr>,
+    }
+    later ["token", "metrics"]
+}
+
+mapping! {
+    /// Bounds for the whole process; some may be narrowed by a listener.
+    #[derive(Default)]
+    Limits, "limits" {
+        /// The most header fields of a head.
+        "headers" => headers: Option<At<NonZeroUsize>>,
+        /// The most bytes of a head.
+        "header_bytes" => header_bytes: Option<At<ByteSize>>,
+        /// The longest wait for the head of a request.
+        "header_timeout" => header_timeout: Option<At<Duration>>,
+        /// How long a client's connection may stay without a request.
+        "idle_timeout" => idle_timeout: Option<At<Duration>>,
+        /// The longest time for a whole exchange.
+        "request_timeout" => request_timeout: Option<At<Duration>>,
+        /// How long an exchange may stay without a byte.
+        "stream_idle_timeout" => stream_idle_timeout: Option<At<Duration>>,
+        /// How long a write to a client may take nothing.
+        "write_timeout" => write_timeout: Option<At<Duration>>,
+        /// How long exchanges may go on after the proxy was told to stop.
+        "drain_timeout" => drain_timeout: Option<At<Duration>>,
+        /// The most connections of clients.
+        "connections" => connections: Option<At<NonZeroUsize>>,
+        /// The longest wait for a new connection to an endpoint.
+        "connect_timeout" => connect_timeout: Option<At<Duration>>,
+        /// How long an unused connection to an endpoint is kept.
+        "upstream_idle_timeout" => upstream_idle_timeout: Option<At<Duration>>,
+        /// The most connections to one endpoint.
+        "upstream_connections" => upstream_connections: Option<At<NonZeroUsize>>,
+        /// The most exchanges that wait for a connection to one cluster.
+        "pending" => pending: Option<At<NonZeroUsize>>,
+        /// The most concurrent exchanges on one HTTP/2 connection.
+        "streams" => streams: Option<At<NonZeroU32>>,
+        /// The most bytes of a body that filters may hold back.
+        "buffer" => buffer: Option<At<ByteSize>>,
+    }
+    later []
+}
+
+mapping! {
+    /// Bounds of one listener, in place of the global ones.
+    ListenerLimits, "the limits of a listener" {
+        /// The most header fields of a head.
+        "headers" => headers: Option<At<NonZeroUsize>>,
+        /// The most bytes of a head.
+        "header_bytes" => header_bytes: Option<At<ByteSize>>,
+        /// The longest wait for the head of a request.
+        "header_timeout" => header_timeout: Option<At<Duration>>,
+        /// How long a client's connection may stay without a request.
+        "idle_timeout" => idle_timeout: Option<At<Duration>>,
+        /// The longest time for a whole exchange.
+        "request_timeout" => request_timeout: Option<At<Duration>>,
+        /// How long an exchange may stay without a byte.
+        "stream_idle_timeout" => stream_idle_timeout: Option<At<Duration>>,
+        /// How long a write to a client may take nothing.
+        "write_timeout" => write_timeout: Option<At<Duration>>,
+        /// The most connections of clients.
+        "connections" => connections: Option<At<NonZeroUsize>>,
+        /// The most concurrent exchanges on one HTTP/2 connection.
+        "streams" => streams: Option<At<NonZeroU32>>,
+        /// The most bytes of a body that filters may hold back.
+        "buffer" => buffer: Option<At<ByteSize>>,
+    }
+    later []
+}
+
+mapping! {
+    /// An address to accept connections on.
+    Listener, "a listener" {
+        /// What metrics call it; its address unless written.
+        "name" => name: Option<At<Name>>,
+        /// The address.
+        "listen" => listen: At<SocketAddr>,
+        /// How connections are spread over the workers.
+        "balance" => balance: Option<At<Balance>>,
+        /// The filters that run before those of a route.
+        "filters" => filters: Option<Vec<Entry>>,
+        /// Bounds in place of the global ones.
+        "limits" => limits: Option<ListenerLimits>,
+        /// Where its exchanges go.
+        "routes" => routes: Vec<Route>,
+    }
+    later ["tls", "http"]
+}
+
+mapping! {
+    /// A match with a target and filters.
+    Route, "a route" {
+        /// What metrics call it; `LISTENER/INDEX` unless written.
+        "name" => name: Option<At<Name>>,
+        /// The exchanges it is for; every one unless written.
+        "match" => matcher: Option<Match>,
+        /// Where they go: a URL, the name of a cluster, or `echo`.
+        "to" => to: At<TargetName>,
+        /// The longest wait for the head of the response.
+        "timeout" => timeout: Option<At<Duration>>,
+        /// The filters that run after those of the listener.
+        "filters" => filters: Option<Vec<Entry>>,
+    }
+    later ["respond", "redirect", "rewrite", "retry", "upgrade"]
+}
+
+mapping! {
+    /// What a request must be like; every part has to agree.
+    Match, "a match" {
+        /// A host, or `*.` and a domain.
+        "host" => host: Option<At<HostMatch>>,
+        /// A path and everything below it.
+        "path" => path: Option<At<Prefix>>,
+        /// A path alone.
+        "exact" => exact: Option<At<ExactPath>>,
+        /// An expression that is found in the path.
+        "regex" => regex: Option<At<Regex>>,
+        /// One of these methods.
+        "method" => method: Option<Methods>,
+        /// Headers with their values.
+        "headers" => headers: Option<Named<HeaderName, At<String>>>,
+        /// Query parameters with their values.
+        "query" => query: Option<Named<String, At<String>>>,
+    }
+    later []
+}
+
+mapping! {
+    /// A module with the settings it runs with.
+    Filter, "a filter" {
+        /// The path of the module.
+        "wasm" => wasm: At<ModulePath>,
+        /// What the module's bytes must hash to.
+        "sha256" => sha256: Option<At<Sha256>>,
+        /// Which root context of the module this is.
+        "root_id" => root_id: Option<At<String>>,
+        /// Filters of equal `vm_id` share data and queues; the filter's name unless written.
+        "vm_id" => vm_id: Option<At<String>>,
+        /// What the filter reads as its configuration.
+        "config" => config: Option<Data>,
+        /// What the filter reads as the configuration of its VM.
+        "vm_config" => vm_config: Option<Data>,
+        /// The environment the filter sees.
+        "env" => env: Option<Named<EnvName, Hidden>>,
+        /// What happens to an exchange when the filter cannot do its work.
+        "on_error" => on_error: Option<At<OnError>>,
+        /// How hostcalls answer arguments that are wrong but harmless.
+        "guest_errors" => guest_errors: Option<At<GuestErrors>>,
+        /// What the filter may spend.
+        "budget" => budget: Option<Budget>,
+    }
+    later [
+        "secrets", "allow", "abi", "state", "isolation", "pause_timeout", "selftest",
+        "config_file", "config_base64"
+    ]
+}
+
+mapping! {
+    /// A named filter, with another configuration where one is written.
+    Use, "a use of a filter" {
+        /// The name of the filter.
+        "use" => name: At<Name>,
+        /// The configuration in place of the named one.
+        "config" => config: Option<Data>,
+    }
+    later ["config_file", "config_base64"]
+}
+
+mapping! {
+    /// What a filter may spend.
+    #[derive(Default)]
+    Budget, "a budget" {
+        /// CPU time of one callback.
+        "time" => time: Option<At<Duration>>,
+        /// Time to start and configure a VM.
+        "start" => start: Option<At<Duration>>,
+        /// Memory of one VM.
+        "memory" => memory: Option<At<Memory>>,
+        /// Whether unused budget is lent.
+        "share" => share: Option<At<Share>>,
+    }
+    later []
+}
+
+mapping! {
+    /// A set of endpoints that answer alike.
+    Cluster, "a cluster" {
+        /// Hosts with their ports.
+        "hosts" => hosts: SomeOf<At<Endpoint>>,
+        /// What is spoken with them.
+        "protocol" => protocol: Option<At<Protocol>>,
+        /// How one is picked.
+        "balance" => balance: Option<At<Pick>>,
+    }
+    later ["tls", "health", "limits", "retry"]
+}
+
+mapping! {
+    /// What is recorded besides metrics.
+    Telemetry, "telemetry" {
+        /// One line per exchange.
+        "access_log" => access_log: Option<AccessLog>,
+    }
+    later ["traces"]
+}
+
+mapping! {
+    /// One line per exchange.
+    AccessLog, "an access log" {
+        /// How a line is written.
+        "format" => format: Option<At<LogFormat>>,
+        /// `stdout`, or the path of a file.
+        "to" => to: Option<At<LogTarget>>,
+    }
+    later []
+}
+
+#[cfg(test)]
+mod tests;

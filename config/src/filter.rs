@@ -1,0 +1,319 @@
+//! Plugins: modules with their configuration, name and budget.
+//! Reading and compiling the module is the proxy's work.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use schemars::{Schema, json_schema};
+use serde_json::Value;
+
+use crate::error::Place;
+use crate::scalar::{Bare, Name, Scalar, Unfit, Word};
+use crate::unit::ByteSize;
+
+/// The position of a [`Plugin`] in [`Config::plugins`](crate::Config::plugins).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PluginId(pub usize);
+
+/// A module with the configuration it runs with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plugin {
+    /// The name written, else one made from the module's file name; no two plugins share it.
+    pub name: String,
+    /// The module's file; a relative path is joined to the folder of the configuration.
+    pub module: PathBuf,
+    /// What the module's bytes must hash to, when written.
+    pub sha256: Option<[u8; 32]>,
+    /// Which root context of the module this is; empty unless written.
+    pub root_id: String,
+    /// Plugins of equal `vm_id` share data and queues; the plugin's name unless written.
+    pub vm_id: String,
+    /// What the guest reads as its plugin configuration: JSON with the keys in the order written,
+    /// the bytes of a plain string, or nothing when absent.
+    pub config: Vec<u8>,
+    /// What the guest reads as its VM configuration, in the same way.
+    pub vm_config: Vec<u8>,
+    /// The environment the guest sees, in the order written.
+    pub env: Vec<(String, String)>,
+    /// What happens to an exchange when the plugin cannot do its work.
+    pub on_error: OnError,
+    /// What the plugin may spend.
+    pub budget: Budget,
+    /// How hostcalls answer arguments that are wrong but harmless.
+    pub guest_errors: GuestErrors,
+    /// Where the plugin was written.
+    pub place: Place,
+}
+
+/// What happens to an exchange when one of its plugins cannot do its work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnError {
+    /// The exchange is refused.
+    #[default]
+    Deny,
+    /// The exchange goes on without the plugin.
+    Skip,
+}
+
+/// How hostcalls answer arguments that are wrong but harmless.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum GuestErrors {
+    /// As other proxies do: many mistakes are answered with success.
+    #[default]
+    Lenient,
+    /// As the specification says: a mistake is answered with its status.
+    Strict,
+}
+
+/// What one plugin may spend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Budget {
+    /// CPU time of one callback.
+    pub time: Duration,
+    /// Time to start and configure a VM.
+    pub start: Duration,
+    /// Bytes of memory of one VM.
+    pub memory: u64,
+}
+
+impl Default for Budget {
+    fn default() -> Budget {
+        Budget {
+            time: Duration::from_millis(10),
+            start: Duration::from_secs(10),
+            memory: 64 << 20,
+        }
+    }
+}
+
+impl Word for OnError {
+    const WORDS: &'static [(&'static str, OnError)] =
+        &[("deny", OnError::Deny), ("skip", OnError::Skip)];
+    const EXPECTED: &'static str = "\"deny\" or \"skip\"";
+    const MAPPING_OF: Option<&'static str> = Some("on_error");
+}
+
+impl Word for GuestErrors {
+    const WORDS: &'static [(&'static str, GuestErrors)] = &[
+        ("lenient", GuestErrors::Lenient),
+        ("strict", GuestErrors::Strict),
+    ];
+    const EXPECTED: &'static str = "\"lenient\" or \"strict\"";
+}
+
+/// The path of a module, as written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ModulePath(pub(crate) PathBuf);
+
+impl ModulePath {
+    /// The name of a plugin made from the file's name; `filter` where that gives none.
+    pub(crate) fn stem(shown: &str) -> String {
+        let stem = Path::new(shown)
+            .file_stem()
+            .unwrap_or_default()
+            .to_string_lossy();
+        match Name::parse(&stem) {
+            Ok(name) if !name.0.contains(['<', '>']) => name.0,
+            _ => "filter".to_owned(),
+        }
+    }
+}
+
+impl Scalar for ModulePath {
+    const EXPECTED: &'static str = "the path of a module";
+    const MAPPING_OF: Option<&'static str> = Some("wasm");
+
+    fn parse(text: &str) -> Result<ModulePath, Unfit> {
+        match text.split_once("://") {
+            Some(("oci" | "http" | "https", _)) => Err(Unfit::not_supported()),
+            Some(_) => Err(Unfit::value("is not the path of a module")),
+            None if text.is_empty() || text.contains('\0') => {
+                Err(Unfit::value("is not the path of a module"))
+            }
+            None => Ok(ModulePath(text.into())),
+        }
+    }
+
+    fn spell(&self) -> Value {
+        self.0.to_string_lossy().into()
+    }
+}
+
+/// What a module's bytes hash to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Sha256(pub(crate) [u8; 32]);
+
+impl Scalar for Sha256 {
+    const EXPECTED: &'static str = "64 hexadecimal digits";
+
+    fn parse(text: &str) -> Result<Sha256, Unfit> {
+        let unfit = || Unfit::value("is not a SHA-256; write its 64 hexadecimal digits");
+        let mut hash = [0; 32];
+        if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Err(unfit());
+        }
+        for (index, byte) in hash.iter_mut().enumerate() {
+            let digits = text.get(2 * index..2 * index + 2).ok_or_else(unfit)?;
+            *byte = u8::from_str_radix(digits, 16).map_err(|_| unfit())?;
+        }
+        Ok(Sha256(hash))
+    }
+
+    fn spell(&self) -> Value {
+        self.0
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect::<String>()
+            .into()
+    }
+
+    fn schema() -> Schema {
+        json_schema!({ "type": "string", "pattern": "^[0-9a-fA-F]{64}$" })
+    }
+}
+
+/// Whether plugins lend one another unused budget.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Share {
+    Off,
+}
+
+impl Scalar for Share {
+    const EXPECTED: &'static str = "\"off\"";
+
+    fn parse(text: &str) -> Result<Share, Unfit> {
+        let percent = text
+            .strip_suffix('%')
+            .is_some_and(|number| number.parse::<u8>().is_ok());
+        match text {
+            "off" => Ok(Share::Off),
+            _ if percent => Err(Unfit::not_supported()),
+            _ => Err(Unfit::value("is not known here; write \"off\"")),
+        }
+    }
+
+    fn spell(&self) -> Value {
+        "off".into()
+    }
+
+    fn schema() -> Schema {
+        json_schema!({ "enum": ["off"] })
+    }
+}
+
+/// The name of a variable that a guest sees.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct EnvName(pub(crate) String);
+
+impl Scalar for EnvName {
+    const EXPECTED: &'static str = "the name of a variable";
+
+    fn parse(text: &str) -> Result<EnvName, Unfit> {
+        match text.is_empty() || text.contains(['=', '\0']) {
+            true => Err(Unfit::value("is not the name of a variable")),
+            false => Ok(EnvName(text.to_owned())),
+        }
+    }
+
+    fn spell(&self) -> Value {
+        self.0.as_str().into()
+    }
+}
+
+/// The value of a variable that a guest sees; a NUL byte ends it there, so it has none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct EnvValue(pub(crate) String);
+
+impl Scalar for EnvValue {
+    const EXPECTED: &'static str = "text";
+
+    fn parse(text: &str) -> Result<EnvValue, Unfit> {
+        match text.contains('\0') {
+            true => Err(Unfit::value("has a NUL byte, which no variable can have")),
+            false => Ok(EnvValue(text.to_owned())),
+        }
+    }
+
+    fn spell(&self) -> Value {
+        self.0.as_str().into()
+    }
+}
+
+/// The memory of one VM.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Memory(pub(crate) ByteSize);
+
+impl Scalar for Memory {
+    const EXPECTED: &'static str = ByteSize::EXPECTED;
+    const BARE: Bare = ByteSize::BARE;
+
+    fn parse(text: &str) -> Result<Memory, Unfit> {
+        let size = ByteSize::parse(text)?;
+        // WebAssembly memory is counted in pages of 64 KiB and addressed with 32 bits.
+        match size.bytes() {
+            bytes if bytes < 64 << 10 => Err(Unfit::value("is too small, a VM has 64KiB at least")),
+            bytes if bytes > 4 << 30 => Err(Unfit::value("is too large, a VM has 4GiB at most")),
+            _ => Ok(Memory(size)),
+        }
+    }
+
+    fn spell(&self) -> Value {
+        self.0.spell()
+    }
+
+    fn schema() -> Schema {
+        ByteSize::schema()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plugin_is_called_after_its_file() {
+        assert_eq!(ModulePath::stem("../modules/addh.wasm"), "addh");
+        assert_eq!(ModulePath::stem("<redacted>/addh.wasm"), "addh");
+    }
+
+    #[test]
+    fn a_file_name_that_is_no_name_gives_a_plain_one() {
+        assert_eq!(ModulePath::stem("<redacted>"), "filter");
+        assert_eq!(ModulePath::stem("my filter.wasm"), "filter");
+    }
+
+    #[test]
+    fn a_module_that_is_not_a_file_is_for_later() {
+        for text in [
+            "oci://registry/auth@sha256:00",
+            "https://host/auth.wasm",
+            "http://host/auth.wasm",
+        ] {
+            assert_eq!(ModulePath::parse(text), Err(Unfit::not_supported()));
+        }
+    }
+
+    #[test]
+    fn a_hash_has_64_digits() {
+        let digits = "0f".repeat(32);
+        assert_eq!(Sha256::parse(&digits), Ok(Sha256([15; 32])));
+        assert_eq!(Sha256([15; 32]).spell(), digits);
+        for text in [
+            "",
+            "0f",
+            &"0g".repeat(32),
+            &"0f".repeat(33),
+            &"é".repeat(32),
+        ] {
+            assert!(Sha256::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn memory_is_a_page_at_least_and_four_gibibytes_at_most() {
+        assert!(Memory::parse("64KiB").is_ok());
+        assert!(Memory::parse("63KiB").is_err());
+        assert!(Memory::parse("4GiB").is_ok());
+        assert!(Memory::parse("4097MiB").is_err());
+    }
+}

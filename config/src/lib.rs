@@ -1,0 +1,177 @@
+//! What a Tollgate configuration may say, and what it means.
+//!
+//! A configuration is YAML 1.2, of which JSON is a part. [`load`] reads one from a file and
+//! answers with a [`Config`], in which every name was followed, every unit read and every default
+//! filled in, so that nothing has to be checked again; or with all its [`Faults`], each with a
+//! code, its place, the source line and a caret. Nothing here opens a socket or reads a module.
+//!
+//! ```
+//! use std::path::Path;
+//!
+//! let text = "
+//! listen: 127.0.0.1:8000
+//! routes:
+//! - to: http://127.0.0.1:8080
+//!   filters:
+//!   - wasm: addh.wasm
+//!     config: { header: x }
+//! ";
+//! let config = tollgate_config::parse(text, Path::new("proxy.yaml"))?;
+//! assert_eq!(config.plugins[0].name, "addh");
+//! assert_eq!(config.plugins[0].config, br#"{"header":"x"}"#);
+//!
+//! let typo = text.replace("listen", "lisen");
+//! let faults = tollgate_config::parse(&typo, Path::new("proxy.yaml")).unwrap_err();
+//! assert!(faults.to_string().contains(r#"did you mean "listen"?"#));
+//! # Ok::<(), tollgate_config::Faults>(())
+//! ```
+//!
+//! # How a text becomes a `Config`
+//!
+//! 1. `file`: YAML to a tree whose keys and values know their places, and the tree to *what was
+//!    said*. The keys are declared once, in `file.rs`; reader, writer and [`schema`] come from
+//!    that declaration. `${env:NAME}` and `${file:path}` are replaced here.
+//! 2. `expand`: short forms to the one long form. One listener at the top level becomes a list of
+//!    one; filters written inside a chain move to `filters` under names of their own; defaults are
+//!    spelled. The long form is its own long form.
+//! 3. `check`: names to what they name, and everything that must be unique.
+//!
+//! Each step reports what it finds and goes on with the rest, so one run shows all faults.
+
+#![cfg_attr(
+    test,
+    allow(
+        clippy::expect_used,
+        clippy::unwrap_used,
+        reason = "a test fails by panicking"
+    )
+)]
+
+mod check;
+mod cluster;
+mod error;
+mod expand;
+mod file;
+mod filter;
+mod limits;
+mod listener;
+mod report;
+mod route;
+mod scalar;
+mod suggest;
+mod telemetry;
+mod unit;
+
+use std::fs::File;
+use std::io::Read as _;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZeroUsize;
+use std::path::Path;
+
+use expand::Long;
+use file::write::View;
+use file::yaml;
+use report::Report;
+
+pub use cluster::{Cluster, ClusterId, Endpoint};
+pub use error::{Code, Fault, Faults, Place};
+pub use filter::{Budget, GuestErrors, OnError, Plugin, PluginId};
+pub use limits::Limits;
+pub use listener::{Balance, Listener};
+pub use route::{HostMatch, PathMatch, Route, RouteMatch, Target};
+pub use telemetry::{AccessLog, LogFormat, LogTarget, Telemetry};
+pub use unit::ByteSize;
+
+/// A configuration that was checked: every name in it leads somewhere.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// How many workers to run; absent means one per core.
+    pub workers: Option<NonZeroUsize>,
+    /// Where the admin endpoints are.
+    pub admin: Admin,
+    /// The global limits.
+    pub limits: Limits,
+    /// At least one, in the order written.
+    pub listeners: Vec<Listener>,
+    /// Every plugin that some chain names; [`PluginId`] counts in it.
+    pub plugins: Vec<Plugin>,
+    /// Every cluster, those made from URLs last; [`ClusterId`] counts in it.
+    pub clusters: Vec<Cluster>,
+    /// What is recorded besides metrics.
+    pub telemetry: Telemetry,
+    /// The long form to show to people: what filters are configured with, and whatever came from
+    /// the environment or from files, is replaced by `<redacted>`.
+    pub expanded: serde_json::Value,
+}
+
+/// Where the admin endpoints are; always on this machine's loopback.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Admin {
+    /// Nowhere.
+    Off,
+    /// At the default address, because nothing was written: when it is busy, a warning is enough.
+    Default(SocketAddr),
+    /// At the address written: when it is busy, the proxy cannot start.
+    Listen(SocketAddr),
+}
+
+impl Admin {
+    /// The address when nothing is written.
+    pub const ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9901);
+}
+
+/// Reads, expands and checks the configuration in a file.
+pub fn load(path: &Path) -> Result<Config, Faults> {
+    parse(&text(path)?, path)
+}
+
+/// Expands and checks a configuration; `origin` is the file it came from, whose folder relative
+/// paths start at.
+pub fn parse(text: &str, origin: &Path) -> Result<Config, Faults> {
+    understand(text, origin).map(|(_, config)| config)
+}
+
+/// Rewrites a configuration to its long form, as YAML; references stay as they are written.
+/// The long form is its own long form.
+pub fn expand(text: &str, origin: &Path) -> Result<String, Faults> {
+    understand(text, origin).map(|(long, _)| expand::yaml(&long.value(View::Written)))
+}
+
+/// The JSON Schema of the language.
+pub fn schema() -> serde_json::Value {
+    file::schema()
+}
+
+/// The text of a configuration file; one that is too large is not read to its end.
+pub fn text(path: &Path) -> Result<String, Faults> {
+    let refuse = |code, why: String| Fault::of_file(code, format!("{}: {why}", path.display()));
+    let unreadable = |error: std::io::Error| refuse(Code::Unreadable, error.to_string());
+    let limit = yaml::TEXT as u64;
+    let file = File::open(path).map_err(unreadable)?;
+    let said = file.metadata().map_err(unreadable)?.len();
+    if said > limit {
+        return Err(refuse(Code::TooLarge, yaml::too_large(said)).into());
+    }
+    let mut bytes = Vec::new();
+    // What is no regular file has no length beforehand.
+    file.take(limit + 1)
+        .read_to_end(&mut bytes)
+        .map_err(unreadable)?;
+    String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        refuse(Code::NotYaml, format!("the text is not UTF-8 at byte {at}")).into()
+    })
+}
+
+/// The long form and what it means, or everything that is wrong.
+fn understand(text: &str, origin: &Path) -> Result<(Long, Config), Faults> {
+    let mut report = Report::new(origin, text);
+    let understood = file::read(&mut report, origin).map(|said| {
+        let long = expand::expand(said, &mut report);
+        let config = check::check(&long, origin, &mut report);
+        (long, config)
+    });
+    report.verdict()?;
+    // Nothing was reported, so there is something.
+    understood.ok_or_else(|| Fault::of_file(Code::NotYaml, "the text is empty".into()).into())
+}

@@ -1,0 +1,63 @@
+//! Limits: everything that waits has a timeout, everything that grows has a bound, and each is here.
+//! Keeping to them is the proxy's work.
+
+use std::time::Duration;
+
+use crate::unit::ByteSize;
+
+/// The bounds of connections, exchanges and upstream traffic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// The most header fields of a request or a response.
+    pub headers: usize,
+    /// The most bytes of a head: start line and header fields.
+    pub header_bytes: ByteSize,
+    /// The longest wait for the head of a request once its first byte came.
+    pub header_timeout: Duration,
+    /// How long a client's connection may stay without a request.
+    pub idle_timeout: Duration,
+    /// The longest time for a whole exchange.
+    pub request_timeout: Duration,
+    /// How long an exchange may stay without a byte in either direction.
+    pub stream_idle_timeout: Duration,
+    /// How long a write to a client may take nothing.
+    pub write_timeout: Duration,
+    /// How long exchanges may go on after the proxy was told to stop.
+    pub drain_timeout: Duration,
+    /// The most connections of clients in the whole process.
+    pub connections: usize,
+    /// The longest wait for a new connection to an endpoint.
+    pub connect_timeout: Duration,
+    /// How long an unused connection to an endpoint is kept.
+    pub upstream_idle_timeout: Duration,
+    /// The most connections to one endpoint, in the whole process.
+    pub upstream_connections: usize,
+    /// The most exchanges that wait for a connection to one cluster.
+    pub pending: usize,
+    /// The most concurrent exchanges on one HTTP/2 connection.
+    pub streams: u32,
+    /// The most bytes of a body that filters may hold back in one exchange.
+    pub buffer: ByteSize,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            headers: 100,
+            header_bytes: ByteSize::kib(60),
+            header_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(60),
+            request_timeout: Duration::from_secs(300),
+            stream_idle_timeout: Duration::from_secs(300),
+            write_timeout: Duration::from_secs(30),
+            drain_timeout: Duration::from_secs(30),
+            connections: 20_000,
+            connect_timeout: Duration::from_secs(2),
+            upstream_idle_timeout: Duration::from_secs(60),
+            upstream_connections: 1024,
+            pending: 1024,
+            streams: 100,
+            buffer: ByteSize::kib(1024),
+        }
+    }
+}

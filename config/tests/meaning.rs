@@ -1,0 +1,431 @@
+//! What a configuration means once it is checked.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tollgate_config::{
+    AccessLog, Admin, Balance, ByteSize, Code, Config, Faults, GuestErrors, HostMatch, Limits,
+    LogFormat, LogTarget, OnError, PathMatch, PluginId, Target, load, parse,
+};
+
+fn config(text: &str) -> Config {
+    parse(text, Path::new("conf/proxy.yaml")).unwrap_or_else(|faults| panic!("{faults}"))
+}
+
+/// A configuration of one route to `echo` with these filters, in flow style.
+fn chained(filters: &str) -> Config {
+    config(&format!(
+        "listen: 127.0.0.1:0\nroutes:\n- to: echo\n  filters: {filters}\n"
+    ))
+}
+
+fn codes(faults: &Faults) -> Vec<Code> {
+    faults.iter().map(|fault| fault.code).collect()
+}
+
+#[test]
+fn six_lines_make_a_proxy() {
+    let text = fs::read_to_string("tests/good/six_lines.yaml").unwrap();
+
+    let config = config(&text);
+
+    let [listener] = config.listeners.as_slice() else {
+        panic!("one listener")
+    };
+    let [route] = listener.routes.as_slice() else {
+        panic!("one route")
+    };
+    let [plugin] = config.plugins.as_slice() else {
+        panic!("one plugin")
+    };
+    let [cluster] = config.clusters.as_slice() else {
+        panic!("one cluster")
+    };
+    assert_eq!(listener.name, "127.0.0.1:8000");
+    assert_eq!(listener.balance, Balance::Kernel);
+    assert_eq!(route.name, "127.0.0.1:8000/0");
+    assert_eq!(route.timeout, Duration::from_secs(15));
+    assert_eq!(route.chain, [PluginId(0)]);
+    assert!(matches!(route.matcher.path, PathMatch::Any));
+    assert_eq!(route.matcher.host, HostMatch::Any);
+    assert_eq!(plugin.name, "addh");
+    assert_eq!(plugin.module, PathBuf::from("conf/addh.wasm"));
+    assert_eq!(plugin.config, br#"{"header":"x"}"#);
+    assert_eq!(
+        (plugin.on_error, plugin.guest_errors),
+        (OnError::Deny, GuestErrors::Lenient)
+    );
+    assert_eq!((plugin.place.line, plugin.place.column), (5, 5));
+    assert_eq!(cluster.name, "127.0.0.1:8080");
+    assert_eq!(
+        (
+            cluster.endpoints[0].host.as_str(),
+            cluster.endpoints[0].port
+        ),
+        ("127.0.0.1", 8080)
+    );
+    assert_eq!(config.limits, Limits::default());
+    assert_eq!(
+        config.admin,
+        Admin::Default("127.0.0.1:9901".parse().unwrap())
+    );
+    assert_eq!(config.telemetry.access_log, None);
+    assert_eq!(config.workers, None);
+}
+
+#[test]
+fn every_key_has_its_effect() {
+    let text = fs::read_to_string("tests/good/all_keys.yaml").unwrap();
+
+    let config = config(&text);
+
+    assert_eq!(config.workers.map(|workers| workers.get()), Some(2));
+    assert_eq!(
+        config.admin,
+        Admin::Listen("127.0.0.1:9902".parse().unwrap())
+    );
+    let limits = config.limits;
+    assert_eq!(
+        (limits.headers, limits.connections, limits.pending),
+        (50, 1000, 128)
+    );
+    assert_eq!((limits.upstream_connections, limits.streams), (64, 10));
+    assert_eq!(
+        (limits.header_bytes, limits.buffer),
+        (ByteSize::kib(32), ByteSize::new(10_000_000))
+    );
+    assert_eq!(limits.header_timeout, Duration::from_secs(5));
+    assert_eq!(limits.idle_timeout, Duration::from_secs(120));
+    assert_eq!(limits.request_timeout, Duration::from_secs(3600));
+    assert_eq!(limits.stream_idle_timeout, Duration::from_secs(90));
+    assert_eq!(limits.write_timeout, Duration::from_millis(1500));
+    assert_eq!(limits.drain_timeout, Duration::from_secs(10));
+    assert_eq!(limits.connect_timeout, Duration::from_millis(500));
+    assert_eq!(limits.upstream_idle_timeout, Duration::from_secs(30));
+    let to = LogTarget::File("conf/access.log".into());
+    assert_eq!(
+        config.telemetry.access_log,
+        Some(AccessLog {
+            format: LogFormat::Text,
+            to
+        })
+    );
+
+    let plugin = &config.plugins[0];
+    assert_eq!(plugin.module, PathBuf::from("conf/modules/every.wasm"));
+    assert_eq!(plugin.sha256.unwrap()[..3], [0x9f, 0x86, 0xd0]);
+    assert_eq!(
+        (plugin.root_id.as_str(), plugin.vm_id.as_str()),
+        ("root", "shared")
+    );
+    assert_eq!(plugin.config, b"just text");
+    assert_eq!(plugin.vm_config, br#"[1,"two",{"three":3.5}]"#);
+    assert_eq!(
+        plugin.env,
+        [("MODE".into(), "on".into()), ("LEVEL".into(), "on".into())]
+    );
+    assert_eq!(
+        (plugin.on_error, plugin.guest_errors),
+        (OnError::Skip, GuestErrors::Strict)
+    );
+    assert_eq!(plugin.budget.time, Duration::from_millis(5));
+    assert_eq!(plugin.budget.start, Duration::from_secs(2));
+    assert_eq!(plugin.budget.memory, 1 << 30);
+
+    let cluster = &config.clusters[0];
+    assert_eq!(cluster.endpoints.len(), 2);
+    assert_eq!(cluster.endpoints[0].host, "2001:db8::1");
+    assert_eq!(cluster.connect_timeout, Duration::from_millis(500));
+    assert_eq!((cluster.upstream_connections, cluster.pending), (64, 128));
+}
+
+#[test]
+fn a_listener_narrows_the_limits_for_itself() {
+    let text = fs::read_to_string("tests/good/all_keys.yaml").unwrap();
+
+    let config = config(&text);
+
+    let (edge, other) = (config.listeners[0].limits, config.listeners[1].limits);
+    assert_eq!(other, config.limits);
+    assert_eq!((edge.headers, edge.connections, edge.streams), (20, 100, 5));
+    assert_eq!(
+        (edge.header_bytes, edge.buffer),
+        (ByteSize::kib(16), ByteSize::new(512))
+    );
+    assert_eq!(edge.drain_timeout, config.limits.drain_timeout);
+}
+
+#[test]
+fn a_match_is_read_in_all_its_parts() {
+    let text = fs::read_to_string("tests/good/all_keys.yaml").unwrap();
+
+    let config = config(&text);
+
+    let [api, exact, regex] = config.listeners[0].routes.as_slice() else {
+        panic!("three routes")
+    };
+    assert_eq!(api.matcher.host, HostMatch::Suffix(".example.com".into()));
+    assert!(matches!(&api.matcher.path, PathMatch::Prefix(path) if path == "/v1"));
+    assert_eq!(api.matcher.methods, ["GET", "POST"]);
+    assert_eq!(api.matcher.headers, [("x-a".into(), "b".into())]);
+    assert_eq!(api.matcher.query, [("q".into(), "1".into())]);
+    assert!(matches!(&exact.matcher.path, PathMatch::Exact(path) if path == "/x"));
+    assert!(matches!(&regex.matcher.path, PathMatch::Regex(regex) if regex.is_match("/yes")));
+    assert_eq!(
+        (exact.name.as_str(), regex.name.as_str()),
+        ("edge/1", "edge/2")
+    );
+    assert_eq!(regex.target, Target::Echo);
+}
+
+#[test]
+fn a_chain_is_the_filters_of_the_listener_then_those_of_the_route() {
+    let text = fs::read_to_string("quickstart.yaml").unwrap();
+
+    let config = config(&text);
+
+    let chains = config.listeners[0].routes.iter().map(|route| {
+        route
+            .chain
+            .iter()
+            .map(|id| config.plugins[id.0].name.as_str())
+            .collect::<Vec<_>>()
+    });
+    let chains: Vec<_> = chains.collect();
+    assert_eq!(
+        chains,
+        [
+            vec!["headers", "headers-2", "api_key"],
+            vec!["headers", "headers-2"]
+        ]
+    );
+}
+
+#[test]
+fn the_configuration_of_a_filter_keeps_its_order_and_its_types() {
+    let config = chained(
+        "[{ wasm: a.wasm, config: { z: 1, a: [on, true, null, 1.5, ''], on: off, 7: x } }]",
+    );
+
+    let expected = r#"{"z":1,"a":["on",true,null,1.5,""],"on":"off","7":"x"}"#;
+    assert_eq!(String::from_utf8_lossy(&config.plugins[0].config), expected);
+}
+
+#[test]
+fn a_text_reaches_the_filter_as_its_own_bytes() {
+    let plain = |value: &str| {
+        chained(&format!("[{{ wasm: a.wasm, config: {value} }}]")).plugins[0]
+            .config
+            .clone()
+    };
+
+    assert_eq!(plain("off"), b"off");
+    assert_eq!(plain(r#""{\"a\": 1}""#), br#"{"a": 1}"#);
+    assert_eq!(plain("5"), b"5");
+    assert_eq!(plain("null"), b"null");
+    assert_eq!(chained("[{ wasm: a.wasm }]").plugins[0].config, b"");
+}
+
+#[test]
+fn a_filter_that_no_chain_names_is_no_plugin() {
+    let config = config("listen: 127.0.0.1:0\nroutes: []\nfilters: { idle: { wasm: a.wasm } }\n");
+
+    assert!(config.plugins.is_empty());
+    assert!(config.expanded["filters"]["idle"].is_object());
+}
+
+#[test]
+fn only_names_the_user_wrote_must_be_unique() {
+    let listener = "- { listen: '127.0.0.1:0', routes: [{ to: echo }, { to: echo }] }\n";
+
+    let config = config(&format!("listeners:\n{listener}{listener}"));
+
+    assert_eq!(config.listeners[0].name, config.listeners[1].name);
+    assert_eq!(
+        config.listeners[0].routes[1].name,
+        config.listeners[1].routes[1].name
+    );
+}
+
+#[test]
+fn equal_urls_are_one_cluster_beside_a_named_one() {
+    let text = fs::read_to_string("tests/good/urls.yaml").unwrap();
+
+    let config = config(&text);
+
+    let names: Vec<&str> = config
+        .clusters
+        .iter()
+        .map(|cluster| cluster.name.as_str())
+        .collect();
+    let targets: Vec<_> = config.listeners[0]
+        .routes
+        .iter()
+        .map(|route| route.target)
+        .collect();
+    assert_eq!(names, ["app:80", "app:80-2"]);
+    assert_eq!(targets[0], targets[1]);
+    assert_ne!(targets[0], targets[2]);
+}
+
+#[test]
+fn admin_is_off_only_as_a_word() {
+    let text = fs::read_to_string("tests/good/words.yaml").unwrap();
+
+    assert_eq!(config(&text).admin, Admin::Off);
+}
+
+#[test]
+fn a_loopback_address_of_version_six_is_a_loopback_address() {
+    let text = "admin: { listen: '[::1]:9901' }\nlisten: 127.0.0.1:0\nroutes: []\n";
+
+    assert_eq!(
+        config(text).admin,
+        Admin::Listen("[::1]:9901".parse().unwrap())
+    );
+}
+
+#[test]
+fn what_is_shown_has_no_secret() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("key"), "s3cret\n").unwrap();
+    let text = r#"
+listen: 127.0.0.1:0
+routes:
+- to: echo
+  match: { headers: { authorization: "Bearer ${file:key}" } }
+  filters:
+  - wasm: a.wasm
+    config: { key: "${file:key}", literal: s3cret }
+    vm_config: "${file:key}"
+    env: { KEY: "${file:key}", OTHER: s3cret }
+"#;
+
+    let config = parse(text, &folder.path().join("proxy.yaml")).unwrap();
+
+    let plugin = &config.plugins[0];
+    assert_eq!(plugin.config, br#"{"key":"s3cret","literal":"s3cret"}"#);
+    assert_eq!(plugin.vm_config, b"s3cret");
+    assert_eq!(plugin.env[0], ("KEY".into(), "s3cret".into()));
+    assert_eq!(
+        config.listeners[0].routes[0].matcher.headers[0].1,
+        "Bearer s3cret"
+    );
+    let shown = config.expanded.to_string();
+    assert!(!shown.contains("s3cret"), "{shown}");
+    assert!(shown.contains("Bearer <redacted>"), "{shown}");
+}
+
+#[test]
+fn a_message_has_no_secret() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("key"), "s3cret\n").unwrap();
+    let text = "listen: ${file:key}\nroutes: [{ to: '${file:key}', timeout: '${file:key}' }]\n";
+
+    let faults = parse(text, &folder.path().join("proxy.yaml")).unwrap_err();
+
+    assert!(!faults.to_string().contains("s3cret"), "{faults}");
+}
+
+#[test]
+fn a_number_may_come_from_a_reference() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("workers"), "3\n").unwrap();
+    let text = "workers: ${file:workers}\nlisten: 127.0.0.1:0\nroutes: []\n";
+
+    let config = parse(text, &folder.path().join("proxy.yaml")).unwrap();
+
+    assert_eq!(config.workers.map(|workers| workers.get()), Some(3));
+    assert_eq!(config.expanded["workers"], "<redacted>");
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named() {
+    let faults = load(Path::new("no/such/file.yaml")).unwrap_err();
+
+    assert_eq!(codes(&faults), [Code::Unreadable]);
+    assert!(
+        faults
+            .to_string()
+            .starts_with("error[TG0101]: no/such/file.yaml: "),
+        "{faults}"
+    );
+}
+
+#[test]
+fn a_file_of_a_hundred_megabytes_is_refused_by_its_length() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("big.yaml");
+    fs::File::create(&path)
+        .unwrap()
+        .set_len(100_000_000)
+        .unwrap();
+
+    let faults = load(&path).unwrap_err();
+
+    assert_eq!(codes(&faults), [Code::TooLarge]);
+    assert!(
+        faults
+            .to_string()
+            .contains("8 MiB of text, this one has 100000000 bytes"),
+        "{faults}"
+    );
+}
+
+#[test]
+fn a_file_that_is_not_utf_8_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("latin.yaml");
+    fs::write(&path, b"listen: \xff").unwrap();
+
+    let faults = load(&path).unwrap_err();
+
+    assert_eq!(codes(&faults), [Code::NotYaml]);
+}
+
+#[test]
+fn line_ends_of_other_systems_are_line_ends() {
+    let text = fs::read_to_string("tests/good/six_lines.yaml")
+        .unwrap()
+        .replace('\n', "\r\n");
+
+    assert_eq!(config(&text).plugins[0].config, br#"{"header":"x"}"#);
+}
+
+#[test]
+fn json_is_yaml() {
+    let text = r#"{"listen": "127.0.0.1:0", "routes": [{"to": "echo", "filters": [{"wasm": "a.wasm", "config": {"b": 1, "a": "x\u00e9\/"}}]}]}"#;
+
+    assert_eq!(
+        config(text).plugins[0].config,
+        "{\"b\":1,\"a\":\"xé/\"}".as_bytes()
+    );
+}
+
+#[test]
+fn ten_thousand_routes_are_read_in_a_moment() {
+    let mut text = String::from("listen: 127.0.0.1:0\nroutes:\n");
+    for number in 0..10_000 {
+        let route = format!(
+            "- match: {{ path: /{number} }}\n  to: http://10.0.0.1:{}\n  filters: [{{ wasm: a.wasm, config: {{ n: {number} }} }}]\n",
+            1 + number % 60_000
+        );
+        text.push_str(&route);
+    }
+
+    let config = config(&text);
+
+    assert_eq!(config.plugins.len(), 10_000);
+    assert_eq!(config.plugins[9_999].name, "a-10000");
+}
+
+#[test]
+fn codes_are_numbered_without_a_gap() {
+    let numbers: Vec<u16> = Code::ALL.iter().map(|code| code.number()).collect();
+
+    assert_eq!(numbers, (101..).take(numbers.len()).collect::<Vec<u16>>());
+    assert_eq!(Code::UnknownKey.to_string(), "TG0103");
+}

@@ -1,0 +1,294 @@
+//! What holds for every configuration: expanding is idempotent and keeps the meaning, and no text
+//! stops the reading.
+
+use std::path::Path;
+
+use proptest::prelude::*;
+use serde_json::{Map, Value, json};
+use tollgate_config::{Config, expand, parse};
+
+fn origin() -> &'static Path {
+    Path::new("proxy.yaml")
+}
+
+/// Any configuration for a guest.
+fn data() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_filter_map("JSON has no such number", |number| {
+            serde_json::Number::from_f64(number).map(Value::from)
+        }),
+        text().prop_map(Value::from),
+    ];
+    leaf.prop_recursive(3, 16, 4, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::vec((key(), inner), 0..4)
+                .prop_map(|entries| Value::Object(entries.into_iter().collect())),
+        ]
+    })
+}
+
+/// Any key without a `$`, which stands for itself in a key and not always in a text.
+fn key() -> impl Strategy<Value = String> {
+    any::<String>().prop_map(|key| key.replace('$', "_"))
+}
+
+/// Any text, its `${` escaped so that it means itself.
+fn text() -> impl Strategy<Value = String> {
+    let odd = prop::sample::select(vec![
+        "on", "no", "1", "1e3", "~", "", "$", "${", "$${", "- a", "a: b", "#", "\u{85}", "\u{feff}",
+    ]);
+    prop_oneof![any::<String>(), odd.prop_map(str::to_owned)]
+        .prop_map(|text| text.replace("${", "$${"))
+}
+
+fn keys(parts: Vec<(&'static str, Option<Value>)>) -> Value {
+    let written = parts
+        .into_iter()
+        .filter_map(|(key, value)| Some((key.to_owned(), value?)));
+    Value::Object(written.collect::<Map<_, _>>())
+}
+
+fn maybe<T: std::fmt::Debug + Clone>(
+    strategy: impl Strategy<Value = T>,
+) -> impl Strategy<Value = Option<T>> {
+    prop::option::of(strategy)
+}
+
+fn one_of(words: &'static [&'static str]) -> impl Strategy<Value = Value> {
+    prop::sample::select(words).prop_map(Value::from)
+}
+
+fn filter() -> impl Strategy<Value = Value> {
+    let wasm = one_of(&[
+        "addh.wasm",
+        "other/addh.wasm",
+        "hdr.wasm",
+        "my filter.wasm",
+        "x.y.wasm",
+    ]);
+    let small = prop_oneof![
+        data(),
+        Just(json!({ "header": "x" })),
+        Just(json!({ "header": "y" }))
+    ];
+    let budget = (
+        maybe(one_of(&["5ms", "10ms", "1000ms"])),
+        maybe(one_of(&["64MiB", "1GiB", "100kB"])),
+    )
+        .prop_map(|(time, memory)| keys(vec![("time", time), ("memory", memory)]));
+    let vm_id = maybe(text().prop_map(Value::from));
+    let words = (
+        maybe(one_of(&["deny", "skip"])),
+        maybe(one_of(&["lenient", "strict"])),
+    );
+    (wasm, maybe(small), vm_id, words, maybe(budget)).prop_map(
+        |(wasm, config, vm_id, (on_error, errors), budget)| {
+            keys(vec![
+                ("config", config),
+                ("wasm", Some(wasm)),
+                ("vm_id", vm_id),
+                ("guest_errors", errors),
+                ("on_error", on_error),
+                ("budget", budget),
+            ])
+        },
+    )
+}
+
+/// Names of filters that every generated configuration defines.
+const FILTERS: &[&str] = &["hdr", "addh", "addh-2"];
+
+fn chain() -> impl Strategy<Value = Value> {
+    let entry = prop_oneof![
+        one_of(FILTERS),
+        (one_of(FILTERS), maybe(data()))
+            .prop_map(|(name, config)| keys(vec![("use", Some(name)), ("config", config)])),
+        filter(),
+    ];
+    prop::collection::vec(entry, 0..4).prop_map(Value::from)
+}
+
+fn route() -> impl Strategy<Value = Value> {
+    let to = one_of(&[
+        "echo",
+        "app",
+        "http://127.0.0.1:8080",
+        "http://App/",
+        "http://[::1]:81",
+    ]);
+    let path = prop_oneof![
+        one_of(&["/", "/v1", "/v1/", "//"]).prop_map(|path| ("path", Some(path))),
+        one_of(&["/", "/v1/"]).prop_map(|path| ("exact", Some(path))),
+        one_of(&["^/y", ".*", "^/v[0-9]{1,2}$"]).prop_map(|path| ("regex", Some(path))),
+        Just(("path", None)),
+    ];
+    let method = maybe(prop_oneof![one_of(&["GET"]), Just(json!(["GET", "POST"]))]);
+    let headers = maybe(text().prop_map(|value| json!({ "X-Any": value })));
+    let matcher = (
+        path,
+        maybe(one_of(&["api.local", "*.Example.com", "*"])),
+        method,
+        headers,
+    )
+        .prop_map(|(path, host, method, headers)| {
+            keys(vec![
+                path,
+                ("host", host),
+                ("method", method),
+                ("headers", headers),
+            ])
+        });
+    let timeout = maybe(one_of(&["15s", "15000ms", "1h", "90m"]));
+    (maybe(matcher), to, timeout, maybe(chain())).prop_map(|(matcher, to, timeout, filters)| {
+        keys(vec![
+            ("to", Some(to)),
+            ("match", matcher),
+            ("timeout", timeout),
+            ("filters", filters),
+        ])
+    })
+}
+
+fn routes() -> impl Strategy<Value = Value> {
+    prop::collection::vec(route(), 0..4).prop_map(Value::from)
+}
+
+fn listener() -> impl Strategy<Value = Value> {
+    let limits = maybe(Just(json!({ "headers": 7, "idle_timeout": "60s" })));
+    (
+        routes(),
+        maybe(chain()),
+        maybe(one_of(&["kernel", "even"])),
+        limits,
+    )
+        .prop_map(|(routes, filters, balance, limits)| {
+            keys(vec![
+                ("listen", Some("127.0.0.1:0".into())),
+                ("balance", balance),
+                ("limits", limits),
+                ("filters", filters),
+                ("routes", Some(routes)),
+            ])
+        })
+}
+
+/// The short form or the long one, and everything beside the listeners.
+fn configuration() -> impl Strategy<Value = Value> {
+    let listeners = prop_oneof![
+        routes().prop_map(|routes| (Some(routes), None)),
+        prop::collection::vec(listener(), 1..3)
+            .prop_map(|listeners| (None, Some(Value::from(listeners)))),
+    ];
+    let named = (filter(), filter(), filter());
+    let admin = maybe(prop_oneof![
+        one_of(&["off"]),
+        Just(json!({ "listen": "127.0.0.1:9901" }))
+    ]);
+    let log = maybe(Just(json!({ "access_log": { "format": "text" } })));
+    (listeners, named, admin, log, maybe(1u32..1024)).prop_map(
+        |((routes, listeners), named, admin, log, workers)| {
+            let listen = routes.as_ref().map(|_| "127.0.0.1:0".into());
+            keys(vec![
+                ("listen", listen),
+                ("routes", routes),
+                ("listeners", listeners),
+                (
+                    "filters",
+                    Some(json!({ "addh-2": named.0, "hdr": named.1, "addh": named.2 })),
+                ),
+                (
+                    "clusters",
+                    Some(json!({ "app": { "hosts": ["10.0.0.1:80"] } })),
+                ),
+                ("admin", admin),
+                ("telemetry", log),
+                ("workers", workers.map(Value::from)),
+            ])
+        },
+    )
+}
+
+/// Everything a configuration means, places left out.
+fn meaning(config: &Config) -> String {
+    let plugins = config.plugins.iter().map(|plugin| {
+        let mut plugin = plugin.clone();
+        (plugin.place.line, plugin.place.column) = (0, 0);
+        plugin
+    });
+    let plugins: Vec<_> = plugins.collect();
+    let Config {
+        workers,
+        admin,
+        limits,
+        listeners,
+        clusters,
+        telemetry,
+        expanded,
+        ..
+    } = config;
+    format!(
+        "{workers:?} {admin:?} {limits:?} {listeners:?} {plugins:?} {clusters:?} {telemetry:?} {expanded}"
+    )
+}
+
+proptest! {
+    // A failure becomes a test of its own, not a line in a file of seeds.
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn expanding_twice_changes_nothing(value in configuration()) {
+        let once = expand(&value.to_string(), origin()).map_err(|faults| TestCaseError::fail(faults.to_string()))?;
+
+        let twice = expand(&once, origin()).map_err(|faults| TestCaseError::fail(format!("{faults}\n{once}")))?;
+
+        prop_assert_eq!(once, twice);
+    }
+
+    #[test]
+    fn the_long_form_means_what_the_short_one_means(value in configuration()) {
+        let text = value.to_string();
+        let long = expand(&text, origin()).map_err(|faults| TestCaseError::fail(faults.to_string()))?;
+
+        let (short, long) = (parse(&text, origin()), parse(&long, origin()));
+
+        prop_assert_eq!(short.map(|config| meaning(&config)), long.map(|config| meaning(&config)));
+    }
+
+    #[test]
+    fn data_reaches_the_filter_as_the_same_json(value in data()) {
+        let config = json!({
+            "listen": "127.0.0.1:0",
+            "routes": [{ "to": "echo", "filters": [{ "wasm": "a.wasm", "config": { "key": value } }] }],
+        });
+
+        let config = parse(&config.to_string(), origin()).map_err(|faults| TestCaseError::fail(faults.to_string()))?;
+
+        let expected = json!({ "key": value }).to_string();
+        prop_assert_eq!(String::from_utf8_lossy(&config.plugins[0].config), unescaped(&expected));
+    }
+
+    #[test]
+    fn no_text_stops_the_reading(text in any::<String>()) {
+        let _ = parse(&text, origin()).map_err(|faults| faults.to_string());
+    }
+
+    #[test]
+    fn no_damage_to_a_configuration_stops_the_reading(value in configuration(), at in any::<prop::sample::Index>(), damage in ".{0,3}") {
+        let mut text: Vec<char> = expand(&value.to_string(), origin()).unwrap_or_default().chars().collect();
+        let at = at.index(text.len() + 1);
+        let end = (at + 2).min(text.len());
+        text.splice(at..end, damage.chars());
+        let text: String = text.into_iter().collect();
+
+        let _ = parse(&text, origin()).map_err(|faults| faults.to_string());
+    }
+}
+
+/// The generated texts are escaped; the guest reads what they mean.
+fn unescaped(json: &str) -> String {
+    json.replace("$${", "${")
+}

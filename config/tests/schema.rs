@@ -1,0 +1,162 @@
+//! The schema and the reader agree on whole configurations, not only on keys.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fs;
+use std::path::Path;
+
+use regex::Regex;
+use serde_json::Value;
+
+/// Whether a value fits a schema, as far as the words that ours uses go.
+fn fits(value: &Value, schema: &Value, root: &Value) -> bool {
+    let Value::Object(schema) = schema else {
+        return schema == &Value::Bool(true);
+    };
+    schema.iter().all(|(word, rule)| match word.as_str() {
+        "$ref" => {
+            let pointer = rule.as_str().unwrap().strip_prefix('#').unwrap();
+            fits(value, root.pointer(pointer).unwrap(), root)
+        }
+        "anyOf" => rule
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|form| fits(value, form, root)),
+        "type" => is_of_type(value, rule.as_str().unwrap()),
+        "enum" => rule.as_array().unwrap().contains(value),
+        "pattern" => value
+            .as_str()
+            .is_some_and(|text| Regex::new(rule.as_str().unwrap()).unwrap().is_match(text)),
+        "minimum" => value.as_f64() >= rule.as_f64(),
+        "minItems" => value
+            .as_array()
+            .is_none_or(|items| items.len() as u64 >= rule.as_u64().unwrap()),
+        "items" => value
+            .as_array()
+            .is_none_or(|items| items.iter().all(|item| fits(item, rule, root))),
+        "required" => {
+            let has = |key: &Value| value.get(key.as_str().unwrap()).is_some();
+            !value.is_object() || rule.as_array().unwrap().iter().all(has)
+        }
+        "properties" => {
+            let entries = value.as_object().into_iter().flatten();
+            entries
+                .into_iter()
+                .all(|(key, value)| rule.get(key).is_none_or(|rule| fits(value, rule, root)))
+        }
+        "additionalProperties" => {
+            let known = |key: &str| {
+                schema
+                    .get("properties")
+                    .is_some_and(|known| known.get(key).is_some())
+            };
+            let mut others = value
+                .as_object()
+                .into_iter()
+                .flatten()
+                .filter(|(key, _)| !known(key));
+            others.all(|(_, value)| fits(value, rule, root))
+        }
+        "$schema" | "$defs" | "title" | "description" => true,
+        other => panic!("the schema uses {other:?}, which this test does not know"),
+    })
+}
+
+fn is_of_type(value: &Value, name: &str) -> bool {
+    match name {
+        "object" => value.is_object(),
+        "array" => value.is_array(),
+        "string" => value.is_string(),
+        "integer" => value.is_i64() || value.is_u64(),
+        other => panic!("the schema uses the type {other:?}, which this test does not know"),
+    }
+}
+
+fn allowed(value: &Value) -> bool {
+    let schema = tollgate_config::schema();
+    fits(value, &schema, &schema)
+}
+
+fn read(value: &Value) -> bool {
+    tollgate_config::parse(&value.to_string(), Path::new("proxy.json")).is_ok()
+}
+
+#[test]
+fn the_long_form_of_every_good_configuration_fits_the_schema() {
+    for entry in fs::read_dir("tests/good").unwrap() {
+        let path = entry.unwrap().path();
+        let text = fs::read_to_string(&path).unwrap();
+
+        let config = tollgate_config::parse(&text, &path).unwrap();
+
+        // What is redacted is text, which fits where data or text belongs.
+        assert!(allowed(&config.expanded), "{}", path.display());
+    }
+}
+
+#[test]
+fn short_forms_fit_the_schema() {
+    let value = serde_json::json!({
+        "listen": "127.0.0.1:8000",
+        "routes": [{
+            "match": { "method": "GET" },
+            "to": "http://127.0.0.1:8080",
+            "filters": ["a", { "use": "a", "config": [1, null] }, { "wasm": "a.wasm", "config": "x" }],
+        }],
+        "filters": { "a": { "wasm": "a.wasm", "budget": { "time": "${env:PATH}" } } },
+    });
+
+    assert!(allowed(&value));
+}
+
+#[test]
+fn what_the_reader_refuses_for_its_shape_the_schema_refuses_too() {
+    let whole = serde_json::json!({
+        "workers": 1,
+        "admin": { "listen": "127.0.0.1:9901" },
+        "limits": { "idle_timeout": "1s", "buffer": "1KiB" },
+        "listeners": [{ "listen": "127.0.0.1:0", "routes": [{ "to": "app", "match": { "path": "/" }, "filters": ["a"] }] }],
+        "filters": { "a": { "wasm": "a.wasm", "on_error": "skip", "env": { "A": "b" } } },
+        "clusters": { "app": { "hosts": ["10.0.0.1:80"], "balance": "round_robin" } },
+        "telemetry": { "access_log": { "format": "json" } },
+    });
+    assert!(allowed(&whole) && read(&whole));
+    let changes = [
+        ("/workers", serde_json::json!(0)),
+        ("/workers", serde_json::json!("1")),
+        ("/workers", Value::Null),
+        ("/admin", serde_json::json!(false)),
+        ("/admin/listen", serde_json::json!(9901)),
+        ("/limits/idle_timeout", serde_json::json!(1)),
+        ("/limits/idle_timeout", serde_json::json!("1%")),
+        ("/limits/buffer", serde_json::json!("1kb")),
+        ("/limits", serde_json::json!({ "buffers": "1KiB" })),
+        ("/listeners", serde_json::json!([])),
+        ("/listeners/0", serde_json::json!({ "routes": [] })),
+        ("/listeners/0/routes", serde_json::json!({})),
+        ("/listeners/0/routes/0/match/path", serde_json::json!("x")),
+        (
+            "/listeners/0/routes/0/match",
+            serde_json::json!({ "headers": { "a": 1 } }),
+        ),
+        (
+            "/listeners/0/routes/0/filters",
+            serde_json::json!([{ "use": "a", "wasm": "a.wasm" }]),
+        ),
+        ("/listeners/0/routes/0/filters", serde_json::json!([1])),
+        ("/filters/a/on_error", serde_json::json!("allow")),
+        ("/filters/a/env/A", serde_json::json!(1)),
+        ("/filters/a", serde_json::json!({})),
+        ("/clusters/app/hosts", serde_json::json!([])),
+        ("/clusters/app/balance", serde_json::json!("least_request")),
+        ("/telemetry", serde_json::json!({ "traces": {} })),
+    ];
+    for (pointer, change) in changes {
+        let mut value = whole.clone();
+        *value.pointer_mut(pointer).unwrap() = change.clone();
+
+        assert!(!read(&value), "the reader takes {change} at {pointer}");
+        assert!(!allowed(&value), "the schema takes {change} at {pointer}");
+    }
+}
