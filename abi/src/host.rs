@@ -1,0 +1,137 @@
+//! The seam: what an embedder gives (`Host` per VM, `Stream` per exchange), every method defaulted where a default is honest.
+//!
+//! The stream is *lent* to the VM with each callback and comes back with the answer, so no lock guards it and one exchange
+//! can visit every filter of a chain in turn. Nothing here is async: what is slow is queued by the embedder and delivered
+//! later as another callback.
+
+use std::time::Duration;
+
+use crate::callback::CallbackKind;
+use crate::storage::{Buffer, HeaderMap, Refusal};
+use crate::types::{
+    BufferType, ContextId, LogLevel, MapType, MetricId, MetricKind, Status, StreamType,
+};
+
+/// The services of one VM. It travels with the VM from the thread that starts it to the worker that runs it.
+pub trait Host: Send + 'static {
+    /// One exchange (or connection) of the embedder.
+    type Stream: Stream;
+
+    /// A line of the guest, or of the VM about the guest. `message` is raw: it may hold any byte.
+    fn log(&mut self, level: LogLevel, message: &[u8]);
+
+    /// The lowest level worth formatting; the guest reads it through `proxy_get_log_level`.
+    fn log_level(&self) -> LogLevel {
+        LogLevel::Info
+    }
+
+    /// A guest entry ended: `elapsed` is the wall time between the one clock read on entry and the one on exit.
+    fn callback_ended(&mut self, callback: CallbackKind, elapsed: Duration) {
+        let _ = (callback, elapsed);
+    }
+
+    /// A hostcall asked for something that was refused, and (leniently) was answered OK without effect.
+    fn refused(&mut self, hostcall: &'static str, why: &Refusal) {
+        let _ = (hostcall, why);
+    }
+
+    /// The root context wants `proxy_on_tick` every `period`; `None` stops the timer.
+    fn set_tick_period(&mut self, period: Option<Duration>) {
+        let _ = period;
+    }
+
+    /// A property that does not depend on an exchange (plugin name, node). Segments of `path` are the NUL-separated parts.
+    fn property(&mut self, path: &[&[u8]]) -> Option<Vec<u8>> {
+        let _ = path;
+        None
+    }
+
+    /// Lends the stream of a context of this VM that is not lent at the moment, for `proxy_set_effective_context`.
+    fn borrow_stream(&mut self, context: ContextId) -> Option<Self::Stream> {
+        let _ = context;
+        None
+    }
+
+    /// Takes back what `borrow_stream` lent, after every action on it was delivered.
+    fn return_stream(&mut self, context: ContextId, stream: Self::Stream) {
+        let _ = (context, stream);
+    }
+
+    /// Defines a metric of this plugin, or finds the one defined before under this name. An `Err` goes to the guest as it
+    /// is, and most SDKs abort the VM on it: an embedder that bounds metrics does better to hand out an id that counts nowhere.
+    fn define_metric(&mut self, kind: MetricKind, name: &[u8]) -> Result<MetricId, Status> {
+        let _ = (kind, name);
+        Err(Status::Unimplemented)
+    }
+
+    /// Adds to a counter or gauge. The VM has checked the sign against the kind that the id names.
+    fn increment_metric(&mut self, metric: MetricId, delta: i64) -> Result<(), Status> {
+        let _ = (metric, delta);
+        Err(Status::NotFound)
+    }
+
+    /// Sets a gauge, adds to a counter, samples a histogram.
+    fn record_metric(&mut self, metric: MetricId, value: u64) -> Result<(), Status> {
+        let _ = (metric, value);
+        Err(Status::NotFound)
+    }
+
+    /// The current value of a counter or gauge.
+    fn metric(&mut self, metric: MetricId) -> Result<u64, Status> {
+        let _ = metric;
+        Err(Status::NotFound)
+    }
+}
+
+/// One exchange, as the guest may see and change it.
+pub trait Stream: Send + 'static {
+    /// A header map, or `None` when the exchange has none of that type at this point.
+    fn headers(&mut self, map: MapType) -> Option<&mut dyn HeaderMap>;
+
+    /// A buffer, or `None` when the exchange has none of that type at this point.
+    fn buffer(&mut self, buffer: BufferType) -> Option<&mut dyn Buffer>;
+
+    /// A property of this exchange in the encoding of Envoy; `None` falls through to `Host::property`.
+    fn property(&mut self, path: &[&[u8]]) -> Option<Vec<u8>> {
+        let _ = path;
+        None
+    }
+
+    /// Writes a property; `path` is raw, NUL separators included.
+    fn set_property(&mut self, path: &[u8], value: &[u8]) -> Result<(), Refusal> {
+        let _ = (path, value);
+        Err(Refusal::Unavailable)
+    }
+
+    /// Answers the client in place of the upstream. Delivered after the guest call that asked for it returned.
+    /// An `Err` means that nothing will be sent: the embedder has ended the exchange in another way.
+    fn local_response(&mut self, response: LocalResponse) -> Result<(), Refusal> {
+        let _ = response;
+        Err(Refusal::Unavailable)
+    }
+
+    /// Lets a paused half go on; a half that is not paused ignores it. Delivered after the guest call returned.
+    fn resume(&mut self, half: StreamType) {
+        let _ = half;
+    }
+
+    /// Ends the exchange at once. Delivered after the guest call returned.
+    fn close(&mut self, half: StreamType) {
+        let _ = half;
+    }
+}
+
+/// What `proxy_send_local_response` asks for, copied out of the guest and not yet validated by the embedder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocalResponse {
+    /// Status code as the guest gave it, 200–599 after the VM's check.
+    pub status: u16,
+    /// Words for the access log.
+    pub details: Vec<u8>,
+    /// Extra fields.
+    pub headers: Vec<(Vec<u8>, Vec<u8>)>,
+    /// The body.
+    pub body: Vec<u8>,
+    /// 0–16, or `None` when the guest gave another number (SDKs pass −1).
+    pub grpc_status: Option<u8>,
+}

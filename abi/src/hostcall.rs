@@ -1,0 +1,234 @@
+//! The table of imports: one row per name and type, whatever ABI version introduced it.
+//!
+//! Imports are linked by type, not by the module's marker, so modules that mix generations load. What a row does is in
+//! `hostcall/*` and `wasi`.
+
+use std::collections::HashSet;
+
+use wasmtime::Linker;
+
+use crate::error::UnknownImport;
+use crate::host::{Host, Stream};
+use crate::row::{Row, rows};
+use crate::signature::Signature;
+use crate::state::State;
+use crate::storage::{Buffer, HeaderMap};
+use crate::types::{BufferType, LogLevel, MapType, Status};
+use crate::wasi;
+
+mod buffer;
+mod clock;
+mod context;
+mod foreign;
+mod headers;
+mod legacy;
+mod log;
+mod metrics;
+mod property;
+mod shared_data;
+mod stream;
+mod timer;
+
+pub(crate) use clock::wall_clock;
+
+/// An import as a module asks for it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Import {
+    pub(crate) module: String,
+    pub(crate) name: String,
+    pub(crate) signature: Signature,
+}
+
+/// Defines what `imports` name on `linker`; they have passed `check`.
+pub(crate) fn link<H: Host>(
+    linker: &mut Linker<State<H>>,
+    imports: &[Import],
+) -> wasmtime::Result<()> {
+    let tables = Tables::<H>::new();
+    let distinct: HashSet<&Import> = imports.iter().collect();
+    for import in distinct {
+        if let Some(row) = tables.find(import) {
+            (row.define)(linker, &import.module)?;
+        }
+    }
+    Ok(())
+}
+
+/// What the table lacks for `import`, or `None` when it has it.
+pub(crate) fn check(import: &Import) -> Option<UnknownImport> {
+    let tables = Tables::<Nobody>::new();
+    if tables.find(import).is_some() {
+        return None;
+    }
+    Some(UnknownImport {
+        module: import.module.clone(),
+        name: import.name.clone(),
+        wanted: import.signature.to_string(),
+        known: tables
+            .named(&import.module, &import.name)
+            .map(Row::signature)
+            .collect(),
+    })
+}
+
+/// The types under which the table knows a name; empty when it does not.
+#[cfg(feature = "testing")]
+pub(crate) fn signatures(module: &str, name: &str) -> Vec<Signature> {
+    Tables::<Nobody>::new()
+        .named(module, name)
+        .map(Row::signature)
+        .collect()
+}
+
+/// Every row, by module name.
+struct Tables<H: Host> {
+    env: Vec<Row<H>>,
+    wasi: Vec<Row<H>>,
+}
+
+impl<H: Host> Tables<H> {
+    fn new() -> Self {
+        let mut env = served();
+        env.extend(unserved());
+        env.extend(legacy_rows());
+        Tables {
+            env,
+            wasi: wasi::rows(),
+        }
+    }
+
+    fn named<'a>(&'a self, module: &str, name: &'a str) -> impl Iterator<Item = &'a Row<H>> {
+        self.rows(module).iter().filter(move |row| row.name == name)
+    }
+
+    fn rows(&self, module: &str) -> &[Row<H>] {
+        match module {
+            "env" => &self.env,
+            "wasi_snapshot_preview1" | "wasi_unstable" => &self.wasi,
+            _ => &[],
+        }
+    }
+
+    fn find(&self, import: &Import) -> Option<&Row<H>> {
+        let mut rows = self.rows(&import.module).iter();
+        rows.find(|row| row.name == import.name && row.has_type(&import.signature))
+    }
+}
+
+fn served<H: Host>() -> Vec<Row<H>> {
+    rows! {
+        open proxy_log(level: u32, text: u32, size: u32) -> status = log::proxy_log;
+        closed proxy_get_log_level(level: u32) -> status = log::proxy_get_log_level;
+        closed proxy_get_current_time_nanoseconds(time: u32) -> status = clock::proxy_get_current_time_nanoseconds;
+        closed proxy_set_tick_period_milliseconds(period: u32) -> status = timer::proxy_set_tick_period_milliseconds;
+        closed proxy_set_effective_context(context: u32) -> status = context::proxy_set_effective_context;
+        closed proxy_done() -> status = context::proxy_done;
+        closed proxy_call_foreign_function(name: u32, name_size: u32, args: u32, args_size: u32, data: u32, size: u32) -> status
+            = foreign::proxy_call_foreign_function;
+
+        closed proxy_get_property(path: u32, path_size: u32, data: u32, size: u32) -> status = property::proxy_get_property;
+        closed proxy_set_property(path: u32, path_size: u32, value: u32, size: u32) -> status = property::proxy_set_property;
+
+        closed proxy_get_buffer_bytes(buffer: u32, start: u32, max: u32, data: u32, size: u32) -> status
+            = buffer::proxy_get_buffer_bytes;
+        closed proxy_get_buffer_status(buffer: u32, size: u32, flags: u32) -> status = buffer::proxy_get_buffer_status;
+        closed proxy_set_buffer_bytes(buffer: u32, start: u32, replaced: u32, data: u32, size: u32) -> status
+            = buffer::proxy_set_buffer_bytes;
+
+        closed proxy_get_header_map_pairs(map: u32, data: u32, size: u32) -> status = headers::proxy_get_header_map_pairs;
+        closed proxy_set_header_map_pairs(map: u32, data: u32, size: u32) -> status = headers::proxy_set_header_map_pairs;
+        closed proxy_get_header_map_value(map: u32, key: u32, key_size: u32, data: u32, size: u32) -> status
+            = headers::proxy_get_header_map_value;
+        closed proxy_add_header_map_value(map: u32, key: u32, key_size: u32, value: u32, size: u32) -> status
+            = headers::proxy_add_header_map_value;
+        closed proxy_replace_header_map_value(map: u32, key: u32, key_size: u32, value: u32, size: u32) -> status
+            = headers::proxy_replace_header_map_value;
+        closed proxy_remove_header_map_value(map: u32, key: u32, key_size: u32) -> status
+            = headers::proxy_remove_header_map_value;
+        closed proxy_get_header_map_size(map: u32, size: u32) -> status = headers::proxy_get_header_map_size;
+
+        closed proxy_continue_stream(half: u32) -> status = stream::proxy_continue_stream;
+        closed proxy_close_stream(half: u32) -> status = stream::proxy_close_stream;
+        closed proxy_send_local_response(
+            code: u32, details: u32, details_size: u32, body: u32, body_size: u32, headers: u32, headers_size: u32, grpc: u32
+        ) -> status = stream::proxy_send_local_response;
+
+        closed proxy_get_shared_data(key: u32, key_size: u32, data: u32, size: u32, cas: u32) -> status
+            = shared_data::proxy_get_shared_data;
+        closed proxy_set_shared_data(key: u32, key_size: u32, value: u32, size: u32, cas: u32) -> status
+            = shared_data::proxy_set_shared_data;
+
+        closed proxy_define_metric(kind: u32, name: u32, name_size: u32, metric: u32) -> status = metrics::proxy_define_metric;
+        closed proxy_increment_metric(metric: u32, delta: i64) -> status = metrics::proxy_increment_metric;
+        closed proxy_record_metric(metric: u32, value: u64) -> status = metrics::proxy_record_metric;
+        closed proxy_get_metric(metric: u32, value: u32) -> status = metrics::proxy_get_metric;
+    }
+}
+
+/// Linked so that filters load, answered `Unimplemented`: serving one is replacing its answer by a function.
+fn unserved<H: Host>() -> Vec<Row<H>> {
+    rows! {
+        closed proxy_get_status(code: u32, data: u32, size: u32) -> status = always(Status::Unimplemented);
+        closed proxy_http_call(
+            upstream: u32, upstream_size: u32, headers: u32, headers_size: u32, body: u32, body_size: u32,
+            trailers: u32, trailers_size: u32, timeout: u32, call: u32
+        ) -> status = always(Status::Unimplemented);
+        closed proxy_grpc_call(
+            upstream: u32, upstream_size: u32, service: u32, service_size: u32, method: u32, method_size: u32,
+            metadata: u32, metadata_size: u32, message: u32, message_size: u32, timeout: u32, call: u32
+        ) -> status = always(Status::Unimplemented);
+        // Older C++ and AssemblyScript SDKs send no initial metadata.
+        closed proxy_grpc_call(
+            upstream: u32, upstream_size: u32, service: u32, service_size: u32, method: u32, method_size: u32,
+            message: u32, message_size: u32, timeout: u32, call: u32
+        ) -> status = always(Status::Unimplemented);
+        closed proxy_grpc_stream(
+            upstream: u32, upstream_size: u32, service: u32, service_size: u32, method: u32, method_size: u32,
+            metadata: u32, metadata_size: u32, call: u32
+        ) -> status = always(Status::Unimplemented);
+        closed proxy_grpc_stream(
+            upstream: u32, upstream_size: u32, service: u32, service_size: u32, method: u32, method_size: u32, call: u32
+        ) -> status = always(Status::Unimplemented);
+        closed proxy_grpc_send(call: u32, message: u32, message_size: u32, end: u32) -> status = always(Status::Unimplemented);
+        closed proxy_grpc_cancel(call: u32) -> status = always(Status::Unimplemented);
+        closed proxy_grpc_close(call: u32) -> status = always(Status::Unimplemented);
+        closed proxy_register_shared_queue(name: u32, name_size: u32, queue: u32) -> status = always(Status::Unimplemented);
+        closed proxy_resolve_shared_queue(vm: u32, vm_size: u32, name: u32, name_size: u32, queue: u32) -> status
+            = always(Status::Unimplemented);
+        closed proxy_enqueue_shared_queue(queue: u32, value: u32, size: u32) -> status = always(Status::Unimplemented);
+        closed proxy_dequeue_shared_queue(queue: u32, data: u32, size: u32) -> status = always(Status::Unimplemented);
+        closed proxy_clear_route_cache() -> status = always(Status::Unimplemented);
+    }
+}
+
+/// What only older ABI versions, forks and toolchains import.
+fn legacy_rows<H: Host>() -> Vec<Row<H>> {
+    rows! {
+        closed proxy_continue_request() -> status = stream::proxy_continue_request;
+        closed proxy_continue_response() -> status = stream::proxy_continue_response;
+        closed proxy_get_configuration(data: u32, size: u32) -> status = buffer::proxy_get_configuration;
+        closed proxy_set_active_span_tag(key: u32, key_size: u32, value: u32, size: u32) -> status = always(Status::Ok);
+        open emscripten_notify_memory_growth(memory: u32) = legacy::emscripten_notify_memory_growth;
+        open pthread_equal(one: u32, other: u32) -> number = legacy::pthread_equal;
+        open abort(message: u32, file: u32, line: u32, column: u32) = legacy::abort;
+    }
+}
+
+/// The embedder of a table that is only read.
+enum Nobody {}
+
+impl Host for Nobody {
+    type Stream = Nobody;
+
+    fn log(&mut self, _: LogLevel, _: &[u8]) {}
+}
+
+impl Stream for Nobody {
+    fn headers(&mut self, _: MapType) -> Option<&mut dyn HeaderMap> {
+        None
+    }
+
+    fn buffer(&mut self, _: BufferType) -> Option<&mut dyn Buffer> {
+        None
+    }
+}

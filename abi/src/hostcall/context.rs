@@ -1,0 +1,40 @@
+//! Which context later hostcalls speak of, and the end of the root context.
+
+use crate::fault::Fault;
+use crate::guest::Guest;
+use crate::host::Host;
+use crate::limits;
+use crate::state::Rundown;
+use crate::storage::Refusal;
+use crate::types::Status;
+
+/// Chooses a live context of this VM until the entry ends. Its exchange is borrowed from the embedder once an entry;
+/// an embedder that has none to lend leaves the context without maps and buffers.
+pub(super) fn proxy_set_effective_context<H: Host>(
+    guest: &mut Guest<'_, H>,
+    context: u32,
+) -> Result<(), Fault> {
+    let state = guest.state();
+    let context = state.contexts.find(context).ok_or(Status::BadArgument)?;
+    if state.contexts.lacks(context) {
+        if state.contexts.borrowed() >= limits::BORROWED {
+            let why = Refusal::Limit("contexts of one callback");
+            return state.refuse("proxy_set_effective_context", &why, Status::BadArgument);
+        }
+        if let Some(stream) = state.host.borrow_stream(context) {
+            state.contexts.borrow(context, stream);
+        }
+    }
+    state.contexts.choose(context);
+    Ok(())
+}
+
+/// Ends the wait that `proxy_on_done` of the root asked for.
+pub(super) fn proxy_done<H: Host>(guest: &mut Guest<'_, H>) -> Result<(), Fault> {
+    let state = guest.state();
+    if state.rundown != Rundown::Pending {
+        return Err(Status::NotFound.into());
+    }
+    state.rundown = Rundown::Done;
+    Ok(())
+}

@@ -1,0 +1,136 @@
+//! A proxy-wasm host that any Rust proxy can embed: no HTTP crate, no async runtime, one seam.
+//!
+//! It speaks proxy-wasm 0.1.0, 0.2.0 and 0.2.1; `SUPPORTED.md` lists every callback, hostcall and WASI function with the
+//! test that proves it. It does not listen, route or connect: that is the embedder's.
+//!
+//! # The seam
+//! An embedder implements two traits. [`Host`] is what one VM may ask of it (log lines, metrics, a timer); it moves into
+//! the VM. [`Stream`] is one exchange; it is *lent*: it goes in with each callback and comes back with the answer, so one
+//! exchange can visit every filter of a chain in turn and nothing needs a lock. Maps and bodies are [`HeaderMap`] and
+//! [`Buffer`], bytes in and bytes out.
+//!
+//! # The life of a filter
+//! [`Module::compile`] turns bytes into code, or says in one sentence why not. [`Vm::start`] makes an instance and
+//! configures its root context. Then, for each exchange, [`Vm::begin_stream`], [`Vm::deliver`] as messages pass, and
+//! [`Vm::end_stream`]. [`Vm::retire`] ends the root context.
+//!
+//! A callback is a bounded synchronous call. What has an effect outside the guest (a local response, continuing,
+//! closing) is held back until the guest has returned. A [`Failure`] poisons the VM, which then refuses every call at
+//! once; replace it with another from the same [`Module`].
+//!
+//! # What bounds a guest
+//! CPU time of each entry, memory, table, stack, and the size of everything a hostcall reads: see [`Limits`]. Deadlines
+//! are noticed by the [`Engine`]'s ticker thread, so a callback that is short costs two clock reads and nothing else.
+//! Guest code may use 512 KiB of the stack of the thread that enters it; give such threads 2 MiB.
+//!
+//! # Panics
+//! A panic of the embedder inside a hostcall, or while queued actions are delivered, is caught where the entry began and
+//! becomes [`Cause::Host`]; the stream still comes back. One inside [`Host::callback_ended`] is not caught. That needs unwinding: a binary built with `panic = "abort"` aborts instead.
+//!
+//! # Example
+//! A filter that adds a header, run without any proxy around it.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use tollgate_abi::*;
+//!
+//! // What a VM may ask of us: here, to be heard.
+//! struct Console;
+//!
+//! impl Host for Console {
+//!     type Stream = Exchange;
+//!
+//!     fn log(&mut self, level: LogLevel, message: &[u8]) {
+//!         eprintln!("{level:?}: {}", String::from_utf8_lossy(message));
+//!     }
+//! }
+//!
+//! // One exchange: here, nothing but request headers.
+//! struct Exchange {
+//!     request: VecHeaderMap,
+//! }
+//!
+//! impl Stream for Exchange {
+//!     fn headers(&mut self, map: MapType) -> Option<&mut dyn HeaderMap> {
+//!         (map == MapType::RequestHeaders).then_some(&mut self.request as &mut dyn HeaderMap)
+//!     }
+//!
+//!     fn buffer(&mut self, _: BufferType) -> Option<&mut dyn Buffer> {
+//!         None
+//!     }
+//! }
+//!
+//! let filter = wat::parse_str(r#"
+//!     (module
+//!         (import "env" "proxy_add_header_map_value"
+//!             (func $add (param i32 i32 i32 i32 i32) (result i32)))
+//!         (memory (export "memory") 1)
+//!         (data (i32.const 0) "x-tollgate")
+//!         (data (i32.const 16) "paid")
+//!         (func (export "proxy_abi_version_0_2_1"))
+//!         (func (export "malloc") (param i32) (result i32) (i32.const 1024))
+//!         (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+//!             (call $add (i32.const 0) (i32.const 0) (i32.const 10) (i32.const 16) (i32.const 4))))
+//! "#)?;
+//!
+//! let engine = Engine::new(&EngineSettings::default())?;
+//! let module = Module::compile(&engine, &filter, &ModuleLimits::default())?;
+//! let settings = Arc::new(PluginSettings::default());
+//! let mut vm = Vm::start(&module, settings, Console).map_err(|(failure, _)| failure)?;
+//!
+//! let exchange = Exchange { request: VecHeaderMap::new([(":path", "/pets")]) };
+//! let (mut exchange, begun) = vm.begin_stream(exchange, 1, true);
+//! let (context, action) = begun?;
+//!
+//! assert_eq!(action, Action::Continue);
+//! assert_eq!(exchange.request.first(b"x-tollgate"), Some(&b"paid"[..]));
+//!
+//! (exchange, _) = vm.end_stream(context, exchange);
+//! # let _ = exchange;
+//! vm.retire();
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+pub mod pairs;
+#[cfg(feature = "testing")]
+pub mod testing;
+
+mod alloc;
+mod callback;
+mod context;
+mod deadline;
+mod engine;
+mod error;
+mod fault;
+mod guest;
+mod host;
+mod hostcall;
+mod limits;
+mod memory;
+mod module;
+mod outline;
+mod row;
+mod settings;
+mod shared_data;
+mod signature;
+mod state;
+mod storage;
+mod types;
+mod vm;
+mod wasi;
+
+pub use callback::{CallbackKind, StreamCallback};
+pub use engine::{Engine, EngineSettings};
+pub use error::{Cause, EngineError, Failure, ModuleError, UnknownImport};
+pub use host::{Host, LocalResponse, Stream};
+pub use limits::{Limits, ModuleLimits, SharedDataLimits};
+pub use module::Module;
+pub use settings::{GuestErrors, PluginSettings};
+pub use shared_data::{SharedData, SharedDataError, SharedValue};
+pub use signature::{Signature, WireType};
+pub use storage::{Buffer, HeaderMap, Refusal, VecHeaderMap};
+pub use types::{
+    AbiVersion, Action, BufferType, ContextId, LogLevel, MapType, MetricId, MetricKind, Status,
+    StreamType, UnknownNumber,
+};
+pub use vm::Vm;

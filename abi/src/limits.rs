@@ -1,0 +1,104 @@
+//! Every bound of this crate: what a module may be, what a VM may use, what one hostcall may carry.
+//!
+//! The structs are the embedder's to set; the constants protect the host whatever the embedder sets.
+
+use std::time::Duration;
+
+/// The longest name, value, path or log line a hostcall reads.
+pub(crate) const STRING: u32 = 64 * 1024;
+/// The largest serialised list of pairs a hostcall reads.
+pub(crate) const PAIRS_BYTES: u32 = 1024 * 1024;
+/// The longest list of pairs a hostcall reads.
+pub(crate) const PAIRS: usize = 1024;
+/// The most bytes one call writes into a buffer, sends as a local response or stores as a property. They lie in guest
+/// memory already, so this bounds one copy, not the guest.
+pub(crate) const SLICE: u32 = 16 * 1024 * 1024;
+/// The most random bytes one call may ask for.
+pub(crate) const RANDOM: u32 = 64 * 1024;
+/// The most vectors one `fd_write` may gather.
+pub(crate) const IOVECS: u32 = 1024;
+/// The most segments of a property path.
+pub(crate) const PATH_SEGMENTS: usize = 32;
+/// The most actions one guest entry may queue.
+pub(crate) const ACTIONS: usize = 1024;
+/// The most exchanges one guest entry may borrow through `proxy_set_effective_context`.
+pub(crate) const BORROWED: usize = 1024;
+/// Tables of one module: no toolchain for filters makes a second.
+pub(crate) const TABLES: u32 = 1;
+/// How deep guest code may recurse, in bytes of stack.
+pub(crate) const WASM_STACK: usize = 512 * 1024;
+
+/// What a module may be. Checked before a byte of it is compiled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModuleLimits {
+    /// Bytes of the whole module.
+    pub bytes: usize,
+    /// Functions it defines.
+    pub functions: u32,
+    /// Bytes of one function body. Compile time grows faster than the body, and one function compiles on one core.
+    pub body_bytes: usize,
+    /// Things it imports.
+    pub imports: u32,
+    /// Things it exports. AssemblyScript exports the members of every class.
+    pub exports: u32,
+}
+
+impl Default for ModuleLimits {
+    fn default() -> Self {
+        ModuleLimits {
+            bytes: 16 * 1024 * 1024,
+            functions: 50_000,
+            body_bytes: 2 * 1024 * 1024,
+            imports: 1_000,
+            exports: 2_000,
+        }
+    }
+}
+
+/// What one VM may use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of linear memory. Growing past it answers −1 to the guest; starting past it fails the start.
+    pub memory: usize,
+    /// Elements of the table; growing past it answers −1.
+    pub table_elements: usize,
+    /// CPU time of one guest entry once the VM serves.
+    pub callback: Duration,
+    /// CPU time of everything from instantiation to the end of `proxy_on_configure`, together.
+    pub start: Duration,
+    /// The wall-clock cap of an entry is its CPU budget times this, so that a slow host does not fail an innocent guest.
+    pub wall_factor: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            memory: 64 * 1024 * 1024,
+            table_elements: 10_000,
+            callback: Duration::from_millis(10),
+            start: Duration::from_secs(10),
+            wall_factor: 10,
+        }
+    }
+}
+
+/// Bounds of one `SharedData`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SharedDataLimits {
+    /// Keys.
+    pub keys: usize,
+    /// Bytes of one value.
+    pub value: usize,
+    /// Bytes of all keys and values.
+    pub total: usize,
+}
+
+impl Default for SharedDataLimits {
+    fn default() -> Self {
+        SharedDataLimits {
+            keys: 10_000,
+            value: 1024 * 1024,
+            total: 16 * 1024 * 1024,
+        }
+    }
+}

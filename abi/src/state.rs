@@ -1,0 +1,280 @@
+//! What lives in the store of a VM, and what hostcalls may do to it without touching guest memory.
+//!
+//! It never enters the guest.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use wasmtime::{Memory, ResourceLimiter, TypedFunc, UpdateDeadline};
+
+use crate::callback::CallbackKind;
+use crate::context::Contexts;
+use crate::deadline::Deadline;
+use crate::fault::Fault;
+use crate::host::{Host, LocalResponse, Stream};
+use crate::limits::{self, Limits};
+use crate::settings::{GuestErrors, PluginSettings};
+use crate::storage::{Buffer, HeaderMap, Refusal};
+use crate::types::{AbiVersion, BufferType, ContextId, MapType, Status, StreamType};
+
+/// The data of one store.
+pub(crate) struct State<H: Host> {
+    pub(crate) host: H,
+    pub(crate) settings: Arc<PluginSettings>,
+    pub(crate) abi: AbiVersion,
+    /// `None` until the module is instantiated; its start section finds the memory by name.
+    pub(crate) memory: Option<Memory>,
+    /// `None` until the module is instantiated; no hostcall that returns bytes is allowed before.
+    pub(crate) allocator: Option<TypedFunc<u32, u32>>,
+    pub(crate) stage: Stage,
+    /// True while the host is inside the guest's allocator.
+    pub(crate) allocating: bool,
+    pub(crate) running: CallbackKind,
+    pub(crate) contexts: Contexts<H::Stream>,
+    /// What the running entry asked for, in order; empty while no entry runs.
+    actions: Vec<(ContextId, StreamAction)>,
+    pub(crate) deadline: Deadline,
+    pub(crate) caps: Caps,
+    /// Room for one value between the embedder and the guest's allocator.
+    pub(crate) scratch: Vec<u8>,
+    pub(crate) rundown: Rundown,
+    /// Zero of the guest's monotonic clock.
+    pub(crate) born: Instant,
+}
+
+/// How far the guest is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// Its initialisers run; most hostcalls are closed.
+    Init,
+    /// Its root context exists or is being made.
+    Open,
+}
+
+/// How far the end of the root context is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rundown {
+    Serving,
+    /// `proxy_on_done` of the root answered false; the guest owes a `proxy_done`.
+    Pending,
+    Done,
+}
+
+/// Something with an effect outside the guest, held back until the outermost guest call returned.
+pub(crate) enum StreamAction {
+    Respond(LocalResponse),
+    Resume(StreamType),
+    Close(StreamType),
+}
+
+impl StreamAction {
+    fn hostcall(&self) -> &'static str {
+        match self {
+            StreamAction::Respond(_) => "proxy_send_local_response",
+            StreamAction::Resume(_) => "proxy_continue_stream",
+            StreamAction::Close(_) => "proxy_close_stream",
+        }
+    }
+}
+
+impl<H: Host> State<H> {
+    pub(crate) fn new(settings: Arc<PluginSettings>, abi: AbiVersion, host: H) -> Self {
+        let Limits {
+            start, wall_factor, ..
+        } = settings.limits;
+        let born = Instant::now();
+        State {
+            host,
+            born,
+            abi,
+            memory: None,
+            allocator: None,
+            stage: Stage::Init,
+            allocating: false,
+            running: CallbackKind::Init,
+            contexts: Contexts::new(),
+            actions: Vec::new(),
+            deadline: Deadline::new(born, start, wall_factor),
+            caps: Caps::new(&settings.limits),
+            scratch: Vec::new(),
+            rundown: Rundown::Serving,
+            settings,
+        }
+    }
+
+    /// Asked by the engine at every tick while the guest runs.
+    pub(crate) fn tick(&mut self) -> UpdateDeadline {
+        if self.deadline.is_over() {
+            UpdateDeadline::Interrupt
+        } else {
+            UpdateDeadline::Continue(1)
+        }
+    }
+
+    /// A header map of the effective context.
+    pub(crate) fn map(&mut self, map: MapType) -> Option<&mut dyn HeaderMap> {
+        self.contexts.stream()?.headers(map)
+    }
+
+    /// A buffer of the effective context; configuration is not one of them.
+    pub(crate) fn buffer(&mut self, buffer: BufferType) -> Option<&mut dyn Buffer> {
+        self.contexts.stream()?.buffer(buffer)
+    }
+
+    /// Reports a refusal; the answer is OK unless the operator asked for codes.
+    pub(crate) fn refuse(
+        &mut self,
+        hostcall: &'static str,
+        why: &Refusal,
+        code: Status,
+    ) -> Result<(), Fault> {
+        self.host.refused(hostcall, why);
+        match self.settings.guest_errors {
+            GuestErrors::Lenient => Ok(()),
+            GuestErrors::Strict => Err(code.into()),
+        }
+    }
+
+    /// Turns what an embedder said to a change into what the guest hears.
+    pub(crate) fn answer(
+        &mut self,
+        hostcall: &'static str,
+        outcome: Result<(), Refusal>,
+    ) -> Result<(), Fault> {
+        match outcome {
+            Ok(()) => Ok(()),
+            Err(why) => self.refuse(hostcall, &why, Status::BadArgument),
+        }
+    }
+
+    /// Holds an action of the effective context back until the guest has returned.
+    pub(crate) fn queue(&mut self, action: StreamAction) -> Result<(), Fault> {
+        let context = self.contexts.effective();
+        let hostcall = action.hostcall();
+        if self.contexts.stream().is_none() {
+            return self.answer(hostcall, Err(Refusal::Unavailable));
+        }
+        if matches!(action, StreamAction::Respond(_)) && self.has_response(context) {
+            return self.answer(hostcall, Err(Refusal::Unavailable));
+        }
+        if self.actions.len() >= limits::ACTIONS {
+            return self.answer(hostcall, Err(Refusal::Limit("actions of one callback")));
+        }
+        self.actions.push((context, action));
+        Ok(())
+    }
+
+    /// Delivers what the entry asked for, in order, then gives borrowed exchanges back.
+    pub(crate) fn settle(&mut self) {
+        if !self.actions.is_empty() {
+            self.deliver_all();
+        }
+        self.return_borrowed();
+    }
+
+    fn deliver_all(&mut self) {
+        let mut actions = std::mem::take(&mut self.actions);
+        let answered: Vec<ContextId> = actions.iter().filter_map(responder).collect();
+        for (context, action) in actions.drain(..) {
+            // A local response ends the exchange, so there is nothing left to continue.
+            let moot = matches!(action, StreamAction::Resume(_)) && answered.contains(&context);
+            if !moot {
+                self.deliver(context, action);
+            }
+        }
+        self.actions = actions;
+    }
+
+    /// Forgets what a failed entry asked for.
+    pub(crate) fn abandon(&mut self) {
+        self.actions.clear();
+        self.return_borrowed();
+    }
+
+    fn deliver(&mut self, context: ContextId, action: StreamAction) {
+        let Some(stream) = self.contexts.stream_of(context) else {
+            return;
+        };
+        match action {
+            StreamAction::Respond(response) => {
+                if let Err(why) = stream.local_response(response) {
+                    self.host.refused("proxy_send_local_response", &why);
+                }
+            }
+            StreamAction::Resume(half) => stream.resume(half),
+            StreamAction::Close(half) => stream.close(half),
+        }
+    }
+
+    fn return_borrowed(&mut self) {
+        while let Some((context, stream)) = self.contexts.pop_borrowed() {
+            self.host.return_stream(context, stream);
+        }
+    }
+
+    fn has_response(&self, context: ContextId) -> bool {
+        self.actions
+            .iter()
+            .filter_map(responder)
+            .any(|known| known == context)
+    }
+}
+
+fn responder((context, action): &(ContextId, StreamAction)) -> Option<ContextId> {
+    matches!(action, StreamAction::Respond(_)).then_some(*context)
+}
+
+/// Holds memory and table of the guest under their bounds.
+pub(crate) struct Caps {
+    memory: usize,
+    table_elements: usize,
+    /// True once the running entry was refused growth: a trap after it counts as `Cause::Memory`.
+    pub(crate) refused: bool,
+}
+
+impl Caps {
+    fn new(limits: &Limits) -> Caps {
+        Caps {
+            memory: limits.memory,
+            table_elements: limits.table_elements,
+            refused: false,
+        }
+    }
+
+    fn admit(&mut self, desired: usize, bound: usize) -> bool {
+        self.refused |= desired > bound;
+        desired <= bound
+    }
+}
+
+impl ResourceLimiter for Caps {
+    fn memory_growing(
+        &mut self,
+        _: usize,
+        desired: usize,
+        _: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        Ok(self.admit(desired, self.memory))
+    }
+
+    fn table_growing(
+        &mut self,
+        _: usize,
+        desired: usize,
+        _: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        Ok(self.admit(desired, self.table_elements))
+    }
+
+    fn instances(&self) -> usize {
+        1
+    }
+
+    fn tables(&self) -> usize {
+        1
+    }
+
+    fn memories(&self) -> usize {
+        1
+    }
+}

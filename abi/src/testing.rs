@@ -1,0 +1,299 @@
+//! For tests of this crate and of embedders: a host and a stream that record, and guests from a few lines of WAT.
+//!
+//! Nothing here is for serving: streams are plain vectors and metrics live in the VM's own host.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use crate::callback::CallbackKind;
+use crate::host::{Host, LocalResponse, Stream};
+use crate::hostcall;
+use crate::storage::{Buffer, HeaderMap, Refusal, VecHeaderMap};
+use crate::types::{
+    BufferType, ContextId, LogLevel, MapType, MetricId, MetricKind, Status, StreamType,
+};
+
+/// A host that remembers everything it is told.
+#[derive(Debug, Default)]
+pub struct RecordingHost {
+    /// Lines with their level, oldest first.
+    pub lines: Vec<(LogLevel, Vec<u8>)>,
+    /// What was refused: the hostcall and the reason.
+    pub refused: Vec<(&'static str, Refusal)>,
+    /// Guest entries that ended.
+    pub entries: Vec<CallbackKind>,
+    /// The last tick period; `None` before the first and after a stop.
+    pub tick_period: Option<Duration>,
+    /// Properties, by their path joined with dots.
+    pub properties: HashMap<String, Vec<u8>>,
+    /// Streams that `proxy_set_effective_context` may borrow.
+    pub lendable: HashMap<ContextId, RecordingStream>,
+    /// Contexts whose stream is out at the moment.
+    pub borrowed: Vec<ContextId>,
+    /// Names and values of metrics, by id.
+    pub metrics: BTreeMap<u32, (Vec<u8>, i64)>,
+    /// What `proxy_get_log_level` says; `None` is info.
+    pub level: Option<LogLevel>,
+    /// Makes `log` panic, to see what a failing embedder does to a VM.
+    pub panics_on_log: bool,
+}
+
+impl RecordingHost {
+    /// Lines of any level as text.
+    pub fn text(&self) -> Vec<String> {
+        self.lines
+            .iter()
+            .map(|(_, line)| String::from_utf8_lossy(line).into_owned())
+            .collect()
+    }
+
+    /// Numbers that a guest made by `guest` told through `$tell`, oldest first.
+    pub fn told(&self) -> Vec<u32> {
+        let told = self
+            .lines
+            .iter()
+            .filter(|(level, _)| *level == LogLevel::Trace);
+        told.filter_map(|(_, line)| Some(u32::from_le_bytes(*line.first_chunk()?)))
+            .collect()
+    }
+}
+
+impl Host for RecordingHost {
+    type Stream = RecordingStream;
+
+    fn log(&mut self, level: LogLevel, message: &[u8]) {
+        assert!(!self.panics_on_log, "the recording host was told to panic");
+        self.lines.push((level, message.to_vec()));
+    }
+
+    fn log_level(&self) -> LogLevel {
+        self.level.unwrap_or(LogLevel::Info)
+    }
+
+    fn callback_ended(&mut self, callback: CallbackKind, _: Duration) {
+        self.entries.push(callback);
+    }
+
+    fn refused(&mut self, hostcall: &'static str, why: &Refusal) {
+        self.refused.push((hostcall, why.clone()));
+    }
+
+    fn set_tick_period(&mut self, period: Option<Duration>) {
+        self.tick_period = period;
+    }
+
+    fn property(&mut self, path: &[&[u8]]) -> Option<Vec<u8>> {
+        self.properties.get(&dotted(path)).cloned()
+    }
+
+    fn borrow_stream(&mut self, context: ContextId) -> Option<RecordingStream> {
+        let stream = self.lendable.remove(&context)?;
+        self.borrowed.push(context);
+        Some(stream)
+    }
+
+    fn return_stream(&mut self, context: ContextId, stream: RecordingStream) {
+        self.borrowed.retain(|known| *known != context);
+        self.lendable.insert(context, stream);
+    }
+
+    fn define_metric(&mut self, kind: MetricKind, name: &[u8]) -> Result<MetricId, Status> {
+        let known = self.metrics.iter().find(|(_, (known, _))| known == name);
+        if let Some((id, _)) = known {
+            return Ok(MetricId(*id));
+        }
+        let count = u32::try_from(self.metrics.len()).map_err(|_| Status::InternalFailure)?;
+        let id = count * 4 + u32::from(kind);
+        self.metrics.insert(id, (name.to_vec(), 0));
+        Ok(MetricId(id))
+    }
+
+    fn increment_metric(&mut self, metric: MetricId, delta: i64) -> Result<(), Status> {
+        let (_, value) = self.metrics.get_mut(&metric.0).ok_or(Status::NotFound)?;
+        *value = value.saturating_add(delta);
+        Ok(())
+    }
+
+    fn record_metric(&mut self, metric: MetricId, value: u64) -> Result<(), Status> {
+        let (_, current) = self.metrics.get_mut(&metric.0).ok_or(Status::NotFound)?;
+        let value = i64::try_from(value).unwrap_or(i64::MAX);
+        *current = if metric.kind() == Some(MetricKind::Counter) {
+            current.saturating_add(value)
+        } else {
+            value
+        };
+        Ok(())
+    }
+
+    fn metric(&mut self, metric: MetricId) -> Result<u64, Status> {
+        let (_, value) = self.metrics.get(&metric.0).ok_or(Status::NotFound)?;
+        u64::try_from(*value).map_err(|_| Status::InternalFailure)
+    }
+}
+
+/// A stream of vectors that remembers what was done to it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RecordingStream {
+    /// Maps that exist.
+    pub maps: HashMap<MapType, VecHeaderMap>,
+    /// Buffers that exist.
+    pub buffers: HashMap<BufferType, Vec<u8>>,
+    /// Properties, by their path joined with dots.
+    pub properties: HashMap<String, Vec<u8>>,
+    /// Local responses and continues and closes, in the order in which they were delivered.
+    pub events: Vec<StreamEvent>,
+}
+
+/// Something that was done to a `RecordingStream`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StreamEvent {
+    /// A local response.
+    Responded(LocalResponse),
+    /// A half was told to go on.
+    Resumed(StreamType),
+    /// A half was closed.
+    Closed(StreamType),
+}
+
+impl RecordingStream {
+    /// A stream with request headers.
+    pub fn request<const N: usize>(fields: [(&str, &str); N]) -> Self {
+        RecordingStream::default().with_map(MapType::RequestHeaders, fields)
+    }
+
+    /// The same with one more map.
+    #[must_use]
+    pub fn with_map<const N: usize>(mut self, map: MapType, fields: [(&str, &str); N]) -> Self {
+        self.maps.insert(map, VecHeaderMap::new(fields));
+        self
+    }
+
+    /// The same with one more buffer.
+    #[must_use]
+    pub fn with_buffer(mut self, buffer: BufferType, bytes: &[u8]) -> Self {
+        self.buffers.insert(buffer, bytes.to_vec());
+        self
+    }
+}
+
+impl Stream for RecordingStream {
+    fn headers(&mut self, map: MapType) -> Option<&mut dyn HeaderMap> {
+        self.maps.get_mut(&map).map(|map| map as &mut dyn HeaderMap)
+    }
+
+    fn buffer(&mut self, buffer: BufferType) -> Option<&mut dyn Buffer> {
+        self.buffers
+            .get_mut(&buffer)
+            .map(|buffer| buffer as &mut dyn Buffer)
+    }
+
+    fn property(&mut self, path: &[&[u8]]) -> Option<Vec<u8>> {
+        self.properties.get(&dotted(path)).cloned()
+    }
+
+    fn set_property(&mut self, path: &[u8], value: &[u8]) -> Result<(), Refusal> {
+        let segments: Vec<&[u8]> = path.split(|byte| *byte == 0).collect();
+        self.properties.insert(dotted(&segments), value.to_vec());
+        Ok(())
+    }
+
+    fn local_response(&mut self, response: LocalResponse) -> Result<(), Refusal> {
+        self.events.push(StreamEvent::Responded(response));
+        Ok(())
+    }
+
+    fn resume(&mut self, half: StreamType) {
+        self.events.push(StreamEvent::Resumed(half));
+    }
+
+    fn close(&mut self, half: StreamType) {
+        self.events.push(StreamEvent::Closed(half));
+    }
+}
+
+fn dotted(path: &[&[u8]]) -> String {
+    let parts: Vec<_> = path
+        .iter()
+        .map(|part| String::from_utf8_lossy(part))
+        .collect();
+    parts.join(".")
+}
+
+/// Bytes of a guest with memory, allocator, the marker of ABI 0.2.1, and `body`, which is WAT.
+///
+/// Every hostcall or WASI function that `body` calls by its name (`call $proxy_done`) is imported in the first type of
+/// the table. Beside them `body` may use `(call $tell (i32))`, which logs a number at trace for `RecordingHost::told`,
+/// `(call $show (pointer) (length))`, which logs text at info, and memory from 4096 to 65536. The allocator gives blocks
+/// from 65536 on and takes nothing back; memory has 16 pages.
+///
+/// # Panics
+/// When `body` is no WAT.
+pub fn guest(body: &str) -> Vec<u8> {
+    guest_of("proxy_abi_version_0_2_1", body)
+}
+
+/// The same with another marker export.
+///
+/// # Panics
+/// When `body` is no WAT.
+pub fn guest_of(marker: &str, body: &str) -> Vec<u8> {
+    let imports = imports(body);
+    wat(&format!(
+        r#"(module
+            {imports}
+            (memory (export "memory") 16)
+            (global $next (mut i32) (i32.const 65536))
+            (func (export "{marker}"))
+            (func (export "proxy_on_memory_allocate") (param i32) (result i32)
+                (global.get $next)
+                (global.set $next (i32.add (global.get $next) (local.get 0))))
+            (func $show (param i32 i32)
+                (drop (call $proxy_log (i32.const 2) (local.get 0) (local.get 1))))
+            (func $tell (param i32)
+                (i32.store (i32.const 16) (local.get 0))
+                (drop (call $proxy_log (i32.const 0) (i32.const 16) (i32.const 4))))
+            {body})"#
+    ))
+}
+
+/// Bytes of a module written in WAT.
+///
+/// # Panics
+/// When `text` is no WAT.
+pub fn wat(text: &str) -> Vec<u8> {
+    match wat::parse_str(text) {
+        Ok(bytes) => bytes,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// Imports for every `call $name` whose name the table knows; `proxy_log` always.
+fn imports(body: &str) -> String {
+    let called = body.split("call $").skip(1).map(|rest| {
+        let end = rest.find(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
+        end.map_or(rest, |end| &rest[..end])
+    });
+    let mut names: Vec<&str> = called.chain(["proxy_log"]).collect();
+    names.sort_unstable();
+    names.dedup();
+    names.iter().filter_map(|name| import(name)).collect()
+}
+
+fn import(name: &str) -> Option<String> {
+    ["env", "wasi_snapshot_preview1"].iter().find_map(|module| {
+        let signature = hostcall::signatures(module, name).into_iter().next()?;
+        let list = |keyword: &str, types: &[crate::signature::WireType]| {
+            types
+                .iter()
+                .map(|wire| format!("({keyword} {wire})"))
+                .collect::<String>()
+        };
+        let (params, results) = (
+            list("param", &signature.params),
+            list("result", &signature.results),
+        );
+        Some(format!(
+            "(import \"{module}\" \"{name}\" (func ${name} {params} {results}))\n"
+        ))
+    })
+}

@@ -1,0 +1,369 @@
+//! One running filter: started once, entered for each callback, poisoned by its first failure.
+//!
+//! A VM is single-threaded and synchronous. It never waits; what a guest asks for that takes time is queued by the embedder.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Instant;
+
+use wasmtime::{Memory, Store};
+
+use crate::callback::{CallbackKind, Exports, StreamCallback};
+use crate::context::Contexts;
+use crate::deadline::Deadline;
+use crate::error::{Cause, Failure};
+use crate::host::Host;
+use crate::module::Module;
+use crate::settings::PluginSettings;
+use crate::state::{Rundown, State};
+use crate::types::{Action, ContextId, LogLevel};
+
+mod boot;
+mod calls;
+mod ending;
+
+use calls::{create_context, deliver, end_context, wire};
+use ending::{Ended, failure, guarded};
+
+/// One instance of a module with its root context configured.
+///
+/// After any `Failure` it is poisoned: every later entry fails at once with `Cause::Poisoned` and no guest code runs.
+pub struct Vm<H: Host> {
+    store: Store<State<H>>,
+    exports: Exports,
+    memory: Memory,
+    /// Keeps the engine's ticker alive, without which no deadline would ever be noticed.
+    module: Module,
+    /// What killed the guest. `None` while it lives.
+    death: Option<String>,
+}
+
+impl<H: Host> Vm<H> {
+    /// Instantiates, runs the start section, `_initialize` (then `main`) or `_start`, and configures the root context.
+    /// All of it shares the budget `Limits::start`. On failure the host comes back with the log lines it holds.
+    pub fn start(
+        module: &Module,
+        settings: Arc<PluginSettings>,
+        host: H,
+    ) -> Result<Vm<H>, (Failure, H)> {
+        let state = State::new(settings, module.abi_version(), host);
+        let mut store = Store::new(module.engine().wasmtime(), state);
+        store.limiter(|state| &mut state.caps);
+        store.epoch_deadline_callback(|mut store| Ok(store.data_mut().tick()));
+        store.set_epoch_deadline(1);
+        match guarded(|| boot::boot(&mut store, module)) {
+            Ok((exports, memory)) => Ok(Vm {
+                store,
+                exports,
+                memory,
+                module: module.clone(),
+                death: None,
+            }),
+            Err(ended) => {
+                let failure = failure(store.data(), ended);
+                Err((failure, store.into_data().host))
+            }
+        }
+    }
+
+    /// The embedder's half.
+    pub fn host(&self) -> &H {
+        &self.store.data().host
+    }
+
+    /// The embedder's half, to be changed between entries.
+    pub fn host_mut(&mut self) -> &mut H {
+        &mut self.store.data_mut().host
+    }
+
+    /// What the VM was started with.
+    pub fn settings(&self) -> &Arc<PluginSettings> {
+        &self.store.data().settings
+    }
+
+    /// What it runs.
+    pub fn module(&self) -> &Module {
+        &self.module
+    }
+
+    /// The context of the plugin itself.
+    pub fn root(&self) -> ContextId {
+        Contexts::<H::Stream>::ROOT
+    }
+
+    /// True when this callback would enter the guest.
+    pub fn exports(&self, kind: CallbackKind) -> bool {
+        let exports = &self.exports;
+        match kind {
+            CallbackKind::Init => self.module.exports(kind),
+            CallbackKind::VmStart => exports.vm_start.is_some(),
+            CallbackKind::Configure => exports.configure.is_some(),
+            CallbackKind::Tick => exports.tick.is_some(),
+            CallbackKind::ContextCreate => exports.context_create.is_some(),
+            CallbackKind::RequestHeaders => exports.request_headers.is_some(),
+            CallbackKind::RequestBody => exports.request_body.is_some(),
+            CallbackKind::RequestTrailers => exports.request_trailers.is_some(),
+            CallbackKind::ResponseHeaders => exports.response_headers.is_some(),
+            CallbackKind::ResponseBody => exports.response_body.is_some(),
+            CallbackKind::ResponseTrailers => exports.response_trailers.is_some(),
+            CallbackKind::Done => exports.done.is_some(),
+            CallbackKind::Log => exports.log.is_some(),
+            CallbackKind::Delete => exports.delete.is_some(),
+        }
+    }
+
+    /// True after a failure: replace the VM.
+    pub fn is_poisoned(&self) -> bool {
+        self.death.is_some()
+    }
+
+    /// Bytes of linear memory.
+    pub fn memory_bytes(&self) -> usize {
+        self.memory.data_size(&self.store)
+    }
+
+    /// Number of stream contexts that have begun and not ended.
+    pub fn stream_contexts(&self) -> usize {
+        self.store.data().contexts.streams()
+    }
+
+    /// Opens a context for an exchange and shows it the request head, in one guest entry.
+    /// The stream always comes back.
+    pub fn begin_stream(
+        &mut self,
+        stream: H::Stream,
+        fields: usize,
+        end_of_stream: bool,
+    ) -> (H::Stream, Result<(ContextId, Action), Failure>) {
+        if let Some(failure) = self.poisoned(CallbackKind::RequestHeaders) {
+            return (stream, Err(failure));
+        }
+        let Some(id) = self.store.data_mut().contexts.open() else {
+            let failure = self.bury(Ended::Host("all context ids are used up".to_owned()));
+            return (stream, Err(failure));
+        };
+        if self.exports.context_create.is_none() && self.exports.request_headers.is_none() {
+            return (stream, Ok((id, Action::Continue)));
+        }
+        let (stream, outcome) = self.enter_stream(
+            CallbackKind::RequestHeaders,
+            id,
+            stream,
+            |store, exports| {
+                create_context(store, exports, id, Contexts::<H::Stream>::ROOT.get())?;
+                let Some(request_headers) = &exports.request_headers else {
+                    return Ok(Action::Continue);
+                };
+                store.data_mut().running = CallbackKind::RequestHeaders;
+                Ok(Action::of_headers(request_headers.call(
+                    store,
+                    id.get(),
+                    wire(fields),
+                    end_of_stream,
+                )?))
+            },
+        );
+        if outcome.is_err() {
+            self.store.data_mut().contexts.close(id);
+        }
+        (stream, outcome.map(|action| (id, action)))
+    }
+
+    /// Delivers a later callback. A context that has ended, and a callback the module lacks, answer `Continue` at once.
+    /// The stream always comes back.
+    pub fn deliver(
+        &mut self,
+        id: ContextId,
+        stream: H::Stream,
+        callback: StreamCallback,
+    ) -> (H::Stream, Result<Action, Failure>) {
+        let kind = callback.kind();
+        if let Some(failure) = self.poisoned(kind) {
+            return (stream, Err(failure));
+        }
+        if !self.exports(kind) || !self.store.data().contexts.is_live(id) {
+            return (stream, Ok(Action::Continue));
+        }
+        self.enter_stream(kind, id, stream, |store, exports| {
+            Ok(deliver(store, exports, id.get(), callback)?)
+        })
+    }
+
+    /// Ends a context: done, log and delete in one guest entry. It is gone afterwards, failure or not.
+    /// The stream always comes back.
+    pub fn end_stream(
+        &mut self,
+        id: ContextId,
+        stream: H::Stream,
+    ) -> (H::Stream, Result<(), Failure>) {
+        let was_live = self.store.data().contexts.is_live(id);
+        if let Some(failure) = self.poisoned(CallbackKind::Log) {
+            self.store.data_mut().contexts.close(id);
+            return (stream, Err(failure));
+        }
+        let Exports {
+            done, log, delete, ..
+        } = &self.exports;
+        if !was_live || (done.is_none() && log.is_none() && delete.is_none()) {
+            self.store.data_mut().contexts.close(id);
+            return (stream, Ok(()));
+        }
+        let (stream, outcome) =
+            self.enter_stream(CallbackKind::Log, id, stream, |store, exports| {
+                end_context(store, exports, id)
+            });
+        self.store.data_mut().contexts.close(id);
+        (stream, outcome)
+    }
+
+    /// The timer of the root context fired.
+    pub fn tick(&mut self) -> Result<(), Failure> {
+        if let Some(failure) = self.poisoned(CallbackKind::Tick) {
+            return Err(failure);
+        }
+        if self.exports.tick.is_none() {
+            return Ok(());
+        }
+        self.enter_root(CallbackKind::Tick, |store, exports| {
+            if let Some(tick) = &exports.tick {
+                tick.call(store, Contexts::<H::Stream>::ROOT.get())?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Tells the root context that its plugin goes away. False means that it asked to live until it calls `proxy_done`;
+    /// ticks still reach it. Asks the guest once; later calls only look.
+    pub fn finish(&mut self) -> Result<bool, Failure> {
+        if let Some(failure) = self.poisoned(CallbackKind::Done) {
+            return Err(failure);
+        }
+        if self.store.data().rundown == Rundown::Serving {
+            self.enter_root(CallbackKind::Done, |store, exports| {
+                // Pending before the call, so that a guest may call `proxy_done` from within it.
+                store.data_mut().rundown = Rundown::Pending;
+                let ready = match &exports.done {
+                    Some(done) => done.call(&mut *store, Contexts::<H::Stream>::ROOT.get())? != 0,
+                    None => true,
+                };
+                if ready {
+                    store.data_mut().rundown = Rundown::Done;
+                }
+                Ok(())
+            })?;
+        }
+        Ok(self.store.data().rundown == Rundown::Done)
+    }
+
+    /// Ends the root context (`finish`, unless done before, then delete) and drops the guest. A failure on the way is
+    /// logged as a line of the guest: there is nobody left to act on it.
+    pub fn retire(mut self) -> H {
+        if self.death.is_none() {
+            let outcome = self.finish().and_then(|_| self.delete_root());
+            if let Err(failure) = outcome {
+                self.host_mut()
+                    .log(LogLevel::Error, failure.to_string().as_bytes());
+            }
+        }
+        self.store.into_data().host
+    }
+
+    fn delete_root(&mut self) -> Result<(), Failure> {
+        if self.exports.delete.is_none() {
+            return Ok(());
+        }
+        self.enter_root(CallbackKind::Delete, |store, exports| {
+            if let Some(delete) = &exports.delete {
+                delete.call(store, Contexts::<H::Stream>::ROOT.get())?;
+            }
+            Ok(())
+        })
+    }
+
+    fn enter_root<T>(
+        &mut self,
+        kind: CallbackKind,
+        call: impl FnOnce(&mut Store<State<H>>, &Exports) -> Result<T, Ended>,
+    ) -> Result<T, Failure> {
+        self.enter(kind, Contexts::<H::Stream>::ROOT, None, call).1
+    }
+
+    fn enter_stream<T>(
+        &mut self,
+        kind: CallbackKind,
+        id: ContextId,
+        stream: H::Stream,
+        call: impl FnOnce(&mut Store<State<H>>, &Exports) -> Result<T, Ended>,
+    ) -> (H::Stream, Result<T, Failure>) {
+        let (stream, outcome) = self.enter(kind, id, Some(stream), call);
+        #[expect(
+            clippy::expect_used,
+            reason = "a lent stream stays in the state while the guest runs: nothing else takes it out"
+        )]
+        let stream = stream.expect("the stream comes back");
+        (stream, outcome)
+    }
+
+    /// One guest entry: a clock read, the calls, the actions they queued, another clock read.
+    fn enter<T>(
+        &mut self,
+        kind: CallbackKind,
+        id: ContextId,
+        stream: Option<H::Stream>,
+        call: impl FnOnce(&mut Store<State<H>>, &Exports) -> Result<T, Ended>,
+    ) -> (Option<H::Stream>, Result<T, Failure>) {
+        let started = Instant::now();
+        let state = self.store.data_mut();
+        let limits = &state.settings.limits;
+        state.deadline = Deadline::new(started, limits.callback, limits.wall_factor);
+        state.running = kind;
+        state.caps.refused = false;
+        state.contexts.enter(id, stream);
+        self.store.set_epoch_deadline(1);
+
+        let (store, exports) = (&mut self.store, &self.exports);
+        let outcome = guarded(|| {
+            let answer = call(store, exports)?;
+            store.data_mut().settle();
+            Ok(answer)
+        });
+
+        let outcome = outcome.map_err(|ended| self.bury(ended));
+        let state = self.store.data_mut();
+        let stream = state.contexts.leave();
+        state.host.callback_ended(kind, started.elapsed());
+        (stream, outcome)
+    }
+
+    /// Poisons the VM and says why.
+    #[cold]
+    fn bury(&mut self, ended: Ended) -> Failure {
+        let failure = failure(self.store.data(), ended);
+        self.death = Some(failure.to_string());
+        // The embedder gets its borrowed exchanges back even from a dead VM; if it panics on them, it has lost them itself.
+        let _ = guarded(|| {
+            self.store.data_mut().abandon();
+            Ok(())
+        });
+        failure
+    }
+
+    fn poisoned(&self, callback: CallbackKind) -> Option<Failure> {
+        let death = self.death.as_ref()?;
+        Some(Failure {
+            callback,
+            cause: Cause::Poisoned,
+            message: format!("the filter died before: {death}"),
+            backtrace: Vec::new(),
+        })
+    }
+}
+
+impl<H: Host> fmt::Debug for Vm<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Vm")
+            .field("module", &self.module)
+            .field("death", &self.death)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,132 @@
+//! From a compiled module to a configured root context, in the order of the specification.
+
+use std::time::Instant;
+
+use wasmtime::{Instance, Linker, Memory, Store};
+
+use super::calls::{create_context, wire};
+use super::ending::Ended;
+use crate::callback::{CallbackKind, Exports};
+use crate::context::Contexts;
+use crate::fault::Exit;
+use crate::host::Host;
+use crate::hostcall;
+use crate::module::Module;
+use crate::state::{Stage, State};
+
+/// Starts the guest. An `Err` leaves a store that must not be entered again.
+pub(super) fn boot<H: Host>(
+    store: &mut Store<State<H>>,
+    module: &Module,
+) -> Result<(Exports, Memory), Ended> {
+    let mut linker = Linker::new(module.engine().wasmtime());
+    hostcall::link(&mut linker, module.imports())?;
+    let (instance, memory) = timed(store, CallbackKind::Init, |store| {
+        let instance = linker.instantiate(&mut *store, module.wasmtime())?;
+        let memory = adopt(store, &instance)?;
+        initialise(store, &instance)?;
+        Ok((instance, memory))
+    })?;
+    store.data_mut().stage = Stage::Open;
+    let exports = Exports::of(&instance, &mut *store);
+    configure(store, &exports)?;
+    Ok((exports, memory))
+}
+
+/// Keeps the handles that hostcalls need.
+fn adopt<H: Host>(store: &mut Store<State<H>>, instance: &Instance) -> Result<Memory, Ended> {
+    let memory = instance.get_memory(&mut *store, "memory");
+    let memory = memory.ok_or_else(|| Ended::Host("the checked memory is gone".to_owned()))?;
+    // spec v0.2.1: malloc is for guests without proxy_on_memory_allocate. TinyGo exports both, and
+    // its collector never takes back what malloc gave.
+    let names = ["proxy_on_memory_allocate", "malloc"];
+    let allocator = names
+        .iter()
+        .find_map(|name| instance.get_typed_func(&mut *store, name).ok());
+    let state = store.data_mut();
+    state.memory = Some(memory);
+    state.allocator = allocator;
+    Ok(memory)
+}
+
+/// A reactor has `_initialize` and perhaps `main`; a command has `_start`; a module with neither has its start section.
+fn initialise<H: Host>(store: &mut Store<State<H>>, instance: &Instance) -> Result<(), Ended> {
+    if let Ok(initialize) = instance.get_typed_func::<(), ()>(&mut *store, "_initialize") {
+        initialize.call(&mut *store, ())?;
+        return main(store, instance);
+    }
+    match instance.get_typed_func::<(), ()>(&mut *store, "_start") {
+        Ok(start) => unless_exited(start.call(&mut *store, ())),
+        Err(_) => Ok(()),
+    }
+}
+
+fn main<H: Host>(store: &mut Store<State<H>>, instance: &Instance) -> Result<(), Ended> {
+    if let Ok(main) = instance.get_typed_func::<(u32, u32), u32>(&mut *store, "main") {
+        return unless_exited(main.call(&mut *store, (0, 0)).map(drop));
+    }
+    for name in ["main", "__main_void"] {
+        if let Ok(main) = instance.get_typed_func::<(), u32>(&mut *store, name) {
+            return unless_exited(main.call(&mut *store, ()).map(drop));
+        }
+    }
+    Ok(())
+}
+
+/// Takes `proc_exit(0)` for the normal end of a program.
+fn unless_exited(outcome: wasmtime::Result<()>) -> Result<(), Ended> {
+    match outcome {
+        Err(error) if error.downcast_ref() == Some(&Exit(0)) => Ok(()),
+        outcome => Ok(outcome?),
+    }
+}
+
+/// Makes the root context and shows it both configurations.
+fn configure<H: Host>(store: &mut Store<State<H>>, exports: &Exports) -> Result<(), Ended> {
+    let root = Contexts::<H::Stream>::ROOT;
+    let settings = store.data().settings.clone();
+    if exports.context_create.is_some() {
+        timed(store, CallbackKind::ContextCreate, |store| {
+            create_context(store, exports, root, 0)
+        })?;
+    }
+    if let Some(vm_start) = &exports.vm_start {
+        let accepted = timed(store, CallbackKind::VmStart, |store| {
+            Ok(vm_start.call(store, (root.get(), wire(settings.vm_config.len())))?)
+        })?;
+        accept(accepted, "proxy_on_vm_start answered false")?;
+    }
+    if let Some(configure) = &exports.configure {
+        let accepted = timed(store, CallbackKind::Configure, |store| {
+            Ok(configure.call(store, (root.get(), wire(settings.config.len())))?)
+        })?;
+        accept(accepted, "proxy_on_configure answered false")?;
+    }
+    Ok(())
+}
+
+fn accept(answer: u32, otherwise: &'static str) -> Result<(), Ended> {
+    if answer == 0 {
+        Err(Ended::Refused(otherwise))
+    } else {
+        Ok(())
+    }
+}
+
+/// Runs one step of the start and tells the embedder how long it took. The deadline is that of the whole start.
+fn timed<H: Host, T>(
+    store: &mut Store<State<H>>,
+    kind: CallbackKind,
+    step: impl FnOnce(&mut Store<State<H>>) -> Result<T, Ended>,
+) -> Result<T, Ended> {
+    let started = Instant::now();
+    let state = store.data_mut();
+    state.running = kind;
+    state.contexts.enter(Contexts::<H::Stream>::ROOT, None);
+    let outcome = step(store);
+    store
+        .data_mut()
+        .host
+        .callback_ended(kind, started.elapsed());
+    outcome
+}

@@ -1,0 +1,20 @@
+//! The promises of the crate, one module a promise. Guests are WAT in strings; no network and no wasm target is needed.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
+
+mod arbitrary;
+mod arguments;
+mod common;
+mod contexts;
+mod hostcalls;
+mod layering;
+mod lifecycle;
+mod limits;
+mod loading;
+mod poison;
+mod supported;
+mod wasi;
