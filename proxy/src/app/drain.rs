@@ -1,0 +1,108 @@
+//! The end of the process: announce it, let exchanges finish, then close.
+//!
+//! Until the last exchange ends, new connections are accepted and served once, so that nobody who has not heard of the
+//! end yet is refused.
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep};
+
+use crate::worker::Shared;
+
+/// How often the end is looked for.
+const LOOK: Duration = Duration::from_millis(10);
+/// How long clients may take to fetch last bytes and close, once no exchange is left.
+const FAREWELL: Duration = Duration::from_millis(500);
+
+/// What the workers do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Everything as usual.
+    Serving,
+    /// Connections close after their exchange.
+    Draining,
+    /// Workers end, whatever is left.
+    Ended,
+}
+
+/// What a running proxy may be told by its own process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// End gracefully; said twice, end at once.
+    Drain,
+}
+
+/// SIGTERM and SIGINT.
+pub struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// Takes them over; must be called on a runtime.
+    pub fn new() -> std::io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn received(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => tracing::info!("SIGTERM: draining"),
+            _ = self.interrupt.recv() => tracing::info!("SIGINT: draining"),
+        }
+    }
+}
+
+/// Whatever tells the process to end.
+pub struct Bells {
+    /// Absent in a process that belongs to somebody else.
+    pub signals: Option<Signals>,
+    /// From `Running`.
+    pub ordered: mpsc::UnboundedReceiver<Order>,
+}
+
+impl Bells {
+    /// Completes at the next signal or order, or when nobody is left to give one.
+    pub async fn ring(&mut self) {
+        match &mut self.signals {
+            Some(signals) => signals.received().await,
+            None => drop(self.ordered.recv().await),
+        }
+    }
+}
+
+/// Drains the workers within `timeout`; another ring hurries. Afterwards the workers end.
+pub async fn drain(shared: &Shared, phase: &watch::Sender<Phase>, timeout: Duration, bells: &mut Bells) {
+    phase.send_replace(Phase::Draining);
+    tokio::select! {
+        () = finished(shared, timeout) => {}
+        () = bells.ring() => tracing::warn!("told twice: ending at once"),
+    }
+    let left = exchanges(shared);
+    if left > 0 {
+        tracing::warn!(exchanges = left, "ended with exchanges in flight");
+    }
+    phase.send_replace(Phase::Ended);
+}
+
+async fn finished(shared: &Shared, timeout: Duration) {
+    let deadline = Instant::now() + timeout;
+    let mut quiet_since = None;
+    while Instant::now() < deadline {
+        let quiet = exchanges(shared) == 0;
+        let since = *quiet_since.get_or_insert_with(Instant::now);
+        if quiet && (shared.connections.load(Relaxed) == 0 || since.elapsed() >= FAREWELL) {
+            return;
+        }
+        if !quiet {
+            quiet_since = None;
+        }
+        sleep(LOOK).await;
+    }
+}
+
+fn exchanges(shared: &Shared) -> usize {
+    shared.loads.iter().map(|load| load.exchanges.load(Relaxed)).sum()
+}

@@ -1,0 +1,189 @@
+//! `tollgate check`: everything `run` does before it binds, then a summary of what would serve.
+//!
+//! All faults are reported, not only the first. Nothing listens and nothing is left running.
+
+use std::fmt::{self, Write};
+use std::path::Path;
+
+use tollgate_config::{
+    Budget, ByteSize, Cluster, Config, HostMatch, Listener, OnError, PathMatch, Plugin, Route, RouteMatch, Target,
+};
+
+use super::{Failure, print};
+use crate::app::{App, PluginSummary, RunOptions};
+use crate::telemetry::log::{self, LogFormat};
+
+/// Loads the configuration, starts every plugin once, and prints what it found.
+pub(super) fn check(file: &Path) -> Result<(), Failure> {
+    // Faults bring the lines of their filter along, so the log speaks only when asked to.
+    if std::env::var_os(log::VARIABLE).is_some() {
+        log::init(LogFormat::Text);
+    }
+    let config = tollgate_config::load(file).map_err(Failure::Config)?;
+    let app = App::prepare(config.clone(), &RunOptions { workers: None }).map_err(Failure::App)?;
+    let mut text = format!("{} is good\n", file.display());
+    // A string takes every write.
+    let _ = summarise(&mut text, &config, app.plugins());
+    print(text.as_bytes())
+}
+
+fn summarise<'a>(out: &mut String, config: &Config, plugins: impl Iterator<Item = &'a PluginSummary>) -> fmt::Result {
+    for listener in &config.listeners {
+        writeln!(out, "\nlistener {} on {}", listener.name, listener.address)?;
+        write_routes(out, listener, config)?;
+    }
+    section(out, "plugins", plugins.map(plugin_line))?;
+    section(out, "clusters", config.clusters.iter().map(cluster_line))?;
+    section(out, "not the safe default", config.plugins.iter().flat_map(risks))
+}
+
+fn write_routes(out: &mut String, listener: &Listener, config: &Config) -> fmt::Result {
+    for route in &listener.routes {
+        writeln!(out, "  {}: {} -> {}", route.name, matcher(&route.matcher), target(route, config))?;
+        if !route.chain.is_empty() {
+            let names = route.chain.iter().filter_map(|id| config.plugins.get(id.0)).map(|plugin| plugin.name.as_str());
+            writeln!(out, "    filters: {}", names.collect::<Vec<_>>().join(", "))?;
+        }
+    }
+    Ok(())
+}
+
+/// A heading with its lines; nothing at all where there is no line.
+fn section(out: &mut String, heading: &str, lines: impl Iterator<Item = String>) -> fmt::Result {
+    let mut lines = lines.peekable();
+    if lines.peek().is_some() {
+        writeln!(out, "\n{heading}")?;
+    }
+    lines.try_for_each(|line| writeln!(out, "  {line}"))
+}
+
+fn matcher(matcher: &RouteMatch) -> String {
+    let mut words = Vec::new();
+    if !matcher.methods.is_empty() {
+        words.push(matcher.methods.join("|"));
+    }
+    match &matcher.host {
+        HostMatch::Any => {}
+        HostMatch::Exact(host) => words.push(format!("host {host}")),
+        HostMatch::Suffix(suffix) => words.push(format!("host *{suffix}")),
+    }
+    match &matcher.path {
+        PathMatch::Any => {}
+        PathMatch::Exact(path) => words.push(format!("path {path} exactly")),
+        PathMatch::Prefix(prefix) => words.push(format!("path {prefix}/")),
+        PathMatch::Regex(regex) => words.push(format!("path like {}", regex.as_str())),
+    }
+    words.extend(matcher.headers.iter().map(|(name, value)| format!("header {name}: {value}")));
+    words.extend(matcher.query.iter().map(|(name, value)| format!("query {name}={value}")));
+    if words.is_empty() { "everything".to_owned() } else { words.join(", ") }
+}
+
+fn target<'a>(route: &Route, config: &'a Config) -> &'a str {
+    match route.target {
+        Target::Echo => "echo",
+        Target::Cluster(id) => config.clusters.get(id.0).map_or("?", |cluster| &cluster.name),
+    }
+}
+
+fn plugin_line(plugin: &PluginSummary) -> String {
+    let policy = match plugin.on_error {
+        OnError::Deny => "deny",
+        OnError::Skip => "skip",
+    };
+    let PluginSummary { name, module, digest, abi, .. } = plugin;
+    format!("{name}: {} (abi {abi}, sha256 {digest}, on_error {policy})", module.display())
+}
+
+fn cluster_line(cluster: &Cluster) -> String {
+    let endpoints: Vec<_> = cluster.endpoints.iter().map(ToString::to_string).collect();
+    format!("{}: {}", cluster.name, endpoints.join(", "))
+}
+
+/// What a plugin may do that it may not do by default.
+fn risks(plugin: &Plugin) -> Vec<String> {
+    let mut risks = Vec::new();
+    if plugin.on_error == OnError::Skip {
+        risks.push("on_error: skip lets exchanges pass when it fails".to_owned());
+    }
+    let (budget, default) = (plugin.budget, Budget::default());
+    if budget.time > default.time {
+        risks.push(format!("budget.time lets one call take {:?} of its worker", budget.time));
+    }
+    if budget.start > default.start {
+        risks.push(format!("budget.start lets its start take {:?}", budget.start));
+    }
+    if budget.memory > default.memory {
+        risks.push(format!("budget.memory lets each VM take {}", ByteSize::new(budget.memory)));
+    }
+    risks.into_iter().map(|risk| format!("{} ({}): {risk}", plugin.name, plugin.place)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    /// A configuration in text, as if it stood in `tollgate.yaml`; modules need not exist to be named.
+    fn config(text: &str) -> Config {
+        tollgate_config::parse(text, Path::new("tollgate.yaml")).map_err(|faults| faults.to_string()).unwrap()
+    }
+
+    fn summary(config: &Config, plugins: &[PluginSummary]) -> String {
+        let mut text = String::new();
+        summarise(&mut text, config, plugins.iter()).unwrap();
+        text
+    }
+
+    #[test]
+    fn the_summary_names_listeners_routes_plugins_and_clusters() {
+        let config = config(
+            "listen: 127.0.0.1:8000\nroutes:\n- { name: api, match: { path: /v1/ }, to: 'http://127.0.0.1:8080', \
+             filters: [{ wasm: auth.wasm }] }\n- to: echo\n",
+        );
+        let plugin = PluginSummary {
+            name: "auth".into(),
+            module: "auth.wasm".into(),
+            digest: "ab".into(),
+            abi: "0.2.1".into(),
+            on_error: OnError::Deny,
+        };
+
+        let text = summary(&config, &[plugin]);
+
+        assert_eq!(
+            text,
+            "\nlistener 127.0.0.1:8000 on 127.0.0.1:8000\n  api: path /v1/ -> 127.0.0.1:8080\n    filters: auth\n  \
+             127.0.0.1:8000/1: everything -> echo\n\nplugins\n  auth: auth.wasm (abi 0.2.1, sha256 ab, on_error deny)\n\n\
+             clusters\n  127.0.0.1:8080: 127.0.0.1:8080\n"
+        );
+    }
+
+    #[test]
+    fn every_risk_is_named_with_its_place() {
+        let config = config(
+            "listen: 127.0.0.1:8000\nroutes:\n- to: echo\n  filters:\n  - { wasm: a.wasm, on_error: skip, \
+             budget: { time: 50ms, memory: 128MiB } }\n",
+        );
+
+        let text = summary(&config, &[]);
+
+        let (_, risks) = text.split_once("not the safe default\n").unwrap();
+        let risks: Vec<_> = risks.lines().collect();
+        assert_eq!(risks.len(), 3, "{risks:?}");
+        assert!(risks[0].contains("a (tollgate.yaml:5") && risks[0].contains("on_error: skip"), "{}", risks[0]);
+        assert!(risks[1].contains("50ms") && risks[2].contains("128MiB"), "{risks:?}");
+    }
+
+    #[test]
+    fn the_default_budget_is_no_risk_and_a_millisecond_more_is() {
+        let config = config("listen: 127.0.0.1:8000\nroutes:\n- to: echo\n  filters: [{ wasm: a.wasm }]\n");
+        let mut plugin = config.plugins[0].clone();
+
+        let none = risks(&plugin);
+        plugin.budget.time += Duration::from_millis(1);
+        let one = risks(&plugin);
+
+        assert_eq!((none.len(), one.len()), (0, 1));
+    }
+}

@@ -1,0 +1,141 @@
+//! Why an exchange did not end with the upstream's own answer: one enum, from which status, blame and log words follow.
+//!
+//! It does not carry sources: what an operator needs is in the access log's `reason` and in one log line where it happened.
+
+use std::fmt;
+
+use http::StatusCode;
+use tollgate_abi::Cause;
+
+/// Whose fault it is: decides who is told and how loudly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// The client sent something impossible, too slow or too large, or left.
+    Downstream,
+    /// The upstream refused, failed or was too slow.
+    Upstream,
+    /// A filter failed.
+    Filter,
+    /// The proxy itself.
+    Internal,
+}
+
+/// Why Tollgate answered by itself, or ended the exchange without an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// No route matches.
+    NoRoute,
+    /// The request is not one that may be forwarded; the words say why.
+    BadRequest(&'static str),
+    /// The request target is over its limit.
+    TargetTooLong,
+    /// The header section is over its limit.
+    HeadersTooLarge,
+    /// The client left, or its body broke off.
+    ClientGone,
+    /// The client or the exchange as a whole took too long.
+    RequestTimeout,
+    /// No endpoint took the connection.
+    UpstreamConnect,
+    /// The upstream's connection limit or queue is full.
+    UpstreamOverflow,
+    /// The upstream closed or reset before its answer was whole.
+    UpstreamReset,
+    /// The upstream's answer is not HTTP that may be passed on.
+    UpstreamProtocol(&'static str),
+    /// The upstream's answer did not begin in time.
+    UpstreamTimeout,
+    /// Nothing moved in either direction for too long.
+    StreamIdle,
+    /// A filter paused and nobody continued in time.
+    FilterPaused(String),
+    /// A filter failed and its policy is `deny`.
+    FilterFailed {
+        /// The plugin's name.
+        plugin: String,
+        /// What happened to its VM.
+        cause: Cause,
+    },
+    /// A filter asked for a local response that could not be sent.
+    LocalResponseRefused(String),
+    /// A filter closed the exchange.
+    FilterClosed(String),
+    /// A filter held more of a body than its limit.
+    BodyOverLimit {
+        /// True for the request's body.
+        request: bool,
+    },
+    /// A broken invariant of ours; the exchange is ended, the process goes on.
+    Internal(&'static str),
+}
+
+impl Reason {
+    /// The status that the client gets when headers have not left yet.
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::NoRoute => StatusCode::NOT_FOUND,
+            Self::BadRequest(_) => StatusCode::BAD_REQUEST,
+            Self::TargetTooLong => StatusCode::URI_TOO_LONG,
+            Self::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::ClientGone => StatusCode::BAD_REQUEST,
+            Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
+            Self::UpstreamConnect | Self::UpstreamOverflow | Self::FilterFailed { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::UpstreamReset | Self::UpstreamProtocol(_) => StatusCode::BAD_GATEWAY,
+            Self::UpstreamTimeout | Self::StreamIdle | Self::FilterPaused(_) => StatusCode::GATEWAY_TIMEOUT,
+            Self::BodyOverLimit { request: true } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::BodyOverLimit { request: false } => StatusCode::BAD_GATEWAY,
+            Self::LocalResponseRefused(_) | Self::FilterClosed(_) | Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// Whose fault it is.
+    pub fn side(&self) -> Side {
+        match self {
+            Self::NoRoute | Self::BadRequest(_) | Self::TargetTooLong | Self::HeadersTooLarge => Side::Downstream,
+            Self::ClientGone | Self::RequestTimeout | Self::BodyOverLimit { request: true } => Side::Downstream,
+            Self::UpstreamConnect | Self::UpstreamOverflow | Self::UpstreamReset => Side::Upstream,
+            Self::UpstreamProtocol(_) | Self::UpstreamTimeout | Self::StreamIdle => Side::Upstream,
+            Self::BodyOverLimit { request: false } => Side::Upstream,
+            Self::FilterPaused(_) | Self::FilterFailed { .. } => Side::Filter,
+            Self::LocalResponseRefused(_) | Self::FilterClosed(_) => Side::Filter,
+            Self::Internal(_) => Side::Internal,
+        }
+    }
+
+    /// True when framing of the client's connection is in doubt, so it must not be used again.
+    pub fn closes(&self) -> bool {
+        matches!(self, Self::BadRequest(_) | Self::TargetTooLong | Self::HeadersTooLarge | Self::RequestTimeout)
+    }
+}
+
+/// The words of the access log: `upstream_connect`, `filter_trap:auth`.
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoRoute => f.write_str("no_route"),
+            Self::BadRequest(why) => write!(f, "bad_request:{why}"),
+            Self::TargetTooLong => f.write_str("target_too_long"),
+            Self::HeadersTooLarge => f.write_str("headers_too_large"),
+            Self::ClientGone => f.write_str("client_gone"),
+            Self::RequestTimeout => f.write_str("request_timeout"),
+            Self::UpstreamConnect => f.write_str("upstream_connect"),
+            Self::UpstreamOverflow => f.write_str("upstream_overflow"),
+            Self::UpstreamReset => f.write_str("upstream_reset"),
+            Self::UpstreamProtocol(why) => write!(f, "upstream_protocol:{why}"),
+            Self::UpstreamTimeout => f.write_str("upstream_timeout"),
+            Self::StreamIdle => f.write_str("stream_idle"),
+            Self::FilterPaused(plugin) => write!(f, "filter_paused:{plugin}"),
+            Self::FilterFailed { plugin, cause } => write!(f, "filter_{}:{plugin}", cause.as_str()),
+            Self::LocalResponseRefused(plugin) => write!(f, "filter_local_response_refused:{plugin}"),
+            Self::FilterClosed(plugin) => write!(f, "filter_closed:{plugin}"),
+            Self::BodyOverLimit { request: true } => f.write_str("request_body_over_limit"),
+            Self::BodyOverLimit { request: false } => f.write_str("response_body_over_limit"),
+            Self::Internal(what) => write!(f, "internal:{what}"),
+        }
+    }
+}
+
+/// What a body or a service gives to hyper to end a transport abnormally; the reason is kept by the exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the exchange was ended by the proxy")]
+pub struct Abort;

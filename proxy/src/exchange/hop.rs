@@ -1,0 +1,244 @@
+//! What must not travel from one hop to the next, and which requests may not travel at all (RFC 9110 §7.6, RFC 9112 §3, §6).
+//!
+//! It works on heads alone; it never touches a body.
+
+use http::header::{self, HeaderMap, HeaderName};
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{Method, Request, StatusCode, Version, request};
+
+use crate::error::Reason;
+use crate::exchange::head::{Fields, RequestHead};
+
+/// The longest request target that is read, in bytes.
+pub const TARGET_LIMIT: usize = 16 * 1024;
+
+/// RFC 9110 §7.6.1, and what nobody should forward.
+const HOP_BY_HOP: [HeaderName; 8] = [
+    header::CONNECTION,
+    header::TE,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    header::PROXY_AUTHORIZATION,
+    HeaderName::from_static("http2-settings"),
+];
+
+/// Fields that a `Connection` header may name without being believed: dropping them would change what the request means.
+const NEVER_NAMED: [HeaderName; 5] =
+    [header::HOST, header::CONTENT_LENGTH, header::AUTHORIZATION, header::COOKIE, header::SET_COOKIE];
+
+/// Removes what belongs to this hop: the fixed fields, and those that `Connection` names.
+pub fn strip(headers: &mut HeaderMap) {
+    if headers.contains_key(header::CONNECTION) {
+        strip_named(headers);
+    }
+    for name in &HOP_BY_HOP {
+        headers.remove(name);
+    }
+}
+
+fn strip_named(headers: &mut HeaderMap) {
+    let values = headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
+    let names = values.flat_map(|value| value.split(',')).filter_map(|name| name.trim().parse::<HeaderName>().ok());
+    let named: Vec<HeaderName> = names.filter(|name| !NEVER_NAMED.contains(name)).collect();
+    for name in named {
+        headers.remove(name);
+    }
+}
+
+/// A request as it came from the client, checked and stripped.
+#[derive(Debug)]
+pub struct Accepted {
+    /// The head that filters and the upstream see.
+    pub head: RequestHead,
+    /// The protocol it came in.
+    pub version: Version,
+    /// The body's length where the client declared one.
+    pub content_length: Option<u64>,
+    /// True when the client can read trailers (`TE: trailers`, or HTTP/2).
+    pub reads_trailers: bool,
+}
+
+/// Checks a request and takes it apart; on refusal the client's connection is closed.
+pub fn accept<B>(request: Request<B>, field_limit: usize) -> Result<(Accepted, B), Reason> {
+    let (mut parts, body) = request.into_parts();
+    check_target(&parts)?;
+    check_framing(&parts)?;
+    let authority = authority(&parts)?;
+    let content_length = content_length(&parts.headers)?;
+    let reads_trailers = parts.version == Version::HTTP_2 || has_token(&parts.headers, header::TE, "trailers");
+    let path = parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+    strip(&mut parts.headers);
+    // RFC 9110 §10.1.1: the proxy answers 100 itself as soon as the body is wanted.
+    for name in [header::HOST, header::EXPECT, header::CONTENT_LENGTH] {
+        parts.headers.remove(name);
+    }
+    let fields = Fields::new(parts.headers, field_limit);
+    let head = RequestHead { method: parts.method, scheme: Scheme::HTTP, authority, path, fields };
+    Ok((Accepted { head, version: parts.version, content_length, reads_trailers }, body))
+}
+
+fn check_target(parts: &request::Parts) -> Result<(), Reason> {
+    if parts.method == Method::CONNECT {
+        return Err(Reason::BadRequest("connect_not_allowed"));
+    }
+    let target = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
+    if target.len() > TARGET_LIMIT {
+        return Err(Reason::TargetTooLong);
+    }
+    if !target.starts_with('/') && !(target == "*" && parts.method == Method::OPTIONS) {
+        return Err(Reason::BadRequest("target_without_slash"));
+    }
+    Ok(())
+}
+
+/// RFC 9112 §6.1 and §6.3: more than one way to find the end of a body is a way to smuggle a second request.
+fn check_framing(parts: &request::Parts) -> Result<(), Reason> {
+    let mut codings = parts.headers.get_all(header::TRANSFER_ENCODING).iter();
+    let Some(coding) = codings.next() else { return Ok(()) };
+    if parts.version != Version::HTTP_11 {
+        return Err(Reason::BadRequest("transfer_encoding_not_allowed"));
+    }
+    if codings.next().is_some() || !coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
+        return Err(Reason::BadRequest("transfer_encoding_unknown"));
+    }
+    if parts.headers.contains_key(header::CONTENT_LENGTH) {
+        return Err(Reason::BadRequest("two_framings"));
+    }
+    Ok(())
+}
+
+/// RFC 9112 §3.2: exactly one Host; the absolute form replaces it. RFC 9113 §8.3.1: Host must equal `:authority`.
+fn authority(parts: &request::Parts) -> Result<Authority, Reason> {
+    let mut hosts = parts.headers.get_all(header::HOST).iter();
+    let host = hosts.next();
+    if hosts.next().is_some() {
+        return Err(Reason::BadRequest("two_hosts"));
+    }
+    let host = host.map(|host| Authority::try_from(host.as_bytes()).map_err(|_| Reason::BadRequest("host_invalid")));
+    let host = host.transpose()?;
+    let target = parts.uri.authority().cloned();
+    if parts.version == Version::HTTP_2 && host.is_some() && target.is_some() && host != target {
+        return Err(Reason::BadRequest("host_unlike_authority"));
+    }
+    let chosen = match parts.version {
+        Version::HTTP_11 if host.is_none() => None,
+        _ => target.or(host),
+    };
+    match chosen {
+        Some(authority) if authority.as_str().contains('@') => Err(Reason::BadRequest("userinfo")),
+        Some(authority) => Ok(authority),
+        None if parts.version == Version::HTTP_10 => Ok(Authority::from_static("localhost")),
+        None => Err(Reason::BadRequest("host_missing")),
+    }
+}
+
+/// RFC 9110 §8.6: one value of digits.
+pub fn content_length(headers: &HeaderMap) -> Result<Option<u64>, Reason> {
+    let mut values = headers.get_all(header::CONTENT_LENGTH).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    let digits = value.to_str().ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+    match (digits.and_then(|digits| digits.parse().ok()), values.next()) {
+        (Some(length), None) => Ok(Some(length)),
+        _ => Err(Reason::BadRequest("content_length_invalid")),
+    }
+}
+
+fn has_token(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
+    let values = headers.get_all(name);
+    let values = values.iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|word| word.trim().eq_ignore_ascii_case(token))
+}
+
+/// RFC 9110 §6.4.1: these answers have no body whatever their fields say.
+pub fn is_bodiless(method: &Method, status: StatusCode) -> bool {
+    *method == Method::HEAD || status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn accept_head(build: request::Builder) -> Result<Accepted, Reason> {
+        accept(build.body(()).unwrap(), 100).map(|(accepted, ())| accepted)
+    }
+
+    fn bad(words: &'static str) -> Reason {
+        Reason::BadRequest(words)
+    }
+
+    #[test]
+    fn fields_that_connection_names_are_removed_but_never_those_that_carry_meaning() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("connection", "close, X-Private, authorization"),
+            ("x-private", "1"),
+            ("authorization", "secret"),
+            ("keep-alive", "timeout=5"),
+            ("te", "trailers"),
+            ("x-public", "1"),
+        ] {
+            headers.insert(name, value.parse().unwrap());
+        }
+
+        strip(&mut headers);
+
+        let mut left: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["authorization", "x-public"]);
+    }
+
+    #[test]
+    fn a_request_needs_exactly_one_host() {
+        let base = || Request::get("/a");
+
+        assert_eq!(accept_head(base()).unwrap_err(), bad("host_missing"));
+        assert_eq!(accept_head(base().header("host", "a").header("host", "a")).unwrap_err(), bad("two_hosts"));
+        assert_eq!(accept_head(base().header("host", "a b")).unwrap_err(), bad("host_invalid"));
+        assert_eq!(accept_head(base().header("host", "u@a")).unwrap_err(), bad("userinfo"));
+        assert_eq!(accept_head(base().header("host", "a:1")).unwrap().head.authority, "a:1");
+    }
+
+    #[test]
+    fn the_absolute_form_replaces_host() {
+        let accepted = accept_head(Request::get("http://real.local/x?y").header("host", "other")).unwrap();
+
+        assert_eq!(accepted.head.authority, "real.local");
+        assert_eq!(accepted.head.path, "/x?y");
+    }
+
+    #[test]
+    fn http_2_host_must_equal_the_authority() {
+        let request = Request::get("http://a/x").version(Version::HTTP_2).header("host", "b");
+
+        assert_eq!(accept_head(request).unwrap_err(), bad("host_unlike_authority"));
+    }
+
+    #[test]
+    fn two_framings_and_unknown_codings_are_refused() {
+        let base = || Request::post("/a").header("host", "a");
+        let coded = |coding: &str| base().header("transfer-encoding", coding);
+
+        assert_eq!(accept_head(coded("chunked").header("content-length", "3")).unwrap_err(), bad("two_framings"));
+        assert_eq!(accept_head(coded("gzip, chunked")).unwrap_err(), bad("transfer_encoding_unknown"));
+        assert_eq!(
+            accept_head(coded("chunked").header("transfer-encoding", "chunked")).unwrap_err(),
+            bad("transfer_encoding_unknown")
+        );
+        assert_eq!(accept_head(coded("chunked").version(Version::HTTP_10)).unwrap_err(), bad("transfer_encoding_not_allowed"));
+        for length in ["+3", "3,3", "", "-1", "99999999999999999999", "0x3"] {
+            assert_eq!(accept_head(base().header("content-length", length)).unwrap_err(), bad("content_length_invalid"));
+        }
+        assert_eq!(accept_head(base().header("content-length", "3")).unwrap().content_length, Some(3));
+    }
+
+    #[test]
+    fn connect_and_odd_targets_are_refused() {
+        assert_eq!(accept_head(Request::connect("a:443").header("host", "a")).unwrap_err(), bad("connect_not_allowed"));
+        assert_eq!(accept_head(Request::get("*").header("host", "a")).unwrap_err(), bad("target_without_slash"));
+        assert!(accept_head(Request::options("*").header("host", "a")).is_ok());
+        let long = format!("/{}", "a".repeat(TARGET_LIMIT));
+        assert_eq!(accept_head(Request::get(long).header("host", "a")).unwrap_err(), Reason::TargetTooLong);
+    }
+}

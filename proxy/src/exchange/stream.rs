@@ -1,0 +1,187 @@
+//! One exchange as filters see it: the value that is lent to a VM with each callback and comes back with the answer.
+//!
+//! It records what filters wish (answer, resume, close); the exchange acts on it after the guest returned.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::Version;
+use tollgate_abi::{Buffer, BufferType, HeaderMap, LocalResponse, MapType, Refusal, Stream, StreamType};
+
+use crate::exchange::buffer::BodyBuffer;
+use crate::exchange::head::{Fields, RequestHead, ResponseHead};
+use crate::exchange::properties;
+
+/// Most properties that filters of one exchange may set, and the most bytes of each.
+const PROPERTIES: (usize, usize) = (64, 4096);
+
+/// Names and addresses that do not change during an exchange.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// The listener's name.
+    pub listener: Arc<str>,
+    /// The route's name.
+    pub route: Arc<str>,
+    /// The cluster's name, or `echo`.
+    pub cluster: Arc<str>,
+    /// The client's address.
+    pub source: SocketAddr,
+    /// The address that the client connected to.
+    pub destination: SocketAddr,
+    /// The connection's number in this process.
+    pub connection: u64,
+    /// The protocol of the request.
+    pub version: Version,
+    /// When the head had been read.
+    pub started: Instant,
+    /// The declared length of the request's body.
+    pub content_length: Option<u64>,
+}
+
+/// What filters asked for; read and cleared by the chain. `usize` is the place of the filter in the chain.
+#[derive(Debug, Default)]
+pub struct Wishes {
+    /// Answer the client with this; the first one wins.
+    pub respond: Option<(usize, LocalResponse)>,
+    /// Continue a half that this filter paused.
+    pub resume: Vec<(usize, StreamType)>,
+    /// End the exchange.
+    pub close: Option<usize>,
+    /// A local response came too late to be sent; the exchange ends instead.
+    pub refused: Option<usize>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct FilterStream {
+    /// What does not change.
+    pub facts: Facts,
+    /// The request's head; read-only once sent.
+    pub request: RequestHead,
+    /// The response's head, once there is one.
+    pub response: Option<ResponseHead>,
+    /// Trailers, once they came or a filter made some.
+    pub request_trailers: Option<Fields>,
+    /// Trailers, once they came or a filter made some.
+    pub response_trailers: Option<Fields>,
+    /// True while a filter may still make trailers: in the body callback that ends a body.
+    pub may_add_trailers: bool,
+    /// The body bytes of the current callback.
+    pub body: Option<(BufferType, BodyBuffer)>,
+    /// The endpoint that was chosen.
+    pub upstream: Option<SocketAddr>,
+    /// When the request had been handed to the upstream, and when its answer began.
+    pub upstream_times: (Option<Instant>, Option<Instant>),
+    /// Words for `response.code_details`.
+    pub details: Option<Vec<u8>>,
+    /// Body bytes so far.
+    pub request_bytes: u64,
+    /// Body bytes so far.
+    pub response_bytes: u64,
+    /// What filters set: raw path, value.
+    pub properties: Vec<(Vec<u8>, Vec<u8>)>,
+    /// The place in the chain of the filter that holds the stream at the moment.
+    pub holder: usize,
+    /// What filters asked for.
+    pub wishes: Wishes,
+    /// True while an answer of the proxy can still be sent.
+    pub may_respond: bool,
+}
+
+impl FilterStream {
+    /// A stream at the moment the request's head was read.
+    pub fn new(facts: Facts, request: RequestHead) -> Self {
+        Self {
+            facts,
+            request,
+            response: None,
+            request_trailers: None,
+            response_trailers: None,
+            may_add_trailers: false,
+            body: None,
+            upstream: None,
+            upstream_times: (None, None),
+            details: None,
+            request_bytes: 0,
+            response_bytes: 0,
+            properties: Vec::new(),
+            holder: 0,
+            wishes: Wishes::default(),
+            may_respond: true,
+        }
+    }
+
+    /// True when a filter wishes something that the exchange has not acted on.
+    pub fn has_wishes(&self) -> bool {
+        let wishes = &self.wishes;
+        wishes.respond.is_some() || wishes.close.is_some() || wishes.refused.is_some() || !wishes.resume.is_empty()
+    }
+
+    fn trailers(&mut self, map: MapType) -> Option<&mut dyn HeaderMap> {
+        let limit = self.request.fields.limit;
+        let (slot, body) = match map {
+            MapType::RequestTrailers => (&mut self.request_trailers, BufferType::RequestBody),
+            _ => (&mut self.response_trailers, BufferType::ResponseBody),
+        };
+        let ending = self.may_add_trailers && self.body.as_ref().is_some_and(|(kind, _)| *kind == body);
+        if slot.is_none() && ending {
+            *slot = Some(Fields { map: http::HeaderMap::new(), writable: true, limit });
+        }
+        slot.as_mut().map(|fields| fields as &mut dyn HeaderMap)
+    }
+}
+
+/// The box is what moves: lending costs a pointer.
+impl Stream for Box<FilterStream> {
+    fn headers(&mut self, map: MapType) -> Option<&mut dyn HeaderMap> {
+        match map {
+            MapType::RequestHeaders => Some(&mut self.request),
+            MapType::ResponseHeaders => self.response.as_mut().map(|head| head as &mut dyn HeaderMap),
+            MapType::RequestTrailers | MapType::ResponseTrailers => self.trailers(map),
+            _ => None,
+        }
+    }
+
+    fn buffer(&mut self, buffer: BufferType) -> Option<&mut dyn Buffer> {
+        let (kind, body) = self.body.as_mut()?;
+        (*kind == buffer).then_some(body as &mut dyn Buffer)
+    }
+
+    fn property(&mut self, path: &[&[u8]]) -> Option<Vec<u8>> {
+        properties::of_stream(self, path)
+    }
+
+    fn set_property(&mut self, path: &[u8], value: &[u8]) -> Result<(), Refusal> {
+        let (count, bytes) = PROPERTIES;
+        if value.len() > bytes || path.len() > bytes {
+            return Err(Refusal::Limit("bytes of a property"));
+        }
+        if let Some((_, known)) = self.properties.iter_mut().find(|(name, _)| name == path) {
+            *known = value.to_vec();
+        } else if self.properties.len() < count {
+            self.properties.push((path.to_vec(), value.to_vec()));
+        } else {
+            return Err(Refusal::Limit("properties of one exchange"));
+        }
+        Ok(())
+    }
+
+    fn local_response(&mut self, response: LocalResponse) -> Result<(), Refusal> {
+        if !self.may_respond {
+            // Nothing truthful can be sent any more: the message is ended so that the client sees the failure.
+            self.wishes.refused.get_or_insert(self.holder);
+            return Err(Refusal::ReadOnly);
+        }
+        self.wishes.respond.get_or_insert((self.holder, response));
+        Ok(())
+    }
+
+    fn resume(&mut self, half: StreamType) {
+        self.wishes.resume.push((self.holder, half));
+    }
+
+    fn close(&mut self, _half: StreamType) {
+        self.wishes.close.get_or_insert(self.holder);
+    }
+}

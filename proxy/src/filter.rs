@@ -1,0 +1,11 @@
+//! Filters: from bytes on disk to a generation of VMs, and from a request to callbacks in their order.
+//!
+//! `generation` and `spares` belong to the control side; `plugin`, `chain` and `pump` to a worker. HTTP types stay in
+//! `exchange`; wasm types stay in `tollgate-abi`.
+
+pub mod chain;
+pub mod generation;
+pub mod host;
+pub mod plugin;
+pub mod pump;
+pub mod spares;

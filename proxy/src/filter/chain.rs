@@ -1,0 +1,507 @@
+//! The filters of one exchange, in order for the request and in reverse for the response.
+//!
+//! The chain owns what each filter holds back, applies `on_error`, and turns what filters wish into one verdict. It
+//! does no I/O: the halves of the exchange bring bytes and take them away.
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::Poll;
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+use tollgate_abi::{
+    Action, BufferType, CallbackKind, Cause, ContextId, HeaderMap, LocalResponse, StreamCallback, StreamType,
+};
+use tollgate_config::OnError;
+
+use crate::error::Reason;
+use crate::exchange::buffer::BodyBuffer;
+use crate::exchange::stream::FilterStream;
+use crate::exchange::{Awaiting, Exchange, Half};
+use crate::filter::plugin::Plugin;
+use crate::telemetry::metrics::class_index;
+
+/// Why a half does not go on.
+#[derive(Debug)]
+pub enum Halt {
+    /// A filter answers in place of the upstream.
+    Respond(LocalResponse),
+    /// The exchange failed.
+    Fail(Reason),
+}
+
+/// What came out at the end of the chain.
+#[derive(Debug)]
+pub enum Flow {
+    /// Bytes to pass on; `end` when no body bytes follow.
+    Out {
+        /// The bytes, perhaps none.
+        bytes: Bytes,
+        /// True at the end of the body.
+        end: bool,
+    },
+    /// Trailers may leave now, after these bytes.
+    Trailers {
+        /// Bytes that filters had held back until the trailers.
+        bytes: Bytes,
+    },
+    /// A filter holds it back.
+    Held,
+}
+
+/// See the module.
+pub struct Chain {
+    exchange: Rc<Exchange>,
+    links: SmallVec<[Link; 4]>,
+    halted: RefCell<Option<Halt>>,
+}
+
+struct Link {
+    plugin: Rc<Plugin>,
+    context: Cell<Context>,
+    request: RefCell<Hold>,
+    response: RefCell<Hold>,
+}
+
+/// What a filter of this exchange is, to its VM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Context {
+    /// It has not seen the exchange.
+    None,
+    /// It has a context in the VM of that incarnation.
+    Live { id: ContextId, incarnation: u32 },
+    /// It failed and its policy is `skip`, or it failed and the exchange is ending.
+    Gone,
+}
+
+/// What a filter holds back of one half.
+#[derive(Debug, Default)]
+struct Hold {
+    paused: bool,
+    body: BodyBuffer,
+    /// The body's end is held here too.
+    end: bool,
+    /// Trailers wait here.
+    trailers: bool,
+}
+
+impl Chain {
+    /// The filters of an exchange, none of which has seen it. `buffer` bounds what each may hold of a body.
+    pub fn new(exchange: Rc<Exchange>, plugins: impl Iterator<Item = Rc<Plugin>>, buffer: usize) -> Self {
+        let hold = || RefCell::new(Hold { body: BodyBuffer::new(buffer), ..Hold::default() });
+        let links = plugins.map(|plugin| Link {
+            plugin,
+            context: Cell::new(Context::None),
+            request: hold(),
+            response: hold(),
+        });
+        Self { exchange, links: links.collect(), halted: RefCell::new(None) }
+    }
+
+    /// The exchange that the chain serves.
+    pub fn exchange(&self) -> &Rc<Exchange> {
+        &self.exchange
+    }
+
+    /// The plugin at a place of the chain.
+    pub fn name(&self, place: usize) -> &str {
+        self.links.get(place).map_or("", |link| link.plugin.name())
+    }
+
+    /// True when some filter wants to see this callback.
+    pub fn wants(&self, kinds: &[CallbackKind]) -> bool {
+        self.links.iter().any(|link| {
+            let live = !matches!(link.context.get(), Context::Gone);
+            live && kinds.iter().any(|kind| link.plugin.generation.exports(*kind))
+        })
+    }
+
+    /// Runs `on_request_headers` of every filter, waiting where one pauses.
+    pub async fn request_headers(&self, end: bool) -> Result<(), Halt> {
+        for (place, link) in self.links.iter().enumerate() {
+            if !link.plugin.ready().await {
+                self.policy(place, link.plugin.last_cause())?;
+                continue;
+            }
+            let action = self.begin(place, end)?;
+            self.settle_headers(place, action, Half::Request).await?;
+        }
+        Ok(())
+    }
+
+    /// Runs `on_response_headers` of every filter in reverse, waiting where one pauses.
+    pub async fn response_headers(&self, end: bool) -> Result<(), Halt> {
+        for place in (0..self.links.len()).rev() {
+            let fields = self.with_stream(|stream| stream.response.as_ref().map_or(0, HeaderMap::len))?;
+            let callback = StreamCallback::ResponseHeaders { fields, end_of_stream: end };
+            let action = self.deliver(place, callback)?;
+            self.settle_headers(place, action, Half::Response).await?;
+        }
+        Ok(())
+    }
+
+    async fn settle_headers(&self, place: usize, action: Action, half: Half) -> Result<(), Halt> {
+        if action == Action::Continue {
+            return Ok(());
+        }
+        let before = self.exchange.awaiting.replace(Awaiting::Filter(place));
+        let resumed = poll_fn(|cx| {
+            self.exchange.register(half, cx.waker());
+            self.look(place, half)
+        });
+        let outcome = resumed.await;
+        self.exchange.awaiting.set(before);
+        outcome
+    }
+
+    /// What became of a pause: `Pending` while nothing did.
+    fn look(&self, place: usize, half: Half) -> Poll<Result<(), Halt>> {
+        if self.exchange.interrupted() {
+            let reason = self.exchange.reason().unwrap_or(Reason::Internal("interrupted without a reason"));
+            return Poll::Ready(Err(Halt::Fail(reason)));
+        }
+        if let Err(halt) = self.wished() {
+            return Poll::Ready(Err(halt));
+        }
+        if self.is_dead(place) {
+            let cause = self.links[place].plugin.last_cause();
+            return Poll::Ready(self.policy(place, cause));
+        }
+        match self.take_resume(place, half) {
+            Ok(true) => Poll::Ready(Ok(())),
+            Ok(false) => Poll::Pending,
+            Err(halt) => Poll::Ready(Err(halt)),
+        }
+    }
+
+    fn is_dead(&self, place: usize) -> bool {
+        let link = &self.links[place];
+        match link.context.get() {
+            Context::Live { incarnation, .. } => incarnation != link.plugin.incarnation(),
+            Context::None => false,
+            Context::Gone => true,
+        }
+    }
+
+    /// Brings a chunk to the filters from `from` on, in the order of this half.
+    pub fn body(&self, half: Half, from: usize, chunk: Bytes, end: bool) -> Result<Flow, Halt> {
+        let mut bytes = chunk;
+        for step in from..self.links.len() {
+            let place = self.place(half, step);
+            let Some(released) = self.body_step(half, place, bytes, end)? else { return Ok(Flow::Held) };
+            bytes = released;
+        }
+        Ok(Flow::Out { bytes, end })
+    }
+
+    /// One filter's look at what it holds and a new chunk; `None` while it holds on.
+    fn body_step(&self, half: Half, place: usize, chunk: Bytes, end: bool) -> Result<Option<Bytes>, Halt> {
+        let link = &self.links[place];
+        let (kind, buffer, callback) = match half {
+            Half::Request => (CallbackKind::RequestBody, BufferType::RequestBody, request_body as fn(usize, bool) -> _),
+            Half::Response => (CallbackKind::ResponseBody, BufferType::ResponseBody, response_body as _),
+        };
+        let mut hold = link.hold(half).borrow_mut();
+        hold.end |= end;
+        if matches!(link.context.get(), Context::Gone | Context::None) || !link.plugin.generation.exports(kind) {
+            hold.paused = false;
+            return Ok(Some(joined(&mut hold.body, chunk)));
+        }
+        hold.body.append(chunk);
+        let size = tollgate_abi::Buffer::len(&hold.body);
+        if hold.paused && size > hold.body.limit {
+            return Err(Halt::Fail(Reason::BodyOverLimit { request: half == Half::Request }));
+        }
+        let fresh = BodyBuffer::new(hold.body.limit);
+        let lent = std::mem::replace(&mut hold.body, fresh);
+        let original = lent.clone();
+        self.with_stream(|stream| {
+            stream.body = Some((buffer, lent));
+            stream.may_add_trailers = end;
+        })?;
+        let action = self.deliver(place, callback(size, end));
+        let back = self.with_stream(|stream| {
+            stream.may_add_trailers = false;
+            stream.body.take()
+        })?;
+        // What a filter did to a body before it failed is undone.
+        let failed = link.context.get() == Context::Gone;
+        hold.body = back.map(|(_, body)| body).filter(|_| !failed).unwrap_or(original);
+        self.settle_body(place, half, &mut hold, action?)
+    }
+
+    fn settle_body(&self, place: usize, half: Half, hold: &mut Hold, action: Action) -> Result<Option<Bytes>, Halt> {
+        hold.paused = action != Action::Continue && !self.take_resume(place, half)?;
+        if action == Action::PauseDroppingBytes {
+            hold.body.take();
+        }
+        if tollgate_abi::Buffer::len(&hold.body) > hold.body.limit && hold.paused {
+            return Err(Halt::Fail(Reason::BodyOverLimit { request: half == Half::Request }));
+        }
+        Ok((!hold.paused).then(|| hold.body.take()))
+    }
+
+    /// Brings trailers to the filters from `from` on. What a filter held of the body leaves before them.
+    pub fn trailers(&self, half: Half, from: usize) -> Result<Flow, Halt> {
+        let mut bytes = Bytes::new();
+        for step in from..self.links.len() {
+            let place = self.place(half, step);
+            if !bytes.is_empty() {
+                match self.body_step(half, place, std::mem::take(&mut bytes), false)? {
+                    Some(released) => bytes = released,
+                    None => {}
+                }
+            }
+            let action = self.trailers_step(half, place)?;
+            let mut hold = self.links[place].hold(half).borrow_mut();
+            hold.paused = action != Action::Continue && !self.take_resume(place, half)?;
+            hold.trailers = hold.paused;
+            let held = joined(&mut hold.body, std::mem::take(&mut bytes));
+            if hold.paused {
+                hold.body.append(held);
+                return Ok(Flow::Held);
+            }
+            bytes = held;
+        }
+        Ok(Flow::Trailers { bytes })
+    }
+
+    fn trailers_step(&self, half: Half, place: usize) -> Result<Action, Halt> {
+        let callback = self.with_stream(|stream| match half {
+            Half::Request => StreamCallback::RequestTrailers { fields: stream.request_trailers.as_ref().map_or(0, HeaderMap::len) },
+            Half::Response => {
+                StreamCallback::ResponseTrailers { fields: stream.response_trailers.as_ref().map_or(0, HeaderMap::len) }
+            }
+        })?;
+        self.deliver(place, callback)
+    }
+
+    /// Keeps why the request half gave up, for the response half to act on.
+    pub fn halt(&self, halt: Halt) {
+        self.halted.borrow_mut().get_or_insert(halt);
+        self.exchange.wake();
+    }
+
+    /// Why the request half gave up.
+    pub fn take_halt(&self) -> Option<Halt> {
+        self.halted.borrow_mut().take()
+    }
+
+    /// Looks whether a filter that paused this half let go, and moves on what it held. `None` while none did.
+    pub fn resumed(&self, half: Half) -> Result<Option<Flow>, Halt> {
+        for step in 0..self.links.len() {
+            let place = self.place(half, step);
+            if !self.links[place].hold(half).borrow().paused {
+                continue;
+            }
+            match self.look(place, half) {
+                Poll::Ready(outcome) => outcome?,
+                Poll::Pending => continue,
+            }
+            return self.release(half, step, place).map(Some);
+        }
+        Ok(None)
+    }
+
+    fn release(&self, half: Half, step: usize, place: usize) -> Result<Flow, Halt> {
+        let mut hold = self.links[place].hold(half).borrow_mut();
+        hold.paused = false;
+        let (bytes, end, trailers) = (hold.body.take(), hold.end, std::mem::take(&mut hold.trailers));
+        drop(hold);
+        if !trailers {
+            return self.body(half, step + 1, bytes, end);
+        }
+        match self.body(half, step + 1, bytes, false)? {
+            Flow::Out { bytes, .. } => Ok(match self.trailers(half, step + 1)? {
+                Flow::Trailers { bytes: held } => Flow::Trailers { bytes: chain_bytes(bytes, &held) },
+                // The bytes must not wait for the trailers that a later filter holds.
+                _ => Flow::Out { bytes, end: false },
+            }),
+            _ => self.trailers(half, step + 1),
+        }
+    }
+
+    /// True while some filter holds this half back.
+    pub fn is_held(&self, half: Half) -> bool {
+        self.links.iter().any(|link| link.hold(half).borrow().paused)
+    }
+
+    /// Filters see the response in reverse.
+    fn place(&self, half: Half, step: usize) -> usize {
+        match half {
+            Half::Request => step,
+            Half::Response => self.links.len() - 1 - step,
+        }
+    }
+
+    /// `on_context_create` and `on_request_headers` of one filter.
+    fn begin(&self, place: usize, end: bool) -> Result<Action, Halt> {
+        let link = &self.links[place];
+        let mut stream = self.take_stream()?;
+        stream.holder = place;
+        let fields = stream.request.len();
+        let stay = link.plugin.enter(stream, |vm, stream| vm.begin_stream(stream, fields, end));
+        self.put_back(stay.stream, stay.spent);
+        match stay.answer {
+            Ok((id, action)) => {
+                link.context.set(Context::Live { id, incarnation: link.plugin.incarnation() });
+                link.plugin.contexts.insert(id, &self.exchange, place);
+                link.plugin.count_exchange();
+                self.wished()?;
+                Ok(action)
+            }
+            Err(cause) => self.policy(place, cause).map(|()| Action::Continue),
+        }
+    }
+
+    /// One later callback of one filter.
+    fn deliver(&self, place: usize, callback: StreamCallback) -> Result<Action, Halt> {
+        let link = &self.links[place];
+        let Context::Live { id, .. } = link.context.get() else { return Ok(Action::Continue) };
+        if self.is_dead(place) {
+            self.policy(place, link.plugin.last_cause())?;
+            return Ok(Action::Continue);
+        }
+        let mut stream = self.take_stream()?;
+        stream.holder = place;
+        forget_resume(&mut stream, place, half_of(&callback));
+        let stay = link.plugin.enter(stream, |vm, stream| vm.deliver(id, stream, callback));
+        self.put_back(stay.stream, stay.spent);
+        match stay.answer {
+            Ok(action) => self.wished().map(|()| action),
+            Err(cause) => self.policy(place, cause).map(|()| Action::Continue),
+        }
+    }
+
+    /// `on_error` of a filter that cannot serve the exchange any more.
+    fn policy(&self, place: usize, cause: Cause) -> Result<(), Halt> {
+        let link = &self.links[place];
+        link.context.set(Context::Gone);
+        match link.plugin.on_error() {
+            OnError::Skip => {
+                link.plugin.series.skipped.inc();
+                Ok(())
+            }
+            OnError::Deny => {
+                link.plugin.series.denied.inc();
+                let plugin = link.plugin.name().to_owned();
+                Err(Halt::Fail(Reason::FilterFailed { plugin, cause }))
+            }
+        }
+    }
+
+    /// What filters wished, in order of weight: a refused or a given answer, then the end.
+    fn wished(&self) -> Result<(), Halt> {
+        let (refused, respond, close) = self.with_stream(|stream| {
+            let wishes = &mut stream.wishes;
+            (wishes.refused.take(), wishes.respond.take(), wishes.close.take())
+        })?;
+        let name = |place| self.name(place).to_owned();
+        if let Some(place) = refused {
+            return Err(Halt::Fail(Reason::LocalResponseRefused(name(place))));
+        }
+        if let Some((place, response)) = respond {
+            if let Some(link) = self.links.get(place) {
+                link.plugin.series.local_replies[class_index(Some(response.status))].inc();
+            }
+            return Err(Halt::Respond(response));
+        }
+        match close {
+            Some(place) => Err(Halt::Fail(Reason::FilterClosed(name(place)))),
+            None => Ok(()),
+        }
+    }
+
+    /// Takes the wish of one filter to continue one half.
+    fn take_resume(&self, place: usize, half: Half) -> Result<bool, Halt> {
+        self.with_stream(|stream| forget_resume(stream, place, half))
+    }
+
+    /// Works on the stream where it lies.
+    pub fn with_stream<T>(&self, act: impl FnOnce(&mut FilterStream) -> T) -> Result<T, Halt> {
+        let mut stream = self.take_stream()?;
+        let answer = act(&mut stream);
+        self.exchange.stream.set(Some(stream));
+        Ok(answer)
+    }
+
+    fn take_stream(&self) -> Result<Box<FilterStream>, Halt> {
+        self.exchange.stream.take().ok_or(Halt::Fail(Reason::Internal("the exchange is lent twice")))
+    }
+
+    fn put_back(&self, stream: Box<FilterStream>, spent: std::time::Duration) {
+        let exchange = &self.exchange;
+        exchange.in_filters.set(exchange.in_filters.get() + spent);
+        exchange.stream.set(Some(stream));
+    }
+
+    /// `on_done`, `on_log` and `on_delete` of every filter that has a context, once. Failures change nothing any more.
+    pub fn end(&self) {
+        for (place, link) in self.links.iter().enumerate() {
+            let Context::Live { id, incarnation } = link.context.replace(Context::Gone) else { continue };
+            // The contexts of a dead VM are forgotten already, and its ids may be in use again.
+            if incarnation != link.plugin.incarnation() {
+                continue;
+            }
+            link.plugin.contexts.remove(id);
+            let Some(mut stream) = self.exchange.stream.take() else { return };
+            stream.holder = place;
+            stream.may_respond = false;
+            let stay = link.plugin.enter(stream, |vm, stream| vm.end_stream(id, stream));
+            self.put_back(stay.stream, stay.spent);
+        }
+    }
+}
+
+/// True when the filter had wished to continue this half. A wish made while nothing was paused means nothing, so
+/// every callback starts without one.
+fn forget_resume(stream: &mut FilterStream, place: usize, half: Half) -> bool {
+    let wanted = match half {
+        Half::Request => StreamType::Request,
+        Half::Response => StreamType::Response,
+    };
+    let before = stream.wishes.resume.len();
+    stream.wishes.resume.retain(|wish| *wish != (place, wanted));
+    stream.wishes.resume.len() < before
+}
+
+fn half_of(callback: &StreamCallback) -> Half {
+    match callback {
+        StreamCallback::RequestBody { .. } | StreamCallback::RequestTrailers { .. } => Half::Request,
+        _ => Half::Response,
+    }
+}
+
+impl Link {
+    fn hold(&self, half: Half) -> &RefCell<Hold> {
+        match half {
+            Half::Request => &self.request,
+            Half::Response => &self.response,
+        }
+    }
+}
+
+fn request_body(size: usize, end_of_stream: bool) -> StreamCallback {
+    StreamCallback::RequestBody { size, end_of_stream }
+}
+
+fn response_body(size: usize, end_of_stream: bool) -> StreamCallback {
+    StreamCallback::ResponseBody { size, end_of_stream }
+}
+
+/// What was held, followed by a chunk; without copying when either is empty.
+fn joined(held: &mut BodyBuffer, chunk: Bytes) -> Bytes {
+    held.append(chunk);
+    held.take()
+}
+
+fn chain_bytes(first: Bytes, second: &Bytes) -> Bytes {
+    if second.is_empty() {
+        return first;
+    }
+    let mut all = BodyBuffer::new(usize::MAX);
+    all.append(first);
+    all.append(second.clone());
+    all.take()
+}

@@ -1,0 +1,253 @@
+//! Bytes → generation: one plugin's module, compiled, with its configuration and bounds, ready to start VMs.
+//!
+//! Everything here runs on the control side; a worker only takes VMs that are ready.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use tollgate_abi::{CallbackKind, Engine, Failure, GuestErrors, Limits, Module, ModuleError, ModuleLimits, PluginSettings, SharedData, Vm};
+use tollgate_config as config;
+
+use crate::filter::host::{Identity, PluginHost};
+use crate::filter::spares::Spares;
+use crate::telemetry::metrics::{ModuleInfo, PluginSeries, Registry};
+
+/// A VM that was started and configured.
+pub type ReadyVm = Vm<PluginHost>;
+
+/// One plugin at one time: immutable, shared by all workers.
+pub struct Generation {
+    /// What the host of each VM speaks for.
+    pub identity: Identity,
+    /// What happens to an exchange that the plugin cannot serve.
+    pub on_error: config::OnError,
+    /// SHA-256 of the module's bytes.
+    pub digest: Digest,
+    /// Where the module came from.
+    pub source: PathBuf,
+    /// VMs that are ready, for a worker that lost its own.
+    pub spares: Spares,
+    module: Module,
+    settings: Arc<PluginSettings>,
+    series: Arc<PluginSeries>,
+}
+
+impl Generation {
+    /// Starts one VM; on failure the fault carries the filter's own lines.
+    pub fn start_vm(&self) -> Result<ReadyVm, Fault> {
+        let host = PluginHost::new(self.identity.clone(), Arc::clone(&self.series));
+        Vm::start(&self.module, Arc::clone(&self.settings), host).map_err(|(failure, host)| Fault {
+            plugin: self.identity.name.to_string(),
+            module: self.source.clone(),
+            kind: FaultKind::Start(failure),
+            lines: host.kept_lines(),
+        })
+    }
+
+    /// True when the module wants to see this callback.
+    pub fn exports(&self, callback: CallbackKind) -> bool {
+        self.module.exports(callback)
+    }
+
+    /// The version of proxy-wasm that the module speaks.
+    pub fn abi(&self) -> String {
+        self.module.abi_version().to_string()
+    }
+
+    /// What `/metrics` says about the module.
+    pub fn describe(&self) -> ModuleInfo {
+        ModuleInfo {
+            plugin: self.identity.name.to_string(),
+            digest: self.digest.to_string(),
+            abi: self.abi(),
+            source: self.source.display().to_string(),
+            generation: self.identity.generation,
+        }
+    }
+}
+
+/// A SHA-256, shown as hex.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Digest(pub [u8; 32]);
+
+impl Digest {
+    /// The digest of `bytes`.
+    pub fn of(bytes: &[u8]) -> Self {
+        let mut hash = [0; 32];
+        hash.copy_from_slice(digest(&SHA256, bytes).as_ref());
+        Self(hash)
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// Why a plugin cannot run, with what its author needs to know.
+#[derive(Debug)]
+pub struct Fault {
+    /// The plugin's name.
+    pub plugin: String,
+    /// Its module's file.
+    pub module: PathBuf,
+    /// The step that failed.
+    pub kind: FaultKind,
+    /// What the filter itself wrote while it started.
+    pub lines: Vec<String>,
+}
+
+/// The step between bytes and a VM that failed.
+#[derive(Debug)]
+pub enum FaultKind {
+    /// The file could not be read.
+    Read(std::io::Error),
+    /// The file is larger than a module may be.
+    TooLarge(u64),
+    /// The bytes are not the pinned ones.
+    Digest {
+        /// What the configuration names.
+        wanted: Digest,
+        /// What the file hashes to.
+        found: Digest,
+    },
+    /// The bytes are not a module that can run here.
+    Module(ModuleError),
+    /// The VM did not start or refused its configuration.
+    Start(Failure),
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (plugin, module) = (&self.plugin, self.module.display());
+        match &self.kind {
+            FaultKind::Read(error) => write!(f, "error[TG0201]: plugin {plugin:?}: cannot read {module}: {error}")?,
+            FaultKind::TooLarge(limit) => {
+                write!(f, "error[TG0202]: plugin {plugin:?}: {module} is larger than the limit of {limit} bytes")?;
+            }
+            FaultKind::Digest { wanted, found } => {
+                write!(f, "error[TG0203]: plugin {plugin:?}: {module} has sha256 {found}, the configuration wants {wanted}")?;
+            }
+            FaultKind::Module(error) => write!(f, "error[TG0204]: plugin {plugin:?}: {module}: {error}")?,
+            FaultKind::Start(failure) => {
+                write!(f, "error[TG0205]: plugin {plugin:?}: {module} did not start: {failure}")?;
+                failure.backtrace.iter().try_for_each(|frame| write!(f, "\n    at {frame}"))?;
+            }
+        }
+        self.lines.iter().try_for_each(|line| write!(f, "\n    filter: {line}"))
+    }
+}
+
+/// Compiles each module once and numbers the generations.
+pub struct Modules {
+    engine: Engine,
+    limits: ModuleLimits,
+    compiled: HashMap<Digest, Module>,
+    shared_data: HashMap<String, Arc<SharedData>>,
+    registry: Arc<Registry>,
+    number: u64,
+}
+
+impl Modules {
+    /// Nothing compiled yet.
+    pub fn new(engine: Engine, registry: Arc<Registry>) -> Self {
+        Self {
+            engine,
+            limits: ModuleLimits::default(),
+            compiled: HashMap::new(),
+            shared_data: HashMap::new(),
+            registry,
+            number: 0,
+        }
+    }
+
+    /// Everything short of starting VMs: read, verify, compile, link.
+    pub fn prepare(&mut self, plugin: &config::Plugin) -> Result<Arc<Generation>, Fault> {
+        self.load(plugin).map_err(|kind| Fault {
+            plugin: plugin.name.clone(),
+            module: plugin.module.clone(),
+            kind,
+            lines: Vec::new(),
+        })
+    }
+
+    fn load(&mut self, plugin: &config::Plugin) -> Result<Arc<Generation>, FaultKind> {
+        let bytes = self.read(plugin)?;
+        let digest = Digest::of(&bytes);
+        if let Some(wanted) = plugin.sha256.map(Digest).filter(|wanted| *wanted != digest) {
+            return Err(FaultKind::Digest { wanted, found: digest });
+        }
+        let module = self.compile(digest, &bytes)?;
+        self.number += 1;
+        let generation = Generation {
+            identity: Identity {
+                name: plugin.name.as_str().into(),
+                root_id: plugin.root_id.as_str().into(),
+                vm_id: plugin.vm_id.as_str().into(),
+                generation: self.number,
+            },
+            on_error: plugin.on_error,
+            digest,
+            source: plugin.module.clone(),
+            spares: Spares::default(),
+            module,
+            settings: Arc::new(self.settings(plugin)),
+            series: self.registry.plugin(self.registry.control(), &plugin.name),
+        };
+        self.registry.set_module(generation.describe());
+        Ok(Arc::new(generation))
+    }
+
+    /// Reads at most one byte more than a module may have, so that a huge file costs nothing.
+    fn read(&self, plugin: &config::Plugin) -> Result<Vec<u8>, FaultKind> {
+        use std::io::Read;
+        let limit = u64::try_from(self.limits.bytes).unwrap_or(u64::MAX);
+        let file = std::fs::File::open(&plugin.module).map_err(FaultKind::Read)?;
+        let mut bytes = Vec::new();
+        file.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(FaultKind::Read)?;
+        if bytes.len() > self.limits.bytes {
+            return Err(FaultKind::TooLarge(limit));
+        }
+        Ok(bytes)
+    }
+
+    fn compile(&mut self, digest: Digest, bytes: &[u8]) -> Result<Module, FaultKind> {
+        if let Some(module) = self.compiled.get(&digest) {
+            return Ok(module.clone());
+        }
+        let module = Module::compile(&self.engine, bytes, &self.limits).map_err(FaultKind::Module)?;
+        self.compiled.insert(digest, module.clone());
+        Ok(module)
+    }
+
+    fn settings(&mut self, plugin: &config::Plugin) -> PluginSettings {
+        let shared_data = self.shared_data.entry(plugin.vm_id.clone()).or_default();
+        PluginSettings {
+            name: plugin.name.clone(),
+            root_id: plugin.root_id.clone(),
+            vm_id: plugin.vm_id.clone(),
+            vm_config: plugin.vm_config.clone(),
+            config: plugin.config.clone(),
+            env: plugin.env.clone(),
+            limits: limits(plugin.budget),
+            guest_errors: match plugin.guest_errors {
+                config::GuestErrors::Lenient => GuestErrors::Lenient,
+                config::GuestErrors::Strict => GuestErrors::Strict,
+            },
+            shared_data: Arc::clone(shared_data),
+        }
+    }
+}
+
+fn limits(budget: config::Budget) -> Limits {
+    Limits {
+        memory: usize::try_from(budget.memory).unwrap_or(usize::MAX),
+        callback: budget.time,
+        start: budget.start,
+        ..Limits::default()
+    }
+}

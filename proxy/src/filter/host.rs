@@ -1,0 +1,257 @@
+//! What one VM of a plugin may ask of the proxy: log lines, metrics, a timer, names, and exchanges of its own.
+//!
+//! A host is made on the control side, where the VM starts, and settles once on the worker that runs the VM.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use fragile::Fragile;
+use tokio::sync::Notify;
+use tollgate_abi::{CallbackKind, ContextId, Host, LogLevel, MetricId, MetricKind, Refusal, Status};
+
+use crate::exchange::Exchange;
+use crate::exchange::stream::FilterStream;
+use crate::telemetry::log::{self, LineBudget};
+use crate::telemetry::metrics::{PluginSeries, phase_index};
+
+/// The shortest period of a timer: a faster one would cost its neighbours their CPU.
+const SHORTEST_PERIOD: Duration = Duration::from_millis(10);
+/// Lines that are kept of a starting VM, to be shown when it fails.
+const KEPT_LINES: usize = 100;
+
+/// Which plugin a host speaks for.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// The plugin's name.
+    pub name: Arc<str>,
+    /// Which root context of the module it is.
+    pub root_id: Arc<str>,
+    /// Whose shared data it sees.
+    pub vm_id: Arc<str>,
+    /// The generation's number.
+    pub generation: u64,
+}
+
+/// The exchanges that have a context in one VM, and the place of the filter in their chains.
+#[derive(Default)]
+pub struct Contexts {
+    live: RefCell<HashMap<ContextId, (Rc<Exchange>, usize)>>,
+}
+
+impl Contexts {
+    /// A context was created for the filter at `place` of the exchange's chain.
+    pub fn insert(&self, context: ContextId, exchange: &Rc<Exchange>, place: usize) {
+        self.live.borrow_mut().insert(context, (Rc::clone(exchange), place));
+    }
+
+    /// A context is gone.
+    pub fn remove(&self, context: ContextId) {
+        self.live.borrow_mut().remove(&context);
+    }
+
+    /// Forgets all of them, waking each exchange: the VM is dead and its policy is due.
+    pub fn abandon(&self) {
+        let abandoned = std::mem::take(&mut *self.live.borrow_mut());
+        abandoned.values().for_each(|(exchange, _)| exchange.wake());
+    }
+}
+
+/// The timer of one root context: the period, and a bell for its change.
+#[derive(Debug, Default)]
+pub struct Ticker {
+    /// Absent: no ticks.
+    pub period: std::cell::Cell<Option<Duration>>,
+    /// Rung when the period changed or the VM was replaced.
+    pub changed: Notify,
+}
+
+/// What a host gets when its VM arrives at a worker.
+struct Settled {
+    contexts: Rc<Contexts>,
+    ticker: Rc<Ticker>,
+}
+
+/// See the module.
+pub struct PluginHost {
+    identity: Identity,
+    series: Arc<PluginSeries>,
+    budget: LineBudget,
+    /// Lines of the start; `None` once the VM serves and lines go straight to the log.
+    kept: Option<Vec<(LogLevel, Vec<u8>)>>,
+    /// The period asked for before the VM settled.
+    period: Option<Duration>,
+    /// What was defined, so that it can be defined again in the worker's series.
+    metrics: Vec<(MetricKind, Vec<u8>)>,
+    settled: Option<Fragile<Settled>>,
+    /// Time spent in the guest since it was last asked for.
+    spent: Duration,
+}
+
+impl PluginHost {
+    /// A host for a VM that is about to start; it counts in the control side's series.
+    pub fn new(identity: Identity, series: Arc<PluginSeries>) -> Self {
+        Self {
+            identity,
+            series,
+            budget: LineBudget::new(Instant::now()),
+            kept: Some(Vec::new()),
+            period: None,
+            metrics: Vec::new(),
+            settled: None,
+            spent: Duration::ZERO,
+        }
+    }
+
+    /// The lines that a failed start leaves, as text.
+    pub fn kept_lines(&self) -> Vec<String> {
+        let lines = self.kept.iter().flatten();
+        lines.map(|(level, line)| format!("{}: {}", level_name(*level), log::GuestText(line))).collect()
+    }
+
+    /// Arrives at a worker: kept lines are logged, metrics and the timer move here.
+    pub fn settle(&mut self, series: Arc<PluginSeries>, contexts: Rc<Contexts>, ticker: Rc<Ticker>) {
+        for (level, line) in self.kept.take().into_iter().flatten() {
+            self.write(level, &line);
+        }
+        for (kind, name) in &self.metrics {
+            series.custom.define(*kind, name);
+        }
+        self.series = series;
+        ticker.period.set(self.period);
+        ticker.changed.notify_one();
+        self.settled = Some(Fragile::new(Settled { contexts, ticker }));
+    }
+
+    /// Time spent in the guest since the last call of this.
+    pub fn take_spent(&mut self) -> Duration {
+        std::mem::take(&mut self.spent)
+    }
+
+    fn write(&mut self, level: LogLevel, message: &[u8]) {
+        if self.budget.take(Instant::now()).is_some() {
+            log::guest_line(&self.identity.name, self.identity.generation, level, message);
+        } else {
+            self.series.log_lines_dropped.inc();
+        }
+    }
+
+    fn live<T>(&self, context: ContextId, act: impl FnOnce(&Rc<Exchange>, usize) -> T) -> Option<T> {
+        let settled = self.settled.as_ref()?.get();
+        let live = settled.contexts.live.borrow();
+        live.get(&context).map(|(exchange, place)| act(exchange, *place))
+    }
+}
+
+fn level_name(level: LogLevel) -> &'static str {
+    match level {
+        LogLevel::Trace => "trace",
+        LogLevel::Debug => "debug",
+        LogLevel::Info => "info",
+        LogLevel::Warn => "warn",
+        LogLevel::Error => "error",
+        LogLevel::Critical => "critical",
+    }
+}
+
+/// The lowest level that anybody would see.
+fn lowest_level() -> LogLevel {
+    match tracing::level_filters::LevelFilter::current().into_level() {
+        Some(tracing::Level::TRACE) => LogLevel::Trace,
+        Some(tracing::Level::DEBUG) => LogLevel::Debug,
+        Some(tracing::Level::INFO) => LogLevel::Info,
+        Some(tracing::Level::WARN) => LogLevel::Warn,
+        Some(tracing::Level::ERROR) => LogLevel::Error,
+        None => LogLevel::Critical,
+    }
+}
+
+impl Host for PluginHost {
+    type Stream = Box<FilterStream>;
+
+    fn log(&mut self, level: LogLevel, message: &[u8]) {
+        match &mut self.kept {
+            Some(kept) if kept.len() < KEPT_LINES => kept.push((level, message.to_vec())),
+            Some(_) => self.series.log_lines_dropped.inc(),
+            None => self.write(level, message),
+        }
+    }
+
+    fn log_level(&self) -> LogLevel {
+        lowest_level()
+    }
+
+    fn callback_ended(&mut self, callback: CallbackKind, elapsed: Duration) {
+        let phase = phase_index(callback);
+        self.spent += elapsed;
+        self.series.calls[phase].inc();
+        self.series.duration[phase].observe(elapsed);
+    }
+
+    fn refused(&mut self, hostcall: &'static str, why: &Refusal) {
+        self.series.refusals.inc();
+        self.log(LogLevel::Warn, format!("{hostcall} had no effect: {why}").as_bytes());
+    }
+
+    fn set_tick_period(&mut self, period: Option<Duration>) {
+        let period = period.map(|period| period.max(SHORTEST_PERIOD));
+        self.period = period;
+        if let Some(settled) = &self.settled {
+            let ticker = &settled.get().ticker;
+            ticker.period.set(period);
+            ticker.changed.notify_one();
+        }
+    }
+
+    fn property(&mut self, path: &[&[u8]]) -> Option<Vec<u8>> {
+        let value = match path {
+            [b"plugin_name"] => &self.identity.name,
+            [b"plugin_root_id"] => &self.identity.root_id,
+            [b"plugin_vm_id"] => &self.identity.vm_id,
+            _ => return None,
+        };
+        Some(value.as_bytes().to_vec())
+    }
+
+    fn borrow_stream(&mut self, context: ContextId) -> Option<Box<FilterStream>> {
+        let borrowed = self.live(context, |exchange, place| {
+            let mut stream = exchange.stream.take()?;
+            stream.holder = place;
+            Some(stream)
+        });
+        borrowed.flatten()
+    }
+
+    fn return_stream(&mut self, context: ContextId, stream: Box<FilterStream>) {
+        let wishes = stream.has_wishes();
+        self.live(context, |exchange, _| {
+            exchange.stream.set(Some(stream));
+            if wishes {
+                exchange.wake();
+            }
+        });
+    }
+
+    fn define_metric(&mut self, kind: MetricKind, name: &[u8]) -> Result<MetricId, Status> {
+        let slot = self.series.custom.define(kind, name).ok_or(Status::InternalFailure)?;
+        if !self.metrics.iter().any(|(known, text)| *known == kind && text == name) {
+            self.metrics.push((kind, name.to_vec()));
+        }
+        // Envoy's numbering: the kind in the low two bits.
+        slot.checked_mul(4).map(|slot| MetricId(slot | kind as u32)).ok_or(Status::InternalFailure)
+    }
+
+    fn increment_metric(&mut self, metric: MetricId, delta: i64) -> Result<(), Status> {
+        self.series.custom.increment(metric.0 >> 2, delta).ok_or(Status::NotFound)
+    }
+
+    fn record_metric(&mut self, metric: MetricId, value: u64) -> Result<(), Status> {
+        self.series.custom.record(metric.0 >> 2, value).ok_or(Status::NotFound)
+    }
+
+    fn metric(&mut self, metric: MetricId) -> Result<u64, Status> {
+        self.series.custom.get(metric.0 >> 2).ok_or(Status::NotFound)
+    }
+}

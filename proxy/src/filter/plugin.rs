@@ -1,0 +1,214 @@
+//! One plugin on one worker: its VM, entered by one exchange at a time, and replaced when it dies.
+//!
+//! A VM is never entered again after a failure. Which policy an exchange gets is the chain's business.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tollgate_abi::{Cause, Failure};
+use tollgate_config::OnError;
+
+use crate::exchange::stream::FilterStream;
+use crate::filter::generation::{Generation, ReadyVm};
+use crate::filter::host::{Contexts, Ticker};
+use crate::telemetry::metrics::{PluginSeries, failure_index};
+
+/// How often one wait for a spare VM is looked at again.
+const SPARE_WAIT: Duration = Duration::from_secs(1);
+/// Waits for a spare VM before the policy applies: a start may take its whole budget, a client would not wait for two.
+const SPARE_WAITS: usize = 10;
+
+/// See the module.
+pub struct Plugin {
+    /// What its VMs are made from.
+    pub generation: Arc<Generation>,
+    /// What this worker counts about it.
+    pub series: Arc<PluginSeries>,
+    /// Exchanges with a context in the VM.
+    pub contexts: Rc<Contexts>,
+    vm: RefCell<Option<ReadyVm>>,
+    /// Changes whenever the VM does, so that contexts of a dead one are recognised.
+    incarnation: Cell<u32>,
+    served: Cell<u64>,
+    /// True once the control side was told that there is no VM here.
+    missing: Cell<bool>,
+    last_cause: Cell<Cause>,
+    ticker: Rc<Ticker>,
+}
+
+/// What a stay in the VM came to.
+pub struct Stay<T> {
+    /// The exchange's stream, back from the guest.
+    pub stream: Box<FilterStream>,
+    /// The guest's answer; `Err` once the VM is dead.
+    pub answer: Result<T, Cause>,
+    /// Time spent in the guest.
+    pub spent: Duration,
+}
+
+impl Plugin {
+    /// Takes up a plugin on this worker with one of its ready VMs, and runs its timer as long as the plugin lives.
+    pub fn new(generation: Arc<Generation>, series: Arc<PluginSeries>) -> Rc<Self> {
+        let plugin = Rc::new(Self {
+            generation,
+            series,
+            contexts: Rc::default(),
+            vm: RefCell::new(None),
+            incarnation: Cell::new(0),
+            served: Cell::new(0),
+            missing: Cell::new(false),
+            last_cause: Cell::new(Cause::Refused),
+            ticker: Rc::default(),
+        });
+        plugin.revive();
+        tokio::task::spawn_local(tick(Rc::downgrade(&plugin), Rc::clone(&plugin.ticker)));
+        plugin
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.generation.identity.name
+    }
+
+    /// What happens to an exchange that it cannot serve.
+    pub fn on_error(&self) -> OnError {
+        self.generation.on_error
+    }
+
+    /// Names the VM that contexts belong to.
+    pub fn incarnation(&self) -> u32 {
+        self.incarnation.get()
+    }
+
+    /// Why the last VM died.
+    pub fn last_cause(&self) -> Cause {
+        self.last_cause.get()
+    }
+
+    /// True when there is a VM; otherwise waits for one within bounds. False: the policy applies.
+    pub async fn ready(&self) -> bool {
+        for _ in 0..SPARE_WAITS {
+            let arrived = self.generation.spares.arrived();
+            tokio::pin!(arrived);
+            arrived.as_mut().enable();
+            if self.revive() {
+                return true;
+            }
+            if !self.generation.spares.delay().is_zero() {
+                return false;
+            }
+            // A wait that ends without a VM is looked at again by `revive`.
+            let _ = tokio::time::timeout(SPARE_WAIT, arrived).await;
+        }
+        self.revive()
+    }
+
+    /// True when there is a VM, taking a spare one where needed.
+    pub fn revive(&self) -> bool {
+        if self.vm.borrow().is_some() {
+            return true;
+        }
+        let spare = self.generation.spares.take(self.missing.get());
+        self.missing.set(spare.is_none());
+        spare.is_some_and(|vm| {
+            self.install(vm);
+            true
+        })
+    }
+
+    fn install(&self, mut vm: ReadyVm) {
+        vm.host_mut().settle(Arc::clone(&self.series), Rc::clone(&self.contexts), Rc::clone(&self.ticker));
+        self.incarnation.set(self.incarnation.get().wrapping_add(1));
+        self.served.set(0);
+        self.series.vms.set(1);
+        *self.vm.borrow_mut() = Some(vm);
+        self.sample();
+    }
+
+    /// Reads what costs too much to read per request.
+    pub fn sample(&self) {
+        let bytes = self.vm.borrow().as_ref().map_or(0, ReadyVm::memory_bytes);
+        self.series.memory_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+
+    /// Lends a stream to the VM for one callback. Without a VM the stream comes straight back.
+    pub fn enter<T>(
+        &self,
+        stream: Box<FilterStream>,
+        call: impl FnOnce(&mut ReadyVm, Box<FilterStream>) -> (Box<FilterStream>, Result<T, Failure>),
+    ) -> Stay<T> {
+        let mut guard = self.vm.borrow_mut();
+        let Some(vm) = guard.as_mut() else {
+            return Stay { stream, answer: Err(self.last_cause.get()), spent: Duration::ZERO };
+        };
+        let (stream, answer) = call(vm, stream);
+        let spent = vm.host_mut().take_spent();
+        let answer = answer.map_err(|failure| {
+            *guard = None;
+            drop(guard);
+            self.replace(&failure);
+            failure.cause
+        });
+        Stay { stream, answer, spent }
+    }
+
+    /// An exchange got its context here.
+    pub fn count_exchange(&self) {
+        self.served.set(self.served.get() + 1);
+    }
+
+    fn tick(&self) {
+        let mut guard = self.vm.borrow_mut();
+        if let Some(Err(failure)) = guard.as_mut().map(ReadyVm::tick) {
+            *guard = None;
+            drop(guard);
+            self.replace(&failure);
+        }
+    }
+
+    /// The VM is gone: says so once, wakes the exchanges that had a context in it, and has a fresh one take over.
+    fn replace(&self, failure: &Failure) {
+        self.last_cause.set(failure.cause);
+        self.series.vms.set(0);
+        self.series.failures[failure_index(&failure.cause)].inc();
+        self.generation.spares.died(self.served.get());
+        self.incarnation.set(self.incarnation.get().wrapping_add(1));
+        tracing::error!(
+            filter = self.name(),
+            generation = self.generation.identity.generation,
+            callback = %failure.callback,
+            cause = failure.cause.as_str(),
+            backtrace = failure.backtrace.join(" < "),
+            "filter failed: {}",
+            failure.message
+        );
+        self.contexts.abandon();
+        self.revive();
+    }
+}
+
+/// Rings the root context's timer, and ends with the plugin.
+async fn tick(plugin: std::rc::Weak<Plugin>, ticker: Rc<Ticker>) {
+    loop {
+        let due = match ticker.period.get() {
+            Some(period) => tokio::time::timeout(period, ticker.changed.notified()).await.is_err(),
+            None => {
+                ticker.changed.notified().await;
+                false
+            }
+        };
+        let Some(plugin) = plugin.upgrade() else { return };
+        if due {
+            plugin.tick();
+        }
+    }
+}
+
+/// The timer's task sleeps on the bell without a period: it must hear that there is nothing left to ring for.
+impl Drop for Plugin {
+    fn drop(&mut self) {
+        self.ticker.changed.notify_one();
+    }
+}

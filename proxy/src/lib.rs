@@ -1,0 +1,18 @@
+//! Tollgate: an L7 HTTP proxy that runs proxy-wasm filters on every request and contains every one of them.
+//!
+//! Read [`app`], then [`serve`], then [`filter::chain`]; `ARCHITECTURE.md` beside this crate is the map. The host that
+//! runs the filters is `tollgate-abi`, what a configuration may say is `tollgate-config`.
+
+pub mod app;
+pub mod cli;
+pub mod clock;
+pub mod error;
+pub mod exchange;
+pub mod filter;
+pub mod listener;
+pub mod route;
+pub mod serve;
+pub mod snapshot;
+pub mod telemetry;
+pub mod upstream;
+pub mod worker;

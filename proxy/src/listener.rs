@@ -1,0 +1,171 @@
+//! Listeners: sockets of this process, one per worker and address, and how connections reach a worker.
+
+pub mod connection;
+pub mod io;
+
+use std::io::{Error, Result};
+use std::net::{SocketAddr, TcpListener as StdListener};
+use std::rc::Rc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket as RawSocket, Type};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tollgate_config::Balance;
+
+use crate::worker::Worker;
+
+/// Connections that the kernel keeps for a worker that is busy.
+const BACKLOG: i32 = 1024;
+/// How long accepting rests when the process is out of file descriptors, rather than spinning.
+const REST: Duration = Duration::from_millis(100);
+/// How many connections more than another a worker may have before it hands one on.
+const UNEVEN: usize = 1;
+
+/// One worker's socket of one listener.
+#[derive(Debug)]
+pub struct Socket {
+    /// The socket; every worker has its own at the same address.
+    pub socket: StdListener,
+    /// The place of the listener in the snapshot.
+    pub listener: usize,
+    /// How connections are spread.
+    pub balance: Balance,
+    /// Most connections of the process.
+    pub connections: usize,
+}
+
+/// A connection that another worker accepted.
+#[derive(Debug)]
+pub struct Handed {
+    stream: std::net::TcpStream,
+    source: SocketAddr,
+    listener: usize,
+}
+
+/// Binds one address for every worker. A second process at the same address is refused, although workers share it.
+pub fn bind(address: SocketAddr, workers: usize) -> Result<Vec<StdListener>> {
+    if address.port() != 0 {
+        // Without SO_REUSEPORT this fails while anybody else listens there.
+        drop(socket(address, false)?);
+    }
+    let first = socket(address, true)?;
+    let bound = first.local_addr()?;
+    let others = (1..workers).map(|_| socket(bound, true));
+    std::iter::once(Ok(first)).chain(others).collect()
+}
+
+fn socket(address: SocketAddr, shared: bool) -> Result<StdListener> {
+    let socket = RawSocket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    if shared {
+        socket.set_reuse_port(true)?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+/// Accepts connections until the worker ends.
+pub async fn accept(worker: Rc<Worker>, socket: Socket, hand: Vec<mpsc::UnboundedSender<Handed>>) {
+    let listener = match TcpListener::from_std(socket.socket) {
+        Ok(listener) => listener,
+        Err(error) => {
+            tracing::error!(%error, "cannot accept connections");
+            return;
+        }
+    };
+    loop {
+        match listener.accept().await {
+            Ok((stream, source)) if admit(&worker, socket.connections, socket.listener) => {
+                match (socket.balance, lighter(&worker)) {
+                    (Balance::Even, Some(other)) => hand_over(&worker, &hand, other, (stream, source, socket.listener)),
+                    _ => begin(&worker, stream, source, socket.listener),
+                }
+            }
+            Ok(_) => {}
+            Err(error) => rest(&error).await,
+        }
+    }
+}
+
+/// Counts the connection in, or refuses it by closing.
+fn admit(worker: &Worker, limit: usize, listener: usize) -> bool {
+    if worker.shared.connections.fetch_add(1, Relaxed) < limit {
+        return true;
+    }
+    worker.shared.connections.fetch_sub(1, Relaxed);
+    if let Some(listener) = worker.local().listeners.get(listener) {
+        listener.series.refused.inc();
+    }
+    false
+}
+
+async fn rest(error: &Error) {
+    tracing::warn!(%error, "cannot accept a connection");
+    tokio::time::sleep(REST).await;
+}
+
+/// The worker with the fewest connections, when this one has noticeably more.
+fn lighter(worker: &Worker) -> Option<usize> {
+    let loads = worker.shared.loads.iter().map(|load| load.connections.load(Relaxed));
+    let (other, least) = loads.enumerate().min_by_key(|(_, load)| *load)?;
+    (least + UNEVEN < worker.load().connections.load(Relaxed) + 1 && other != worker.index).then_some(other)
+}
+
+fn hand_over(
+    worker: &Rc<Worker>,
+    hand: &[mpsc::UnboundedSender<Handed>],
+    other: usize,
+    (stream, source, listener): (TcpStream, SocketAddr, usize),
+) {
+    let handed = stream.into_std().map(|stream| Handed { stream, source, listener });
+    let sent = handed.is_ok_and(|handed| hand.get(other).is_some_and(|hand| hand.send(handed).is_ok()));
+    if !sent {
+        worker.shared.connections.fetch_sub(1, Relaxed);
+    }
+}
+
+/// Takes up connections that other workers accepted.
+pub async fn receive(worker: Rc<Worker>, mut handed: mpsc::UnboundedReceiver<Handed>) {
+    while let Some(Handed { stream, source, listener }) = handed.recv().await {
+        match TcpStream::from_std(stream) {
+            Ok(stream) => begin(&worker, stream, source, listener),
+            Err(error) => {
+                worker.shared.connections.fetch_sub(1, Relaxed);
+                tracing::warn!(%error, "cannot take up a connection");
+            }
+        }
+    }
+}
+
+fn begin(worker: &Rc<Worker>, stream: TcpStream, source: SocketAddr, listener: usize) {
+    // Without it small answers wait for the client's acknowledgement; a socket that refuses is still of use.
+    let _ = stream.set_nodelay(true);
+    tokio::task::spawn_local(connection::serve(Rc::clone(worker), listener, stream, source));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_worker_gets_a_socket_at_one_address() {
+        let sockets = bind("127.0.0.1:0".parse().unwrap(), 3).unwrap();
+
+        let addresses: Vec<_> = sockets.iter().map(|socket| socket.local_addr().unwrap()).collect();
+        assert_eq!(addresses.len(), 3);
+        assert!(addresses.iter().all(|address| *address == addresses[0]));
+    }
+
+    #[test]
+    fn a_second_process_at_the_same_address_is_refused() {
+        let first = bind("127.0.0.1:0".parse().unwrap(), 2).unwrap();
+
+        let second = bind(first[0].local_addr().unwrap(), 2);
+
+        assert_eq!(second.unwrap_err().kind(), std::io::ErrorKind::AddrInUse);
+    }
+}

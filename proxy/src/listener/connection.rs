@@ -1,0 +1,314 @@
+//! One client connection: its protocol, its timeouts, and its graceful end.
+//!
+//! What an exchange does is `serve`'s business; how long an exchange may take is `exchange`'s.
+
+use std::cell::Cell;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use http::Request;
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+use tokio::time::Sleep;
+
+use crate::exchange::hop::TARGET_LIMIT;
+use crate::listener::io::{ClientIo, Progress};
+use crate::serve;
+use crate::snapshot::LocalListener;
+use crate::worker::Worker;
+
+/// RFC 9113 §3.4. A client that begins like this speaks HTTP/2 with prior knowledge.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// RFC 9110 §15.5.9, for a client whose head never came.
+const REQUEST_TIMEOUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+/// The number of fields that hyper parses without an allocation of its own.
+const FREE_FIELDS: usize = 100;
+/// Flow-control windows of HTTP/2, and how much of an answer may wait for the client to read.
+const WINDOW: u32 = 64 * 1024;
+
+/// What the exchanges of a connection know about it.
+pub struct Connection {
+    /// The worker that serves it.
+    pub worker: Rc<Worker>,
+    /// The place of its listener in the snapshot.
+    pub listener: usize,
+    /// The client.
+    pub source: SocketAddr,
+    /// The address that the client connected to.
+    pub destination: SocketAddr,
+    /// Its number in this process.
+    pub id: u64,
+    /// What its I/O knows.
+    pub progress: Rc<Progress>,
+    in_flight: Cell<usize>,
+    handle: Handle,
+}
+
+impl Connection {
+    /// An exchange begins.
+    pub fn begin(&self) {
+        self.in_flight.set(self.in_flight.get() + 1);
+        self.progress.unread_head.set(false);
+    }
+
+    /// An exchange ended.
+    pub fn end(&self) {
+        self.in_flight.set(self.in_flight.get().saturating_sub(1));
+        self.progress.unread_head.set(false);
+    }
+}
+
+/// How the worker reaches a connection.
+#[derive(Clone, Default)]
+pub struct Handle(Rc<(Cell<bool>, Cell<Option<Waker>>)>);
+
+impl Handle {
+    /// The connection ends after the exchange in flight, or at once.
+    pub fn drain(&self) {
+        self.0.0.set(true);
+        if let Some(waker) = self.0.1.take() {
+            waker.wake();
+        }
+    }
+}
+
+/// Serves a client until either side ends the connection.
+pub async fn serve(worker: Rc<Worker>, listener: usize, stream: TcpStream, source: SocketAddr) {
+    let handle = Handle::default();
+    let key = worker.connect(handle.clone());
+    let _known = Known { worker: Rc::clone(&worker), key };
+    let local = worker.local();
+    let Some(settings) = local.listeners.get(listener).map(Rc::clone) else { return };
+    drop(local);
+    settings.series.connections.inc();
+    settings.series.active.add(1);
+    let _active = Active(Rc::clone(&settings));
+    let Ok(destination) = stream.local_addr() else { return };
+    let id = worker.shared.connection_ids.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    let progress = Rc::new(Progress::default());
+    let in_flight = Cell::new(0);
+    let connection = Rc::new(Connection { worker, listener, source, destination, id, progress, in_flight, handle });
+    talk(connection, stream, &settings).await;
+}
+
+async fn talk(connection: Rc<Connection>, mut stream: TcpStream, settings: &LocalListener) {
+    let first = tokio::time::timeout(settings.limits.header_timeout, first_bytes(&mut stream)).await;
+    let Ok(Ok(first)) = first else { return };
+    let is_http2 = first[..] == *PREFACE;
+    let io = ClientIo::new(stream, first, Rc::clone(&connection.progress));
+    let exchanges = Rc::clone(&connection);
+    let service = service_fn(move |request: Request<Incoming>| serve::serve(Rc::clone(&exchanges), request));
+    let outcome = if is_http2 {
+        let transport = http2_builder(settings).serve_connection(io, service);
+        let timed = Timed::new(connection, settings, |transport: &mut Pin<Box<http2::Connection<_, _, _>>>| {
+            transport.as_mut().graceful_shutdown();
+        });
+        timed.run(Box::pin(transport)).await.map(drop)
+    } else {
+        let transport = http1_builder(settings).serve_connection(io, service);
+        let timed = Timed::new(connection, settings, |transport: &mut http1::Connection<_, _>| {
+            Pin::new(transport).graceful_shutdown();
+        });
+        timed.run(transport).await.map(|late| {
+            if let Some(late) = late {
+                last_word(&late.into_parts().io.into_stream());
+            }
+        })
+    };
+    if let Err(error) = outcome {
+        settings.series.protocol_errors.inc();
+        tracing::debug!(%error, "client connection ended");
+    }
+}
+
+/// Tells a client that its head came too late, if its socket takes the words at once.
+fn last_word(stream: &TcpStream) {
+    // The connection is closed either way.
+    let _ = stream.try_write(REQUEST_TIMEOUT);
+}
+
+/// Reads until the protocol is clear.
+async fn first_bytes(stream: &mut TcpStream) -> std::io::Result<Bytes> {
+    let mut first = BytesMut::with_capacity(PREFACE.len());
+    while first.len() < PREFACE.len() && PREFACE.starts_with(&first) {
+        let mut limited = (&mut *stream).take(u64::try_from(PREFACE.len() - first.len()).unwrap_or(0));
+        if limited.read_buf(&mut first).await? == 0 {
+            break;
+        }
+    }
+    Ok(first.freeze())
+}
+
+fn http1_builder(settings: &LocalListener) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    let limits = &settings.limits;
+    builder.header_read_timeout(None).half_close(true).pipeline_flush(true);
+    builder.max_header_size(limits.header_bytes.as_usize().max(TARGET_LIMIT));
+    if limits.headers != FREE_FIELDS {
+        builder.max_headers(limits.headers);
+    }
+    builder
+}
+
+fn http2_builder(settings: &LocalListener) -> http2::Builder<LocalExecutor> {
+    let mut builder = http2::Builder::new(LocalExecutor);
+    let limits = &settings.limits;
+    builder
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(WINDOW * 4)
+        .max_send_buf_size(WINDOW as usize)
+        .max_concurrent_streams(limits.streams)
+        .max_header_list_size(u32::try_from(limits.header_bytes.bytes()).unwrap_or(u32::MAX));
+    builder
+}
+
+/// Tasks of a connection stay on its worker.
+#[derive(Clone, Copy)]
+struct LocalExecutor;
+
+impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for LocalExecutor {
+    fn execute(&self, task: F) {
+        tokio::task::spawn_local(task);
+    }
+}
+
+/// What a connection without an exchange is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Nothing was read yet, or a head is incomplete.
+    Head,
+    /// Between exchanges.
+    Idle,
+    /// In an exchange, and the client takes what is written.
+    Busy,
+    /// In an exchange, and the client takes nothing.
+    Stalled,
+}
+
+/// A transport under its connection's timeouts.
+struct Timed<D> {
+    connection: Rc<Connection>,
+    limits: tollgate_config::Limits,
+    drain: D,
+    drained: bool,
+    phase: Phase,
+    since: Instant,
+    served: bool,
+}
+
+impl<D> Timed<D> {
+    fn new(connection: Rc<Connection>, settings: &LocalListener, drain: D) -> Self {
+        let since = connection.worker.clock.now();
+        // A connection that comes while the worker drains is served once: closing it unread would lose its request.
+        let drained = connection.worker.draining.get();
+        Self { connection, limits: settings.limits, drain, drained, phase: Phase::Head, since, served: false }
+    }
+
+    /// Completes with the transport's own end, or with the transport when a head came too late.
+    async fn run<T>(mut self, transport: T) -> hyper::Result<Option<T>>
+    where
+        T: Future<Output = hyper::Result<()>> + Unpin,
+        D: Fn(&mut T),
+    {
+        let mut transport = Some(transport);
+        let mut sleep = Box::pin(tokio::time::sleep(self.limits.header_timeout));
+        std::future::poll_fn(|cx| {
+            let Some(running) = transport.as_mut() else { return Poll::Ready(Ok(None)) };
+            self.listen(cx);
+            if self.connection.handle.0.0.get() && !self.drained {
+                self.drained = true;
+                (self.drain)(running);
+            }
+            if let Poll::Ready(outcome) = Pin::new(running).poll(cx) {
+                return Poll::Ready(outcome.map(|()| None));
+            }
+            match self.poll_overdue(sleep.as_mut(), cx) {
+                Poll::Ready(Phase::Head) => Poll::Ready(Ok(transport.take())),
+                Poll::Ready(_) => Poll::Ready(Ok(None)),
+                Poll::Pending => Poll::Pending,
+            }
+        })
+        .await
+    }
+
+    fn listen(&self, cx: &Context<'_>) {
+        self.connection.progress.register(cx.waker());
+        let cell = &self.connection.handle.0.1;
+        let kept = cell.take().filter(|known| known.will_wake(cx.waker()));
+        cell.set(Some(kept.unwrap_or_else(|| cx.waker().clone())));
+    }
+
+    /// Completes with the phase that lasted too long. The timer is set again only for an earlier deadline or when it rang.
+    fn poll_overdue(&mut self, mut sleep: Pin<&mut Sleep>, cx: &mut Context<'_>) -> Poll<Phase> {
+        let now = self.connection.worker.clock.now();
+        let phase = self.current();
+        if phase != self.phase {
+            self.phase = phase;
+            self.since = now;
+        }
+        let deadline = tokio::time::Instant::from_std(self.since + self.limit());
+        if deadline < sleep.deadline() {
+            sleep.as_mut().reset(deadline);
+        }
+        while sleep.as_mut().poll(cx).is_ready() {
+            if tokio::time::Instant::now() >= deadline {
+                return Poll::Ready(self.phase);
+            }
+            sleep.as_mut().reset(deadline);
+        }
+        Poll::Pending
+    }
+
+    fn current(&mut self) -> Phase {
+        let connection = &self.connection;
+        match (connection.in_flight.get() > 0, connection.progress.stalled.get()) {
+            (true, stalled) => {
+                self.served = true;
+                if stalled { Phase::Stalled } else { Phase::Busy }
+            }
+            (false, true) => Phase::Stalled,
+            (false, false) if connection.progress.unread_head.get() || !self.served => Phase::Head,
+            (false, false) => Phase::Idle,
+        }
+    }
+
+    fn limit(&self) -> Duration {
+        match self.phase {
+            Phase::Head => self.limits.header_timeout,
+            Phase::Idle => self.limits.idle_timeout,
+            // An exchange is bounded by its own timeouts; this one only keeps the arithmetic finite.
+            Phase::Busy => Duration::from_secs(24 * 3600),
+            Phase::Stalled => self.limits.write_timeout,
+        }
+    }
+}
+
+/// Keeps a connection known to its worker.
+struct Known {
+    worker: Rc<Worker>,
+    key: usize,
+}
+
+impl Drop for Known {
+    fn drop(&mut self) {
+        self.worker.disconnect(self.key);
+    }
+}
+
+/// Counts a connection as active.
+struct Active(Rc<LocalListener>);
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        self.0.series.active.add(-1);
+    }
+}
+

@@ -1,0 +1,310 @@
+//! One exchange, from the request's head to the last byte of the answer. Read it top to bottom.
+//!
+//! It takes one snapshot and holds it; it decides in which order things happen, and leaves how to `route`, `filter` and
+//! `upstream`.
+
+mod account;
+mod answer;
+mod interim;
+
+use std::future::Future;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+
+use http::{Method, Request, Response, Version};
+use http_body::Body;
+use hyper::body::Incoming;
+use tollgate_abi::CallbackKind;
+
+use crate::error::{Abort, Reason};
+use crate::exchange::head::{RequestHead, ResponseHead};
+use crate::exchange::hop::{self, Accepted};
+use crate::exchange::stream::{Facts, FilterStream};
+use crate::exchange::{Awaiting, Exchange, Half};
+use crate::filter::chain::{Chain, Halt};
+use crate::filter::pump::Pump;
+use crate::listener::connection::Connection;
+use crate::route::Asked;
+use crate::serve::account::Account;
+pub use crate::serve::answer::ResponseBody;
+use crate::snapshot::{Local, LocalRoute};
+use crate::upstream::body::{AnswerBody, ClientBody, RequestBody};
+use crate::upstream::{self, echo};
+
+/// Serves one request. `Err` ends the transport (HTTP/1) or the stream (HTTP/2) without an answer.
+pub async fn serve(connection: Rc<Connection>, request: Request<Incoming>) -> Result<Response<ResponseBody>, Abort> {
+    connection.worker.clock.look();
+    let local = connection.worker.local();
+    let version = request.version();
+    let limit = local.listeners.get(connection.listener).map_or(0, |listener| listener.limits.headers);
+    let (accepted, body) = match hop::accept(request, limit) {
+        Ok(accepted) => accepted,
+        Err(reason) => return Ok(answer::refusal(&connection, version, &reason)),
+    };
+    let Some(route) = find_route(&local, connection.listener, &accepted.head) else {
+        return Ok(answer::refusal(&connection, version, &Reason::NoRoute));
+    };
+    let exchange = Serving::begin(connection, &local, route, accepted, body);
+    exchange.run().await
+}
+
+fn find_route(local: &Local, listener: usize, head: &RequestHead) -> Option<Rc<LocalRoute>> {
+    let asked = Asked {
+        host: head.authority.host(),
+        path: head.path.path(),
+        query: head.path.query().unwrap_or_default(),
+        method: head.method.as_str(),
+        headers: &head.fields.map,
+    };
+    let place = local.snapshot.listeners.get(listener)?.table.best(&asked)?;
+    local.listeners.get(listener)?.routes.get(place).map(Rc::clone)
+}
+
+/// An exchange that has a route.
+struct Serving {
+    account: Account,
+    connection: Rc<Connection>,
+    route: Rc<LocalRoute>,
+    exchange: Rc<Exchange>,
+    version: Version,
+    method: Method,
+    content_length: Option<u64>,
+    body: Incoming,
+    way: Way,
+}
+
+/// Whether filters see the exchange.
+enum Way {
+    /// No filter does: the head goes straight on.
+    Plain(RequestHead),
+    /// These do; the head is in the exchange's stream.
+    Filtered { chain: Rc<Chain>, is_grpc: bool },
+}
+
+impl Serving {
+    fn begin(connection: Rc<Connection>, local: &Local, route: Rc<LocalRoute>, accepted: Accepted, body: Incoming) -> Self {
+        let Accepted { head, version, content_length, .. } = accepted;
+        let started = connection.worker.clock.now();
+        let exchange = Rc::new(Exchange::new(started, route.timeouts));
+        if body.is_end_stream() {
+            exchange.end_request(started);
+        }
+        let mut account = Account::open(&connection, &route, &exchange, &head, version);
+        let method = head.method.clone();
+        let way = if route.chain.is_empty() {
+            Way::Plain(head)
+        } else {
+            let buffer = local.listeners.get(connection.listener).map_or(0, |listener| listener.limits.buffer.as_usize());
+            let facts = facts(&connection, local, &route, (version, content_length), started);
+            let is_grpc = answer::is_grpc(&head.fields.map);
+            exchange.stream.set(Some(Box::new(FilterStream::new(facts, head))));
+            let chain = Rc::new(Chain::new(Rc::clone(&exchange), route.chain.iter().map(Rc::clone), buffer));
+            account.attach(&chain);
+            Way::Filtered { chain, is_grpc }
+        };
+        Self { account, connection, route, exchange, version, method, content_length, body, way }
+    }
+
+    async fn run(self) -> Result<Response<ResponseBody>, Abort> {
+        match &self.way {
+            Way::Plain(_) => self.run_plain().await,
+            Way::Filtered { .. } => self.run_filtered().await,
+        }
+    }
+
+    /// Without filters: head and body go straight on, both ways.
+    async fn run_plain(self) -> Result<Response<ResponseBody>, Abort> {
+        let Self { account, connection, route, exchange, version, method, body, way, .. } = self;
+        let Way::Plain(head) = way else { return Err(Abort) };
+        let client = ClientBody::new(body, Rc::clone(&exchange), Rc::clone(&connection.worker.clock));
+        let body = if client.is_end_stream() { RequestBody::Empty } else { RequestBody::Direct(client) };
+        let request = upstream_request(head, body);
+        match reach(&connection, &route, &exchange, None, request, version).await {
+            Ok(answered) => {
+                account.answered(answered.address);
+                Ok(answer::pass(account, &connection, version, &method, answered))
+            }
+            Err(Halt::Fail(reason)) => answer::failure(account, &connection, version, reason),
+            Err(Halt::Respond(_)) => answer::failure(account, &connection, version, Reason::Internal("an answer without a filter")),
+        }
+    }
+
+    /// With filters: each sees the head, then the body, then the answer.
+    async fn run_filtered(self) -> Result<Response<ResponseBody>, Abort> {
+        let Self { account, connection, route, exchange, version, method, content_length, body, way } = self;
+        let Way::Filtered { chain, is_grpc } = way else { return Err(Abort) };
+        let replying = answer::Replying { account, connection, chain, version, method, is_grpc };
+        let chain = Rc::clone(&replying.chain);
+        if let Err(halt) = chain.request_headers(body.is_end_stream()).await {
+            return replying.halted(halt).await;
+        }
+        let client = ClientBody::new(body, Rc::clone(&exchange), Rc::clone(&replying.connection.worker.clock));
+        let request = match filtered_request(&chain, client, content_length).await {
+            Ok(request) => request,
+            Err(halt) => return replying.halted(halt).await,
+        };
+        match reach(&replying.connection, &route, &exchange, Some(&chain), request, version).await {
+            Ok(answered) => {
+                replying.account.answered(answered.address);
+                replying.upstream(answered).await
+            }
+            Err(halt) => replying.halted(halt).await,
+        }
+    }
+}
+
+fn facts(
+    connection: &Connection,
+    local: &Local,
+    route: &LocalRoute,
+    (version, content_length): (Version, Option<u64>),
+    started: std::time::Instant,
+) -> Facts {
+    let listener = local.listeners.get(connection.listener).map(|listener| Rc::clone(listener));
+    Facts {
+        listener: listener.map_or_else(|| "".into(), |listener| listener.name.clone()),
+        route: route.name.clone(),
+        cluster: route.target_name.clone(),
+        source: connection.source,
+        destination: connection.destination,
+        connection: connection.id,
+        version,
+        started,
+        content_length,
+    }
+}
+
+/// The request as it leaves the filters. Where the client declared a length, the head waits for the first bytes: if they
+/// are the whole body, its new length is known, otherwise the body is chunked.
+async fn filtered_request(
+    chain: &Rc<Chain>,
+    client: ClientBody,
+    content_length: Option<u64>,
+) -> Result<Request<RequestBody>, Halt> {
+    let body = if client.is_end_stream() {
+        RequestBody::Empty
+    } else if !chain.wants(&[CallbackKind::RequestBody, CallbackKind::RequestTrailers]) {
+        RequestBody::Direct(client)
+    } else {
+        let mut pump = Box::new(Pump::new(Rc::clone(chain), Half::Request, client));
+        if content_length.is_some() {
+            std::future::poll_fn(|cx| pump.poll_first(cx)).await?;
+        }
+        RequestBody::Filtered(pump)
+    };
+    // Filters may read the head as long as the exchange lives, so the upstream gets a copy.
+    let head = chain.with_stream(|stream| {
+        stream.request.fields.writable = false;
+        stream.request.clone()
+    })?;
+    Ok(upstream_request(head, body))
+}
+
+/// The head in HTTP/1.1's form; framing follows from the body.
+fn upstream_request(head: RequestHead, body: RequestBody) -> Request<RequestBody> {
+    let mut request = Request::new(body);
+    *request.method_mut() = head.method;
+    *request.uri_mut() = http::Uri::from(head.path);
+    *request.headers_mut() = head.fields.map;
+    if let Ok(host) = http::HeaderValue::from_str(head.authority.as_str()) {
+        request.headers_mut().insert(http::header::HOST, host);
+    }
+    request
+}
+
+/// An answer's head and body, checked and stripped.
+pub(crate) struct Answered {
+    head: ResponseHead,
+    body: AnswerBody,
+    content_length: Option<u64>,
+    address: Option<std::net::SocketAddr>,
+}
+
+/// Sends the request and waits for the head of the answer, or for a filter or the sweeper to end the wait.
+async fn reach(
+    connection: &Rc<Connection>,
+    route: &LocalRoute,
+    exchange: &Rc<Exchange>,
+    chain: Option<&Chain>,
+    mut request: Request<RequestBody>,
+    version: Version,
+) -> Result<Answered, Halt> {
+    exchange.awaiting.set(Awaiting::Head);
+    let outcome = match &route.cluster {
+        None => uninterrupted(exchange, chain, reach_echo(request)).await,
+        Some(cluster) => {
+            if version == Version::HTTP_11 {
+                interim::relay(&mut request, connection);
+            }
+            let sent = connection.worker.clock.now();
+            let answered = uninterrupted(exchange, chain, upstream::send(cluster, request)).await;
+            answered.and_then(|answer| {
+                cluster.series.duration.observe(connection.worker.clock.look().saturating_duration_since(sent));
+                accept_answer(connection, exchange, answer, &cluster.series)
+            })
+        }
+    };
+    exchange.awaiting.set(Awaiting::Bytes);
+    outcome
+}
+
+async fn reach_echo(request: Request<RequestBody>) -> Result<Answered, Reason> {
+    let response = echo::answer(request).await.map_err(|Abort| Reason::ClientGone)?;
+    let (parts, bytes) = response.into_parts();
+    let content_length = u64::try_from(bytes.len()).ok();
+    Ok(Answered { head: answer::head(parts, 0), body: AnswerBody::Bytes(bytes), content_length, address: None })
+}
+
+/// Runs `work` until it completes, a filter halts the exchange, or the exchange runs out of time.
+async fn uninterrupted<T>(
+    exchange: &Exchange,
+    chain: Option<&Chain>,
+    work: impl Future<Output = Result<T, Reason>>,
+) -> Result<T, Halt> {
+    let mut work = pin!(work);
+    std::future::poll_fn(|cx| {
+        if let Some(halt) = chain.and_then(Chain::take_halt) {
+            return Poll::Ready(Err(halt));
+        }
+        if exchange.interrupted() {
+            return Poll::Ready(Err(Halt::Fail(exchange.reason().unwrap_or(Reason::ClientGone))));
+        }
+        exchange.register(Half::Response, cx.waker());
+        work.as_mut().poll(cx).map_err(Halt::Fail)
+    })
+    .await
+}
+
+/// What may not be passed on is an upstream's fault; everything else loses what belongs to its hop.
+fn accept_answer(
+    connection: &Connection,
+    exchange: &Rc<Exchange>,
+    answer: upstream::Answer,
+    series: &crate::telemetry::metrics::ClusterSeries,
+) -> Result<Answered, Halt> {
+    use crate::telemetry::metrics::{UpstreamFailure, class_index};
+    let upstream::Answer { response, lease, address } = answer;
+    let (mut parts, body) = response.into_parts();
+    series.responses[class_index(Some(parts.status.as_u16()))].inc();
+    let content_length = hop::content_length(&parts.headers);
+    let protocol = if parts.status.is_informational() {
+        Some("interim_answer_unasked")
+    } else if content_length.is_err() {
+        Some("content_length_invalid")
+    } else {
+        None
+    };
+    if let Some(why) = protocol {
+        series.failures[UpstreamFailure::Protocol.index()].inc();
+        return Err(Halt::Fail(Reason::UpstreamProtocol(why)));
+    }
+    hop::strip(&mut parts.headers);
+    let body = AnswerBody::upstream(body, lease, Rc::clone(exchange), Rc::clone(&connection.worker.clock));
+    Ok(Answered {
+        head: answer::head(parts, 0),
+        body,
+        content_length: content_length.ok().flatten(),
+        address: Some(address),
+    })
+}

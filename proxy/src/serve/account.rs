@@ -1,0 +1,147 @@
+//! The account of one exchange: opened when its route is known, closed once, however it ends.
+//!
+//! Closing tells filters that it is over, counts it, and writes the access log.
+
+use std::cell::Cell;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::SystemTime;
+
+use http::Version;
+
+use crate::error::Reason;
+use crate::exchange::Exchange;
+use crate::exchange::head::RequestHead;
+use crate::exchange::properties::protocol;
+use crate::filter::chain::Chain;
+use crate::listener::connection::Connection;
+use crate::snapshot::LocalRoute;
+use crate::telemetry::access_log::Entry;
+use crate::telemetry::metrics::class_index;
+
+/// See the module.
+pub(crate) struct Account {
+    connection: Rc<Connection>,
+    route: Rc<LocalRoute>,
+    exchange: Rc<Exchange>,
+    chain: Option<Rc<Chain>>,
+    key: usize,
+    upstream: Cell<Option<SocketAddr>>,
+    asked: Option<Box<Asked>>,
+}
+
+/// What the access log says of the request; kept only when there is one, since the head travels on.
+struct Asked {
+    method: String,
+    path: String,
+    authority: String,
+    version: Version,
+    user_agent: Option<Vec<u8>>,
+    request_id: Option<Vec<u8>>,
+}
+
+impl Account {
+    /// The exchange begins.
+    pub(crate) fn open(
+        connection: &Rc<Connection>,
+        route: &Rc<LocalRoute>,
+        exchange: &Rc<Exchange>,
+        head: &RequestHead,
+        version: Version,
+    ) -> Self {
+        let worker = &connection.worker;
+        connection.begin();
+        route.series.active.add(1);
+        Self {
+            key: worker.watch(exchange),
+            connection: Rc::clone(connection),
+            route: Rc::clone(route),
+            exchange: Rc::clone(exchange),
+            chain: None,
+            upstream: Cell::new(None),
+            asked: worker.shared.access_log.as_ref().map(|_| Box::new(Asked::new(head, version))),
+        }
+    }
+
+    /// The filters that are told of the end.
+    pub(crate) fn attach(&mut self, chain: &Rc<Chain>) {
+        self.connection.worker.watch_chain(self.key, chain);
+        self.chain = Some(Rc::clone(chain));
+    }
+
+    /// The exchange.
+    pub(crate) fn exchange(&self) -> &Rc<Exchange> {
+        &self.exchange
+    }
+
+    /// An endpoint answered.
+    pub(crate) fn answered(&self, address: Option<SocketAddr>) {
+        self.upstream.set(address);
+        if let Some(chain) = &self.chain {
+            // A stream that is lent at this moment cannot happen; the address would only be missing from a property.
+            let _ = chain.with_stream(|stream| stream.upstream = address);
+        }
+    }
+
+    fn log(&self, access_log: &crate::telemetry::access_log::AccessLog, asked: &Asked, duration: std::time::Duration) {
+        let reason = self.exchange.reason().map(|reason| reason.to_string());
+        access_log.write(&Entry {
+            time: SystemTime::now().checked_sub(duration).unwrap_or(SystemTime::UNIX_EPOCH),
+            method: &asked.method,
+            path: &asked.path,
+            authority: &asked.authority,
+            protocol: protocol(asked.version),
+            status: self.exchange.status.get(),
+            request_bytes: self.exchange.request_bytes.get(),
+            response_bytes: self.exchange.response_bytes.get(),
+            duration,
+            filters: self.exchange.in_filters.get(),
+            listener: &self.route.listener,
+            route: Some(&self.route.name),
+            cluster: Some(&self.route.target_name),
+            upstream: self.upstream.get(),
+            client: self.connection.source,
+            user_agent: asked.user_agent.as_deref(),
+            request_id: asked.request_id.as_deref(),
+            reason: reason.as_deref(),
+        });
+    }
+}
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        if let Some(chain) = &self.chain {
+            chain.end();
+        }
+        let worker = &self.connection.worker;
+        let (exchange, series) = (&self.exchange, &self.route.series);
+        let duration = worker.clock.look().saturating_duration_since(exchange.started);
+        if exchange.status.get().is_none() {
+            exchange.note(Reason::ClientGone);
+        }
+        series.active.add(-1);
+        series.requests[class_index(exchange.status.get())].inc();
+        series.duration.observe(duration);
+        series.request_bytes.add(exchange.request_bytes.get());
+        series.response_bytes.add(exchange.response_bytes.get());
+        if let (Some(access_log), Some(asked)) = (&worker.shared.access_log, &self.asked) {
+            self.log(access_log, asked, duration);
+        }
+        worker.forget(self.key);
+        self.connection.end();
+    }
+}
+
+impl Asked {
+    fn new(head: &RequestHead, version: Version) -> Self {
+        let field = |name| head.fields.map.get(name).map(|value| value.as_bytes().to_vec());
+        Self {
+            method: head.method.to_string(),
+            path: head.path.to_string(),
+            authority: head.authority.to_string(),
+            version,
+            user_agent: field(http::header::USER_AGENT),
+            request_id: field(http::HeaderName::from_static("x-request-id")),
+        }
+    }
+}

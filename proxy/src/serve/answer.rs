@@ -1,0 +1,345 @@
+//! The answer to a client: the upstream's, a filter's, or the proxy's own; through the filters where they have a say.
+
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Method, Response, StatusCode, Version, response};
+use http_body::{Body, Frame, SizeHint};
+use tollgate_abi::{CallbackKind, HeaderMap as _, LocalResponse};
+
+use crate::error::{Abort, Reason};
+use crate::exchange::Half;
+use crate::exchange::head::{Fields, ResponseHead};
+use crate::exchange::hop;
+use crate::filter::chain::{Chain, Halt};
+use crate::filter::pump::Pump;
+use crate::listener::connection::Connection;
+use crate::serve::Answered;
+use crate::serve::account::Account;
+use crate::upstream::body::AnswerBody;
+
+/// What hyper writes to a client. The exchange's account closes when it is dropped.
+pub struct ResponseBody {
+    kind: Kind,
+    account: Option<Account>,
+}
+
+enum Kind {
+    Empty,
+    Direct(AnswerBody),
+    Filtered(Box<Pump<AnswerBody>>),
+}
+
+impl ResponseBody {
+    fn new(kind: Kind, account: Account) -> Self {
+        Self { kind, account: Some(account) }
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = Abort;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Abort>>> {
+        let frame = match &mut self.kind {
+            Kind::Empty => Poll::Ready(None),
+            Kind::Direct(body) => Pin::new(body).poll_frame(cx),
+            Kind::Filtered(pump) => Pin::new(pump.as_mut()).poll_frame(cx),
+        };
+        if let (Poll::Ready(Some(Ok(frame))), Some(account)) = (&frame, &self.account) {
+            let length = frame.data_ref().map_or(0, |bytes| u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+            let sent = &account.exchange().response_bytes;
+            sent.set(sent.get().saturating_add(length));
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.kind {
+            Kind::Empty => true,
+            Kind::Direct(body) => body.is_end_stream(),
+            Kind::Filtered(pump) => pump.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.kind {
+            Kind::Empty => SizeHint::with_exact(0),
+            Kind::Direct(body) => body.size_hint(),
+            Kind::Filtered(pump) => pump.size_hint(),
+        }
+    }
+}
+
+/// A body that is dropped before its end was not taken by the client.
+impl Drop for ResponseBody {
+    fn drop(&mut self) {
+        if let Some(account) = self.account.as_ref().filter(|_| !self.is_end_stream()) {
+            account.exchange().note(Reason::ClientGone);
+        }
+    }
+}
+
+/// A head as it came from an upstream, stripped of its length: framing follows from the body.
+pub(crate) fn head(mut parts: response::Parts, limit: usize) -> ResponseHead {
+    parts.headers.remove(header::CONTENT_LENGTH);
+    ResponseHead { status: parts.status, fields: Fields::new(parts.headers, limit) }
+}
+
+/// True for a gRPC request, whose failures are told in gRPC's own words.
+pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
+    headers.get(header::CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
+}
+
+/// The answer to a request that has no route or may not be forwarded; no filter sees it and no exchange was opened.
+pub(crate) fn refusal(connection: &Connection, version: Version, reason: &Reason) -> Response<ResponseBody> {
+    let head = own_head(reason.status());
+    let body = AnswerBody::Bytes(own_body(reason.status()));
+    if let Some(listener) = connection.worker.local().listeners.get(connection.listener) {
+        listener.series.protocol_errors.inc();
+    }
+    let mut response = Response::new(ResponseBody { kind: Kind::Direct(body), account: None });
+    fill(&mut response, head, connection, version);
+    if reason.closes() && version != Version::HTTP_2 {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+fn own_head(status: StatusCode) -> ResponseHead {
+    let mut map = HeaderMap::new();
+    map.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    ResponseHead { status, fields: Fields::new(map, 0) }
+}
+
+/// What a client needs to know, and nothing about the inside.
+fn own_body(status: StatusCode) -> Bytes {
+    let words = status.canonical_reason().unwrap_or("error");
+    Bytes::from(format!("tollgate: {} {}\n", status.as_str(), words.to_lowercase()))
+}
+
+fn fill(response: &mut Response<ResponseBody>, head: ResponseHead, connection: &Connection, version: Version) {
+    *response.status_mut() = head.status;
+    *response.headers_mut() = head.fields.map;
+    if connection.worker.draining.get() && version != Version::HTTP_2 {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+}
+
+fn finish(account: Account, connection: &Connection, version: Version, head: ResponseHead, kind: Kind) -> Response<ResponseBody> {
+    account.exchange().status.set(Some(head.status.as_u16()));
+    let mut response = Response::new(ResponseBody::new(kind, account));
+    fill(&mut response, head, connection, version);
+    response
+}
+
+/// The upstream's answer as it is.
+pub(crate) fn pass(account: Account, connection: &Connection, version: Version, method: &Method, answered: Answered) -> Response<ResponseBody> {
+    let Answered { mut head, body, content_length, .. } = answered;
+    let kind = if hop::is_bodiless(method, head.status) {
+        keep_length(&mut head, content_length);
+        Kind::Empty
+    } else {
+        Kind::Direct(body)
+    };
+    finish(account, connection, version, head, kind)
+}
+
+/// The answer to HEAD tells the length that GET would have (RFC 9110 §9.3.2).
+fn keep_length(head: &mut ResponseHead, content_length: Option<u64>) {
+    if let Some(length) = content_length.filter(|_| head.status != StatusCode::NO_CONTENT) {
+        head.fields.map.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    }
+}
+
+/// The proxy's own answer to an exchange that failed, past all filters.
+pub(crate) fn failure(account: Account, connection: &Connection, version: Version, reason: Reason) -> Result<Response<ResponseBody>, Abort> {
+    let exchange = account.exchange();
+    exchange.note(reason.clone());
+    exchange.recover();
+    if matches!(reason, Reason::ClientGone | Reason::FilterClosed(_)) {
+        return Err(Abort);
+    }
+    let body = AnswerBody::Bytes(own_body(reason.status()));
+    let mut response = finish(account, connection, version, own_head(reason.status()), Kind::Direct(body));
+    if reason.closes() && version != Version::HTTP_2 {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    Ok(response)
+}
+
+/// An exchange with filters that is about to be answered.
+pub(crate) struct Replying {
+    pub(crate) account: Account,
+    pub(crate) connection: Rc<Connection>,
+    pub(crate) chain: Rc<Chain>,
+    pub(crate) version: Version,
+    pub(crate) method: Method,
+    pub(crate) is_grpc: bool,
+}
+
+impl Replying {
+    /// The upstream's answer through the filters; one of them may put its own in its place.
+    pub(crate) async fn upstream(self, answered: Answered) -> Result<Response<ResponseBody>, Abort> {
+        let Answered { head, body, content_length, .. } = answered;
+        match self.through_filters(head, body, content_length).await {
+            Ok((head, kind)) => Ok(self.finish(head, kind)),
+            Err(halt) => self.past_filters(halt),
+        }
+    }
+
+    /// The request half was halted: the answer is a filter's or the proxy's own, and the filters see it.
+    pub(crate) async fn halted(self, halt: Halt) -> Result<Response<ResponseBody>, Abort> {
+        let local = match halt {
+            Halt::Respond(local) => local,
+            Halt::Fail(reason) => {
+                self.account.exchange().note(reason.clone());
+                self.account.exchange().recover();
+                if matches!(reason, Reason::ClientGone | Reason::FilterClosed(_)) {
+                    return Err(Abort);
+                }
+                own_response(&reason)
+            }
+        };
+        let (head, body) = self.compose(local);
+        let length = u64::try_from(body.len()).ok();
+        match self.through_filters(head, AnswerBody::Bytes(body), length).await {
+            Ok((head, kind)) => Ok(self.finish(head, kind)),
+            Err(halt) => self.past_filters(halt),
+        }
+    }
+
+    /// A filter halted the answer: what it asks for is sent, and no filter sees it again.
+    fn past_filters(self, halt: Halt) -> Result<Response<ResponseBody>, Abort> {
+        match halt {
+            Halt::Fail(reason) => {
+                let Self { account, connection, version, .. } = self;
+                failure(account, &connection, version, reason)
+            }
+            Halt::Respond(local) => {
+                let (head, body) = self.compose(local);
+                Ok(self.finish(head, Kind::Direct(AnswerBody::Bytes(body))))
+            }
+        }
+    }
+
+    fn finish(self, head: ResponseHead, kind: Kind) -> Response<ResponseBody> {
+        let kind = if hop::is_bodiless(&self.method, head.status) { Kind::Empty } else { kind };
+        finish(self.account, &self.connection, self.version, head, kind)
+    }
+
+    /// Head and body through the filters, in reverse. Where the sender declared a length, the head waits for the first
+    /// bytes: if they are the whole body, its new length is known, otherwise the body is chunked.
+    async fn through_filters(&self, head: ResponseHead, body: AnswerBody, content_length: Option<u64>) -> Result<(ResponseHead, Kind), Halt> {
+        let chain = &self.chain;
+        let bodiless = hop::is_bodiless(&self.method, head.status);
+        let end = bodiless || body.is_end_stream();
+        chain.with_stream(|stream| {
+            let limit = stream.request.fields.limit;
+            stream.response = Some(ResponseHead { fields: Fields { limit, ..head.fields }, ..head });
+        })?;
+        chain.response_headers(end).await?;
+        let mut trailers = None;
+        let kind = if end {
+            Kind::Empty
+        } else if !chain.wants(&[CallbackKind::ResponseBody, CallbackKind::ResponseTrailers]) {
+            Kind::Direct(body)
+        } else {
+            let mut pump = Box::new(Pump::new(Rc::clone(chain), Half::Response, body));
+            if content_length.is_some() {
+                std::future::poll_fn(|cx| pump.poll_first(cx)).await?;
+            }
+            trailers = pump.remainder().and_then(|(_, trailers)| trailers.map(announce));
+            Kind::Filtered(pump)
+        };
+        // Filters may read the head as long as the exchange lives, so the client gets a copy.
+        let mut head = chain.with_stream(|stream| {
+            stream.may_respond = false;
+            stream.response.as_mut().map(|head| {
+                head.fields.writable = false;
+                head.clone()
+            })
+        })?;
+        let mut head = head.take().ok_or(Halt::Fail(Reason::Internal("the answer's head is gone")))?;
+        if bodiless {
+            keep_length(&mut head, content_length);
+        }
+        if let Some(names) = trailers {
+            head.fields.map.insert(header::TRAILER, names);
+        }
+        Ok((head, kind))
+    }
+
+    /// A local response as a head and a body, in gRPC's form for gRPC (trailers-only).
+    fn compose(&self, local: LocalResponse) -> (ResponseHead, Bytes) {
+        // Asked for within a callback, so the exchange always has its stream; without it there are only no details.
+        let _ = self.chain.with_stream(|stream| stream.details = Some(local.details.clone()));
+        if self.is_grpc {
+            return (grpc_head(&local), Bytes::new());
+        }
+        let status = StatusCode::from_u16(local.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut fields = Fields::new(HeaderMap::new(), local.headers.len());
+        for (name, value) in &local.headers {
+            if let Err(refusal) = fields.add(name, value) {
+                tracing::warn!(field = %String::from_utf8_lossy(name), "a local response goes without a field: {refusal}");
+            }
+        }
+        if !local.body.is_empty() && !fields.map.contains_key(header::CONTENT_TYPE) {
+            fields.map.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        }
+        (ResponseHead { status, fields }, Bytes::from(local.body))
+    }
+}
+
+/// The names of trailers, so that HTTP/1.1 may send them (RFC 9110 §6.6.2).
+fn announce(trailers: &HeaderMap) -> HeaderValue {
+    let names: Vec<&str> = trailers.keys().map(HeaderName::as_str).collect();
+    HeaderValue::from_str(&names.join(", ")).unwrap_or_else(|_| HeaderValue::from_static(""))
+}
+
+fn own_response(reason: &Reason) -> LocalResponse {
+    let status = reason.status();
+    LocalResponse {
+        status: status.as_u16(),
+        details: reason.to_string().into_bytes(),
+        headers: Vec::new(),
+        body: own_body(status).to_vec(),
+        grpc_status: None,
+    }
+}
+
+/// gRPC over HTTP/2, "Responses": a trailers-only answer. Without a code the status is mapped as gRPC's table says.
+fn grpc_head(local: &LocalResponse) -> ResponseHead {
+    let code = local.grpc_status.unwrap_or(match local.status {
+        400 => 13,
+        401 => 16,
+        403 => 7,
+        404 => 12,
+        429 | 502 | 503 | 504 => 14,
+        _ => 2,
+    });
+    let mut map = HeaderMap::new();
+    map.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    map.insert(HeaderName::from_static("grpc-status"), HeaderValue::from(u16::from(code)));
+    if let Ok(message) = HeaderValue::from_str(&percent_encode(&local.body)) {
+        map.insert(HeaderName::from_static("grpc-message"), message);
+    }
+    ResponseHead { status: StatusCode::OK, fields: Fields::new(map, local.headers.len()) }
+}
+
+/// gRPC's percent-encoding of a status message: printable ASCII but `%` stays.
+fn percent_encode(message: &[u8]) -> String {
+    use std::fmt::Write;
+    let mut encoded = String::with_capacity(message.len());
+    for byte in message.trim_ascii_end() {
+        match byte {
+            b' '..=b'~' if *byte != b'%' => encoded.push(char::from(*byte)),
+            // Writing to a String cannot fail.
+            _ => drop(write!(encoded, "%{byte:02X}")),
+        }
+    }
+    encoded
+}

@@ -1,0 +1,173 @@
+//! All that a request may read, immutable: published once, shared by reference, taken up by each worker.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use tollgate_config::{self as config, ClusterId, Config, Limits, PluginId, Target};
+
+use crate::clock::Clock;
+use crate::exchange::Timeouts;
+use crate::filter::generation::Generation;
+use crate::filter::plugin::Plugin;
+use crate::route::RouteTable;
+use crate::telemetry::metrics::{ListenerSeries, Registry, RouteSeries};
+use crate::upstream::cluster::{Cluster, HeadLimits};
+
+/// See the module.
+pub struct Snapshot {
+    /// Grows with every publication.
+    pub number: u64,
+    /// In the order of the sockets.
+    pub listeners: Vec<Listener>,
+    /// Every cluster.
+    pub clusters: Vec<config::Cluster>,
+    /// Every plugin that some chain names.
+    pub generations: Vec<Arc<Generation>>,
+    limits: Limits,
+}
+
+/// One listener's share of a snapshot.
+pub struct Listener {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its bounds.
+    pub limits: Limits,
+    /// Which route serves what.
+    pub table: RouteTable,
+    routes: Vec<config::Route>,
+}
+
+impl Snapshot {
+    /// What a checked configuration and its generations come to.
+    pub fn new(number: u64, config: &Config, generations: Vec<Arc<Generation>>) -> Self {
+        let listeners = config.listeners.iter().map(|listener| Listener {
+            name: listener.name.as_str().into(),
+            limits: listener.limits,
+            table: RouteTable::new(&listener.routes),
+            routes: listener.routes.clone(),
+        });
+        Self { number, listeners: listeners.collect(), clusters: config.clusters.clone(), generations, limits: config.limits }
+    }
+}
+
+/// A snapshot as one worker uses it: with that worker's VMs, pools and counters.
+pub struct Local {
+    /// What it was made from.
+    pub snapshot: Arc<Snapshot>,
+    /// In the order of the snapshot's listeners.
+    pub listeners: Vec<Rc<LocalListener>>,
+    /// In the order of the snapshot's generations.
+    pub plugins: Vec<Rc<Plugin>>,
+    /// In the order of the snapshot's clusters.
+    pub clusters: Vec<Rc<Cluster>>,
+}
+
+/// A listener on one worker.
+pub struct LocalListener {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its bounds.
+    pub limits: Limits,
+    /// What this worker counts about it.
+    pub series: Arc<ListenerSeries>,
+    /// In the order of its table.
+    pub routes: Vec<Rc<LocalRoute>>,
+}
+
+/// A route on one worker.
+pub struct LocalRoute {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its listener's name.
+    pub listener: Arc<str>,
+    /// The cluster's name, or `echo`.
+    pub target_name: Arc<str>,
+    /// Where its requests go; absent for the built-in echo.
+    pub cluster: Option<Rc<Cluster>>,
+    /// Its filters, in order.
+    pub chain: Vec<Rc<Plugin>>,
+    /// How long its exchanges may wait.
+    pub timeouts: Timeouts,
+    /// What this worker counts about it.
+    pub series: Arc<RouteSeries>,
+}
+
+/// What routes lead to.
+struct Targets<'a> {
+    listener: &'a Listener,
+    configs: &'a [config::Cluster],
+    clusters: &'a [Rc<Cluster>],
+    plugins: &'a [Rc<Plugin>],
+}
+
+impl Targets<'_> {
+    fn cluster(&self, target: &Target) -> Option<(&str, Rc<Cluster>)> {
+        let Target::Cluster(ClusterId(at)) = target else { return None };
+        let (config, cluster) = (self.configs.get(*at)?, self.clusters.get(*at)?);
+        Some((&config.name, Rc::clone(cluster)))
+    }
+}
+
+/// Which worker takes a snapshot up, and with what.
+pub struct Place<'a> {
+    /// The worker's number.
+    pub worker: usize,
+    /// How many workers there are.
+    pub workers: usize,
+    /// Where counters come from.
+    pub registry: &'a Registry,
+    /// The worker's clock.
+    pub clock: &'a Rc<Clock>,
+}
+
+impl Local {
+    /// Takes a snapshot up: each plugin takes one of the VMs that were started for it.
+    pub fn new(snapshot: Arc<Snapshot>, place: &Place<'_>) -> Self {
+        let plugins: Vec<Rc<Plugin>> = snapshot.generations.iter().map(|generation| place.plugin(generation)).collect();
+        let head = HeadLimits { fields: snapshot.limits.headers, bytes: snapshot.limits.header_bytes.as_usize() };
+        let clusters: Vec<Rc<Cluster>> = snapshot.clusters.iter().map(|cluster| place.cluster(cluster, head)).collect();
+        let listeners = snapshot.listeners.iter().map(|listener| {
+            let targets = Targets { listener, configs: &snapshot.clusters, clusters: &clusters, plugins: &plugins };
+            Rc::new(place.listener(&targets))
+        });
+        let listeners = listeners.collect();
+        Self { listeners, plugins, clusters, snapshot }
+    }
+}
+
+impl Place<'_> {
+    fn plugin(&self, generation: &Arc<Generation>) -> Rc<Plugin> {
+        let series = self.registry.plugin(self.worker, &generation.identity.name);
+        Plugin::new(Arc::clone(generation), series)
+    }
+
+    fn cluster(&self, cluster: &config::Cluster, head: HeadLimits) -> Rc<Cluster> {
+        let series = self.registry.cluster(self.worker, &cluster.name);
+        Rc::new(Cluster::new(cluster, head, (self.worker, self.workers), series, self.clock))
+    }
+
+    fn listener(&self, targets: &Targets<'_>) -> LocalListener {
+        let listener = targets.listener;
+        LocalListener {
+            name: Arc::clone(&listener.name),
+            limits: listener.limits,
+            series: self.registry.listener(self.worker, &listener.name),
+            routes: listener.routes.iter().map(|route| Rc::new(self.route(route, targets))).collect(),
+        }
+    }
+
+    fn route(&self, route: &config::Route, targets: &Targets<'_>) -> LocalRoute {
+        let cluster = targets.cluster(&route.target);
+        let target_name: Arc<str> = cluster.as_ref().map_or("echo", |(name, _)| *name).into();
+        let limits = &targets.listener.limits;
+        LocalRoute {
+            name: route.name.as_str().into(),
+            listener: Arc::clone(&targets.listener.name),
+            series: self.registry.route(self.worker, &targets.listener.name, &route.name, &target_name),
+            cluster: cluster.map(|(_, cluster)| cluster),
+            chain: route.chain.iter().filter_map(|PluginId(at)| targets.plugins.get(*at)).map(Rc::clone).collect(),
+            timeouts: Timeouts { idle: limits.stream_idle_timeout, request: limits.request_timeout, head: route.timeout },
+            target_name,
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! How an exchange is written as one line: JSON for machines, text for people.
+//!
+//! Whatever a client sent is escaped here, so that no request can forge a line or steer a terminal.
+
+use std::borrow::Cow;
+use std::fmt::{self, Write};
+use std::net::SocketAddr;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::{Serialize, Serializer};
+
+use super::Entry;
+use crate::telemetry::log::write_visible;
+
+/// The fields of a JSON line, in this order. Absent ones are left out.
+#[derive(Serialize)]
+struct Line<'a> {
+    time: Timestamp,
+    client: SocketAddr,
+    method: &'a str,
+    authority: &'a str,
+    path: &'a str,
+    protocol: &'a str,
+    /// Null when no answer left.
+    status: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+    request_bytes: u64,
+    response_bytes: u64,
+    duration_ms: f64,
+    filters_ms: f64,
+    listener: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    route: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cluster: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    upstream: Option<SocketAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_agent: Option<Cow<'a, str>>,
+}
+
+/// Appends the entry as a JSON object without a newline.
+pub(super) fn json(line: &mut Vec<u8>, entry: &Entry<'_>) {
+    let fields = Line {
+        time: Timestamp(entry.time),
+        client: entry.client,
+        method: entry.method,
+        authority: entry.authority,
+        path: entry.path,
+        protocol: entry.protocol,
+        status: entry.status,
+        reason: entry.reason,
+        request_bytes: entry.request_bytes,
+        response_bytes: entry.response_bytes,
+        duration_ms: millis(entry.duration),
+        filters_ms: millis(entry.filters),
+        listener: entry.listener,
+        route: entry.route,
+        cluster: entry.cluster,
+        upstream: entry.upstream,
+        request_id: entry.request_id.map(String::from_utf8_lossy),
+        user_agent: entry.user_agent.map(String::from_utf8_lossy),
+    };
+    // Neither a vector nor these types can refuse.
+    let _ = serde_json::to_writer(line, &fields);
+}
+
+/// Appends the entry as words without a newline.
+pub(super) fn text(line: &mut Vec<u8>, entry: &Entry<'_>) {
+    // A vector takes every write.
+    let _ = write_words(&mut Words(line), entry);
+}
+
+/// A vector that takes text.
+struct Words<'a>(&'a mut Vec<u8>);
+
+impl Write for Words<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0.extend_from_slice(text.as_bytes());
+        Ok(())
+    }
+}
+
+fn write_words(out: &mut Words<'_>, entry: &Entry<'_>) -> fmt::Result {
+    write!(out, "{} {} ", Timestamp(entry.time), entry.client)?;
+    quote(out, format_args!("{} {} {}", entry.method, entry.path, entry.protocol))?;
+    match entry.status {
+        Some(status) => write!(out, " {status}")?,
+        None => out.write_str(" -")?,
+    }
+    write!(out, " in={} out={}", entry.request_bytes, entry.response_bytes)?;
+    write!(out, " time={}ms filters={}ms", millis(entry.duration), millis(entry.filters))?;
+    word(out, "host", Some(entry.authority.into()))?;
+    word(out, "listener", Some(entry.listener.into()))?;
+    word(out, "route", entry.route.map(Cow::from))?;
+    word(out, "cluster", entry.cluster.map(Cow::from))?;
+    if let Some(upstream) = entry.upstream {
+        write!(out, " upstream={upstream}")?;
+    }
+    word(out, "reason", entry.reason.map(Cow::from))?;
+    word(out, "id", entry.request_id.map(String::from_utf8_lossy))?;
+    word(out, "agent", entry.user_agent.map(String::from_utf8_lossy))
+}
+
+/// Writes ` name="value"` when there is a value.
+fn word(out: &mut Words<'_>, name: &str, value: Option<Cow<'_, str>>) -> fmt::Result {
+    let Some(value) = value else { return Ok(()) };
+    write!(out, " {name}=")?;
+    quote(out, format_args!("{value}"))
+}
+
+/// Writes text between quotes, so that it ends where it says.
+fn quote(out: &mut Words<'_>, text: fmt::Arguments<'_>) -> fmt::Result {
+    struct Quoted<'a, 'b>(&'a mut Words<'b>);
+    impl Write for Quoted<'_, '_> {
+        fn write_str(&mut self, text: &str) -> fmt::Result {
+            for piece in text.split_inclusive(['"', '\\']) {
+                let plain = piece.trim_end_matches(['"', '\\']);
+                write_visible(self.0, plain)?;
+                if let Some(special) = piece[plain.len()..].chars().next() {
+                    self.0.write_char('\\')?;
+                    self.0.write_char(special)?;
+                }
+            }
+            Ok(())
+        }
+    }
+    out.write_char('"')?;
+    Quoted(out).write_fmt(text)?;
+    out.write_char('"')
+}
+
+/// Milliseconds down to the microsecond.
+fn millis(duration: Duration) -> f64 {
+    duration.as_micros() as f64 / 1_000.0
+}
+
+/// A time in UTC as RFC 3339 writes it, to the millisecond; before 1970 counts as 1970.
+struct Timestamp(SystemTime);
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let since = self.0.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let seconds = since.as_secs();
+        let (year, month, day) = civil(seconds / 86_400);
+        let (hour, minute, second) = (seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60);
+        let milli = since.subsec_millis();
+        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
+    }
+}
+
+/// The Gregorian date of a day counted from 1 January 1970.
+fn civil(days: u64) -> (u64, u64, u64) {
+    // Years begin in March here, so that the leap day is the last of its year and months follow one formula.
+    let from_march_0000 = days + 719_468;
+    let era = from_march_0000 / 146_097;
+    let day_of_era = from_march_0000 % 146_097;
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let year = era * 400 + year_of_era + u64::from(month <= 2);
+    (year, month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hostile() -> Entry<'static> {
+        Entry {
+            time: UNIX_EPOCH + Duration::from_millis(1_795_380_306_007),
+            method: "GET",
+            path: "/a\"b\\c",
+            authority: "h\r\nx",
+            protocol: "HTTP/1.1",
+            status: None,
+            request_bytes: 1,
+            response_bytes: 2,
+            duration: Duration::from_micros(1_234),
+            filters: Duration::from_nanos(999),
+            listener: "edge",
+            route: Some("api"),
+            cluster: Some("app"),
+            upstream: Some(([10, 0, 0, 1], 80).into()),
+            client: ([127, 0, 0, 1], 5000).into(),
+            user_agent: Some(b"curl\x1b[0m\xff"),
+            request_id: None,
+            reason: Some("upstream_connect"),
+        }
+    }
+
+    #[test]
+    fn dates_are_those_of_the_calendar() {
+        let dates = [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (951_782_399, "2000-02-28T23:59:59.000Z"),
+            (951_782_400, "2000-02-29T00:00:00.000Z"),
+            (1_709_251_199, "2024-02-29T23:59:59.000Z"),
+            (1_735_689_599, "2024-12-31T23:59:59.000Z"),
+            (4_107_542_400, "2100-03-01T00:00:00.000Z"),
+        ];
+
+        for (seconds, expected) in dates {
+            assert_eq!(Timestamp(UNIX_EPOCH + Duration::from_secs(seconds)).to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn a_json_line_is_one_line_and_gives_back_what_was_sent() {
+        let mut line = Vec::new();
+
+        json(&mut line, &hostile());
+
+        assert!(!line.contains(&b'\n') && !line.contains(&b'\x1b'));
+        let value: serde_json::Value = serde_json::from_slice(&line).unwrap();
+        assert_eq!(value["path"], "/a\"b\\c");
+        assert_eq!(value["authority"], "h\r\nx");
+        assert_eq!(value["status"], serde_json::Value::Null);
+        assert_eq!(value["duration_ms"], 1.234);
+        assert_eq!(value["filters_ms"], 0.0);
+        assert_eq!(value["user_agent"], "curl\u{1b}[0m\u{fffd}");
+        assert_eq!(value["time"], "2026-11-22T20:45:06.007Z");
+        assert!(value.get("request_id").is_none());
+    }
+
+    #[test]
+    fn a_text_line_escapes_what_clients_sent() {
+        let mut line = Vec::new();
+
+        text(&mut line, &hostile());
+
+        assert_eq!(
+            String::from_utf8(line).unwrap(),
+            "2026-11-22T20:45:06.007Z 127.0.0.1:5000 \"GET /a\\\"b\\\\c HTTP/1.1\" - in=1 out=2 time=1.234ms \
+             filters=0ms host=\"h\\r\\nx\" listener=\"edge\" route=\"api\" cluster=\"app\" upstream=10.0.0.1:80 \
+             reason=\"upstream_connect\" agent=\"curl\\u{1b}[0m\u{fffd}\""
+        );
+    }
+}

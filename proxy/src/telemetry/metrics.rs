@@ -1,0 +1,191 @@
+//! The numbers of the process: one registry, one series per labelled thing and worker, one text page for a scrape.
+//!
+//! Counting takes no lock and shares no cache line between workers. Series are made when a snapshot is taken up, never
+//! per exchange; a series leaves the page when its last holder drops it.
+
+mod cell;
+mod families;
+mod guest;
+mod process;
+mod render;
+mod series;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::SystemTime;
+
+pub use self::cell::{
+    BUCKETS, CALLBACK_SCALE, Counter, EXCHANGE_SCALE, GUEST_SCALE, Gauge, Histogram, Scale, SharedCounter,
+};
+pub use self::families::{FAMILIES, Family, FamilyKind};
+pub use self::guest::{GuestMetrics, MAX_SERIES};
+pub use self::series::{
+    AccessLogSeries, CLASSES, ClusterSeries, FAILURES, ListenerSeries, PHASES, PluginSeries, RouteSeries,
+    UpstreamFailure, class_index, failure_index, phase_index,
+};
+
+/// Everything the process counts.
+#[derive(Debug)]
+pub struct Registry {
+    workers: usize,
+    started: SystemTime,
+    access_log: Arc<AccessLogSeries>,
+    /// Guards which series exist, not their values; held while a snapshot is taken up and while a scrape lists them.
+    tables: Mutex<Tables>,
+}
+
+/// What serves a plugin: the labels of `tollgate_filter_module_info`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModuleInfo {
+    /// Name of the plugin.
+    pub plugin: String,
+    /// SHA-256 of the module's bytes, in hex.
+    pub digest: String,
+    /// ABI version, as "0.2.1".
+    pub abi: String,
+    /// Where the bytes came from.
+    pub source: String,
+    /// Number of the generation that serves.
+    pub generation: u64,
+}
+
+impl Registry {
+    /// An empty registry for `workers` workers, numbered from zero.
+    pub fn new(workers: usize) -> Arc<Registry> {
+        Arc::new(Registry { workers, started: SystemTime::now(), access_log: Arc::default(), tables: Mutex::default() })
+    }
+
+    /// The worker number under which the control thread keeps series of its own, such as those of starting VMs.
+    pub fn control(&self) -> usize {
+        self.workers
+    }
+
+    /// The series of a route on one worker; the same one while anybody holds it.
+    pub fn route(&self, worker: usize, listener: &str, route: &str, cluster: &str) -> Arc<RouteSeries> {
+        let key = [listener, route, cluster].map(str::to_owned);
+        self.lock().routes.series(key, worker, |_| RouteSeries::new())
+    }
+
+    /// The series of a listener on one worker; the same one while anybody holds it.
+    pub fn listener(&self, worker: usize, listener: &str) -> Arc<ListenerSeries> {
+        self.lock().listeners.series(listener.to_owned(), worker, |_| ListenerSeries::default())
+    }
+
+    /// The series of a cluster on one worker; the same one while anybody holds it.
+    pub fn cluster(&self, worker: usize, cluster: &str) -> Arc<ClusterSeries> {
+        self.lock().clusters.series(cluster.to_owned(), worker, |_| ClusterSeries::new())
+    }
+
+    /// The series of a plugin on one worker; the same one while anybody holds it.
+    pub fn plugin(&self, worker: usize, plugin: &str) -> Arc<PluginSeries> {
+        self.lock().plugins.series(plugin.to_owned(), worker, |sibling| {
+            let table = sibling.map(|series: &PluginSeries| Arc::clone(series.custom.table())).unwrap_or_default();
+            PluginSeries::new(GuestMetrics::new(table))
+        })
+    }
+
+    /// The series of the access log.
+    pub fn access_log(&self) -> Arc<AccessLogSeries> {
+        Arc::clone(&self.access_log)
+    }
+
+    /// Names the module that serves a plugin, in place of the one named before.
+    pub fn set_module(&self, info: ModuleInfo) {
+        self.lock().modules.insert(info.plugin.clone(), info);
+    }
+
+    /// The page of a scrape: Prometheus text format 0.0.4, summed over workers, sorted by family.
+    pub fn render(&self) -> String {
+        render::page(self)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Tables> {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[derive(Debug, Default)]
+struct Tables {
+    /// By listener, route and cluster.
+    routes: Table<[String; 3], RouteSeries>,
+    listeners: Table<String, ListenerSeries>,
+    clusters: Table<String, ClusterSeries>,
+    plugins: Table<String, PluginSeries>,
+    modules: BTreeMap<String, ModuleInfo>,
+}
+
+/// Series by labels and worker; holds none of them alive.
+#[derive(Debug)]
+struct Table<K, S>(BTreeMap<K, BTreeMap<usize, Weak<S>>>);
+
+impl<K, S> Default for Table<K, S> {
+    fn default() -> Table<K, S> {
+        Table(BTreeMap::new())
+    }
+}
+
+impl<K: Ord + Clone, S> Table<K, S> {
+    /// The living series, or a new one made with a sight of a sibling on another worker.
+    fn series(&mut self, key: K, worker: usize, make: impl FnOnce(Option<&S>) -> S) -> Arc<S> {
+        let row = self.0.entry(key).or_default();
+        if let Some(series) = row.get(&worker).and_then(Weak::upgrade) {
+            return series;
+        }
+        let sibling = row.values().find_map(Weak::upgrade);
+        let series = Arc::new(make(sibling.as_deref()));
+        row.insert(worker, Arc::downgrade(&series));
+        series
+    }
+
+    /// Every living series, one row per labels; forgets the rest.
+    fn living(&mut self) -> Vec<(K, Vec<Arc<S>>)> {
+        let mut rows = Vec::new();
+        self.0.retain(|key, row| {
+            row.retain(|_, series| series.strong_count() > 0);
+            let series: Vec<_> = row.values().filter_map(Weak::upgrade).collect();
+            if !series.is_empty() {
+                rows.push((key.clone(), series));
+            }
+            !row.is_empty()
+        });
+        rows
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn asking_twice_gives_the_same_series() {
+        let registry = Registry::new(1);
+
+        let first = registry.cluster(0, "app");
+        let second = registry.cluster(0, "app");
+
+        assert!(Arc::ptr_eq(&first, &second));
+    }
+
+    #[test]
+    fn each_worker_writes_to_its_own_cache_lines() {
+        let registry = Registry::new(2);
+
+        let one = registry.listener(0, "edge");
+        let two = registry.listener(1, "edge");
+
+        assert!(!Arc::ptr_eq(&one, &two));
+        assert!(Arc::as_ptr(&one).addr().is_multiple_of(128) && size_of::<ListenerSeries>().is_multiple_of(128));
+    }
+
+    #[test]
+    fn a_series_nobody_holds_is_forgotten() {
+        let registry = Registry::new(1);
+        let series = registry.cluster(0, "gone");
+        assert!(registry.render().contains("gone"));
+
+        drop(series);
+
+        assert!(!registry.render().contains("gone"));
+        assert!(registry.lock().clusters.0.is_empty());
+    }
+}

@@ -1,0 +1,134 @@
+//! The one table of metric families: name, kind, help with its unit, labels.
+//!
+//! It holds no numbers. A family that is not here does not exist, except those that guests define
+//! (`tollgate_guest_<name>` with the label `filter`).
+
+/// What a family's numbers mean.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FamilyKind {
+    /// Only rises.
+    Counter,
+    /// Rises and falls.
+    Gauge,
+    /// A distribution over buckets.
+    Histogram,
+}
+
+/// One family of the page.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Family {
+    /// The full name, with prefix and unit.
+    pub name: &'static str,
+    /// What is counted, and in which unit.
+    pub help: &'static str,
+    /// What the numbers mean.
+    pub kind: FamilyKind,
+    /// Label names, in the order of the values.
+    pub labels: &'static [&'static str],
+}
+
+/// Declares every family once: a constant to write samples with, and its row in [`FAMILIES`].
+macro_rules! families {
+    ($($id:ident = $kind:ident $name:literal [$($label:literal),*] $help:literal;)*) => {
+        $(pub(super) const $id: Family =
+            Family { name: $name, help: $help, kind: FamilyKind::$kind, labels: &[$($label),*] };)*
+
+        /// Every family of the page, apart from those that guests define.
+        pub const FAMILIES: &[Family] = &[$($id),*];
+    };
+}
+
+families! {
+    HTTP_REQUESTS = Counter "tollgate_http_requests_total" ["listener", "route", "cluster", "class"]
+        "Exchanges that ended, by class of the status the client got.";
+    HTTP_DURATION = Histogram "tollgate_http_request_duration_seconds" ["listener", "route", "cluster"]
+        "From the first byte of the request to the last of the answer, in seconds.";
+    HTTP_ACTIVE = Gauge "tollgate_http_active_requests" ["listener", "route", "cluster"]
+        "Exchanges under way.";
+    HTTP_BODY_BYTES = Counter "tollgate_http_body_bytes_total" ["listener", "route", "cluster", "direction"]
+        "Body bytes, by direction: from clients (request) or to them (response).";
+
+    CONNECTIONS = Counter "tollgate_connections_total" ["listener"]
+        "Client connections accepted.";
+    CONNECTIONS_ACTIVE = Gauge "tollgate_connections_active" ["listener"]
+        "Client connections open.";
+    CONNECTIONS_REFUSED = Counter "tollgate_connections_refused_total" ["listener"]
+        "Client connections closed at once because the limit was reached.";
+    CONNECTION_ERRORS = Counter "tollgate_connection_errors_total" ["listener"]
+        "Client connections ended because what came was not HTTP or broke a limit.";
+
+    UPSTREAM_RESPONSES = Counter "tollgate_upstream_responses_total" ["cluster", "class"]
+        "Answers of upstreams, by class of their status.";
+    UPSTREAM_FAILURES = Counter "tollgate_upstream_failures_total" ["cluster", "reason"]
+        "Attempts at upstreams that brought no answer, by reason.";
+    UPSTREAM_DURATION = Histogram "tollgate_upstream_duration_seconds" ["cluster"]
+        "From sending a request to the head of the upstream's answer, in seconds.";
+    UPSTREAM_CONNECTIONS = Counter "tollgate_upstream_connections_total" ["cluster"]
+        "Connections made to upstreams.";
+    UPSTREAM_CONNECTIONS_ACTIVE = Gauge "tollgate_upstream_connections_active" ["cluster"]
+        "Connections to upstreams that are open, busy or idle.";
+    UPSTREAM_RETRIES = Counter "tollgate_upstream_retries_total" ["cluster"]
+        "Attempts at upstreams after the first.";
+
+    FILTER_CALLS = Counter "tollgate_filter_calls_total" ["filter", "phase"]
+        "Calls into filters, by callback.";
+    FILTER_DURATION = Histogram "tollgate_filter_duration_seconds" ["filter", "phase"]
+        "Time spent in one call of a filter, by callback, in seconds.";
+    FILTER_FAILURES = Counter "tollgate_filter_failures_total" ["filter", "kind"]
+        "Calls of filters that failed, by kind.";
+    FILTER_REFUSALS = Counter "tollgate_filter_refusals_total" ["filter"]
+        "Hostcalls answered OK without effect, because what they asked for is not allowed.";
+    FILTER_LOCAL_REPLIES = Counter "tollgate_filter_local_replies_total" ["filter", "class"]
+        "Answers that filters gave in place of the upstream, by class of their status.";
+    FILTER_ON_ERROR = Counter "tollgate_filter_on_error_total" ["filter", "policy"]
+        "Exchanges that met a failed filter, by what was done: deny or skip.";
+    FILTER_INSTANCES = Gauge "tollgate_filter_instances" ["filter"]
+        "VMs alive.";
+    FILTER_MEMORY = Gauge "tollgate_filter_memory_bytes" ["filter"]
+        "Linear memory of all VMs, in bytes.";
+    FILTER_MODULE = Gauge "tollgate_filter_module_info" ["filter", "digest", "abi", "source"]
+        "Always 1; the labels name the module that serves.";
+    FILTER_GENERATION = Gauge "tollgate_filter_generation" ["filter"]
+        "Number of the generation that serves.";
+    FILTER_LOG_DROPPED = Counter "tollgate_filter_log_lines_dropped_total" ["filter"]
+        "Log lines of filters over their budget.";
+    METRICS_DROPPED = Counter "tollgate_metrics_dropped_total" ["filter"]
+        "Metrics that filters defined over their cap, or under a name that cannot be shown.";
+
+    ACCESS_LOG_DROPPED = Counter "tollgate_access_log_lines_dropped_total" []
+        "Access log lines lost because the writer was behind or could not write.";
+    WORKERS = Gauge "tollgate_workers" []
+        "Worker threads.";
+    BUILD = Gauge "tollgate_build_info" ["version"]
+        "Always 1; the label names the version.";
+
+    PROCESS_MEMORY = Gauge "process_resident_memory_bytes" []
+        "Resident memory, in bytes.";
+    PROCESS_CPU = Counter "process_cpu_seconds_total" []
+        "CPU time spent in user space and the kernel, in seconds.";
+    PROCESS_FDS = Gauge "process_open_fds" []
+        "Open file descriptors.";
+    PROCESS_START = Gauge "process_start_time_seconds" []
+        "When the process started, in seconds since the Unix epoch.";
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn names_are_unique_few_and_say_their_unit() {
+        let names: HashSet<_> = FAMILIES.iter().map(|family| family.name).collect();
+
+        assert_eq!(names.len(), FAMILIES.len());
+        assert!(names.len() <= 60);
+        for family in FAMILIES {
+            let counter = family.kind == FamilyKind::Counter;
+            assert_eq!(family.name.ends_with("_total"), counter, "{}", family.name);
+            let histogram = family.kind == FamilyKind::Histogram;
+            assert!(!histogram || family.name.ends_with("_seconds"), "{}", family.name);
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! The page of a scrape: sums series over workers and writes Prometheus text.
+//!
+//! It reads cells and changes none. Families without a series are left out, as the format asks.
+
+mod guests;
+mod page;
+
+use std::sync::Arc;
+use std::time::UNIX_EPOCH;
+
+use super::cell::{Counter, Gauge, Histogram};
+use super::families;
+use super::process::Process;
+use super::series::{
+    CLASSES, ClusterSeries, FAILURES, ListenerSeries, PHASES, PluginSeries, RouteSeries, UpstreamFailure,
+};
+use super::{ModuleInfo, Registry};
+use page::Page;
+
+/// Everything the registry knows at this moment.
+pub(super) fn page(registry: &Registry) -> String {
+    let mut tables = registry.lock();
+    let routes = tables.routes.living();
+    let listeners = tables.listeners.living();
+    let clusters = tables.clusters.living();
+    let plugins = tables.plugins.living();
+    let modules: Vec<ModuleInfo> = tables.modules.values().cloned().collect();
+    drop(tables);
+
+    let mut page = Page::default();
+    for ([listener, route, cluster], series) in &routes {
+        add_route(&mut page, [listener, route, cluster], series);
+    }
+    for (listener, series) in &listeners {
+        add_listener(&mut page, listener, series);
+    }
+    for (cluster, series) in &clusters {
+        add_cluster(&mut page, cluster, series);
+    }
+    for (plugin, series) in &plugins {
+        add_plugin(&mut page, plugin, series);
+    }
+    for module in &modules {
+        add_module(&mut page, module);
+    }
+    add_process(&mut page, registry);
+    guests::add(&mut page, &plugins);
+    page.into_text()
+}
+
+fn add_route(page: &mut Page, labels: [&str; 3], series: &[Arc<RouteSeries>]) {
+    let [listener, route, cluster] = labels;
+    for (at, class) in CLASSES.into_iter().enumerate() {
+        let labels = [listener, route, cluster, class];
+        page.counter(&families::HTTP_REQUESTS, &labels, total(series, |series| &series.requests[at]));
+    }
+    page.histogram(&families::HTTP_DURATION, &labels, spread(series, |series| &series.duration));
+    page.gauge(&families::HTTP_ACTIVE, &labels, level(series, |series| &series.active));
+    let mut bytes = |direction, count| {
+        page.counter(&families::HTTP_BODY_BYTES, &[listener, route, cluster, direction], count);
+    };
+    bytes("request", total(series, |series| &series.request_bytes));
+    bytes("response", total(series, |series| &series.response_bytes));
+}
+
+fn add_listener(page: &mut Page, listener: &str, series: &[Arc<ListenerSeries>]) {
+    let labels = [listener];
+    page.counter(&families::CONNECTIONS, &labels, total(series, |series| &series.connections));
+    page.gauge(&families::CONNECTIONS_ACTIVE, &labels, level(series, |series| &series.active));
+    page.counter(&families::CONNECTIONS_REFUSED, &labels, total(series, |series| &series.refused));
+    page.counter(&families::CONNECTION_ERRORS, &labels, total(series, |series| &series.protocol_errors));
+}
+
+fn add_cluster(page: &mut Page, cluster: &str, series: &[Arc<ClusterSeries>]) {
+    for (at, class) in CLASSES.into_iter().enumerate() {
+        page.counter(&families::UPSTREAM_RESPONSES, &[cluster, class], total(series, |series| &series.responses[at]));
+    }
+    for failure in UpstreamFailure::ALL {
+        let count = total(series, |series| &series.failures[failure.index()]);
+        page.counter(&families::UPSTREAM_FAILURES, &[cluster, failure.as_str()], count);
+    }
+    let labels = [cluster];
+    page.histogram(&families::UPSTREAM_DURATION, &labels, spread(series, |series| &series.duration));
+    page.counter(&families::UPSTREAM_CONNECTIONS, &labels, total(series, |series| &series.connections));
+    page.gauge(&families::UPSTREAM_CONNECTIONS_ACTIVE, &labels, level(series, |series| &series.connections_active));
+    page.counter(&families::UPSTREAM_RETRIES, &labels, total(series, |series| &series.retries));
+}
+
+fn add_plugin(page: &mut Page, plugin: &str, series: &[Arc<PluginSeries>]) {
+    for (at, phase) in PHASES.into_iter().enumerate() {
+        page.counter(&families::FILTER_CALLS, &[plugin, phase], total(series, |series| &series.calls[at]));
+        let spread = spread(series, |series| &series.duration[at]);
+        // Most modules have few callbacks, and each empty distribution would be eighteen lines.
+        if spread.count() > 0 {
+            page.histogram(&families::FILTER_DURATION, &[plugin, phase], spread);
+        }
+    }
+    for (at, kind) in FAILURES.into_iter().enumerate() {
+        page.counter(&families::FILTER_FAILURES, &[plugin, kind], total(series, |series| &series.failures[at]));
+    }
+    for (at, class) in CLASSES.into_iter().enumerate() {
+        let count = total(series, |series| &series.local_replies[at]);
+        page.counter(&families::FILTER_LOCAL_REPLIES, &[plugin, class], count);
+    }
+    page.counter(&families::FILTER_ON_ERROR, &[plugin, "deny"], total(series, |series| &series.denied));
+    page.counter(&families::FILTER_ON_ERROR, &[plugin, "skip"], total(series, |series| &series.skipped));
+    let labels = [plugin];
+    page.counter(&families::FILTER_REFUSALS, &labels, total(series, |series| &series.refusals));
+    page.gauge(&families::FILTER_INSTANCES, &labels, level(series, |series| &series.vms));
+    page.gauge(&families::FILTER_MEMORY, &labels, level(series, |series| &series.memory_bytes));
+    page.counter(&families::FILTER_LOG_DROPPED, &labels, total(series, |series| &series.log_lines_dropped));
+}
+
+fn add_module(page: &mut Page, module: &ModuleInfo) {
+    page.gauge(&families::FILTER_MODULE, &[&module.plugin, &module.digest, &module.abi, &module.source], 1.0);
+    page.gauge(&families::FILTER_GENERATION, &[&module.plugin], module.generation as f64);
+}
+
+fn add_process(page: &mut Page, registry: &Registry) {
+    page.counter(&families::ACCESS_LOG_DROPPED, &[], registry.access_log.dropped.get() as f64);
+    page.gauge(&families::WORKERS, &[], registry.workers as f64);
+    page.gauge(&families::BUILD, &[env!("CARGO_PKG_VERSION")], 1.0);
+    let started = registry.started.duration_since(UNIX_EPOCH).unwrap_or_default();
+    page.gauge(&families::PROCESS_START, &[], started.as_secs_f64());
+
+    let process = Process::look();
+    if let Some(bytes) = process.resident_bytes {
+        page.gauge(&families::PROCESS_MEMORY, &[], bytes as f64);
+    }
+    if let Some(seconds) = process.cpu_seconds {
+        page.counter(&families::PROCESS_CPU, &[], seconds);
+    }
+    if let Some(fds) = process.open_fds {
+        page.gauge(&families::PROCESS_FDS, &[], fds as f64);
+    }
+}
+
+/// One counter, summed over workers.
+fn total<S>(series: &[Arc<S>], counter: impl Fn(&S) -> &Counter) -> f64 {
+    let sum = series.iter().fold(0_u64, |sum, series| sum.wrapping_add(counter(series).get()));
+    sum as f64
+}
+
+/// One gauge, summed over workers.
+fn level<S>(series: &[Arc<S>], gauge: impl Fn(&S) -> &Gauge) -> f64 {
+    let sum = series.iter().fold(0_i64, |sum, series| sum.wrapping_add(gauge(series).get()));
+    sum as f64
+}
+
+/// One histogram, summed over workers.
+fn spread<S>(series: &[Arc<S>], histogram: impl Fn(&S) -> &Histogram) -> super::cell::Distribution {
+    super::cell::Distribution::of(series.iter().map(|series| histogram(series)))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,280 @@
+//! The cells of one labelled thing on one worker: a route, a listener, a cluster, a plugin.
+//!
+//! Each series is its own allocation on its own cache lines and has one writer: the worker it was made for. Names of
+//! families are not known here; `families` has them.
+
+use tollgate_abi::{CallbackKind, Cause};
+
+use super::cell::{CALLBACK_SCALE, Counter, EXCHANGE_SCALE, Gauge, Histogram, SharedCounter};
+use super::guest::GuestMetrics;
+
+/// Classes of an answer, as label values; `none` is an exchange that ended without an answer.
+pub const CLASSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "none"];
+
+/// The place of a status in [`CLASSES`].
+pub fn class_index(status: Option<u16>) -> usize {
+    match status {
+        Some(100..=199) => 0,
+        Some(200..=299) => 1,
+        Some(300..=399) => 2,
+        Some(400..=499) => 3,
+        Some(500..=599) => 4,
+        _ => 5,
+    }
+}
+
+/// Why an attempt at an upstream came to nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UpstreamFailure {
+    /// No connection could be made.
+    Connect,
+    /// No answer within its time.
+    Timeout,
+    /// The connection broke before the answer was complete.
+    Reset,
+    /// What came was not HTTP.
+    Protocol,
+    /// Too many connections or waiting exchanges.
+    Overflow,
+}
+
+impl UpstreamFailure {
+    /// How many reasons there are.
+    pub const COUNT: usize = 5;
+
+    /// Every reason, each at its [`UpstreamFailure::index`].
+    pub const ALL: [UpstreamFailure; UpstreamFailure::COUNT] = [
+        UpstreamFailure::Connect,
+        UpstreamFailure::Timeout,
+        UpstreamFailure::Reset,
+        UpstreamFailure::Protocol,
+        UpstreamFailure::Overflow,
+    ];
+
+    /// The place in [`ClusterSeries::failures`].
+    pub fn index(self) -> usize {
+        self as usize
+    }
+
+    /// The value of the label `reason`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            UpstreamFailure::Connect => "connect",
+            UpstreamFailure::Timeout => "timeout",
+            UpstreamFailure::Reset => "reset",
+            UpstreamFailure::Protocol => "protocol",
+            UpstreamFailure::Overflow => "overflow",
+        }
+    }
+}
+
+/// Values of the label `phase`, each at its [`phase_index`].
+pub const PHASES: [&str; 14] = [
+    "init",
+    "vm_start",
+    "configure",
+    "tick",
+    "context_create",
+    "request_headers",
+    "request_body",
+    "request_trailers",
+    "response_headers",
+    "response_body",
+    "response_trailers",
+    "done",
+    "log",
+    "delete",
+];
+
+/// The place of a callback in [`PHASES`].
+pub fn phase_index(callback: CallbackKind) -> usize {
+    match callback {
+        CallbackKind::Init => 0,
+        CallbackKind::VmStart => 1,
+        CallbackKind::Configure => 2,
+        CallbackKind::Tick => 3,
+        CallbackKind::ContextCreate => 4,
+        CallbackKind::RequestHeaders => 5,
+        CallbackKind::RequestBody => 6,
+        CallbackKind::RequestTrailers => 7,
+        CallbackKind::ResponseHeaders => 8,
+        CallbackKind::ResponseBody => 9,
+        CallbackKind::ResponseTrailers => 10,
+        CallbackKind::Done => 11,
+        CallbackKind::Log => 12,
+        CallbackKind::Delete => 13,
+    }
+}
+
+/// Values of the label `kind` of filter failures, each at its [`failure_index`].
+pub const FAILURES: [&str; 7] = ["trap", "deadline", "memory", "exit", "refused", "host", "poisoned"];
+
+/// The place of a cause in [`FAILURES`].
+pub fn failure_index(cause: &Cause) -> usize {
+    match cause {
+        Cause::Trap => 0,
+        Cause::Deadline => 1,
+        Cause::Memory => 2,
+        Cause::Exit(_) => 3,
+        Cause::Refused => 4,
+        Cause::Host => 5,
+        Cause::Poisoned => 6,
+    }
+}
+
+/// Exchanges of one route on one worker.
+#[derive(Debug)]
+#[repr(align(128))]
+pub struct RouteSeries {
+    /// Exchanges that ended, by [`class_index`] of the status the client got.
+    pub requests: [Counter; CLASSES.len()],
+    /// From the request's first byte to the answer's last.
+    pub duration: Histogram,
+    /// Exchanges under way.
+    pub active: Gauge,
+    /// Body bytes that clients sent.
+    pub request_bytes: Counter,
+    /// Body bytes that clients were sent.
+    pub response_bytes: Counter,
+}
+
+impl RouteSeries {
+    pub(super) fn new() -> RouteSeries {
+        RouteSeries {
+            requests: Default::default(),
+            duration: Histogram::new(&EXCHANGE_SCALE),
+            active: Gauge::default(),
+            request_bytes: Counter::default(),
+            response_bytes: Counter::default(),
+        }
+    }
+}
+
+/// Connections of one listener on one worker.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct ListenerSeries {
+    /// Connections accepted.
+    pub connections: Counter,
+    /// Connections open.
+    pub active: Gauge,
+    /// Connections closed at once because the limit was reached.
+    pub refused: Counter,
+    /// Connections ended because what came was not HTTP or broke a limit.
+    pub protocol_errors: Counter,
+}
+
+/// Attempts at one cluster by one worker.
+#[derive(Debug)]
+#[repr(align(128))]
+pub struct ClusterSeries {
+    /// Answers, by [`class_index`] of the status the upstream sent.
+    pub responses: [Counter; CLASSES.len()],
+    /// Attempts without an answer, by [`UpstreamFailure::index`].
+    pub failures: [Counter; UpstreamFailure::COUNT],
+    /// From sending the request to the head of the answer.
+    pub duration: Histogram,
+    /// Connections made.
+    pub connections: Counter,
+    /// Connections open, busy or idle.
+    pub connections_active: Gauge,
+    /// Attempts after the first.
+    pub retries: Counter,
+}
+
+impl ClusterSeries {
+    pub(super) fn new() -> ClusterSeries {
+        ClusterSeries {
+            responses: Default::default(),
+            failures: Default::default(),
+            duration: Histogram::new(&EXCHANGE_SCALE),
+            connections: Counter::default(),
+            connections_active: Gauge::default(),
+            retries: Counter::default(),
+        }
+    }
+}
+
+/// One plugin on one worker.
+#[derive(Debug)]
+#[repr(align(128))]
+pub struct PluginSeries {
+    /// Guest entries, by [`phase_index`].
+    pub calls: [Counter; PHASES.len()],
+    /// Wall time of guest entries, by [`phase_index`].
+    pub duration: [Histogram; PHASES.len()],
+    /// Failures, by [`failure_index`].
+    pub failures: [Counter; FAILURES.len()],
+    /// Hostcalls answered OK without effect, because what they asked for is not allowed.
+    pub refusals: Counter,
+    /// Answers given in place of the upstream, by [`class_index`].
+    pub local_replies: [Counter; CLASSES.len()],
+    /// VMs alive.
+    pub vms: Gauge,
+    /// Bytes of linear memory.
+    pub memory_bytes: Gauge,
+    /// Log lines over the budget.
+    pub log_lines_dropped: Counter,
+    /// Exchanges that went on without this plugin after it failed.
+    pub skipped: Counter,
+    /// Exchanges that were refused because this plugin failed.
+    pub denied: Counter,
+    /// Metrics the guest defined itself.
+    pub custom: GuestMetrics,
+}
+
+impl PluginSeries {
+    pub(super) fn new(custom: GuestMetrics) -> PluginSeries {
+        PluginSeries {
+            calls: Default::default(),
+            duration: std::array::from_fn(|_| Histogram::new(&CALLBACK_SCALE)),
+            failures: Default::default(),
+            refusals: Counter::default(),
+            local_replies: Default::default(),
+            vms: Gauge::default(),
+            memory_bytes: Gauge::default(),
+            log_lines_dropped: Counter::default(),
+            skipped: Counter::default(),
+            denied: Counter::default(),
+            custom,
+        }
+    }
+}
+
+/// The access log of the process; every worker writes here, and only when something goes wrong.
+#[derive(Debug, Default)]
+pub struct AccessLogSeries {
+    /// Lines dropped because the writer was behind or the file could not be written.
+    pub dropped: SharedCounter,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_falls_into_its_class_and_anything_else_into_none() {
+        for (status, class) in
+            [(Some(101), "1xx"), (Some(204), "2xx"), (Some(599), "5xx"), (Some(600), "none"), (None, "none")]
+        {
+            assert_eq!(CLASSES[class_index(status)], class);
+        }
+    }
+
+    #[test]
+    fn every_upstream_failure_is_at_its_index() {
+        for (at, failure) in UpstreamFailure::ALL.into_iter().enumerate() {
+            assert_eq!(failure.index(), at);
+        }
+    }
+
+    #[test]
+    fn every_cause_is_labelled_by_its_own_word() {
+        let causes =
+            [Cause::Trap, Cause::Deadline, Cause::Memory, Cause::Exit(1), Cause::Refused, Cause::Host, Cause::Poisoned];
+
+        for cause in causes {
+            assert_eq!(FAILURES[failure_index(&cause)], cause.as_str());
+        }
+    }
+}

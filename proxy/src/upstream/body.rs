@@ -1,0 +1,185 @@
+//! The bodies that go to an upstream and come back from one.
+
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use crate::clock::Clock;
+use crate::error::{Abort, Reason};
+use crate::exchange::Exchange;
+use crate::filter::pump::Pump;
+use crate::upstream::pool::Lease;
+
+/// The client's body, counted, with its end noted.
+pub struct ClientBody {
+    body: Incoming,
+    exchange: Rc<Exchange>,
+    clock: Rc<Clock>,
+}
+
+impl ClientBody {
+    /// Counts what `body` brings towards `exchange`.
+    pub fn new(body: Incoming, exchange: Rc<Exchange>, clock: Rc<Clock>) -> Self {
+        Self { body, exchange, clock }
+    }
+}
+
+impl Body for ClientBody {
+    type Data = Bytes;
+    type Error = Abort;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Abort>>> {
+        if self.exchange.interrupted() {
+            return Poll::Ready(Some(Err(Abort)));
+        }
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        let (exchange, now) = (&self.exchange, self.clock.now());
+        match &frame {
+            Some(Ok(frame)) => {
+                exchange.touch(now);
+                count(&exchange.request_bytes, frame.data_ref());
+            }
+            Some(Err(_)) => exchange.interrupt(Reason::ClientGone),
+            None => {}
+        }
+        if frame.is_none() || self.body.is_end_stream() {
+            exchange.end_request(now);
+        }
+        Poll::Ready(frame.map(|frame| frame.map_err(|_| Abort)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+fn count(counter: &std::cell::Cell<u64>, data: Option<&Bytes>) {
+    let length = data.map_or(0, |bytes| u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+    counter.set(counter.get().saturating_add(length));
+}
+
+/// What is sent to an upstream.
+pub enum RequestBody {
+    /// Nothing.
+    Empty,
+    /// The client's body as it comes.
+    Direct(ClientBody),
+    /// The client's body through filters.
+    Filtered(Box<Pump<ClientBody>>),
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = Abort;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Abort>>> {
+        match self.get_mut() {
+            Self::Empty => Poll::Ready(None),
+            Self::Direct(body) => Pin::new(body).poll_frame(cx),
+            Self::Filtered(pump) => Pin::new(pump.as_mut()).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Direct(body) => body.is_end_stream(),
+            Self::Filtered(pump) => pump.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Empty => SizeHint::with_exact(0),
+            Self::Direct(body) => body.size_hint(),
+            Self::Filtered(pump) => pump.size_hint(),
+        }
+    }
+}
+
+/// What comes back: an upstream's body with its connection, or bytes of our own.
+pub enum AnswerBody {
+    /// Bytes that the proxy made.
+    Bytes(Bytes),
+    /// The upstream's body; its connection is given back at the end.
+    Upstream {
+        /// The body.
+        body: Incoming,
+        /// The connection, until the body ended.
+        lease: Option<Lease>,
+        /// The exchange whose answer it is.
+        exchange: Rc<Exchange>,
+        /// For activity.
+        clock: Rc<Clock>,
+    },
+}
+
+impl AnswerBody {
+    /// An upstream's body. One without bytes gives its connection back at once.
+    pub fn upstream(body: Incoming, lease: Lease, exchange: Rc<Exchange>, clock: Rc<Clock>) -> Self {
+        let ended = body.is_end_stream();
+        let lease = if ended { give_back(Some(lease), &exchange) } else { Some(lease) };
+        Self::Upstream { body, lease, exchange, clock }
+    }
+}
+
+/// A connection may be used again only when the request had been read to its end.
+fn give_back(lease: Option<Lease>, exchange: &Exchange) -> Option<Lease> {
+    if exchange.request_ended() {
+        lease.map(Lease::give_back);
+    }
+    None
+}
+
+impl Body for AnswerBody {
+    type Data = Bytes;
+    type Error = Abort;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Abort>>> {
+        match self.get_mut() {
+            Self::Bytes(bytes) => {
+                let bytes = std::mem::take(bytes);
+                Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
+            }
+            Self::Upstream { body, lease, exchange, clock } => {
+                if exchange.interrupted() {
+                    return Poll::Ready(Some(Err(Abort)));
+                }
+                let Poll::Ready(frame) = Pin::new(&mut *body).poll_frame(cx) else {
+                    exchange.register(crate::exchange::Half::Response, cx.waker());
+                    return Poll::Pending;
+                };
+                exchange.touch(clock.now());
+                if matches!(frame, Some(Err(_))) {
+                    exchange.note(Reason::UpstreamReset);
+                }
+                if frame.is_none() || body.is_end_stream() {
+                    *lease = give_back(lease.take(), exchange);
+                }
+                Poll::Ready(frame.map(|frame| frame.map_err(|_| Abort)))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Bytes(bytes) => bytes.is_empty(),
+            Self::Upstream { body, .. } => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Bytes(bytes) => SizeHint::with_exact(u64::try_from(bytes.len()).unwrap_or(u64::MAX)),
+            Self::Upstream { body, .. } => body.size_hint(),
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! Connections to one endpoint: idle ones are used again, the youngest first; new ones are made within a bound.
+
+use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::Request;
+use hyper::client::conn::http1::SendRequest;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::clock::Clock;
+use crate::error::Reason;
+use crate::telemetry::metrics::ClusterSeries;
+use crate::upstream::body::RequestBody;
+use crate::upstream::cluster::HeadLimits;
+use crate::upstream::{Answer, Attempt, attempt, connect};
+
+/// What a pool may use.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// For name, connection and, over the limit, a place in the queue.
+    pub connect_timeout: Duration,
+    /// For an unused connection.
+    pub idle_timeout: Duration,
+    /// Exchanges on the endpoint at one time, each on a connection of its own.
+    pub connections: usize,
+    /// Exchanges that wait for one.
+    pub pending: usize,
+    /// What the upstream's head may be.
+    pub head: HeadLimits,
+}
+
+/// One connection, between exchanges or in one.
+pub struct Connection {
+    /// Where requests go in.
+    pub sender: SendRequest<RequestBody>,
+    /// The endpoint's address.
+    pub address: SocketAddr,
+}
+
+/// See the module.
+pub struct Pool {
+    host: String,
+    port: u16,
+    bounds: Bounds,
+    series: Arc<ClusterSeries>,
+    clock: Rc<Clock>,
+    idle: RefCell<Vec<(Connection, Instant)>>,
+    permits: Arc<Semaphore>,
+    pending: Cell<usize>,
+}
+
+impl Pool {
+    /// A pool without connections.
+    pub fn new(host: &str, port: u16, bounds: Bounds, series: Arc<ClusterSeries>, clock: Rc<Clock>) -> Self {
+        let permits = Arc::new(Semaphore::new(bounds.connections.min(Semaphore::MAX_PERMITS)));
+        Self { host: host.to_owned(), port, bounds, series, clock, idle: RefCell::default(), permits, pending: Cell::new(0) }
+    }
+
+    /// The right to use one connection; waits in a bounded queue.
+    pub async fn permit(&self) -> Result<OwnedSemaphorePermit, Reason> {
+        if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
+            return Ok(permit);
+        }
+        if self.pending.get() >= self.bounds.pending {
+            return Err(Reason::UpstreamOverflow);
+        }
+        let waiting = Waiting::new(&self.pending);
+        let permit = tokio::time::timeout(self.bounds.connect_timeout, Arc::clone(&self.permits).acquire_owned()).await;
+        drop(waiting);
+        permit.ok().and_then(Result::ok).ok_or(Reason::UpstreamOverflow)
+    }
+
+    /// Sends the request on an idle connection or a fresh one. On failure `request` is only left whole when no
+    /// connection could be made.
+    pub async fn lease(self: &Rc<Self>, permit: OwnedSemaphorePermit, request: &mut Request<RequestBody>) -> Result<Answer, Reason> {
+        let mut repeated = false;
+        loop {
+            let idle = if repeated { None } else { self.take_idle() };
+            let reused = idle.is_some();
+            let connection = match idle {
+                Some(connection) => connection,
+                None => self.connect().await?,
+            };
+            let address = connection.address;
+            let sent = std::mem::replace(request, Request::new(RequestBody::Empty));
+            match attempt(connection, sent, reused).await {
+                Attempt::Answered(response, connection) => {
+                    let lease = Lease { pool: Rc::clone(self), connection, _permit: permit };
+                    return Ok(Answer { response, lease, address });
+                }
+                // A fresh connection that takes no request is as good as none.
+                Attempt::NotBegun(back) if reused => *request = back,
+                Attempt::NotBegun(back) => {
+                    *request = back;
+                    return Err(Reason::UpstreamConnect);
+                }
+                Attempt::Repeat(copy) => {
+                    self.series.retries.inc();
+                    repeated = true;
+                    *request = copy;
+                }
+                Attempt::Failed(reason) => return Err(reason),
+            }
+        }
+    }
+
+    /// The youngest idle connection that still lives. Bytes that nobody asked for have closed a connection already.
+    fn take_idle(&self) -> Option<Connection> {
+        let mut idle = self.idle.borrow_mut();
+        while let Some((connection, _)) = idle.pop() {
+            if connection.sender.is_ready() {
+                return Some(connection);
+            }
+        }
+        None
+    }
+
+    async fn connect(&self) -> Result<Connection, Reason> {
+        let connecting = connect::connect(&self.host, self.port, self.bounds.head, &self.series);
+        match tokio::time::timeout(self.bounds.connect_timeout, connecting).await {
+            Ok(Ok(connection)) => Ok(connection),
+            Ok(Err(error)) => {
+                tracing::debug!(host = self.host, port = self.port, %error, "cannot connect");
+                Err(Reason::UpstreamConnect)
+            }
+            Err(_) => Err(Reason::UpstreamConnect),
+        }
+    }
+
+    /// Drops idle connections that died or are past their time.
+    pub fn sweep(&self) {
+        let now = self.clock.now();
+        let fresh = |since: Instant| now.saturating_duration_since(since) < self.bounds.idle_timeout;
+        self.idle.borrow_mut().retain(|(connection, since)| !connection.sender.is_closed() && fresh(*since));
+    }
+}
+
+/// A connection in use; dropping it closes the connection.
+pub struct Lease {
+    pool: Rc<Pool>,
+    connection: Connection,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Lease {
+    /// Gives the connection back for the next exchange.
+    pub fn give_back(self) {
+        if !self.connection.sender.is_closed() {
+            let now = self.pool.clock.now();
+            self.pool.idle.borrow_mut().push((self.connection, now));
+        }
+    }
+}
+
+/// A place in the queue, left also when the exchange is dropped.
+struct Waiting<'a>(&'a Cell<usize>);
+
+impl<'a> Waiting<'a> {
+    fn new(pending: &'a Cell<usize>) -> Self {
+        pending.set(pending.get() + 1);
+        Self(pending)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}

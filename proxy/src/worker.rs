@@ -1,0 +1,219 @@
+//! A worker: one thread, one runtime, and everything that a request touches. Nothing here is shared with another worker
+//! but snapshots, and counters that only this worker writes.
+
+use std::cell::{Cell, RefCell};
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use slab::Slab;
+use tokio::sync::{mpsc, watch};
+
+use crate::app::drain::Phase;
+use crate::clock::Clock;
+use crate::exchange::Exchange;
+use crate::filter::chain::Chain;
+use crate::listener::{self, Handed, Socket};
+use crate::listener::connection::Handle;
+use crate::snapshot::{Local, Place, Snapshot};
+use crate::telemetry::access_log::AccessLog;
+use crate::telemetry::metrics::Registry;
+
+/// How often timeouts are looked at: the slack of every timeout.
+const SWEEP: Duration = Duration::from_millis(100);
+/// Sweeps between looks at what costs more than a comparison.
+const SLOW_SWEEP: u32 = 10;
+
+/// What all workers share.
+pub struct Shared {
+    /// The current snapshot.
+    pub snapshot: ArcSwap<Snapshot>,
+    /// Where counters come from.
+    pub registry: Arc<Registry>,
+    /// Where answered requests are written, if anywhere.
+    pub access_log: Option<AccessLog>,
+    /// One for each worker.
+    pub loads: Box<[Load]>,
+    /// Client connections of the process.
+    pub connections: AtomicUsize,
+    /// Numbers connections.
+    pub connection_ids: AtomicU64,
+}
+
+/// What one worker lets others see; alone on its cache line.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct Load {
+    /// Client connections.
+    pub connections: AtomicUsize,
+    /// Exchanges in flight. Only the worker writes it.
+    pub exchanges: AtomicUsize,
+}
+
+/// See the module.
+pub struct Worker {
+    /// Its number.
+    pub index: usize,
+    /// What all workers share.
+    pub shared: Arc<Shared>,
+    /// Its clock.
+    pub clock: Rc<Clock>,
+    /// True once the process is told to end.
+    pub draining: Cell<bool>,
+    local: RefCell<Rc<Local>>,
+    exchanges: RefCell<Slab<Live>>,
+    connections: RefCell<Slab<Handle>>,
+}
+
+/// An exchange that the sweeper looks at.
+struct Live {
+    exchange: Rc<Exchange>,
+    chain: Option<Weak<Chain>>,
+}
+
+/// What a worker is started with.
+pub struct Assignment {
+    /// Its number.
+    pub index: usize,
+    /// What all workers share.
+    pub shared: Arc<Shared>,
+    /// Its sockets, in the order of the snapshot's listeners.
+    pub sockets: Vec<Socket>,
+    /// Connections that other workers accepted for it.
+    pub handed: mpsc::UnboundedReceiver<Handed>,
+    /// Where it hands connections to others.
+    pub hand: Vec<mpsc::UnboundedSender<Handed>>,
+    /// What the process is doing.
+    pub phase: watch::Receiver<Phase>,
+}
+
+impl Worker {
+    /// Runs until the phase is `Ended`.
+    pub async fn run(assignment: Assignment) {
+        let Assignment { index, shared, sockets, handed, hand, mut phase } = assignment;
+        let clock = Rc::new(Clock::new());
+        let local = Local::new(shared.snapshot.load_full(), &place(index, &shared, &clock));
+        let worker = Rc::new(Self {
+            index,
+            shared,
+            clock,
+            draining: Cell::new(false),
+            local: RefCell::new(Rc::new(local)),
+            exchanges: RefCell::default(),
+            connections: RefCell::default(),
+        });
+        for socket in sockets {
+            tokio::task::spawn_local(listener::accept(Rc::clone(&worker), socket, hand.clone()));
+        }
+        tokio::task::spawn_local(listener::receive(Rc::clone(&worker), handed));
+        tokio::task::spawn_local(sweep(Rc::downgrade(&worker)));
+        worker.obey(&mut phase).await;
+    }
+
+    async fn obey(&self, phase: &mut watch::Receiver<Phase>) {
+        loop {
+            match *phase.borrow_and_update() {
+                Phase::Serving => {}
+                Phase::Draining => self.drain(),
+                Phase::Ended => return,
+            }
+            // The sender lives as long as the process serves; without it there is nothing left to obey.
+            if phase.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Idle connections close, busy ones close after their exchange, new ones are served once.
+    fn drain(&self) {
+        self.draining.set(true);
+        self.connections.borrow().iter().for_each(|(_, connection)| connection.drain());
+    }
+
+    /// The current snapshot as this worker uses it.
+    pub fn local(&self) -> Rc<Local> {
+        let current = self.shared.snapshot.load();
+        let known = self.local.borrow();
+        if known.snapshot.number == current.number {
+            return Rc::clone(&known);
+        }
+        drop(known);
+        let fresh = Rc::new(Local::new(Arc::clone(&current), &place(self.index, &self.shared, &self.clock)));
+        *self.local.borrow_mut() = Rc::clone(&fresh);
+        fresh
+    }
+
+    /// Has the sweeper look after an exchange until `forget`.
+    pub fn watch(&self, exchange: &Rc<Exchange>) -> usize {
+        self.load().exchanges.store(self.exchanges.borrow().len() + 1, Relaxed);
+        self.exchanges.borrow_mut().insert(Live { exchange: Rc::clone(exchange), chain: None })
+    }
+
+    /// Tells the sweeper whose filters an exchange waits for.
+    pub fn watch_chain(&self, key: usize, chain: &Rc<Chain>) {
+        if let Some(live) = self.exchanges.borrow_mut().get_mut(key) {
+            live.chain = Some(Rc::downgrade(chain));
+        }
+    }
+
+    /// The exchange is over.
+    pub fn forget(&self, key: usize) {
+        self.exchanges.borrow_mut().try_remove(key);
+        self.load().exchanges.store(self.exchanges.borrow().len(), Relaxed);
+    }
+
+    /// What others see of this worker.
+    pub fn load(&self) -> &Load {
+        &self.shared.loads[self.index]
+    }
+
+    /// Knows a client connection until `disconnect`.
+    pub fn connect(&self, handle: Handle) -> usize {
+        self.load().connections.fetch_add(1, Relaxed);
+        self.connections.borrow_mut().insert(handle)
+    }
+
+    /// A client connection is closed.
+    pub fn disconnect(&self, key: usize) {
+        self.connections.borrow_mut().try_remove(key);
+        self.load().connections.fetch_sub(1, Relaxed);
+        self.shared.connections.fetch_sub(1, Relaxed);
+    }
+
+    fn sweep_exchanges(&self) {
+        let now = self.clock.look();
+        for (_, live) in self.exchanges.borrow().iter() {
+            let name = |place| {
+                let chain = live.chain.as_ref().and_then(Weak::upgrade);
+                chain.map_or_else(String::new, |chain| chain.name(place).to_owned())
+            };
+            live.exchange.sweep(now, name);
+        }
+    }
+
+    fn sweep_slowly(&self) {
+        let local = Rc::clone(&self.local.borrow());
+        local.clusters.iter().for_each(|cluster| cluster.sweep());
+        local.plugins.iter().for_each(|plugin| plugin.sample());
+    }
+}
+
+fn place<'a>(worker: usize, shared: &'a Shared, clock: &'a Rc<Clock>) -> Place<'a> {
+    Place { worker, workers: shared.loads.len(), registry: &shared.registry, clock }
+}
+
+/// Looks after timeouts until the worker is gone.
+async fn sweep(worker: Weak<Worker>) {
+    let mut rounds = 0_u32;
+    loop {
+        tokio::time::sleep(SWEEP).await;
+        let Some(worker) = worker.upgrade() else { return };
+        worker.sweep_exchanges();
+        rounds = rounds.wrapping_add(1);
+        if rounds.is_multiple_of(SLOW_SWEEP) {
+            worker.sweep_slowly();
+        }
+    }
+}
