@@ -10,10 +10,7 @@ use crate::signature::WireType;
 
 /// Which callback: the label of metrics, log lines and failures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[expect(
-    missing_docs,
-    reason = "each is the export `proxy_on_<name>` of the specification"
-)]
+#[expect(missing_docs, reason = "each is the export `proxy_on_<name>` of the specification")]
 pub enum CallbackKind {
     /// `_initialize`, `_start`, the start section.
     Init,
@@ -181,9 +178,7 @@ impl HeadersFn {
         end_of_stream: bool,
     ) -> wasmtime::Result<u32> {
         match self {
-            HeadersFn::WithEnd(function) => {
-                function.call(store, (context, fields, u32::from(end_of_stream)))
-            }
+            HeadersFn::WithEnd(function) => function.call(store, (context, fields, u32::from(end_of_stream))),
             HeadersFn::CountOnly(function) => function.call(store, (context, fields)),
         }
     }
@@ -236,11 +231,7 @@ fn find<P: WasmParams, R: WasmResults>(
     instance.get_typed_func(store, kind.export()).ok()
 }
 
-fn find_headers(
-    instance: &Instance,
-    store: &mut impl AsContextMut,
-    kind: CallbackKind,
-) -> Option<HeadersFn> {
+fn find_headers(instance: &Instance, store: &mut impl AsContextMut, kind: CallbackKind) -> Option<HeadersFn> {
     let with_end = find(instance, store, kind).map(HeadersFn::WithEnd);
     with_end.or_else(|| find(instance, store, kind).map(HeadersFn::CountOnly))
 }

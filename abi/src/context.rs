@@ -86,9 +86,7 @@ impl<S> Contexts<S> {
 
     /// True when the exchange of `id` still has to be borrowed before hostcalls can act on it.
     pub(crate) fn lacks(&self, id: ContextId) -> bool {
-        id != Self::ROOT
-            && id != self.current
-            && !self.borrowed.iter().any(|(known, _)| *known == id)
+        id != Self::ROOT && id != self.current && !self.borrowed.iter().any(|(known, _)| *known == id)
     }
 
     pub(crate) fn borrow(&mut self, id: ContextId, stream: S) {
@@ -127,9 +125,7 @@ impl Hasher for IdHasher {
     }
 
     fn write(&mut self, bytes: &[u8]) {
-        bytes
-            .iter()
-            .for_each(|byte| self.write_u32(u32::from(*byte)));
+        bytes.iter().for_each(|byte| self.write_u32(u32::from(*byte)));
     }
 
     fn write_u32(&mut self, id: u32) {

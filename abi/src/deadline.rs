@@ -19,20 +19,14 @@ pub(crate) struct Deadline {
 impl Deadline {
     /// Starts an account at `started`.
     pub(crate) fn new(started: Instant, cpu: Duration, wall_factor: u32) -> Deadline {
-        Deadline {
-            started,
-            cpu,
-            wall_factor,
-            base: None,
-        }
+        Deadline { started, cpu, wall_factor, base: None }
     }
 
     /// True when the time is over. Called once per tick while the guest runs.
     pub(crate) fn is_over(&mut self) -> bool {
         let now = thread_cpu_time();
         let base = *self.base.get_or_insert(now);
-        now.saturating_sub(base) >= self.cpu
-            || self.started.elapsed() >= self.cpu.saturating_mul(self.wall_factor)
+        now.saturating_sub(base) >= self.cpu || self.started.elapsed() >= self.cpu.saturating_mul(self.wall_factor)
     }
 }
 

@@ -23,10 +23,7 @@ pub struct EngineSettings {
 
 impl Default for EngineSettings {
     fn default() -> Self {
-        EngineSettings {
-            tick: Duration::from_millis(1),
-            parallel_compilation: true,
-        }
+        EngineSettings { tick: Duration::from_millis(1), parallel_compilation: true }
     }
 }
 
@@ -41,13 +38,10 @@ pub struct Engine {
 impl Engine {
     /// Makes a compiler for this machine and starts its ticker.
     pub fn new(settings: &EngineSettings) -> Result<Engine, EngineError> {
-        let inner = wasmtime::Engine::new(&config(settings))
-            .map_err(|error| EngineError::Settings(format!("{error:#}")))?;
+        let inner =
+            wasmtime::Engine::new(&config(settings)).map_err(|error| EngineError::Settings(format!("{error:#}")))?;
         let ticker = Ticker::start(inner.clone(), settings.tick).map_err(EngineError::Ticker)?;
-        Ok(Engine {
-            inner,
-            _ticker: Arc::new(ticker),
-        })
+        Ok(Engine { inner, _ticker: Arc::new(ticker) })
     }
 
     pub(crate) fn wasmtime(&self) -> &wasmtime::Engine {
@@ -98,13 +92,8 @@ impl Ticker {
                 engine.increment_epoch();
             }
         };
-        let thread = thread::Builder::new()
-            .name("wasm-epoch".into())
-            .spawn(run)?;
-        Ok(Ticker {
-            stop,
-            thread: Some(thread),
-        })
+        let thread = thread::Builder::new().name("wasm-epoch".into()).spawn(run)?;
+        Ok(Ticker { stop, thread: Some(thread) })
     }
 }
 

@@ -50,9 +50,7 @@ pub enum ModuleError {
     #[error("no memory is exported as \"memory\"")]
     NoMemory,
     /// Results could not be handed to the guest.
-    #[error(
-        "neither proxy_on_memory_allocate nor malloc is exported: results could not be handed to the filter"
-    )]
+    #[error("neither proxy_on_memory_allocate nor malloc is exported: results could not be handed to the filter")]
     NoAllocator,
     /// A callback has a type the host cannot call.
     #[error("export {export} has type {found}, expected {expected}")]
@@ -148,13 +146,7 @@ impl Cause {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} in {}: {}",
-            self.cause.as_str(),
-            self.callback,
-            self.message
-        )
+        write!(f, "{} in {}: {}", self.cause.as_str(), self.callback, self.message)
     }
 }
 

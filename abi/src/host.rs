@@ -8,9 +8,7 @@ use std::time::Duration;
 
 use crate::callback::CallbackKind;
 use crate::storage::{Buffer, HeaderMap, Refusal};
-use crate::types::{
-    BufferType, ContextId, LogLevel, MapType, MetricId, MetricKind, Status, StreamType,
-};
+use crate::types::{BufferType, ContextId, LogLevel, MapType, MetricId, MetricKind, Status, StreamType};
 
 /// The services of one VM. It travels with the VM from the thread that starts it to the worker that runs it.
 pub trait Host: Send + 'static {

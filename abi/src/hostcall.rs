@@ -40,10 +40,7 @@ pub(crate) struct Import {
 }
 
 /// Defines what `imports` name on `linker`; they have passed `check`.
-pub(crate) fn link<H: Host>(
-    linker: &mut Linker<State<H>>,
-    imports: &[Import],
-) -> wasmtime::Result<()> {
+pub(crate) fn link<H: Host>(linker: &mut Linker<State<H>>, imports: &[Import]) -> wasmtime::Result<()> {
     let tables = Tables::<H>::new();
     let distinct: HashSet<&Import> = imports.iter().collect();
     for import in distinct {
@@ -64,20 +61,14 @@ pub(crate) fn check(import: &Import) -> Option<UnknownImport> {
         module: import.module.clone(),
         name: import.name.clone(),
         wanted: import.signature.to_string(),
-        known: tables
-            .named(&import.module, &import.name)
-            .map(Row::signature)
-            .collect(),
+        known: tables.named(&import.module, &import.name).map(Row::signature).collect(),
     })
 }
 
 /// The types under which the table knows a name; empty when it does not.
 #[cfg(feature = "testing")]
 pub(crate) fn signatures(module: &str, name: &str) -> Vec<Signature> {
-    Tables::<Nobody>::new()
-        .named(module, name)
-        .map(Row::signature)
-        .collect()
+    Tables::<Nobody>::new().named(module, name).map(Row::signature).collect()
 }
 
 /// Every row, by module name.
@@ -91,10 +82,7 @@ impl<H: Host> Tables<H> {
         let mut env = served();
         env.extend(unserved());
         env.extend(legacy_rows());
-        Tables {
-            env,
-            wasi: wasi::rows(),
-        }
+        Tables { env, wasi: wasi::rows() }
     }
 
     fn named<'a>(&'a self, module: &str, name: &'a str) -> impl Iterator<Item = &'a Row<H>> {

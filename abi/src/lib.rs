@@ -130,7 +130,7 @@ pub use shared_data::{SharedData, SharedDataError, SharedValue};
 pub use signature::{Signature, WireType};
 pub use storage::{Buffer, HeaderMap, Refusal, VecHeaderMap};
 pub use types::{
-    AbiVersion, Action, BufferType, ContextId, LogLevel, MapType, MetricId, MetricKind, Status,
-    StreamType, UnknownNumber,
+    AbiVersion, Action, BufferType, ContextId, LogLevel, MapType, MetricId, MetricKind, Status, StreamType,
+    UnknownNumber,
 };
 pub use vm::Vm;

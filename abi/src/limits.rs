@@ -95,10 +95,6 @@ pub struct SharedDataLimits {
 
 impl Default for SharedDataLimits {
     fn default() -> Self {
-        SharedDataLimits {
-            keys: 10_000,
-            value: 1024 * 1024,
-            total: 16 * 1024 * 1024,
-        }
+        SharedDataLimits { keys: 10_000, value: 1024 * 1024, total: 16 * 1024 * 1024 }
     }
 }

@@ -46,9 +46,7 @@ impl GuestSlice {
         if self.len == 0 {
             return Ok(&mut []);
         }
-        memory
-            .get_mut(self.range())
-            .ok_or(Status::InvalidMemoryAccess)
+        memory.get_mut(self.range()).ok_or(Status::InvalidMemoryAccess)
     }
 
     // The end is the sum of two `u32`, so `u64` cannot overflow; on a 32-bit host a larger one saturates and finds nothing.
@@ -88,10 +86,7 @@ impl GuestPtr {
 
 impl ResultSlots {
     pub(crate) fn new(data: u32, len: u32) -> Self {
-        ResultSlots {
-            data: GuestPtr(data),
-            len: GuestPtr(len),
-        }
+        ResultSlots { data: GuestPtr(data), len: GuestPtr(len) }
     }
 
     /// Fails unless both places may be written.
@@ -119,14 +114,8 @@ mod tests {
         let memory = [7; 16];
 
         assert_eq!(GuestSlice::new(12, 4).read(&memory), Ok(&[7; 4][..]));
-        assert_eq!(
-            GuestSlice::new(13, 4).read(&memory),
-            Err(Status::InvalidMemoryAccess)
-        );
-        assert_eq!(
-            GuestSlice::new(16, 1).read(&memory),
-            Err(Status::InvalidMemoryAccess)
-        );
+        assert_eq!(GuestSlice::new(13, 4).read(&memory), Err(Status::InvalidMemoryAccess));
+        assert_eq!(GuestSlice::new(16, 1).read(&memory), Err(Status::InvalidMemoryAccess));
     }
 
     #[test]
@@ -151,18 +140,9 @@ mod tests {
         assert_eq!(GuestPtr(1).write_u32(&mut memory, 0x0403_0201), Ok(()));
         assert_eq!(memory, [0, 1, 2, 3, 4, 0, 0, 0]);
         assert_eq!(GuestPtr(1).read_u32(&memory), Ok(0x0403_0201));
-        assert_eq!(
-            GuestPtr(5).write_u32(&mut memory, 1),
-            Err(Status::InvalidMemoryAccess)
-        );
+        assert_eq!(GuestPtr(5).write_u32(&mut memory, 1), Err(Status::InvalidMemoryAccess));
         assert_eq!(GuestPtr(0).write_u64(&mut memory, 1), Ok(()));
-        assert_eq!(
-            GuestPtr(1).write_u64(&mut memory, 1),
-            Err(Status::InvalidMemoryAccess)
-        );
-        assert_eq!(
-            GuestPtr(u32::MAX).read_u32(&memory),
-            Err(Status::InvalidMemoryAccess)
-        );
+        assert_eq!(GuestPtr(1).write_u64(&mut memory, 1), Err(Status::InvalidMemoryAccess));
+        assert_eq!(GuestPtr(u32::MAX).read_u32(&memory), Err(Status::InvalidMemoryAccess));
     }
 }

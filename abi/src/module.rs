@@ -30,11 +30,7 @@ struct Compiled {
 
 impl Module {
     /// Checks and compiles. Costs about a second of CPU per megabyte, so it belongs on no thread that serves.
-    pub fn compile(
-        engine: &Engine,
-        bytes: &[u8],
-        limits: &ModuleLimits,
-    ) -> Result<Module, ModuleError> {
+    pub fn compile(engine: &Engine, bytes: &[u8], limits: &ModuleLimits) -> Result<Module, ModuleError> {
         let outline = Outline::read(bytes, limits)?;
         let abi = outline.check()?;
         let module = wasmtime::Module::from_binary(engine.wasmtime(), bytes)
@@ -75,9 +71,7 @@ impl Module {
 
 impl fmt::Debug for Module {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Module")
-            .field("abi", &self.inner.abi)
-            .finish_non_exhaustive()
+        f.debug_struct("Module").field("abi", &self.inner.abi).finish_non_exhaustive()
     }
 }
 

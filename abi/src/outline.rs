@@ -48,32 +48,21 @@ impl Outline {
         match payload {
             Payload::TypeSection(types) => {
                 let types: Result<Vec<FuncType>, _> = types.into_iter_err_on_gc_types().collect();
-                self.types =
-                    types.map_err(|error| ModuleError::Invalid(error.message().to_owned()))?;
+                self.types = types.map_err(|error| ModuleError::Invalid(error.message().to_owned()))?;
             }
             Payload::ImportSection(imports) => {
                 for import in imports.into_imports() {
-                    bound(
-                        "imports",
-                        wide(self.imports.len()) + 1,
-                        bounds.imports.into(),
-                    )?;
+                    bound("imports", wide(self.imports.len()) + 1, bounds.imports.into())?;
                     self.take_import(import.map_err(malformed)?);
                 }
             }
             Payload::FunctionSection(functions) => {
-                bound(
-                    "functions",
-                    functions.count().into(),
-                    bounds.functions.into(),
-                )?;
+                bound("functions", functions.count().into(), bounds.functions.into())?;
                 for function in functions {
                     self.functions.push(function.map_err(malformed)?);
                 }
             }
-            Payload::TableSection(tables) => {
-                bound("tables", tables.count().into(), limits::TABLES.into())?
-            }
+            Payload::TableSection(tables) => bound("tables", tables.count().into(), limits::TABLES.into())?,
             Payload::ExportSection(exports) => {
                 bound("exports", exports.count().into(), bounds.exports.into())?;
                 for export in exports {
@@ -117,33 +106,20 @@ impl Outline {
     }
 
     fn take_export(&mut self, export: &wasmparser::Export<'_>) {
-        self.exports.push(Export {
-            name: export.name.to_owned(),
-            kind: export.kind,
-            index: export.index,
-        });
+        self.exports.push(Export { name: export.name.to_owned(), kind: export.kind, index: export.index });
     }
 
     /// Everything that makes the module unfit to be a filter, the version first: without one, it is not meant to be one.
     pub(crate) fn check(&self) -> Result<AbiVersion, ModuleError> {
         let abi = self.abi_version()?;
         self.check_imports()?;
-        if !self
-            .exports
-            .iter()
-            .any(|export| export.kind == ExternalKind::Memory && export.name == "memory")
-        {
+        if !self.exports.iter().any(|export| export.kind == ExternalKind::Memory && export.name == "memory") {
             return Err(ModuleError::NoMemory);
         }
-        if !["proxy_on_memory_allocate", "malloc"]
-            .iter()
-            .any(|name| self.function(name).is_some())
-        {
+        if !["proxy_on_memory_allocate", "malloc"].iter().any(|name| self.function(name).is_some()) {
             return Err(ModuleError::NoAllocator);
         }
-        self.exports
-            .iter()
-            .try_for_each(|export| self.check_callback(export))?;
+        self.exports.iter().try_for_each(|export| self.check_callback(export))?;
         Ok(abi)
     }
 
@@ -151,11 +127,7 @@ impl Outline {
         let mut kinds = CallbackKind::ALL.to_vec();
         kinds.retain(|kind| {
             let starts = *kind == CallbackKind::Init && self.has_start;
-            starts
-                || self
-                    .exports
-                    .iter()
-                    .any(|export| kind.is_export(&export.name))
+            starts || self.exports.iter().any(|export| kind.is_export(&export.name))
         });
         kinds
     }
@@ -165,11 +137,7 @@ impl Outline {
     }
 
     fn abi_version(&self) -> Result<AbiVersion, ModuleError> {
-        let marker = self
-            .exports
-            .iter()
-            .map(|export| export.name.as_str())
-            .find(|name| is_marker(name));
+        let marker = self.exports.iter().map(|export| export.name.as_str()).find(|name| is_marker(name));
         match marker {
             Some("proxy_abi_version_0_1_0") => Ok(AbiVersion::V0_1_0),
             Some("proxy_abi_version_0_2_0") => Ok(AbiVersion::V0_2_0),
@@ -182,11 +150,7 @@ impl Outline {
     fn check_imports(&self) -> Result<(), ModuleError> {
         let mut unknown = self.strangers.clone();
         unknown.extend(self.imports.iter().filter_map(hostcall::check));
-        if unknown.is_empty() {
-            Ok(())
-        } else {
-            Err(ModuleError::UnknownImports(unknown))
-        }
+        if unknown.is_empty() { Ok(()) } else { Err(ModuleError::UnknownImports(unknown)) }
     }
 
     fn check_callback(&self, export: &Export) -> Result<(), ModuleError> {
@@ -196,17 +160,13 @@ impl Outline {
         }
         let found = self.function(&export.name);
         let fits = |(params, results): &(&[_], &[_])| {
-            found
-                .as_ref()
-                .is_some_and(|found| found.params == *params && found.results == *results)
+            found.as_ref().is_some_and(|found| found.params == *params && found.results == *results)
         };
         if shapes.iter().any(fits) {
             return Ok(());
         }
-        let expected: Vec<String> = shapes
-            .iter()
-            .map(|(params, results)| Signature::new(params, results).to_string())
-            .collect();
+        let expected: Vec<String> =
+            shapes.iter().map(|(params, results)| Signature::new(params, results).to_string()).collect();
         Err(ModuleError::CallbackType {
             export: export.name.clone(),
             expected: expected.join(" or "),
@@ -215,29 +175,20 @@ impl Outline {
     }
 
     fn function(&self, name: &str) -> Option<Signature> {
-        let export = self
-            .exports
-            .iter()
-            .find(|export| export.name == name && export.kind == ExternalKind::Func)?;
+        let export = self.exports.iter().find(|export| export.name == name && export.kind == ExternalKind::Func)?;
         let function = self.functions.get(usize::try_from(export.index).ok()?)?;
         self.signature(*function)
     }
 
     fn signature(&self, index: u32) -> Option<Signature> {
-        self.types
-            .get(usize::try_from(index).ok()?)
-            .map(Signature::from)
+        self.types.get(usize::try_from(index).ok()?).map(Signature::from)
     }
 }
 
 fn is_marker(name: &str) -> bool {
-    [
-        "proxy_abi_version_",
-        "proxy_abi_revision_",
-        "proxy_abi_mosn_version_",
-    ]
-    .iter()
-    .any(|prefix| name.starts_with(prefix))
+    ["proxy_abi_version_", "proxy_abi_revision_", "proxy_abi_mosn_version_"]
+        .iter()
+        .any(|prefix| name.starts_with(prefix))
 }
 
 fn bound(what: &'static str, count: u64, limit: u64) -> Result<(), ModuleError> {
@@ -247,10 +198,7 @@ fn bound(what: &'static str, count: u64, limit: u64) -> Result<(), ModuleError> 
     Ok(())
 }
 
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "it stands where map_err hands the error over"
-)]
+#[expect(clippy::needless_pass_by_value, reason = "it stands where map_err hands the error over")]
 fn malformed(error: wasmparser::BinaryReaderError) -> ModuleError {
     ModuleError::Malformed(format!("{} at byte {}", error.message(), error.offset()))
 }

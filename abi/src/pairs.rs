@@ -67,19 +67,13 @@ pub fn decode(bytes: &[u8]) -> Result<Pairs<'_>, PairsError> {
     if count > limits::PAIRS {
         return Err(PairsError::TooLong);
     }
-    let mut data = Reader {
-        rest: sizes.rest.get(count * 8..).ok_or(PairsError::Truncated)?,
-    };
+    let mut data = Reader { rest: sizes.rest.get(count * 8..).ok_or(PairsError::Truncated)? };
     let mut pairs = Vec::with_capacity(count);
     for _ in 0..count {
         let (key, value) = (sizes.number()?, sizes.number()?);
         pairs.push((data.text(key)?, data.text(value)?));
     }
-    if data.rest.is_empty() {
-        Ok(Pairs(pairs))
-    } else {
-        Err(PairsError::Trailing)
-    }
+    if data.rest.is_empty() { Ok(Pairs(pairs)) } else { Err(PairsError::Trailing) }
 }
 
 /// The exact number of bytes that `write` needs for `map`; 0 for an empty one.
@@ -109,11 +103,7 @@ impl Size {
     }
 
     fn total(&self) -> usize {
-        if self.pairs == 0 {
-            0
-        } else {
-            4 + 8 * self.pairs + self.text
-        }
+        if self.pairs == 0 { 0 } else { 4 + 8 * self.pairs + self.text }
     }
 }
 
@@ -129,24 +119,15 @@ impl<'a> Writer<'a> {
         let head = pairs.saturating_mul(8).saturating_add(4);
         let count = u32::try_from(pairs);
         let (Some((sizes, text)), Ok(count)) = (into.split_at_mut_checked(head), count) else {
-            return Writer {
-                sizes: &mut [],
-                text: &mut [],
-                fits: pairs == 0,
-            };
+            return Writer { sizes: &mut [], text: &mut [], fits: pairs == 0 };
         };
-        let mut writer = Writer {
-            sizes,
-            text,
-            fits: true,
-        };
+        let mut writer = Writer { sizes, text, fits: true };
         writer.size(count);
         writer
     }
 
     fn pair(&mut self, key: &[u8], value: &[u8]) {
-        let (Ok(key_size), Ok(value_size)) = (u32::try_from(key.len()), u32::try_from(value.len()))
-        else {
+        let (Ok(key_size), Ok(value_size)) = (u32::try_from(key.len()), u32::try_from(value.len())) else {
             self.fits = false;
             return;
         };
@@ -185,19 +166,13 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     fn number(&mut self) -> Result<usize, PairsError> {
-        let (number, rest) = self
-            .rest
-            .split_first_chunk::<4>()
-            .ok_or(PairsError::Truncated)?;
+        let (number, rest) = self.rest.split_first_chunk::<4>().ok_or(PairsError::Truncated)?;
         self.rest = rest;
         usize::try_from(u32::from_le_bytes(*number)).map_err(|_| PairsError::TooLong)
     }
 
     fn text(&mut self, size: usize) -> Result<&'a [u8], PairsError> {
-        let (text, rest) = self
-            .rest
-            .split_at_checked(size)
-            .ok_or(PairsError::Truncated)?;
+        let (text, rest) = self.rest.split_at_checked(size).ok_or(PairsError::Truncated)?;
         let (end, rest) = rest.split_first().ok_or(PairsError::Truncated)?;
         if *end != 0 {
             return Err(PairsError::Unterminated);

@@ -83,7 +83,7 @@ impl Answer for wasmtime::Result<()> {
 /// Writes rows: `open name(parameter: type, …) -> status = function;`
 ///
 /// `open` imports may be called at any time; `closed` ones trap while the guest initialises or allocates.
-/// In place of a function, `const number` answers always the same.
+/// In place of a function, `always(number)` answers the same whatever it is asked.
 macro_rules! rows {
     ($($gate:ident $name:ident ( $($arg:ident : $type:ty),* ) $(-> $result:ident)? = $($call:ident)::+ $(($answer:expr))? ;)*) => {
         vec![$($crate::row::Row {

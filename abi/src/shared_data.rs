@@ -46,10 +46,7 @@ struct Table {
 impl SharedData {
     /// An empty store with these bounds.
     pub fn new(limits: SharedDataLimits) -> Self {
-        SharedData {
-            limits,
-            table: Mutex::default(),
-        }
+        SharedData { limits, table: Mutex::default() }
     }
 
     /// The value of `key`.
@@ -91,13 +88,7 @@ impl SharedData {
 }
 
 impl Table {
-    fn set(
-        &mut self,
-        limits: &SharedDataLimits,
-        key: &[u8],
-        value: &[u8],
-        cas: u32,
-    ) -> Result<(), SharedDataError> {
+    fn set(&mut self, limits: &SharedDataLimits, key: &[u8], value: &[u8], cas: u32) -> Result<(), SharedDataError> {
         let old = self.entries.get(key);
         if let Some(old) = old
             && cas != 0
@@ -120,10 +111,7 @@ impl Table {
 
     fn store(&mut self, key: &[u8], value: &[u8]) {
         self.last_cas = self.last_cas.checked_add(1).unwrap_or(1);
-        let value = SharedValue {
-            bytes: value.into(),
-            cas: self.last_cas,
-        };
+        let value = SharedValue { bytes: value.into(), cas: self.last_cas };
         match self.entries.get_mut(key) {
             Some(old) => *old = value,
             None => {
@@ -164,39 +152,22 @@ mod tests {
 
     #[test]
     fn each_bound_holds_at_its_value_and_one_past_it() {
-        let data = SharedData::new(SharedDataLimits {
-            keys: 2,
-            value: 4,
-            total: 10,
-        });
+        let data = SharedData::new(SharedDataLimits { keys: 2, value: 4, total: 10 });
 
         assert_eq!(data.set(b"a", b"1234", 0), Ok(()));
-        assert_eq!(
-            data.set(b"a", b"12345", 0),
-            Err(SharedDataError::Limit("bytes of one shared value"))
-        );
+        assert_eq!(data.set(b"a", b"12345", 0), Err(SharedDataError::Limit("bytes of one shared value")));
         assert_eq!(data.set(b"b", b"1234", 0), Ok(()));
-        assert_eq!(
-            data.set(b"bb", b"", 0),
-            Err(SharedDataError::Limit("shared keys"))
-        );
+        assert_eq!(data.set(b"bb", b"", 0), Err(SharedDataError::Limit("shared keys")));
         assert_eq!(data.set(b"b", b"", 0), Ok(()));
         assert_eq!(data.len(), 2);
     }
 
     #[test]
     fn replacing_a_value_gives_its_bytes_back() {
-        let data = SharedData::new(SharedDataLimits {
-            keys: 2,
-            value: 8,
-            total: 10,
-        });
+        let data = SharedData::new(SharedDataLimits { keys: 2, value: 8, total: 10 });
         data.set(b"a", b"12345678", 0).unwrap();
 
-        assert_eq!(
-            data.set(b"b", b"1", 0),
-            Err(SharedDataError::Limit("bytes of all shared data"))
-        );
+        assert_eq!(data.set(b"b", b"1", 0), Err(SharedDataError::Limit("bytes of all shared data")));
         data.set(b"a", b"", 0).unwrap();
 
         assert_eq!(data.set(b"b", b"1", 0), Ok(()));

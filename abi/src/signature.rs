@@ -25,10 +25,7 @@ pub struct Signature {
 
 impl Signature {
     pub(crate) fn new(params: &[WireType], results: &[WireType]) -> Self {
-        Signature {
-            params: params.to_vec(),
-            results: results.to_vec(),
-        }
+        Signature { params: params.to_vec(), results: results.to_vec() }
     }
 }
 

@@ -79,9 +79,7 @@ impl StreamAction {
 
 impl<H: Host> State<H> {
     pub(crate) fn new(settings: Arc<PluginSettings>, abi: AbiVersion, host: H) -> Self {
-        let Limits {
-            start, wall_factor, ..
-        } = settings.limits;
+        let Limits { start, wall_factor, .. } = settings.limits;
         let born = Instant::now();
         State {
             host,
@@ -104,11 +102,7 @@ impl<H: Host> State<H> {
 
     /// Asked by the engine at every tick while the guest runs.
     pub(crate) fn tick(&mut self) -> UpdateDeadline {
-        if self.deadline.is_over() {
-            UpdateDeadline::Interrupt
-        } else {
-            UpdateDeadline::Continue(1)
-        }
+        if self.deadline.is_over() { UpdateDeadline::Interrupt } else { UpdateDeadline::Continue(1) }
     }
 
     /// A header map of the effective context.
@@ -122,12 +116,7 @@ impl<H: Host> State<H> {
     }
 
     /// Reports a refusal; the answer is OK unless the operator asked for codes.
-    pub(crate) fn refuse(
-        &mut self,
-        hostcall: &'static str,
-        why: &Refusal,
-        code: Status,
-    ) -> Result<(), Fault> {
+    pub(crate) fn refuse(&mut self, hostcall: &'static str, why: &Refusal, code: Status) -> Result<(), Fault> {
         self.host.refused(hostcall, why);
         match self.settings.guest_errors {
             GuestErrors::Lenient => Ok(()),
@@ -136,11 +125,7 @@ impl<H: Host> State<H> {
     }
 
     /// Turns what an embedder said to a change into what the guest hears.
-    pub(crate) fn answer(
-        &mut self,
-        hostcall: &'static str,
-        outcome: Result<(), Refusal>,
-    ) -> Result<(), Fault> {
+    pub(crate) fn answer(&mut self, hostcall: &'static str, outcome: Result<(), Refusal>) -> Result<(), Fault> {
         match outcome {
             Ok(()) => Ok(()),
             Err(why) => self.refuse(hostcall, &why, Status::BadArgument),
@@ -213,10 +198,7 @@ impl<H: Host> State<H> {
     }
 
     fn has_response(&self, context: ContextId) -> bool {
-        self.actions
-            .iter()
-            .filter_map(responder)
-            .any(|known| known == context)
+        self.actions.iter().filter_map(responder).any(|known| known == context)
     }
 }
 
@@ -234,11 +216,7 @@ pub(crate) struct Caps {
 
 impl Caps {
     fn new(limits: &Limits) -> Caps {
-        Caps {
-            memory: limits.memory,
-            table_elements: limits.table_elements,
-            refused: false,
-        }
+        Caps { memory: limits.memory, table_elements: limits.table_elements, refused: false }
     }
 
     fn admit(&mut self, desired: usize, bound: usize) -> bool {
@@ -248,21 +226,11 @@ impl Caps {
 }
 
 impl ResourceLimiter for Caps {
-    fn memory_growing(
-        &mut self,
-        _: usize,
-        desired: usize,
-        _: Option<usize>,
-    ) -> wasmtime::Result<bool> {
+    fn memory_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
         Ok(self.admit(desired, self.memory))
     }
 
-    fn table_growing(
-        &mut self,
-        _: usize,
-        desired: usize,
-        _: Option<usize>,
-    ) -> wasmtime::Result<bool> {
+    fn table_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
         Ok(self.admit(desired, self.table_elements))
     }
 

@@ -74,9 +74,7 @@ impl VecHeaderMap {
     /// A map of these fields, in this order, unchecked.
     pub fn new<N: AsRef<[u8]>, V: AsRef<[u8]>>(fields: impl IntoIterator<Item = (N, V)>) -> Self {
         let owned = |(name, value): (N, V)| (name.as_ref().to_vec(), value.as_ref().to_vec());
-        VecHeaderMap {
-            fields: fields.into_iter().map(owned).collect(),
-        }
+        VecHeaderMap { fields: fields.into_iter().map(owned).collect() }
     }
 
     /// The fields, in order.
@@ -91,16 +89,11 @@ impl HeaderMap for VecHeaderMap {
     }
 
     fn for_each(&self, visit: &mut dyn FnMut(&[u8], &[u8])) {
-        self.fields
-            .iter()
-            .for_each(|(name, value)| visit(name, value));
+        self.fields.iter().for_each(|(name, value)| visit(name, value));
     }
 
     fn first(&self, name: &[u8]) -> Option<&[u8]> {
-        let found = self
-            .fields
-            .iter()
-            .find(|(known, _)| known.eq_ignore_ascii_case(name));
+        let found = self.fields.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
         found.map(|(_, value)| value.as_slice())
     }
 
@@ -112,11 +105,7 @@ impl HeaderMap for VecHeaderMap {
 
     fn replace(&mut self, name: &[u8], value: &[u8]) -> Result<(), Refusal> {
         check_field(name, value)?;
-        let Some(first) = self
-            .fields
-            .iter()
-            .position(|(known, _)| known.eq_ignore_ascii_case(name))
-        else {
+        let Some(first) = self.fields.iter().position(|(known, _)| known.eq_ignore_ascii_case(name)) else {
             return self.add(name, value);
         };
         let mut index = 0;
@@ -131,15 +120,12 @@ impl HeaderMap for VecHeaderMap {
     }
 
     fn remove(&mut self, name: &[u8]) -> Result<(), Refusal> {
-        self.fields
-            .retain(|(known, _)| !known.eq_ignore_ascii_case(name));
+        self.fields.retain(|(known, _)| !known.eq_ignore_ascii_case(name));
         Ok(())
     }
 
     fn replace_all(&mut self, fields: &[(&[u8], &[u8])]) -> Result<(), Refusal> {
-        fields
-            .iter()
-            .try_for_each(|(name, value)| check_field(name, value))?;
+        fields.iter().try_for_each(|(name, value)| check_field(name, value))?;
         *self = VecHeaderMap::new(fields.iter().copied());
         Ok(())
     }

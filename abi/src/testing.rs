@@ -9,9 +9,7 @@ use crate::callback::CallbackKind;
 use crate::host::{Host, LocalResponse, Stream};
 use crate::hostcall;
 use crate::storage::{Buffer, HeaderMap, Refusal, VecHeaderMap};
-use crate::types::{
-    BufferType, ContextId, LogLevel, MapType, MetricId, MetricKind, Status, StreamType,
-};
+use crate::types::{BufferType, ContextId, LogLevel, MapType, MetricId, MetricKind, Status, StreamType};
 
 /// A host that remembers everything it is told.
 #[derive(Debug, Default)]
@@ -41,20 +39,13 @@ pub struct RecordingHost {
 impl RecordingHost {
     /// Lines of any level as text.
     pub fn text(&self) -> Vec<String> {
-        self.lines
-            .iter()
-            .map(|(_, line)| String::from_utf8_lossy(line).into_owned())
-            .collect()
+        self.lines.iter().map(|(_, line)| String::from_utf8_lossy(line).into_owned()).collect()
     }
 
     /// Numbers that a guest made by `guest` told through `$tell`, oldest first.
     pub fn told(&self) -> Vec<u32> {
-        let told = self
-            .lines
-            .iter()
-            .filter(|(level, _)| *level == LogLevel::Trace);
-        told.filter_map(|(_, line)| Some(u32::from_le_bytes(*line.first_chunk()?)))
-            .collect()
+        let told = self.lines.iter().filter(|(level, _)| *level == LogLevel::Trace);
+        told.filter_map(|(_, line)| Some(u32::from_le_bytes(*line.first_chunk()?))).collect()
     }
 }
 
@@ -117,11 +108,7 @@ impl Host for RecordingHost {
     fn record_metric(&mut self, metric: MetricId, value: u64) -> Result<(), Status> {
         let (_, current) = self.metrics.get_mut(&metric.0).ok_or(Status::NotFound)?;
         let value = i64::try_from(value).unwrap_or(i64::MAX);
-        *current = if metric.kind() == Some(MetricKind::Counter) {
-            current.saturating_add(value)
-        } else {
-            value
-        };
+        *current = if metric.kind() == Some(MetricKind::Counter) { current.saturating_add(value) } else { value };
         Ok(())
     }
 
@@ -182,9 +169,7 @@ impl Stream for RecordingStream {
     }
 
     fn buffer(&mut self, buffer: BufferType) -> Option<&mut dyn Buffer> {
-        self.buffers
-            .get_mut(&buffer)
-            .map(|buffer| buffer as &mut dyn Buffer)
+        self.buffers.get_mut(&buffer).map(|buffer| buffer as &mut dyn Buffer)
     }
 
     fn property(&mut self, path: &[&[u8]]) -> Option<Vec<u8>> {
@@ -212,10 +197,7 @@ impl Stream for RecordingStream {
 }
 
 fn dotted(path: &[&[u8]]) -> String {
-    let parts: Vec<_> = path
-        .iter()
-        .map(|part| String::from_utf8_lossy(part))
-        .collect();
+    let parts: Vec<_> = path.iter().map(|part| String::from_utf8_lossy(part)).collect();
     parts.join(".")
 }
 
@@ -283,17 +265,9 @@ fn import(name: &str) -> Option<String> {
     ["env", "wasi_snapshot_preview1"].iter().find_map(|module| {
         let signature = hostcall::signatures(module, name).into_iter().next()?;
         let list = |keyword: &str, types: &[crate::signature::WireType]| {
-            types
-                .iter()
-                .map(|wire| format!("({keyword} {wire})"))
-                .collect::<String>()
+            types.iter().map(|wire| format!("({keyword} {wire})")).collect::<String>()
         };
-        let (params, results) = (
-            list("param", &signature.params),
-            list("result", &signature.results),
-        );
-        Some(format!(
-            "(import \"{module}\" \"{name}\" (func ${name} {params} {results}))\n"
-        ))
+        let (params, results) = (list("param", &signature.params), list("result", &signature.results));
+        Some(format!("(import \"{module}\" \"{name}\" (func ${name} {params} {results}))\n"))
     })
 }

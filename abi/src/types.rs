@@ -197,11 +197,7 @@ numbered!(
         Unimplemented,
     ]
 );
-numbered!(
-    LogLevel,
-    "log level",
-    [Trace, Debug, Info, Warn, Error, Critical]
-);
+numbered!(LogLevel, "log level", [Trace, Debug, Info, Warn, Error, Critical]);
 numbered!(
     MapType,
     "header map",
@@ -231,11 +227,7 @@ numbered!(
         CallData,
     ]
 );
-numbered!(
-    StreamType,
-    "stream type",
-    [Request, Response, Downstream, Upstream]
-);
+numbered!(StreamType, "stream type", [Request, Response, Downstream, Upstream]);
 numbered!(MetricKind, "metric kind", [Counter, Gauge, Histogram]);
 
 impl MetricId {
@@ -266,11 +258,7 @@ impl Action {
 
     /// Reads the answer of a trailer callback.
     pub(crate) fn of_trailers(answer: u32) -> Action {
-        if answer == 0 {
-            Action::Continue
-        } else {
-            Action::Pause
-        }
+        if answer == 0 { Action::Continue } else { Action::Pause }
     }
 }
 
@@ -285,13 +273,7 @@ mod tests {
         }
         assert!(Status::try_from(13).is_err());
         assert_eq!(LogLevel::try_from(5), Ok(LogLevel::Critical));
-        assert_eq!(
-            LogLevel::try_from(6),
-            Err(UnknownNumber {
-                what: "log level",
-                number: 6
-            })
-        );
+        assert_eq!(LogLevel::try_from(6), Err(UnknownNumber { what: "log level", number: 6 }));
         assert_eq!(MapType::try_from(7), Ok(MapType::CalloutResponseTrailers));
         assert!(MapType::try_from(8).is_err());
         assert_eq!(BufferType::try_from(8), Ok(BufferType::CallData));

@@ -41,24 +41,14 @@ pub struct Vm<H: Host> {
 impl<H: Host> Vm<H> {
     /// Instantiates, runs the start section, `_initialize` (then `main`) or `_start`, and configures the root context.
     /// All of it shares the budget `Limits::start`. On failure the host comes back with the log lines it holds.
-    pub fn start(
-        module: &Module,
-        settings: Arc<PluginSettings>,
-        host: H,
-    ) -> Result<Vm<H>, (Failure, H)> {
+    pub fn start(module: &Module, settings: Arc<PluginSettings>, host: H) -> Result<Vm<H>, (Failure, H)> {
         let state = State::new(settings, module.abi_version(), host);
         let mut store = Store::new(module.engine().wasmtime(), state);
         store.limiter(|state| &mut state.caps);
         store.epoch_deadline_callback(|mut store| Ok(store.data_mut().tick()));
         store.set_epoch_deadline(1);
         match guarded(|| boot::boot(&mut store, module)) {
-            Ok((exports, memory)) => Ok(Vm {
-                store,
-                exports,
-                memory,
-                module: module.clone(),
-                death: None,
-            }),
+            Ok((exports, memory)) => Ok(Vm { store, exports, memory, module: module.clone(), death: None }),
             Err(ended) => {
                 let failure = failure(store.data(), ended);
                 Err((failure, store.into_data().host))
@@ -145,24 +135,14 @@ impl<H: Host> Vm<H> {
         if self.exports.context_create.is_none() && self.exports.request_headers.is_none() {
             return (stream, Ok((id, Action::Continue)));
         }
-        let (stream, outcome) = self.enter_stream(
-            CallbackKind::RequestHeaders,
-            id,
-            stream,
-            |store, exports| {
-                create_context(store, exports, id, Contexts::<H::Stream>::ROOT.get())?;
-                let Some(request_headers) = &exports.request_headers else {
-                    return Ok(Action::Continue);
-                };
-                store.data_mut().running = CallbackKind::RequestHeaders;
-                Ok(Action::of_headers(request_headers.call(
-                    store,
-                    id.get(),
-                    wire(fields),
-                    end_of_stream,
-                )?))
-            },
-        );
+        let (stream, outcome) = self.enter_stream(CallbackKind::RequestHeaders, id, stream, |store, exports| {
+            create_context(store, exports, id, Contexts::<H::Stream>::ROOT.get())?;
+            let Some(request_headers) = &exports.request_headers else {
+                return Ok(Action::Continue);
+            };
+            store.data_mut().running = CallbackKind::RequestHeaders;
+            Ok(Action::of_headers(request_headers.call(store, id.get(), wire(fields), end_of_stream)?))
+        });
         if outcome.is_err() {
             self.store.data_mut().contexts.close(id);
         }
@@ -184,34 +164,24 @@ impl<H: Host> Vm<H> {
         if !self.exports(kind) || !self.store.data().contexts.is_live(id) {
             return (stream, Ok(Action::Continue));
         }
-        self.enter_stream(kind, id, stream, |store, exports| {
-            Ok(deliver(store, exports, id.get(), callback)?)
-        })
+        self.enter_stream(kind, id, stream, |store, exports| Ok(deliver(store, exports, id.get(), callback)?))
     }
 
     /// Ends a context: done, log and delete in one guest entry. It is gone afterwards, failure or not.
     /// The stream always comes back.
-    pub fn end_stream(
-        &mut self,
-        id: ContextId,
-        stream: H::Stream,
-    ) -> (H::Stream, Result<(), Failure>) {
+    pub fn end_stream(&mut self, id: ContextId, stream: H::Stream) -> (H::Stream, Result<(), Failure>) {
         let was_live = self.store.data().contexts.is_live(id);
         if let Some(failure) = self.poisoned(CallbackKind::Log) {
             self.store.data_mut().contexts.close(id);
             return (stream, Err(failure));
         }
-        let Exports {
-            done, log, delete, ..
-        } = &self.exports;
+        let Exports { done, log, delete, .. } = &self.exports;
         if !was_live || (done.is_none() && log.is_none() && delete.is_none()) {
             self.store.data_mut().contexts.close(id);
             return (stream, Ok(()));
         }
         let (stream, outcome) =
-            self.enter_stream(CallbackKind::Log, id, stream, |store, exports| {
-                end_context(store, exports, id)
-            });
+            self.enter_stream(CallbackKind::Log, id, stream, |store, exports| end_context(store, exports, id));
         self.store.data_mut().contexts.close(id);
         (stream, outcome)
     }
@@ -261,8 +231,7 @@ impl<H: Host> Vm<H> {
         if self.death.is_none() {
             let outcome = self.finish().and_then(|_| self.delete_root());
             if let Err(failure) = outcome {
-                self.host_mut()
-                    .log(LogLevel::Error, failure.to_string().as_bytes());
+                self.host_mut().log(LogLevel::Error, failure.to_string().as_bytes());
             }
         }
         self.store.into_data().host
@@ -361,9 +330,6 @@ impl<H: Host> Vm<H> {
 
 impl<H: Host> fmt::Debug for Vm<H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Vm")
-            .field("module", &self.module)
-            .field("death", &self.death)
-            .finish_non_exhaustive()
+        f.debug_struct("Vm").field("module", &self.module).field("death", &self.death).finish_non_exhaustive()
     }
 }

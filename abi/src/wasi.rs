@@ -136,11 +136,7 @@ fn args_sizes_get<H: Host>(guest: &mut Guest<'_, H>, count: u32, size: u32) -> R
     Ok(GuestPtr(size).write_u32(memory, 0)?)
 }
 
-fn environ_sizes_get<H: Host>(
-    guest: &mut Guest<'_, H>,
-    count: u32,
-    size: u32,
-) -> Result<(), Errno> {
+fn environ_sizes_get<H: Host>(guest: &mut Guest<'_, H>, count: u32, size: u32) -> Result<(), Errno> {
     let (memory, state) = guest.split()?;
     let (mut variables, mut bytes) = (0, 0);
     for (name, value) in variables_of(&state.settings) {
@@ -152,18 +148,12 @@ fn environ_sizes_get<H: Host>(
     Ok(())
 }
 
-fn environ_get<H: Host>(
-    guest: &mut Guest<'_, H>,
-    mut pointers: u32,
-    mut text: u32,
-) -> Result<(), Errno> {
+fn environ_get<H: Host>(guest: &mut Guest<'_, H>, mut pointers: u32, mut text: u32) -> Result<(), Errno> {
     let (memory, state) = guest.split()?;
     for (name, value) in variables_of(&state.settings) {
         let line = [name.as_bytes(), b"=", value.as_bytes(), b"\0"].concat();
         let size = u32::try_from(line.len()).map_err(|_| Errno::INVAL)?;
-        GuestSlice::new(text, size)
-            .write(memory)?
-            .copy_from_slice(&line);
+        GuestSlice::new(text, size).write(memory)?.copy_from_slice(&line);
         GuestPtr(pointers).write_u32(memory, text)?;
         text = text.checked_add(size).ok_or(Errno::FAULT)?;
         pointers = pointers.checked_add(4).ok_or(Errno::FAULT)?;
@@ -173,17 +163,10 @@ fn environ_get<H: Host>(
 
 // A NUL would end a variable early and let one pass for another.
 fn variables_of(settings: &PluginSettings) -> impl Iterator<Item = &(String, String)> {
-    settings
-        .env
-        .iter()
-        .filter(|(name, value)| !name.contains(['\0', '=']) && !value.contains('\0'))
+    settings.env.iter().filter(|(name, value)| !name.contains(['\0', '=']) && !value.contains('\0'))
 }
 
-fn clock_res_get<H: Host>(
-    guest: &mut Guest<'_, H>,
-    clock: u32,
-    resolution: u32,
-) -> Result<(), Errno> {
+fn clock_res_get<H: Host>(guest: &mut Guest<'_, H>, clock: u32, resolution: u32) -> Result<(), Errno> {
     if clock > 1 {
         return Err(Errno::NOTSUP);
     }
@@ -191,16 +174,10 @@ fn clock_res_get<H: Host>(
     Ok(GuestPtr(resolution).write_u64(memory, 1)?)
 }
 
-fn clock_time_get<H: Host>(
-    guest: &mut Guest<'_, H>,
-    clock: u32,
-    _: u64,
-    time: u32,
-) -> Result<(), Errno> {
+fn clock_time_get<H: Host>(guest: &mut Guest<'_, H>, clock: u32, _: u64, time: u32) -> Result<(), Errno> {
     let now = match clock {
         0 => crate::hostcall::wall_clock(),
-        1 => u64::try_from(Instant::now().duration_since(guest.state().born).as_nanos())
-            .unwrap_or(u64::MAX),
+        1 => u64::try_from(Instant::now().duration_since(guest.state().born).as_nanos()).unwrap_or(u64::MAX),
         _ => return Err(Errno::NOTSUP),
     };
     let (memory, _) = guest.split()?;
@@ -208,13 +185,7 @@ fn clock_time_get<H: Host>(
 }
 
 /// Standard output becomes a line at info, standard error one at error; one newline at the end is dropped.
-fn fd_write<H: Host>(
-    guest: &mut Guest<'_, H>,
-    fd: u32,
-    vectors: u32,
-    count: u32,
-    written: u32,
-) -> Result<(), Errno> {
+fn fd_write<H: Host>(guest: &mut Guest<'_, H>, fd: u32, vectors: u32, count: u32, written: u32) -> Result<(), Errno> {
     let level = match fd {
         1 => LogLevel::Info,
         2 => LogLevel::Error,
@@ -228,9 +199,7 @@ fn fd_write<H: Host>(
     line.clear();
     let size = gather(memory, vectors, count, &mut line);
     if size.is_ok() && !line.is_empty() {
-        state
-            .host
-            .log(level, line.strip_suffix(b"\n").unwrap_or(&line));
+        state.host.log(level, line.strip_suffix(b"\n").unwrap_or(&line));
     }
     state.scratch = line;
     Ok(GuestPtr(written).write_u32(memory, size?)?)
@@ -264,13 +233,7 @@ fn fd_pwrite<H: Host>(
 }
 
 /// Nothing ever happens, at once: a guest that sleeps goes on without having slept. Go does not start without success.
-fn poll_oneoff<H: Host>(
-    guest: &mut Guest<'_, H>,
-    _: u32,
-    _: u32,
-    _: u32,
-    happened: u32,
-) -> Result<(), Errno> {
+fn poll_oneoff<H: Host>(guest: &mut Guest<'_, H>, _: u32, _: u32, _: u32, happened: u32) -> Result<(), Errno> {
     let (memory, _) = guest.split()?;
     Ok(GuestPtr(happened).write_u32(memory, 0)?)
 }
@@ -302,9 +265,7 @@ fn fd_fdstat_get<H: Host>(guest: &mut Guest<'_, H>, fd: u32, stat: u32) -> Resul
     record[0] = 2;
     record[8] = 1 << 6;
     let (memory, _) = guest.split()?;
-    GuestSlice::new(stat, FDSTAT)
-        .write(memory)?
-        .copy_from_slice(&record);
+    GuestSlice::new(stat, FDSTAT).write(memory)?.copy_from_slice(&record);
     Ok(())
 }
 
@@ -319,9 +280,5 @@ fn fd_tell<H: Host>(_: &mut Guest<'_, H>, fd: u32, _: u32) -> Result<(), Errno> 
 }
 
 fn outputs_only(fd: u32) -> Result<(), Errno> {
-    if matches!(fd, 1 | 2) {
-        Ok(())
-    } else {
-        Err(Errno::BADF)
-    }
+    if matches!(fd, 1 | 2) { Ok(()) } else { Err(Errno::BADF) }
 }

@@ -71,13 +71,7 @@ pub(super) fn proxy_set_buffer_bytes<H: Host>(
     let (memory, state) = guest.split()?;
     let bytes = GuestSlice::new(data, size).read(memory)?;
     let outcome = match state.buffer(buffer) {
-        _ if matches!(
-            buffer,
-            BufferType::VmConfiguration | BufferType::PluginConfiguration
-        ) =>
-        {
-            Err(Refusal::ReadOnly)
-        }
+        _ if matches!(buffer, BufferType::VmConfiguration | BufferType::PluginConfiguration) => Err(Refusal::ReadOnly),
         _ if size > limits::SLICE => Err(Refusal::Limit("bytes of one write to a buffer")),
         Some(target) => {
             let (start, replaced) = clamp(start, replaced, target.len());
@@ -86,34 +80,19 @@ pub(super) fn proxy_set_buffer_bytes<H: Host>(
         None => Err(Refusal::Unavailable),
     };
     match outcome {
-        Err(Refusal::Unavailable) => state.refuse(
-            "proxy_set_buffer_bytes",
-            &Refusal::Unavailable,
-            Status::NotFound,
-        ),
+        Err(Refusal::Unavailable) => state.refuse("proxy_set_buffer_bytes", &Refusal::Unavailable, Status::NotFound),
         outcome => state.answer("proxy_set_buffer_bytes", outcome),
     }
 }
 
 /// ABI 0.1.0: the plugin configuration while the root is configured, the VM configuration at any other time.
-pub(super) fn proxy_get_configuration<H: Host>(
-    guest: &mut Guest<'_, H>,
-    data: u32,
-    size: u32,
-) -> Result<(), Fault> {
+pub(super) fn proxy_get_configuration<H: Host>(guest: &mut Guest<'_, H>, data: u32, size: u32) -> Result<(), Fault> {
     let slots = ResultSlots::new(data, size);
     let (memory, state) = guest.split()?;
     slots.check(memory)?;
     let settings = Arc::clone(&state.settings);
     let configuring = state.running == CallbackKind::Configure;
-    guest.give(
-        slots,
-        if configuring {
-            &settings.config
-        } else {
-            &settings.vm_config
-        },
-    )
+    guest.give(slots, if configuring { &settings.config } else { &settings.vm_config })
 }
 
 fn size_of<H: Host>(state: &mut State<H>, buffer: BufferType) -> Option<usize> {

@@ -10,10 +10,7 @@ use crate::types::Status;
 
 /// Chooses a live context of this VM until the entry ends. Its exchange is borrowed from the embedder once an entry;
 /// an embedder that has none to lend leaves the context without maps and buffers.
-pub(super) fn proxy_set_effective_context<H: Host>(
-    guest: &mut Guest<'_, H>,
-    context: u32,
-) -> Result<(), Fault> {
+pub(super) fn proxy_set_effective_context<H: Host>(guest: &mut Guest<'_, H>, context: u32) -> Result<(), Fault> {
     let state = guest.state();
     let context = state.contexts.find(context).ok_or(Status::BadArgument)?;
     if state.contexts.lacks(context) {

@@ -31,10 +31,7 @@ pub(super) fn proxy_get_header_map_pairs<H: Host>(
     let room = guest.reserve(needed)?;
     let (memory, state) = guest.split()?;
     let into = room.write(memory)?;
-    if !state
-        .map(map)
-        .is_some_and(|fields| pairs::write(fields, into))
-    {
+    if !state.map(map).is_some_and(|fields| pairs::write(fields, into)) {
         return Err(Status::InternalFailure.into());
     }
     Ok(slots.write(memory, room)?)
@@ -85,17 +82,10 @@ pub(super) fn proxy_get_header_map_value<H: Host>(
     // The allocator is guest code, so the value is carried past it in a buffer that every call uses again.
     let mut value = mem::take(&mut state.scratch);
     value.clear();
-    let found = state
-        .map(map)
-        .and_then(|fields| fields.first(key))
-        .map(|bytes| value.extend_from_slice(bytes));
+    let found = state.map(map).and_then(|fields| fields.first(key)).map(|bytes| value.extend_from_slice(bytes));
     // spec v0.1.0: an absent name answers OK with an empty value; later versions answer NOT_FOUND.
     let absent = found.is_none() && state.abi != AbiVersion::V0_1_0;
-    let answer = if absent {
-        Err(Status::NotFound.into())
-    } else {
-        guest.give(slots, &value)
-    };
+    let answer = if absent { Err(Status::NotFound.into()) } else { guest.give(slots, &value) };
     guest.state().scratch = value;
     answer
 }
@@ -109,13 +99,7 @@ pub(super) fn proxy_add_header_map_value<H: Host>(
     size: u32,
 ) -> Result<(), Fault> {
     let field = (GuestSlice::new(key, key_size), GuestSlice::new(value, size));
-    change(
-        guest,
-        "proxy_add_header_map_value",
-        map,
-        field,
-        |fields, key, value| fields.add(key, value),
-    )
+    change(guest, "proxy_add_header_map_value", map, field, |fields, key, value| fields.add(key, value))
 }
 
 /// Leaves the value as the only one of its name.
@@ -128,13 +112,7 @@ pub(super) fn proxy_replace_header_map_value<H: Host>(
     size: u32,
 ) -> Result<(), Fault> {
     let field = (GuestSlice::new(key, key_size), GuestSlice::new(value, size));
-    change(
-        guest,
-        "proxy_replace_header_map_value",
-        map,
-        field,
-        |fields, key, value| fields.replace(key, value),
-    )
+    change(guest, "proxy_replace_header_map_value", map, field, |fields, key, value| fields.replace(key, value))
 }
 
 /// Removes every field of a name; an absent one is fine.
@@ -145,21 +123,11 @@ pub(super) fn proxy_remove_header_map_value<H: Host>(
     key_size: u32,
 ) -> Result<(), Fault> {
     let field = (GuestSlice::new(key, key_size), GuestSlice::new(0, 0));
-    change(
-        guest,
-        "proxy_remove_header_map_value",
-        map,
-        field,
-        |fields, key, _| fields.remove(key),
-    )
+    change(guest, "proxy_remove_header_map_value", map, field, |fields, key, _| fields.remove(key))
 }
 
 /// The size that `proxy_get_header_map_pairs` would hand over.
-pub(super) fn proxy_get_header_map_size<H: Host>(
-    guest: &mut Guest<'_, H>,
-    map: u32,
-    size: u32,
-) -> Result<(), Fault> {
+pub(super) fn proxy_get_header_map_size<H: Host>(guest: &mut Guest<'_, H>, map: u32, size: u32) -> Result<(), Fault> {
     let map = MapType::try_from(map)?;
     let (memory, state) = guest.split()?;
     let bytes = state.map(map).map_or(0, |fields| pairs::size_of(fields));

@@ -5,10 +5,7 @@ use crate::host::Host;
 use crate::memory::{GuestPtr, GuestSlice};
 
 /// Emscripten's libc tells the host that memory grew; this host notices by itself.
-pub(super) fn emscripten_notify_memory_growth<H: Host>(
-    _: &mut Guest<'_, H>,
-    _memory: u32,
-) -> wasmtime::Result<()> {
+pub(super) fn emscripten_notify_memory_growth<H: Host>(_: &mut Guest<'_, H>, _memory: u32) -> wasmtime::Result<()> {
     Ok(())
 }
 
@@ -27,9 +24,7 @@ pub(super) fn abort<H: Host>(
 ) -> wasmtime::Result<()> {
     let message = utf16(guest, message);
     let file = utf16(guest, file);
-    Err(wasmtime::Error::msg(format!(
-        "abort: {message} ({file}:{line}:{column})"
-    )))
+    Err(wasmtime::Error::msg(format!("abort: {message} ({file}:{line}:{column})")))
 }
 
 /// The longest part of a message that is shown, in bytes.
@@ -43,9 +38,7 @@ fn utf16<H: Host>(guest: &mut Guest<'_, H>, text: u32) -> String {
         return String::new();
     };
     let size = GuestPtr(head).read_u32(memory).unwrap_or_default();
-    let bytes = GuestSlice::new(text, size.min(SHOWN))
-        .read(memory)
-        .unwrap_or_default();
+    let bytes = GuestSlice::new(text, size.min(SHOWN)).read(memory).unwrap_or_default();
     let (units, _) = bytes.as_chunks::<2>();
     let units: Vec<u16> = units.iter().map(|unit| u16::from_le_bytes(*unit)).collect();
     String::from_utf16_lossy(&units)

@@ -26,11 +26,7 @@ pub(super) fn proxy_define_metric<H: Host>(
 }
 
 /// Adds to a counter (more than nothing) or moves a gauge.
-pub(super) fn proxy_increment_metric<H: Host>(
-    guest: &mut Guest<'_, H>,
-    metric: u32,
-    delta: i64,
-) -> Result<(), Fault> {
+pub(super) fn proxy_increment_metric<H: Host>(guest: &mut Guest<'_, H>, metric: u32, delta: i64) -> Result<(), Fault> {
     let id = MetricId(metric);
     match id.kind().ok_or(Status::NotFound)? {
         MetricKind::Counter if delta <= 0 => return Err(Status::BadArgument.into()),
@@ -41,22 +37,14 @@ pub(super) fn proxy_increment_metric<H: Host>(
 }
 
 /// Sets a gauge, samples a histogram, adds to a counter.
-pub(super) fn proxy_record_metric<H: Host>(
-    guest: &mut Guest<'_, H>,
-    metric: u32,
-    value: u64,
-) -> Result<(), Fault> {
+pub(super) fn proxy_record_metric<H: Host>(guest: &mut Guest<'_, H>, metric: u32, value: u64) -> Result<(), Fault> {
     let id = MetricId(metric);
     id.kind().ok_or(Status::NotFound)?;
     Ok(guest.state().host.record_metric(id, value)?)
 }
 
 /// Reads a counter or gauge; a histogram has no one value.
-pub(super) fn proxy_get_metric<H: Host>(
-    guest: &mut Guest<'_, H>,
-    metric: u32,
-    value: u32,
-) -> Result<(), Fault> {
+pub(super) fn proxy_get_metric<H: Host>(guest: &mut Guest<'_, H>, metric: u32, value: u32) -> Result<(), Fault> {
     let id = MetricId(metric);
     if id.kind().ok_or(Status::NotFound)? == MetricKind::Histogram {
         return Err(Status::BadArgument.into());

@@ -44,11 +44,7 @@ pub(super) fn proxy_set_property<H: Host>(
         None => Err(Refusal::Unavailable),
     };
     match outcome {
-        Err(Refusal::Unavailable) => state.refuse(
-            "proxy_set_property",
-            &Refusal::Unavailable,
-            Status::NotFound,
-        ),
+        Err(Refusal::Unavailable) => state.refuse("proxy_set_property", &Refusal::Unavailable, Status::NotFound),
         outcome => state.answer("proxy_set_property", outcome),
     }
 }
@@ -56,12 +52,8 @@ pub(super) fn proxy_set_property<H: Host>(
 fn find<H: Host>(state: &mut State<H>, path: &[u8]) -> Option<Vec<u8>> {
     let mut room = [&path[..0]; limits::PATH_SEGMENTS];
     let segments = split(path, &mut room)?;
-    let own = state
-        .contexts
-        .stream()
-        .and_then(|stream| stream.property(segments));
-    own.or_else(|| state.host.property(segments))
-        .or_else(|| plugin(&state.settings, segments))
+    let own = state.contexts.stream().and_then(|stream| stream.property(segments));
+    own.or_else(|| state.host.property(segments)).or_else(|| plugin(&state.settings, segments))
 }
 
 /// The parts between the NULs; one NUL at the end is tolerated. `None` for an empty path and for one of too many parts.
@@ -100,14 +92,8 @@ mod tests {
 
     #[test]
     fn a_path_is_split_at_nul_and_may_end_in_one() {
-        assert_eq!(
-            parts(b"request\0path"),
-            Some(vec![&b"request"[..], b"path"])
-        );
-        assert_eq!(
-            parts(b"request\0path\0"),
-            Some(vec![&b"request"[..], b"path"])
-        );
+        assert_eq!(parts(b"request\0path"), Some(vec![&b"request"[..], b"path"]));
+        assert_eq!(parts(b"request\0path\0"), Some(vec![&b"request"[..], b"path"]));
         assert_eq!(parts(b"a\0\0b"), Some(vec![&b"a"[..], b"", b"b"]));
     }
 

@@ -23,11 +23,7 @@ pub(super) fn proxy_get_shared_data<H: Host>(
     slots.check(memory)?;
     cas.check(memory, 4)?;
     let key = GuestSlice::new(key, key_size).read(memory)?;
-    let value = state
-        .settings
-        .shared_data
-        .get(key)
-        .ok_or(Status::NotFound)?;
+    let value = state.settings.shared_data.get(key).ok_or(Status::NotFound)?;
     guest.give(slots, &value.bytes)?;
     let (memory, _) = guest.split()?;
     Ok(cas.write_u32(memory, value.cas)?)
@@ -52,10 +48,8 @@ pub(super) fn proxy_set_shared_data<H: Host>(
     match outcome {
         Ok(()) => Ok(()),
         Err(SharedDataError::CasMismatch) => Err(Status::CasMismatch.into()),
-        Err(SharedDataError::Limit(what)) => state.refuse(
-            "proxy_set_shared_data",
-            &Refusal::Limit(what),
-            Status::InternalFailure,
-        ),
+        Err(SharedDataError::Limit(what)) => {
+            state.refuse("proxy_set_shared_data", &Refusal::Limit(what), Status::InternalFailure)
+        }
     }
 }

@@ -10,33 +10,23 @@ use crate::storage::Refusal;
 use crate::types::StreamType;
 
 /// Lets a paused half go on.
-pub(super) fn proxy_continue_stream<H: Host>(
-    guest: &mut Guest<'_, H>,
-    half: u32,
-) -> Result<(), Fault> {
+pub(super) fn proxy_continue_stream<H: Host>(guest: &mut Guest<'_, H>, half: u32) -> Result<(), Fault> {
     let half = StreamType::try_from(half)?;
     guest.state().queue(StreamAction::Resume(half))
 }
 
 /// ABI 0.1.0.
 pub(super) fn proxy_continue_request<H: Host>(guest: &mut Guest<'_, H>) -> Result<(), Fault> {
-    guest
-        .state()
-        .queue(StreamAction::Resume(StreamType::Request))
+    guest.state().queue(StreamAction::Resume(StreamType::Request))
 }
 
 /// ABI 0.1.0.
 pub(super) fn proxy_continue_response<H: Host>(guest: &mut Guest<'_, H>) -> Result<(), Fault> {
-    guest
-        .state()
-        .queue(StreamAction::Resume(StreamType::Response))
+    guest.state().queue(StreamAction::Resume(StreamType::Response))
 }
 
 /// Ends the exchange.
-pub(super) fn proxy_close_stream<H: Host>(
-    guest: &mut Guest<'_, H>,
-    half: u32,
-) -> Result<(), Fault> {
+pub(super) fn proxy_close_stream<H: Host>(guest: &mut Guest<'_, H>, half: u32) -> Result<(), Fault> {
     let half = StreamType::try_from(half)?;
     guest.state().queue(StreamAction::Close(half))
 }
@@ -75,9 +65,7 @@ struct Parts<'a> {
 
 impl Parts<'_> {
     fn check(&self, code: u32, grpc: u32) -> Result<LocalResponse, Refusal> {
-        let status = u16::try_from(code)
-            .ok()
-            .filter(|status| (200..=599).contains(status));
+        let status = u16::try_from(code).ok().filter(|status| (200..=599).contains(status));
         let status = status.ok_or_else(|| Refusal::Value(":status".into()))?;
         if over(self.body, limits::SLICE) {
             return Err(Refusal::Limit("bytes of a local response"));
@@ -89,10 +77,7 @@ impl Parts<'_> {
         Ok(LocalResponse {
             status,
             details: self.details.to_vec(),
-            headers: fields
-                .iter()
-                .map(|(name, value)| (name.to_vec(), value.to_vec()))
-                .collect(),
+            headers: fields.iter().map(|(name, value)| (name.to_vec(), value.to_vec())).collect(),
             body: self.body.to_vec(),
             // SDKs pass −1 for "not gRPC", which arrives as the largest number.
             grpc_status: u8::try_from(grpc).ok().filter(|status| *status <= 16),

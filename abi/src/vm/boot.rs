@@ -15,10 +15,7 @@ use crate::module::Module;
 use crate::state::{Stage, State};
 
 /// Starts the guest. An `Err` leaves a store that must not be entered again.
-pub(super) fn boot<H: Host>(
-    store: &mut Store<State<H>>,
-    module: &Module,
-) -> Result<(Exports, Memory), Ended> {
+pub(super) fn boot<H: Host>(store: &mut Store<State<H>>, module: &Module) -> Result<(Exports, Memory), Ended> {
     let mut linker = Linker::new(module.engine().wasmtime());
     hostcall::link(&mut linker, module.imports())?;
     let (instance, memory) = timed(store, CallbackKind::Init, |store| {
@@ -40,9 +37,7 @@ fn adopt<H: Host>(store: &mut Store<State<H>>, instance: &Instance) -> Result<Me
     // spec v0.2.1: malloc is for guests without proxy_on_memory_allocate. TinyGo exports both, and
     // its collector never takes back what malloc gave.
     let names = ["proxy_on_memory_allocate", "malloc"];
-    let allocator = names
-        .iter()
-        .find_map(|name| instance.get_typed_func(&mut *store, name).ok());
+    let allocator = names.iter().find_map(|name| instance.get_typed_func(&mut *store, name).ok());
     let state = store.data_mut();
     state.memory = Some(memory);
     state.allocator = allocator;
@@ -86,9 +81,7 @@ fn configure<H: Host>(store: &mut Store<State<H>>, exports: &Exports) -> Result<
     let root = Contexts::<H::Stream>::ROOT;
     let settings = store.data().settings.clone();
     if exports.context_create.is_some() {
-        timed(store, CallbackKind::ContextCreate, |store| {
-            create_context(store, exports, root, 0)
-        })?;
+        timed(store, CallbackKind::ContextCreate, |store| create_context(store, exports, root, 0))?;
     }
     if let Some(vm_start) = &exports.vm_start {
         let accepted = timed(store, CallbackKind::VmStart, |store| {
@@ -106,11 +99,7 @@ fn configure<H: Host>(store: &mut Store<State<H>>, exports: &Exports) -> Result<
 }
 
 fn accept(answer: u32, otherwise: &'static str) -> Result<(), Ended> {
-    if answer == 0 {
-        Err(Ended::Refused(otherwise))
-    } else {
-        Ok(())
-    }
+    if answer == 0 { Err(Ended::Refused(otherwise)) } else { Ok(()) }
 }
 
 /// Runs one step of the start and tells the embedder how long it took. The deadline is that of the whole start.
@@ -124,9 +113,6 @@ fn timed<H: Host, T>(
     state.running = kind;
     state.contexts.enter(Contexts::<H::Stream>::ROOT, None);
     let outcome = step(store);
-    store
-        .data_mut()
-        .host
-        .callback_ended(kind, started.elapsed());
+    store.data_mut().host.callback_ended(kind, started.elapsed());
     outcome
 }

@@ -28,62 +28,41 @@ pub(super) fn deliver<H: Host>(
     callback: StreamCallback,
 ) -> wasmtime::Result<Action> {
     match callback {
-        StreamCallback::RequestBody {
-            size,
-            end_of_stream,
-        } => {
+        StreamCallback::RequestBody { size, end_of_stream } => {
             let Some(body) = &exports.request_body else {
                 return Ok(Action::Continue);
             };
-            body.call(store, (id, wire(size), u32::from(end_of_stream)))
-                .map(Action::of_body)
+            body.call(store, (id, wire(size), u32::from(end_of_stream))).map(Action::of_body)
         }
-        StreamCallback::ResponseBody {
-            size,
-            end_of_stream,
-        } => {
+        StreamCallback::ResponseBody { size, end_of_stream } => {
             let Some(body) = &exports.response_body else {
                 return Ok(Action::Continue);
             };
-            body.call(store, (id, wire(size), u32::from(end_of_stream)))
-                .map(Action::of_body)
+            body.call(store, (id, wire(size), u32::from(end_of_stream))).map(Action::of_body)
         }
-        StreamCallback::ResponseHeaders {
-            fields,
-            end_of_stream,
-        } => {
+        StreamCallback::ResponseHeaders { fields, end_of_stream } => {
             let Some(headers) = &exports.response_headers else {
                 return Ok(Action::Continue);
             };
-            headers
-                .call(store, id, wire(fields), end_of_stream)
-                .map(Action::of_headers)
+            headers.call(store, id, wire(fields), end_of_stream).map(Action::of_headers)
         }
         StreamCallback::RequestTrailers { fields } => {
             let Some(trailers) = &exports.request_trailers else {
                 return Ok(Action::Continue);
             };
-            trailers
-                .call(store, (id, wire(fields)))
-                .map(Action::of_trailers)
+            trailers.call(store, (id, wire(fields))).map(Action::of_trailers)
         }
         StreamCallback::ResponseTrailers { fields } => {
             let Some(trailers) = &exports.response_trailers else {
                 return Ok(Action::Continue);
             };
-            trailers
-                .call(store, (id, wire(fields)))
-                .map(Action::of_trailers)
+            trailers.call(store, (id, wire(fields))).map(Action::of_trailers)
         }
     }
 }
 
 // spec v0.2.1: done, then log, then delete. What a stream's done answers is not waited for; see SUPPORTED.md.
-pub(super) fn end_context<H: Host>(
-    store: &mut Store<State<H>>,
-    exports: &Exports,
-    id: ContextId,
-) -> Result<(), Ended> {
+pub(super) fn end_context<H: Host>(store: &mut Store<State<H>>, exports: &Exports, id: ContextId) -> Result<(), Ended> {
     if let Some(done) = &exports.done {
         store.data_mut().running = CallbackKind::Done;
         done.call(&mut *store, id.get())?;

@@ -81,8 +81,5 @@ fn frames(error: &wasmtime::Error) -> Vec<String> {
     };
     let text = backtrace.to_string();
     let lines = text.lines().skip(1).map(str::trim);
-    lines
-        .filter(|line| !line.is_empty() && !line.starts_with("note:"))
-        .map(str::to_owned)
-        .collect()
+    lines.filter(|line| !line.is_empty() && !line.starts_with("note:")).map(str::to_owned).collect()
 }

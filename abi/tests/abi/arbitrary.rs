@@ -52,11 +52,7 @@ const RECORD: usize = 36;
 
 /// Makes the calls that its configuration lists.
 static PUPPET: LazyLock<Module> = LazyLock::new(|| {
-    let calls: String = CALLS
-        .iter()
-        .enumerate()
-        .map(|(index, (name, params))| branch(index, name, params))
-        .collect();
+    let calls: String = CALLS.iter().enumerate().map(|(index, (name, params))| branch(index, name, params)).collect();
     module(&format!(
         r#"(func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
             (local $at i32) (local $end i32)
@@ -79,16 +75,10 @@ fn branch(index: usize, name: &str, params: &str) -> String {
         .enumerate()
         .map(|(argument, kind)| {
             let load = format!("(i32.load offset={} (local.get $at))", 4 + 4 * argument);
-            if kind == 'l' {
-                format!("(i64.extend_i32_s {load})")
-            } else {
-                load
-            }
+            if kind == 'l' { format!("(i64.extend_i32_s {load})") } else { load }
         })
         .collect();
-    format!(
-        "(if (i32.eq (i32.load (local.get $at)) (i32.const {index})) (then (drop (call ${name} {arguments}))))"
-    )
+    format!("(if (i32.eq (i32.load (local.get $at)) (i32.const {index})) (then (drop (call ${name} {arguments}))))")
 }
 
 /// Arguments that are often a valid enum, pointer or size, and often just wrong.
@@ -106,11 +96,7 @@ fn argument() -> impl Strategy<Value = u32> {
 fn call() -> impl Strategy<Value = Vec<u8>> {
     let which = 0..u32::try_from(CALLS.len()).unwrap();
     (which, proptest::array::uniform8(argument())).prop_map(|(which, arguments)| {
-        [&[which][..], &arguments]
-            .concat()
-            .iter()
-            .flat_map(|number| number.to_le_bytes())
-            .collect()
+        [&[which][..], &arguments].concat().iter().flat_map(|number| number.to_le_bytes()).collect()
     })
 }
 

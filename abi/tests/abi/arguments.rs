@@ -45,20 +45,12 @@ const CALLS: [&str; 34] = [
 
 #[test]
 fn a_pointer_or_length_outside_memory_is_status_six_and_has_no_effect() {
-    let stream = || {
-        RecordingStream::request([("a", "b")])
-            .with_buffer(tollgate_abi::BufferType::RequestBody, b"body")
-    };
+    let stream = || RecordingStream::request([("a", "b")]).with_buffer(tollgate_abi::BufferType::RequestBody, b"body");
     let calls = CALLS.map(|call| {
         // The last byte of 16 pages, so that numbers of four and eight bytes do not fit either.
-        let call = call
-            .replace("BAD", "(i32.const 1048575)")
-            .replace("LEN", "(i32.const -1)");
+        let call = call.replace("BAD", "(i32.const 1048575)").replace("LEN", "(i32.const -1)");
         // One byte fits there, so one-byte slices start a byte later.
-        let call = call.replace(
-            "(i32.const 1048575) (i32.const 1)",
-            "(i32.const 1048576) (i32.const 1)",
-        );
+        let call = call.replace("(i32.const 1048575) (i32.const 1)", "(i32.const 1048576) (i32.const 1)");
         format!("(call $tell (call ${call}))")
     });
 
@@ -96,10 +88,7 @@ fn with_allocator(body: &str) -> Vec<u32> {
                     (call $get (i32.const 7) (i32.const 0) (i32.const 9) (i32.const 0) (i32.const 4)))
                 (drop (call $log (i32.const 0) (i32.const 64) (i32.const 4)))))"#
     ));
-    let settings = PluginSettings {
-        config: b"123456789".to_vec(),
-        ..PluginSettings::default()
-    };
+    let settings = PluginSettings { config: b"123456789".to_vec(), ..PluginSettings::default() };
     let mut vm = try_start(&compile(&bytes).unwrap(), settings).unwrap();
     vm.tick().unwrap();
     vm.host().told()

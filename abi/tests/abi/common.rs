@@ -4,8 +4,7 @@ use std::sync::{Arc, LazyLock};
 
 use tollgate_abi::testing::{RecordingHost, RecordingStream, guest};
 use tollgate_abi::{
-    Engine, EngineSettings, Failure, GuestErrors, Module, ModuleError, ModuleLimits,
-    PluginSettings, Vm,
+    Engine, EngineSettings, Failure, GuestErrors, Module, ModuleError, ModuleLimits, PluginSettings, Vm,
 };
 
 /// One engine for all tests of a binary, as a proxy has one.
@@ -25,14 +24,8 @@ pub(crate) fn module(body: &str) -> Module {
     compile(&guest(body)).expect("the guest compiles")
 }
 
-#[expect(
-    clippy::result_large_err,
-    reason = "the host comes back by value, as the crate promises"
-)]
-pub(crate) fn try_start(
-    module: &Module,
-    settings: PluginSettings,
-) -> Result<TestVm, (Failure, RecordingHost)> {
+#[expect(clippy::result_large_err, reason = "the host comes back by value, as the crate promises")]
+pub(crate) fn try_start(module: &Module, settings: PluginSettings) -> Result<TestVm, (Failure, RecordingHost)> {
     Vm::start(module, Arc::new(settings), RecordingHost::default())
 }
 
@@ -45,10 +38,7 @@ pub(crate) fn start(body: &str) -> TestVm {
 }
 
 pub(crate) fn strict() -> PluginSettings {
-    PluginSettings {
-        guest_errors: GuestErrors::Strict,
-        ..PluginSettings::default()
-    }
+    PluginSettings { guest_errors: GuestErrors::Strict, ..PluginSettings::default() }
 }
 
 /// A guest whose request header callback does `body` and continues; `data` are data segments and helpers.
@@ -64,12 +54,7 @@ pub(crate) fn request(data: &str, body: &str, stream: RecordingStream) -> Ran {
     request_with(data, body, stream, PluginSettings::default())
 }
 
-pub(crate) fn request_with(
-    data: &str,
-    body: &str,
-    stream: RecordingStream,
-    settings: PluginSettings,
-) -> Ran {
+pub(crate) fn request_with(data: &str, body: &str, stream: RecordingStream, settings: PluginSettings) -> Ran {
     let mut vm = start_with(&on_request(data, body), settings);
     let (stream, outcome) = vm.begin_stream(stream, 0, false);
     outcome.expect("the callback ends well");
@@ -91,17 +76,10 @@ impl Ran {
         let host = self.vm.host();
         let told = |level: &tollgate_abi::LogLevel| *level == tollgate_abi::LogLevel::Trace;
         let lines = host.lines.iter().filter(|(level, _)| !told(level));
-        lines
-            .map(|(_, line)| String::from_utf8_lossy(line).into_owned())
-            .collect()
+        lines.map(|(_, line)| String::from_utf8_lossy(line).into_owned()).collect()
     }
 
     pub(crate) fn refused(&self) -> Vec<&'static str> {
-        self.vm
-            .host()
-            .refused
-            .iter()
-            .map(|(hostcall, _)| *hostcall)
-            .collect()
+        self.vm.host().refused.iter().map(|(hostcall, _)| *hostcall).collect()
     }
 }

@@ -107,20 +107,14 @@ fn one_exchange_can_continue_another_and_return_to_itself() {
             (i32.const 0))"#,
     );
     let (own, begun) = vm.begin_stream(RecordingStream::request([]), 0, true);
-    let callback = tollgate_abi::StreamCallback::ResponseHeaders {
-        fields: 0,
-        end_of_stream: true,
-    };
+    let callback = tollgate_abi::StreamCallback::ResponseHeaders { fields: 0, end_of_stream: true };
 
     let (own, answer) = vm.deliver(begun.unwrap().0, own, callback);
 
     answer.unwrap();
     assert_eq!(own.events, [StreamEvent::Closed(StreamType::Response)]);
     assert_eq!(own.maps[&MapType::RequestHeaders].fields().len(), 1);
-    assert_eq!(
-        vm.host().lendable[&id].events,
-        [StreamEvent::Resumed(StreamType::Request)]
-    );
+    assert_eq!(vm.host().lendable[&id].events, [StreamEvent::Resumed(StreamType::Request)]);
 }
 
 #[test]

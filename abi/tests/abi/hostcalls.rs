@@ -12,10 +12,5 @@ mod streams;
 mod unserved;
 
 fn plain() -> RecordingStream {
-    RecordingStream::request([
-        (":path", "/pets"),
-        ("Accept", "a"),
-        ("x", "1"),
-        ("accept", "b"),
-    ])
+    RecordingStream::request([(":path", "/pets"), ("Accept", "a"), ("x", "1"), ("accept", "b")])
 }

@@ -20,17 +20,8 @@ const FLOORS: [&[&str]; 12] = [
     &["testing", "lib"],
 ];
 
-const STRANGERS: [&str; 9] = [
-    "tokio",
-    "hyper",
-    "http::",
-    "rustls",
-    "prometheus",
-    "async ",
-    ".await",
-    "tollgate_config",
-    "tollgate::",
-];
+const STRANGERS: [&str; 9] =
+    ["tokio", "hyper", "http::", "rustls", "prometheus", "async ", ".await", "tollgate_config", "tollgate::"];
 
 fn sources() -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();
@@ -52,15 +43,8 @@ fn sources() -> Vec<(PathBuf, String)> {
 
 /// The name of the file below `src`, or of the folder it is in.
 fn room(path: &Path) -> String {
-    let below = path
-        .strip_prefix(Path::new(env!("CARGO_MANIFEST_DIR")).join("src"))
-        .unwrap();
-    let first = below
-        .components()
-        .next()
-        .unwrap()
-        .as_os_str()
-        .to_string_lossy();
+    let below = path.strip_prefix(Path::new(env!("CARGO_MANIFEST_DIR")).join("src")).unwrap();
+    let first = below.components().next().unwrap().as_os_str().to_string_lossy();
     first.trim_end_matches(".rs").to_owned()
 }
 
@@ -70,9 +54,7 @@ fn floor(room: &str) -> usize {
 }
 
 fn code(text: &str) -> impl Iterator<Item = &str> {
-    text.lines()
-        .map(str::trim_start)
-        .filter(|line| !line.starts_with("//"))
+    text.lines().map(str::trim_start).filter(|line| !line.starts_with("//"))
 }
 
 #[test]
@@ -94,18 +76,12 @@ fn no_file_uses_one_above_it() {
         }
         for line in code(&text) {
             for used in line.split("crate::").skip(1) {
-                let used: String = used
-                    .chars()
-                    .take_while(|letter| letter.is_alphanumeric() || *letter == '_')
-                    .collect();
+                let used: String =
+                    used.chars().take_while(|letter| letter.is_alphanumeric() || *letter == '_').collect();
                 if used.is_empty() || !FLOORS.iter().any(|rooms| rooms.contains(&used.as_str())) {
                     continue;
                 }
-                assert!(
-                    floor(&used) <= floor(&own),
-                    "{} uses {used}: {line}",
-                    path.display()
-                );
+                assert!(floor(&used) <= floor(&own), "{} uses {used}: {line}", path.display());
             }
         }
     }
@@ -113,31 +89,11 @@ fn no_file_uses_one_above_it() {
 
 #[test]
 fn only_the_engine_crate_and_small_ones_are_dependencies() {
-    let manifest =
-        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml")).unwrap();
-    let section = manifest
-        .split("[dependencies]")
-        .nth(1)
-        .unwrap()
-        .split("[dev-dependencies]")
-        .next()
-        .unwrap();
+    let manifest = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml")).unwrap();
+    let section = manifest.split("[dependencies]").nth(1).unwrap().split("[dev-dependencies]").next().unwrap();
 
-    let names: Vec<&str> = section
-        .lines()
-        .filter_map(|line| line.split(['.', ' ', '=']).next())
-        .collect();
+    let names: Vec<&str> = section.lines().filter_map(|line| line.split(['.', ' ', '=']).next()).collect();
     let names: Vec<&str> = names.into_iter().filter(|name| !name.is_empty()).collect();
 
-    assert_eq!(
-        names,
-        [
-            "getrandom",
-            "rustix",
-            "thiserror",
-            "wasmparser",
-            "wasmtime",
-            "wat"
-        ]
-    );
+    assert_eq!(names, ["getrandom", "rustix", "thiserror", "wasmparser", "wasmtime", "wat"]);
 }

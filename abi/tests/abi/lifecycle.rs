@@ -1,9 +1,7 @@
 //! The order in which a guest is started, entered and ended.
 
 use tollgate_abi::testing::{RecordingStream, guest, guest_of};
-use tollgate_abi::{
-    AbiVersion, Action, CallbackKind, Cause, MapType, PluginSettings, StreamCallback, Vm,
-};
+use tollgate_abi::{AbiVersion, Action, CallbackKind, Cause, MapType, PluginSettings, StreamCallback, Vm};
 
 use crate::common::{self, SHOW, compile, module, start, start_with, try_start};
 
@@ -40,11 +38,7 @@ const DIARY: &str = r#"
 
 #[test]
 fn a_start_initialises_creates_starts_and_configures_in_this_order() {
-    let settings = PluginSettings {
-        vm_config: vec![0; 7],
-        config: vec![0; 9],
-        ..PluginSettings::default()
-    };
+    let settings = PluginSettings { vm_config: vec![0; 7], config: vec![0; 9], ..PluginSettings::default() };
 
     let vm = start_with(DIARY, settings);
 
@@ -52,12 +46,7 @@ fn a_start_initialises_creates_starts_and_configures_in_this_order() {
     assert_eq!(vm.root().get(), 1);
     assert_eq!(
         vm.host().entries,
-        [
-            CallbackKind::Init,
-            CallbackKind::ContextCreate,
-            CallbackKind::VmStart,
-            CallbackKind::Configure
-        ]
+        [CallbackKind::Init, CallbackKind::ContextCreate, CallbackKind::VmStart, CallbackKind::Configure]
     );
 }
 
@@ -73,19 +62,10 @@ fn an_exchange_begins_is_delivered_and_ends_in_the_order_of_the_specification() 
     let (id, action) = begun.unwrap();
     let mut actions = vec![action];
     for callback in [
-        StreamCallback::RequestBody {
-            size: 10,
-            end_of_stream: true,
-        },
+        StreamCallback::RequestBody { size: 10, end_of_stream: true },
         StreamCallback::RequestTrailers { fields: 2 },
-        StreamCallback::ResponseHeaders {
-            fields: 3,
-            end_of_stream: false,
-        },
-        StreamCallback::ResponseBody {
-            size: 11,
-            end_of_stream: false,
-        },
+        StreamCallback::ResponseHeaders { fields: 3, end_of_stream: false },
+        StreamCallback::ResponseBody { size: 11, end_of_stream: false },
         StreamCallback::ResponseTrailers { fields: 1 },
     ] {
         let answer;
@@ -107,14 +87,7 @@ fn an_exchange_begins_is_delivered_and_ends_in_the_order_of_the_specification() 
     assert_eq!(vm.host().told(), expected.concat());
     assert_eq!(
         actions,
-        [
-            Action::Continue,
-            Action::Pause,
-            Action::Pause,
-            Action::Pause,
-            Action::PauseDroppingBytes,
-            Action::Continue
-        ]
+        [Action::Continue, Action::Pause, Action::Pause, Action::Pause, Action::PauseDroppingBytes, Action::Continue]
     );
     assert_eq!(vm.stream_contexts(), 0);
 }
@@ -127,10 +100,7 @@ fn beginning_and_ending_are_one_guest_entry_each() {
     let (stream, begun) = vm.begin_stream(RecordingStream::request([]), 0, true);
     vm.end_stream(begun.unwrap().0, stream).1.unwrap();
 
-    assert_eq!(
-        vm.host().entries,
-        [CallbackKind::RequestHeaders, CallbackKind::Log]
-    );
+    assert_eq!(vm.host().entries, [CallbackKind::RequestHeaders, CallbackKind::Log]);
 }
 
 #[test]
@@ -140,20 +110,10 @@ fn a_callback_that_is_not_exported_continues_without_an_entry() {
 
     let (stream, begun) = vm.begin_stream(RecordingStream::request([]), 0, false);
     let (id, action) = begun.unwrap();
-    let (stream, body) = vm.deliver(
-        id,
-        stream,
-        StreamCallback::RequestBody {
-            size: 1,
-            end_of_stream: true,
-        },
-    );
+    let (stream, body) = vm.deliver(id, stream, StreamCallback::RequestBody { size: 1, end_of_stream: true });
     let (_, ended) = vm.end_stream(id, stream);
 
-    assert_eq!(
-        (action, body, ended),
-        (Action::Continue, Ok(Action::Continue), Ok(()))
-    );
+    assert_eq!((action, body, ended), (Action::Continue, Ok(Action::Continue), Ok(())));
     assert_eq!(vm.tick(), Ok(()));
     assert!(vm.host().entries.is_empty());
     assert!(CallbackKind::ALL.iter().all(|kind| !vm.exports(*kind)));
@@ -199,9 +159,8 @@ fn ids_are_never_used_twice() {
 
 #[test]
 fn a_command_runs_start_and_may_exit_with_zero() {
-    let vm = start(
-        r#"(func (export "_start") (call $tell (i32.const 7)) (call $proc_exit (i32.const 0)) unreachable)"#,
-    );
+    let vm =
+        start(r#"(func (export "_start") (call $tell (i32.const 7)) (call $proc_exit (i32.const 0)) unreachable)"#);
 
     assert_eq!(vm.host().told(), [7]);
 }
@@ -212,10 +171,7 @@ fn a_command_that_exits_with_another_code_does_not_start() {
 
     let (failure, _) = try_start(&module, PluginSettings::default()).unwrap_err();
 
-    assert_eq!(
-        (failure.callback, failure.cause),
-        (CallbackKind::Init, Cause::Exit(3))
-    );
+    assert_eq!((failure.callback, failure.cause), (CallbackKind::Init, Cause::Exit(3)));
 }
 
 #[test]
@@ -249,9 +205,8 @@ fn a_module_with_neither_relies_on_its_start_section() {
 
 #[test]
 fn most_hostcalls_are_closed_before_the_guest_is_initialised() {
-    let module = module(
-        r#"(func (export "_initialize") (drop (call $proxy_set_tick_period_milliseconds (i32.const 1))))"#,
-    );
+    let module =
+        module(r#"(func (export "_initialize") (drop (call $proxy_set_tick_period_milliseconds (i32.const 1))))"#);
 
     let (failure, host) = try_start(&module, PluginSettings::default()).unwrap_err();
 
@@ -265,10 +220,9 @@ fn most_hostcalls_are_closed_before_the_guest_is_initialised() {
 
 #[test]
 fn a_refused_start_gives_the_host_back_with_its_lines() {
-    for (callback, kind) in [
-        ("proxy_on_vm_start", CallbackKind::VmStart),
-        ("proxy_on_configure", CallbackKind::Configure),
-    ] {
+    for (callback, kind) in
+        [("proxy_on_vm_start", CallbackKind::VmStart), ("proxy_on_configure", CallbackKind::Configure)]
+    {
         let module = module(&format!(
             r#"(data (i32.const 4096) "no key")
             (func (export "{callback}") (param i32 i32) (result i32)
@@ -297,10 +251,7 @@ fn header_callbacks_of_abi_0_1_0_have_two_parameters() {
 
     let (stream, begun) = vm.begin_stream(RecordingStream::request([]), 5, true);
     let (id, action) = begun.unwrap();
-    let callback = StreamCallback::ResponseHeaders {
-        fields: 6,
-        end_of_stream: true,
-    };
+    let callback = StreamCallback::ResponseHeaders { fields: 6, end_of_stream: true };
     let (_, answer) = vm.deliver(id, stream, callback);
 
     assert_eq!((action, answer), (Action::Pause, Ok(Action::Continue)));
@@ -358,11 +309,7 @@ fn a_root_that_traps_at_its_end_leaves_a_line() {
 
     let host = vm.retire();
 
-    assert!(
-        host.text()[0].starts_with("trap in done:"),
-        "{:?}",
-        host.text()
-    );
+    assert!(host.text()[0].starts_with("trap in done:"), "{:?}", host.text());
 }
 
 // what travels
@@ -392,19 +339,14 @@ fn one_module_starts_many_vms_that_share_nothing() {
     one.tick().unwrap();
     other.tick().unwrap();
 
-    assert_eq!(
-        (one.host().told(), other.host().told()),
-        (vec![1, 2], vec![1])
-    );
+    assert_eq!((one.host().told(), other.host().told()), (vec![1, 2], vec![1]));
 }
 
 #[test]
 fn the_ticker_lives_as_long_as_a_vm_and_no_longer_needs_its_engine() {
     let engine = tollgate_abi::Engine::new(&tollgate_abi::EngineSettings::default()).unwrap();
     let bytes = guest(r#"(func (export "proxy_on_tick") (param i32) (loop (br 0)))"#);
-    let module =
-        tollgate_abi::Module::compile(&engine, &bytes, &tollgate_abi::ModuleLimits::default())
-            .unwrap();
+    let module = tollgate_abi::Module::compile(&engine, &bytes, &tollgate_abi::ModuleLimits::default()).unwrap();
     let host = tollgate_abi::testing::RecordingHost::default();
     let mut vm = Vm::start(&module, PluginSettings::default().into(), host).unwrap();
     drop((engine, module));

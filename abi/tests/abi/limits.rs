@@ -3,24 +3,17 @@
 use std::time::{Duration, Instant};
 
 use tollgate_abi::testing::{RecordingStream, guest};
-use tollgate_abi::{
-    Cause, Limits, MapType, Module, ModuleError, ModuleLimits, PluginSettings, Refusal,
-};
+use tollgate_abi::{Cause, Limits, MapType, Module, ModuleError, ModuleLimits, PluginSettings, Refusal};
 
 use crate::common::{ENGINE, TestVm, module, on_request, request, start, start_with, try_start};
 
 fn limited(limits: Limits) -> PluginSettings {
-    PluginSettings {
-        limits,
-        ..PluginSettings::default()
-    }
+    PluginSettings { limits, ..PluginSettings::default() }
 }
 
 fn fail(body: &str) -> tollgate_abi::Failure {
     let mut vm = start(&on_request("", body));
-    vm.begin_stream(RecordingStream::request([]), 0, true)
-        .1
-        .unwrap_err()
+    vm.begin_stream(RecordingStream::request([]), 0, true).1.unwrap_err()
 }
 
 // time
@@ -38,18 +31,14 @@ fn an_endless_loop_ends_at_its_deadline() {
 
 #[test]
 fn an_endless_loop_of_hostcalls_ends_at_its_deadline() {
-    let failure =
-        fail("(loop (drop (call $proxy_get_current_time_nanoseconds (i32.const 64))) (br 0))");
+    let failure = fail("(loop (drop (call $proxy_get_current_time_nanoseconds (i32.const 64))) (br 0))");
 
     assert_eq!(failure.cause, Cause::Deadline);
 }
 
 #[test]
 fn an_endless_loop_at_the_start_ends_at_the_deadline_of_the_start() {
-    let limits = Limits {
-        start: Duration::from_millis(20),
-        ..Limits::default()
-    };
+    let limits = Limits { start: Duration::from_millis(20), ..Limits::default() };
     for body in [
         "(func $go (loop (br 0))) (start $go)",
         r#"(func (export "_initialize") (loop (br 0)))"#,
@@ -73,10 +62,7 @@ fn an_endless_loop_in_the_allocator_ends_at_its_deadline() {
                 (drop (call $get (i32.const 7) (i32.const 0) (i32.const 9) (i32.const 0) (i32.const 4)))))"#,
     );
     let module = crate::common::compile(&bytes).unwrap();
-    let settings = PluginSettings {
-        config: b"configuration".to_vec(),
-        ..PluginSettings::default()
-    };
+    let settings = PluginSettings { config: b"configuration".to_vec(), ..PluginSettings::default() };
     let mut vm: TestVm = try_start(&module, settings).unwrap();
 
     assert_eq!(vm.tick().unwrap_err().cause, Cause::Deadline);
@@ -85,10 +71,7 @@ fn an_endless_loop_in_the_allocator_ends_at_its_deadline() {
 #[test]
 fn each_entry_has_the_whole_budget_again() {
     // Each spins for 80 ms of wall-clock time: one fits, three do not.
-    let limits = Limits {
-        callback: Duration::from_millis(200),
-        ..Limits::default()
-    };
+    let limits = Limits { callback: Duration::from_millis(200), ..Limits::default() };
     let now = "(drop (call $clock_time_get (i32.const 1) (i64.const 0) (i32.const 64)))";
     let body = format!(
         r#"(func (export "proxy_on_tick") (param i32) (local $end i64)
@@ -106,10 +89,7 @@ fn each_entry_has_the_whole_budget_again() {
 
 #[test]
 fn memory_grows_to_its_limit_and_the_page_after_it_answers_minus_one() {
-    let limits = Limits {
-        memory: 20 * 65536,
-        ..Limits::default()
-    };
+    let limits = Limits { memory: 20 * 65536, ..Limits::default() };
     let grow = r#"(func (export "proxy_on_tick") (param i32)
         (call $tell (memory.grow (i32.const 4))) (call $tell (memory.grow (i32.const 1))))"#;
     let mut vm = start_with(grow, limited(limits));
@@ -123,8 +103,7 @@ fn memory_grows_to_its_limit_and_the_page_after_it_answers_minus_one() {
 
 #[test]
 fn a_trap_after_refused_growth_counts_as_memory() {
-    let failure =
-        fail("(if (i32.eq (memory.grow (i32.const 60000)) (i32.const -1)) (then unreachable))");
+    let failure = fail("(if (i32.eq (memory.grow (i32.const 60000)) (i32.const -1)) (then unreachable))");
 
     assert_eq!(failure.cause, Cause::Memory);
 }
@@ -146,10 +125,7 @@ fn a_trap_in_a_later_entry_does_not() {
 
 #[test]
 fn a_module_that_starts_larger_than_its_limit_does_not_start() {
-    let limits = Limits {
-        memory: 15 * 65536,
-        ..Limits::default()
-    };
+    let limits = Limits { memory: 15 * 65536, ..Limits::default() };
 
     let (failure, _) = try_start(&module(""), limited(limits)).unwrap_err();
 
@@ -158,10 +134,7 @@ fn a_module_that_starts_larger_than_its_limit_does_not_start() {
 
 #[test]
 fn the_table_grows_to_its_limit_and_one_more_answers_minus_one() {
-    let limits = Limits {
-        table_elements: 10,
-        ..Limits::default()
-    };
+    let limits = Limits { table_elements: 10, ..Limits::default() };
     let body = r#"(table $t 4 funcref)
         (func (export "proxy_on_tick") (param i32)
             (call $tell (table.grow $t (ref.null func) (i32.const 6)))
@@ -177,11 +150,7 @@ fn the_table_grows_to_its_limit_and_one_more_answers_minus_one() {
 
 #[test]
 fn a_second_table_does_not_load() {
-    let refused = compile_with(
-        "(table 1 funcref) (table 1 funcref)",
-        &ModuleLimits::default(),
-    )
-    .unwrap_err();
+    let refused = compile_with("(table 1 funcref) (table 1 funcref)", &ModuleLimits::default()).unwrap_err();
 
     assert_eq!(refused.to_string(), "2 tables, over the limit of 1");
 }
@@ -190,21 +159,12 @@ fn a_second_table_does_not_load() {
 
 #[test]
 fn endless_recursion_is_a_trap() {
-    let mut vm = start(&on_request(
-        "(func $down (call $down) (call $tell (i32.const 0)))",
-        "(call $down)",
-    ));
+    let mut vm = start(&on_request("(func $down (call $down) (call $tell (i32.const 0)))", "(call $down)"));
 
-    let failure = vm
-        .begin_stream(RecordingStream::request([]), 0, true)
-        .1
-        .unwrap_err();
+    let failure = vm.begin_stream(RecordingStream::request([]), 0, true).1.unwrap_err();
 
     assert_eq!(failure.cause, Cause::Trap);
-    assert!(
-        failure.message.contains("call stack exhausted"),
-        "{failure}"
-    );
+    assert!(failure.message.contains("call stack exhausted"), "{failure}");
 }
 
 #[test]
@@ -222,18 +182,12 @@ fn hostcalls_are_closed_inside_the_allocator() {
             (func (export "proxy_on_tick") (param i32) (drop (call $malloc (i32.const 1)))))"#,
     );
     let module = crate::common::compile(&bytes).unwrap();
-    let settings = PluginSettings {
-        config: b"configuration".to_vec(),
-        ..PluginSettings::default()
-    };
+    let settings = PluginSettings { config: b"configuration".to_vec(), ..PluginSettings::default() };
     let mut vm: TestVm = try_start(&module, settings).unwrap();
 
     let failure = vm.tick().unwrap_err();
 
-    assert_eq!(
-        failure.message,
-        "proxy_get_buffer_bytes may not be called inside the allocator"
-    );
+    assert_eq!(failure.message, "proxy_get_buffer_bytes may not be called inside the allocator");
     assert_eq!(vm.host().text(), ["ok", "ok"]);
 }
 
@@ -260,19 +214,12 @@ fn one_write_to_a_buffer_takes_sixteen_megabytes_and_no_more() {
         )
     };
     let bytes = 16 * 1024 * 1024;
-    let body = format!(
-        "(drop (memory.grow (i32.const 300))) {} {}",
-        write(bytes),
-        write(bytes + 1)
-    );
+    let body = format!("(drop (memory.grow (i32.const 300))) {} {}", write(bytes), write(bytes + 1));
     let stream = RecordingStream::default().with_buffer(tollgate_abi::BufferType::RequestBody, b"");
 
     let ran = request("", &body, stream);
 
-    assert_eq!(
-        ran.stream.buffers[&tollgate_abi::BufferType::RequestBody].len(),
-        16 * 1024 * 1024
-    );
+    assert_eq!(ran.stream.buffers[&tollgate_abi::BufferType::RequestBody].len(), 16 * 1024 * 1024);
     assert_eq!(ran.refused(), ["proxy_set_buffer_bytes"]);
 }
 
@@ -281,9 +228,7 @@ fn a_list_of_pairs_takes_one_megabyte_and_no_more() {
     // One pair whose key fills the megabyte: 12 bytes of sizes, the key, two NULs.
     let key = 1024 * 1024 - 14;
     let set = |size: u32| {
-        format!(
-            "(drop (call $proxy_set_header_map_pairs (i32.const 0) (i32.const 1048576) (i32.const {size})))"
-        )
+        format!("(drop (call $proxy_set_header_map_pairs (i32.const 0) (i32.const 1048576) (i32.const {size})))")
     };
     let body = format!(
         "(drop (memory.grow (i32.const 32)))
@@ -298,13 +243,7 @@ fn a_list_of_pairs_takes_one_megabyte_and_no_more() {
 
     let fields = ran.stream.maps[&MapType::RequestHeaders].fields();
     assert_eq!(fields[0].0.len(), 1024 * 1024 - 14);
-    assert_eq!(
-        ran.vm.host().refused,
-        [(
-            "proxy_set_header_map_pairs",
-            Refusal::Limit("bytes of a list of pairs")
-        )]
-    );
+    assert_eq!(ran.vm.host().refused, [("proxy_set_header_map_pairs", Refusal::Limit("bytes of a list of pairs"))]);
 }
 
 #[test]
@@ -316,9 +255,7 @@ fn a_local_response_and_a_property_take_sixteen_megabytes_and_no_more() {
         )
     };
     let property = |size: u32| {
-        format!(
-            "(drop (call $proxy_set_property (i32.const 8) (i32.const 1) (i32.const 0) (i32.const {size})))"
-        )
+        format!("(drop (call $proxy_set_property (i32.const 8) (i32.const 1) (i32.const 0) (i32.const {size})))")
     };
     let bytes = 16 * 1024 * 1024;
     let body = format!(
@@ -333,10 +270,7 @@ fn a_local_response_and_a_property_take_sixteen_megabytes_and_no_more() {
 
     assert_eq!(ran.stream.events.len(), 1);
     assert_eq!(ran.stream.properties.len(), 1);
-    assert_eq!(
-        ran.refused(),
-        ["proxy_send_local_response", "proxy_set_property"]
-    );
+    assert_eq!(ran.refused(), ["proxy_send_local_response", "proxy_set_property"]);
 }
 
 #[test]
@@ -371,57 +305,18 @@ fn each_bound_of_a_module_holds_at_its_value_and_one_past_it() {
     let bytes = guest("");
     let body = "(func $tall (i64.store (i32.const 0) (i64.add (i64.const 1) (i64.const 2))))";
     // The helpers of a guest are four functions, one import, three exports.
-    let exact = ModuleLimits {
-        bytes: bytes.len(),
-        functions: 4,
-        body_bytes: 100,
-        imports: 1,
-        exports: 3,
-    };
+    let exact = ModuleLimits { bytes: bytes.len(), functions: 4, body_bytes: 100, imports: 1, exports: 3 };
     assert!(compile_with("", &exact).is_ok());
 
     for (what, limits) in [
-        (
-            "bytes",
-            ModuleLimits {
-                bytes: bytes.len() - 1,
-                ..exact.clone()
-            },
-        ),
-        (
-            "functions",
-            ModuleLimits {
-                functions: 3,
-                ..exact.clone()
-            },
-        ),
-        (
-            "bytes in one function",
-            ModuleLimits {
-                body_bytes: 5,
-                ..exact.clone()
-            },
-        ),
-        (
-            "imports",
-            ModuleLimits {
-                imports: 0,
-                ..exact.clone()
-            },
-        ),
-        (
-            "exports",
-            ModuleLimits {
-                exports: 2,
-                ..exact.clone()
-            },
-        ),
+        ("bytes", ModuleLimits { bytes: bytes.len() - 1, ..exact.clone() }),
+        ("functions", ModuleLimits { functions: 3, ..exact.clone() }),
+        ("bytes in one function", ModuleLimits { body_bytes: 5, ..exact.clone() }),
+        ("imports", ModuleLimits { imports: 0, ..exact.clone() }),
+        ("exports", ModuleLimits { exports: 2, ..exact.clone() }),
     ] {
         let refused = compile_with("", &limits).unwrap_err();
-        assert!(
-            matches!(refused, ModuleError::TooMany { what: found, .. } if found == what),
-            "{what}: {refused}"
-        );
+        assert!(matches!(refused, ModuleError::TooMany { what: found, .. } if found == what), "{what}: {refused}");
     }
     assert!(compile_with(body, &ModuleLimits::default()).is_ok());
 }

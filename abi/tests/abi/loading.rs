@@ -37,10 +37,7 @@ fn every_unknown_import_is_named_with_its_type_and_the_known_ones() {
 #[test]
 fn an_imported_memory_is_refused() {
     assert!(
-        refused(&format!(
-            r#"(module (import "env" "other" (memory 1)) {EXPORTS})"#
-        ))
-        .contains("env.other (memory)")
+        refused(&format!(r#"(module (import "env" "other" (memory 1)) {EXPORTS})"#)).contains("env.other (memory)")
     );
 }
 
@@ -62,10 +59,7 @@ fn modules_that_mix_generations_load_whatever_their_marker() {
 
         let module = compile(&wat(&text)).unwrap();
 
-        assert!(
-            try_start(&module, PluginSettings::default()).is_ok(),
-            "{marker}"
-        );
+        assert!(try_start(&module, PluginSettings::default()).is_ok(), "{marker}");
     }
 }
 
@@ -95,35 +89,20 @@ fn both_arities_of_old_and_new_grpc_calls_answer() {
 fn bytes_that_are_no_module_are_named() {
     assert!(matches!(compile(b""), Err(ModuleError::Malformed(_))));
     assert!(matches!(compile(b"<html>"), Err(ModuleError::Malformed(_))));
-    assert!(matches!(
-        compile(&guest("")[..50]),
-        Err(ModuleError::Malformed(_))
-    ));
-    assert_eq!(
-        compile(b"\0asm\x0d\0\x01\0").unwrap_err(),
-        ModuleError::Component
-    );
+    assert!(matches!(compile(&guest("")[..50]), Err(ModuleError::Malformed(_))));
+    assert_eq!(compile(b"\0asm\x0d\0\x01\0").unwrap_err(), ModuleError::Component);
 }
 
 #[test]
 fn a_module_without_a_version_is_no_filter() {
-    assert_eq!(
-        compile(&wat("(module)")).unwrap_err(),
-        ModuleError::NoAbiVersion
-    );
+    assert_eq!(compile(&wat("(module)")).unwrap_err(), ModuleError::NoAbiVersion);
     let message = refused(&format!("(module {})", EXPORTS.replace("0_2_1", "9_9_9")));
-    assert_eq!(
-        message,
-        "export proxy_abi_version_9_9_9: this host speaks proxy-wasm 0.1.0, 0.2.0 and 0.2.1"
-    );
+    assert_eq!(message, "export proxy_abi_version_9_9_9: this host speaks proxy-wasm 0.1.0, 0.2.0 and 0.2.1");
 }
 
 #[test]
 fn the_first_of_two_versions_counts() {
-    let bytes = guest_of(
-        "proxy_abi_version_0_2_0",
-        r#"(func (export "proxy_abi_version_0_1_0"))"#,
-    );
+    let bytes = guest_of("proxy_abi_version_0_2_0", r#"(func (export "proxy_abi_version_0_1_0"))"#);
 
     assert_eq!(compile(&bytes).unwrap().abi_version().to_string(), "0.2.0");
 }
@@ -132,15 +111,9 @@ fn the_first_of_two_versions_counts() {
 fn memory_and_an_allocator_are_required() {
     let marker = r#"(func (export "proxy_abi_version_0_2_1"))"#;
 
+    assert_eq!(compile(&wat(&format!("(module {marker})"))).unwrap_err(), ModuleError::NoMemory);
     assert_eq!(
-        compile(&wat(&format!("(module {marker})"))).unwrap_err(),
-        ModuleError::NoMemory
-    );
-    assert_eq!(
-        compile(&wat(&format!(
-            r#"(module {marker} (memory (export "memory") 1))"#
-        )))
-        .unwrap_err(),
+        compile(&wat(&format!(r#"(module {marker} (memory (export "memory") 1))"#))).unwrap_err(),
         ModuleError::NoAllocator
     );
 }
@@ -154,15 +127,11 @@ fn a_callback_of_another_type_is_refused_with_both_types() {
         "export proxy_on_configure has type (i32, i32, i32, i32) -> i32, expected (i32, i32) -> i32"
     );
     assert_eq!(
-        refused(&format!(
-            r#"(module {EXPORTS} (func (export "proxy_on_request_headers")))"#
-        )),
+        refused(&format!(r#"(module {EXPORTS} (func (export "proxy_on_request_headers")))"#)),
         "export proxy_on_request_headers has type (), expected (i32, i32, i32) -> i32 or (i32, i32) -> i32"
     );
     assert_eq!(
-        refused(&format!(
-            r#"(module {EXPORTS} (global (export "proxy_on_log") i32 (i32.const 1)))"#
-        )),
+        refused(&format!(r#"(module {EXPORTS} (global (export "proxy_on_log") i32 (i32.const 1)))"#)),
         "export proxy_on_log has type of no function, expected (i32)"
     );
 }
@@ -179,10 +148,7 @@ fn proposals_that_no_filter_needs_are_off() {
     ] {
         let refused = compile(&wat(&format!("(module {EXPORTS} {body})"))).unwrap_err();
 
-        assert!(
-            matches!(refused, ModuleError::Invalid(_)),
-            "{body}: {refused}"
-        );
+        assert!(matches!(refused, ModuleError::Invalid(_)), "{body}: {refused}");
     }
 }
 

@@ -1,10 +1,6 @@
 //! The promises of the crate, one module a promise. Guests are WAT in strings; no network and no wasm target is needed.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test fails by panicking"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod arbitrary;
 mod arguments;

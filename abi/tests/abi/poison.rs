@@ -33,12 +33,7 @@ fn a_trap_in_one_stream_leaves_its_neighbour_serving() {
     assert_eq!(stream, mined());
     assert!(vm.is_poisoned());
     assert!(!neighbour.is_poisoned());
-    assert!(
-        neighbour
-            .begin_stream(RecordingStream::request([]), 0, true)
-            .1
-            .is_ok()
-    );
+    assert!(neighbour.begin_stream(RecordingStream::request([]), 0, true).1.is_ok());
 }
 
 #[test]
@@ -49,30 +44,15 @@ fn a_poisoned_vm_answers_at_once_and_gives_the_stream_back() {
     vm.begin_stream(mined(), 1, true).1.unwrap_err();
     vm.host_mut().entries.clear();
 
-    let (live, delivered) = vm.deliver(
-        id,
-        live,
-        StreamCallback::ResponseHeaders {
-            fields: 0,
-            end_of_stream: true,
-        },
-    );
+    let (live, delivered) = vm.deliver(id, live, StreamCallback::ResponseHeaders { fields: 0, end_of_stream: true });
     let (_, begun) = vm.begin_stream(mined(), 1, true);
     let ticked = vm.tick();
     assert_eq!(vm.stream_contexts(), 1);
     let (live, ended) = vm.end_stream(id, live);
 
-    for failure in [
-        delivered.unwrap_err(),
-        begun.unwrap_err(),
-        ticked.unwrap_err(),
-        ended.unwrap_err(),
-    ] {
+    for failure in [delivered.unwrap_err(), begun.unwrap_err(), ticked.unwrap_err(), ended.unwrap_err()] {
         assert_eq!(failure.cause, Cause::Poisoned);
-        assert!(
-            failure.message.contains("trap in request_headers"),
-            "{failure}"
-        );
+        assert!(failure.message.contains("trap in request_headers"), "{failure}");
     }
     assert_eq!(live, RecordingStream::request([]));
     assert!(vm.host().entries.is_empty());
@@ -88,16 +68,9 @@ fn a_failure_tells_callback_reason_and_frames() {
     let failure = vm.begin_stream(mined(), 1, true).1.unwrap_err();
 
     assert_eq!(failure.callback, CallbackKind::RequestHeaders);
-    assert_eq!(
-        failure.to_string(),
-        "trap in request_headers: wasm trap: wasm `unreachable` instruction executed"
-    );
+    assert_eq!(failure.to_string(), "trap in request_headers: wasm trap: wasm `unreachable` instruction executed");
     assert_eq!(failure.backtrace.len(), 2, "{:?}", failure.backtrace);
-    assert!(
-        failure.backtrace[0].contains("step"),
-        "{:?}",
-        failure.backtrace
-    );
+    assert!(failure.backtrace[0].contains("step"), "{:?}", failure.backtrace);
 }
 
 #[test]
@@ -109,11 +82,7 @@ fn names_of_frames_are_demangled() {
 
     let failure = vm.tick().unwrap_err();
 
-    assert!(
-        failure.backtrace[0].contains("filter::guard::open"),
-        "{:?}",
-        failure.backtrace
-    );
+    assert!(failure.backtrace[0].contains("filter::guard::open"), "{:?}", failure.backtrace);
 }
 
 #[test]
@@ -132,18 +101,12 @@ fn a_trap_while_the_context_is_made_names_that_callback() {
 #[test]
 fn an_exit_ends_the_instance_with_its_code() {
     for code in [0, -1, 42] {
-        let mut vm = start(&on_request(
-            "",
-            &format!("(call $proc_exit (i32.const {code}))"),
-        ));
+        let mut vm = start(&on_request("", &format!("(call $proc_exit (i32.const {code}))")));
 
         let failure = vm.begin_stream(mined(), 1, true).1.unwrap_err();
 
         assert_eq!(failure.cause, Cause::Exit(code));
-        assert_eq!(
-            failure.message,
-            format!("the filter exited with code {code}")
-        );
+        assert_eq!(failure.message, format!("the filter exited with code {code}"));
         assert!(vm.is_poisoned());
     }
 }
@@ -178,10 +141,7 @@ fn a_panic_of_the_host_in_a_hostcall_is_caught_and_the_stream_comes_back() {
 
     let failure = outcome.unwrap_err();
     assert_eq!(failure.cause, Cause::Host);
-    assert_eq!(
-        failure.message,
-        "the host panicked: the recording host was told to panic"
-    );
+    assert_eq!(failure.message, "the host panicked: the recording host was told to panic");
     assert_eq!(stream, mined());
     assert!(vm.is_poisoned());
 }
@@ -189,10 +149,7 @@ fn a_panic_of_the_host_in_a_hostcall_is_caught_and_the_stream_comes_back() {
 #[test]
 fn a_panic_of_the_host_at_the_start_gives_the_host_back() {
     let module = module("(func $go (call $show (i32.const 0) (i32.const 1))) (start $go)");
-    let host = RecordingHost {
-        panics_on_log: true,
-        ..RecordingHost::default()
-    };
+    let host = RecordingHost { panics_on_log: true, ..RecordingHost::default() };
 
     let (failure, host) = Vm::start(&module, PluginSettings::default().into(), host).unwrap_err();
 
@@ -204,22 +161,10 @@ fn a_panic_of_the_host_at_the_start_gives_the_host_back() {
 fn a_trap_at_the_start_names_its_step() {
     for (body, step) in [
         ("(func $go unreachable) (start $go)", CallbackKind::Init),
-        (
-            r#"(func (export "_initialize") unreachable)"#,
-            CallbackKind::Init,
-        ),
-        (
-            r#"(func (export "proxy_on_context_create") (param i32 i32) unreachable)"#,
-            CallbackKind::ContextCreate,
-        ),
-        (
-            r#"(func (export "proxy_on_vm_start") (param i32 i32) (result i32) unreachable)"#,
-            CallbackKind::VmStart,
-        ),
-        (
-            r#"(func (export "proxy_on_configure") (param i32 i32) (result i32) unreachable)"#,
-            CallbackKind::Configure,
-        ),
+        (r#"(func (export "_initialize") unreachable)"#, CallbackKind::Init),
+        (r#"(func (export "proxy_on_context_create") (param i32 i32) unreachable)"#, CallbackKind::ContextCreate),
+        (r#"(func (export "proxy_on_vm_start") (param i32 i32) (result i32) unreachable)"#, CallbackKind::VmStart),
+        (r#"(func (export "proxy_on_configure") (param i32 i32) (result i32) unreachable)"#, CallbackKind::Configure),
     ] {
         let (failure, _) = try_start(&module(body), PluginSettings::default()).unwrap_err();
 
@@ -229,23 +174,11 @@ fn a_trap_at_the_start_names_its_step() {
 
 #[test]
 fn every_cause_has_a_word() {
-    let words: Vec<&str> = [
-        Cause::Trap,
-        Cause::Deadline,
-        Cause::Memory,
-        Cause::Exit(1),
-        Cause::Refused,
-        Cause::Host,
-        Cause::Poisoned,
-    ]
-    .iter()
-    .map(Cause::as_str)
-    .collect();
+    let words: Vec<&str> =
+        [Cause::Trap, Cause::Deadline, Cause::Memory, Cause::Exit(1), Cause::Refused, Cause::Host, Cause::Poisoned]
+            .iter()
+            .map(Cause::as_str)
+            .collect();
 
-    assert_eq!(
-        words,
-        [
-            "trap", "deadline", "memory", "exit", "refused", "host", "poisoned"
-        ]
-    );
+    assert_eq!(words, ["trap", "deadline", "memory", "exit", "refused", "host", "poisoned"]);
 }

@@ -17,9 +17,7 @@ fn quoted(text: &str) -> HashSet<&str> {
 fn rows(source: &str) -> impl Iterator<Item = &str> {
     source.lines().filter_map(|line| {
         let row = line.trim_start();
-        let name = row
-            .strip_prefix("open ")
-            .or_else(|| row.strip_prefix("closed "))?;
+        let name = row.strip_prefix("open ").or_else(|| row.strip_prefix("closed "))?;
         name.split_once('(').map(|(name, _)| name)
     })
 }
@@ -41,37 +39,13 @@ fn every_import_of_the_table_has_its_row() {
 #[test]
 fn every_test_it_names_exists() {
     let page = read("SUPPORTED.md");
-    let files = [
-        "arguments",
-        "contexts",
-        "lifecycle",
-        "limits",
-        "loading",
-        "poison",
-        "wasi",
-    ];
-    let calls = [
-        "basics",
-        "buffers",
-        "headers",
-        "metrics",
-        "properties",
-        "shared_data",
-        "streams",
-        "unserved",
-    ];
+    let files = ["arguments", "contexts", "lifecycle", "limits", "loading", "poison", "wasi"];
+    let calls = ["basics", "buffers", "headers", "metrics", "properties", "shared_data", "streams", "unserved"];
     let calls = calls.map(|file| ("hostcalls", format!("hostcalls/{file}")));
     let mut tests = HashSet::new();
-    for (file, path) in files
-        .map(|file| (file, file.to_owned()))
-        .into_iter()
-        .chain(calls)
-    {
+    for (file, path) in files.map(|file| (file, file.to_owned())).into_iter().chain(calls) {
         let source = read(&format!("tests/abi/{path}.rs"));
-        let names = source
-            .split("#[test]\nfn ")
-            .skip(1)
-            .filter_map(|rest| rest.split_once('('));
+        let names = source.split("#[test]\nfn ").skip(1).filter_map(|rest| rest.split_once('('));
         for (name, _) in names {
             tests.insert(format!("{file}::{name}"));
             tests.insert(name.to_owned());
@@ -79,9 +53,7 @@ fn every_test_it_names_exists() {
     }
 
     let words = quoted(&page);
-    let named = words
-        .iter()
-        .filter(|word| word.contains("::") && word.starts_with(char::is_lowercase));
+    let named = words.iter().filter(|word| word.contains("::") && word.starts_with(char::is_lowercase));
     for test in named {
         assert!(tests.contains(*test), "SUPPORTED.md names {test}");
     }

@@ -26,14 +26,8 @@ fn output_becomes_a_line_without_its_newline() {
     let err = run(VECTORS, &write(2));
 
     assert_eq!((out.told(), err.told()), (vec![0, 8], vec![0, 8]));
-    assert_eq!(
-        out.vm.host().lines[0],
-        (LogLevel::Info, b"one two".to_vec())
-    );
-    assert_eq!(
-        err.vm.host().lines[0],
-        (LogLevel::Error, b"one two".to_vec())
-    );
+    assert_eq!(out.vm.host().lines[0], (LogLevel::Info, b"one two".to_vec()));
+    assert_eq!(err.vm.host().lines[0], (LogLevel::Error, b"one two".to_vec()));
 }
 
 #[test]
@@ -65,12 +59,7 @@ fn output_from_outside_memory_is_a_fault_and_no_line() {
 fn only_configured_variables_are_shown_and_only_whole_ones() {
     let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     let settings = PluginSettings {
-        env: vec![
-            pair("A", "1"),
-            pair("BAD\0", "x"),
-            pair("C=D", "x"),
-            pair("BB", "22"),
-        ],
+        env: vec![pair("A", "1"), pair("BAD\0", "x"), pair("C=D", "x"), pair("BB", "22")],
         ..PluginSettings::default()
     };
 
@@ -202,16 +191,8 @@ const STUBS: [(&str, &str, u32); 31] = [
 #[test]
 fn there_is_nothing_to_open_read_or_connect() {
     let calls = STUBS.map(|(name, params, _)| {
-        let zeros: String = params
-            .chars()
-            .map(|kind| {
-                if kind == 'l' {
-                    "(i64.const 0)"
-                } else {
-                    "(i32.const 0)"
-                }
-            })
-            .collect();
+        let zeros: String =
+            params.chars().map(|kind| if kind == 'l' { "(i64.const 0)" } else { "(i32.const 0)" }).collect();
         format!("(call $tell (call ${name} {zeros}))")
     });
 
@@ -244,10 +225,7 @@ fn the_whole_import_set_links_under_both_names() {
             .clone()
             .chain(worked)
             .map(|(name, params)| {
-                let params: String = params
-                    .chars()
-                    .map(|kind| if kind == 'l' { " i64" } else { " i32" })
-                    .collect();
+                let params: String = params.chars().map(|kind| if kind == 'l' { " i64" } else { " i32" }).collect();
                 format!(r#"(import "{module}" "{name}" (func (param{params}) (result i32)))"#)
             })
             .collect();

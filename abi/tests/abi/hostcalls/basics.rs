@@ -15,31 +15,20 @@ fn a_line_reaches_the_host_with_its_level_and_every_byte() {
         plain(),
     );
 
-    assert_eq!(
-        ran.vm.host().lines[0],
-        (LogLevel::Critical, b"a\0\xff\nb".to_vec())
-    );
+    assert_eq!(ran.vm.host().lines[0], (LogLevel::Critical, b"a\0\xff\nb".to_vec()));
     assert_eq!(ran.told(), [0]);
 }
 
 #[test]
 fn an_unknown_log_level_is_a_bad_argument() {
-    let ran = request(
-        "",
-        "(call $tell (call $proxy_log (i32.const 6) (i32.const 0) (i32.const 1)))",
-        plain(),
-    );
+    let ran = request("", "(call $tell (call $proxy_log (i32.const 6) (i32.const 0) (i32.const 1)))", plain());
 
     assert_eq!(ran.told(), [2]);
 }
 
 #[test]
 fn a_line_longer_than_64_kib_is_cut() {
-    let ran = request(
-        "",
-        "(drop (call $proxy_log (i32.const 2) (i32.const 0) (i32.const 65537)))",
-        plain(),
-    );
+    let ran = request("", "(drop (call $proxy_log (i32.const 2) (i32.const 0) (i32.const 65537)))", plain());
 
     assert_eq!(ran.vm.host().lines[0].1.len(), 65536);
 }
@@ -67,10 +56,7 @@ fn the_guest_reads_the_wall_clock() {
         plain(),
     );
 
-    let now = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap()
-        .as_secs();
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
     let told = u64::from(ran.told()[1]);
     assert_eq!(ran.told()[0], 0);
     assert!(now - told < 60, "{told} is not about {now}");
@@ -78,11 +64,7 @@ fn the_guest_reads_the_wall_clock() {
 
 #[test]
 fn a_tick_period_reaches_the_host_and_zero_stops_it() {
-    let ran = request(
-        "",
-        "(call $tell (call $proxy_set_tick_period_milliseconds (i32.const 250)))",
-        plain(),
-    );
+    let ran = request("", "(call $tell (call $proxy_set_tick_period_milliseconds (i32.const 250)))", plain());
     assert_eq!(ran.vm.host().tick_period, Some(Duration::from_millis(250)));
 
     let ran = request(
@@ -97,8 +79,5 @@ fn a_tick_period_reaches_the_host_and_zero_stops_it() {
 
 #[test]
 fn done_without_a_pending_end_is_not_found() {
-    assert_eq!(
-        request("", "(call $tell (call $proxy_done))", plain()).told(),
-        [1]
-    );
+    assert_eq!(request("", "(call $tell (call $proxy_done))", plain()).told(), [1]);
 }

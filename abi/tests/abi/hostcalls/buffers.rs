@@ -20,21 +20,11 @@ fn get_bytes(start: u32, max: u32) -> String {
 
 #[test]
 fn a_range_of_a_body_is_cut_to_what_is_there() {
-    for (start, max, expected) in [
-        (0, 100, "abcdef"),
-        (2, 3, "cde"),
-        (4, 9, "ef"),
-        (6, 1, ""),
-        (9, 1, ""),
-        (2, 0, ""),
-    ] {
+    for (start, max, expected) in [(0, 100, "abcdef"), (2, 3, "cde"), (4, 9, "ef"), (6, 1, ""), (9, 1, ""), (2, 0, "")]
+    {
         let ran = request("", &get_bytes(start, max), body_of(b"abcdef"));
 
-        assert_eq!(
-            (ran.told(), ran.lines()),
-            (vec![0], vec![expected.to_owned()]),
-            "{start} {max}"
-        );
+        assert_eq!((ran.told(), ran.lines()), (vec![0], vec![expected.to_owned()]), "{start} {max}");
     }
 }
 
@@ -43,10 +33,7 @@ fn a_range_past_four_gigabytes_means_to_the_end_unless_strict() {
     let lenient = request("", &get_bytes(3, u32::MAX), body_of(b"abcdef"));
     let exact = request_with("", &get_bytes(3, u32::MAX), body_of(b"abcdef"), strict());
 
-    assert_eq!(
-        (lenient.told(), lenient.lines()),
-        (vec![0], vec!["def".to_owned()])
-    );
+    assert_eq!((lenient.told(), lenient.lines()), (vec![0], vec!["def".to_owned()]));
     assert_eq!(exact.told(), [2]);
 }
 
@@ -145,9 +132,7 @@ fn both_configurations_are_buffers_that_any_callback_reads() {
 
 #[test]
 fn the_configuration_of_abi_0_1_0_is_the_plugins_while_configuring_and_the_vms_otherwise() {
-    let get = format!(
-        "(call $tell (call $proxy_get_configuration (i32.const 32) (i32.const 36))) {SHOW}"
-    );
+    let get = format!("(call $tell (call $proxy_get_configuration (i32.const 32) (i32.const 36))) {SHOW}");
     let body = format!(
         r#"(func (export "proxy_on_vm_start") (param i32 i32) (result i32) {get} (i32.const 1))
         (func (export "proxy_on_configure") (param i32 i32) (result i32) {get} (i32.const 1))"#
@@ -160,11 +145,6 @@ fn the_configuration_of_abi_0_1_0_is_the_plugins_while_configuring_and_the_vms_o
 
     let vm = start_with(&body, settings);
 
-    let lines: Vec<String> = vm
-        .host()
-        .text()
-        .into_iter()
-        .filter(|line| line.starts_with("of"))
-        .collect();
+    let lines: Vec<String> = vm.host().text().into_iter().filter(|line| line.starts_with("of")).collect();
     assert_eq!(lines, ["of the vm", "of the plugin"]);
 }

@@ -86,18 +86,9 @@ fn a_field_is_added_beside_its_namesakes() {
         plain(),
     );
 
-    let expected = [
-        (":path", "/pets"),
-        ("Accept", "a"),
-        ("x", "1"),
-        ("accept", "b"),
-        ("accept", "new"),
-    ];
+    let expected = [(":path", "/pets"), ("Accept", "a"), ("x", "1"), ("accept", "b"), ("accept", "new")];
     assert_eq!(ran.told(), [0]);
-    assert_eq!(
-        ran.stream.maps[&MapType::RequestHeaders],
-        VecHeaderMap::new(expected)
-    );
+    assert_eq!(ran.stream.maps[&MapType::RequestHeaders], VecHeaderMap::new(expected));
 }
 
 #[test]
@@ -111,10 +102,7 @@ fn a_field_is_replaced_and_stays_alone() {
 
     let expected = [(":path", "/pets"), ("Accept", "new"), ("x", "1")];
     assert_eq!(ran.told(), [0]);
-    assert_eq!(
-        ran.stream.maps[&MapType::RequestHeaders],
-        VecHeaderMap::new(expected)
-    );
+    assert_eq!(ran.stream.maps[&MapType::RequestHeaders], VecHeaderMap::new(expected));
 }
 
 #[test]
@@ -123,10 +111,7 @@ fn every_field_of_a_name_is_removed_and_an_absent_one_is_fine() {
     let ran = request(FIELD, &format!("{remove} {remove}"), plain());
 
     assert_eq!(ran.told(), [0, 0]);
-    assert_eq!(
-        ran.stream.maps[&MapType::RequestHeaders],
-        VecHeaderMap::new([(":path", "/pets"), ("x", "1")])
-    );
+    assert_eq!(ran.stream.maps[&MapType::RequestHeaders], VecHeaderMap::new([(":path", "/pets"), ("x", "1")]));
 }
 
 #[test]
@@ -173,10 +158,7 @@ fn pairs_replace_the_whole_map() {
     );
 
     assert_eq!(ran.told(), [0]);
-    assert_eq!(
-        ran.stream.maps[&MapType::RequestHeaders],
-        VecHeaderMap::new([("k", "v")])
-    );
+    assert_eq!(ran.stream.maps[&MapType::RequestHeaders], VecHeaderMap::new([("k", "v")]));
 }
 
 #[test]
@@ -189,10 +171,7 @@ fn malformed_pairs_change_nothing_and_are_reported() {
     assert_eq!((lenient.told(), exact.told()), (vec![0], vec![2]));
     assert_eq!((&lenient.stream, &exact.stream), (&plain(), &plain()));
     assert_eq!(lenient.vm.host().refused, exact.vm.host().refused);
-    assert!(matches!(
-        lenient.vm.host().refused[..],
-        [("proxy_set_header_map_pairs", Refusal::Malformed(_))]
-    ));
+    assert!(matches!(lenient.vm.host().refused[..], [("proxy_set_header_map_pairs", Refusal::Malformed(_))]));
 }
 
 #[test]
@@ -206,10 +185,7 @@ fn a_refused_field_leaves_the_map_alone_and_is_reported() {
 
     assert_eq!((lenient.told(), exact.told()), (vec![0], vec![2]));
     assert_eq!((&lenient.stream, &exact.stream), (&plain(), &plain()));
-    assert_eq!(
-        lenient.vm.host().refused,
-        [("proxy_replace_header_map_value", Refusal::Value("x".into()))]
-    );
+    assert_eq!(lenient.vm.host().refused, [("proxy_replace_header_map_value", Refusal::Value("x".into()))]);
 }
 
 #[test]
@@ -224,11 +200,7 @@ fn changes_to_a_map_that_does_not_exist_are_refused() {
     assert_eq!(ran.told(), [0, 0, 0]);
     assert_eq!(
         ran.refused(),
-        [
-            "proxy_add_header_map_value",
-            "proxy_remove_header_map_value",
-            "proxy_set_header_map_pairs"
-        ]
+        ["proxy_add_header_map_value", "proxy_remove_header_map_value", "proxy_set_header_map_pairs"]
     );
 }
 
@@ -259,11 +231,5 @@ fn a_field_name_at_64_kib_is_taken_and_one_byte_more_is_refused() {
 
     assert_eq!(ran.told(), [0, 0]);
     assert_eq!(ran.stream.maps[&MapType::RequestHeaders].fields().len(), 1);
-    assert_eq!(
-        ran.vm.host().refused,
-        [(
-            "proxy_add_header_map_value",
-            Refusal::Limit("bytes of a field")
-        )]
-    );
+    assert_eq!(ran.vm.host().refused, [("proxy_add_header_map_value", Refusal::Limit("bytes of a field"))]);
 }

@@ -5,9 +5,7 @@ use crate::common::{Ran, request};
 
 /// Defines a metric of `kind` named "m"; its id is at 32.
 fn define(kind: u32) -> String {
-    format!(
-        "(call $tell (call $proxy_define_metric (i32.const {kind}) (i32.const 4096) (i32.const 1) (i32.const 32)))"
-    )
+    format!("(call $tell (call $proxy_define_metric (i32.const {kind}) (i32.const 4096) (i32.const 1) (i32.const 32)))")
 }
 
 fn metric(body: &str) -> Ran {

@@ -20,34 +20,21 @@ fn get_property(path: &str) -> (String, String) {
 fn a_property_is_asked_of_the_stream_first_and_of_the_host_then() {
     let (data, body) = get_property("request\\00path");
     let mut vm = start(&on_request(&data, &body));
-    vm.host_mut()
-        .properties
-        .insert("request.path".into(), b"of the host".to_vec());
+    vm.host_mut().properties.insert("request.path".into(), b"of the host".to_vec());
     let mut stream = plain();
 
     let (mut second, _) = vm.begin_stream(stream, 0, true);
-    second
-        .properties
-        .insert("request.path".into(), b"of the stream".to_vec());
+    second.properties.insert("request.path".into(), b"of the stream".to_vec());
     stream = vm.begin_stream(second, 0, true).0;
 
-    let lines: Vec<String> = vm
-        .host()
-        .text()
-        .into_iter()
-        .filter(|line| line.starts_with("of"))
-        .collect();
+    let lines: Vec<String> = vm.host().text().into_iter().filter(|line| line.starts_with("of")).collect();
     assert_eq!(lines, ["of the host", "of the stream"]);
     assert!(stream.events.is_empty());
 }
 
 #[test]
 fn the_plugin_finds_its_own_names_without_help_of_the_embedder() {
-    for (path, expected) in [
-        ("plugin_name", "guard"),
-        ("plugin_root_id", "root"),
-        ("plugin_vm_id\\00", "shared"),
-    ] {
+    for (path, expected) in [("plugin_name", "guard"), ("plugin_root_id", "root"), ("plugin_vm_id\\00", "shared")] {
         let (data, body) = get_property(path);
         let settings = PluginSettings {
             name: "guard".into(),
@@ -58,10 +45,7 @@ fn the_plugin_finds_its_own_names_without_help_of_the_embedder() {
 
         let ran = request_with(&data, &body, plain(), settings);
 
-        assert_eq!(
-            (ran.told(), ran.lines()),
-            (vec![0], vec![expected.to_owned()])
-        );
+        assert_eq!((ran.told(), ran.lines()), (vec![0], vec![expected.to_owned()]));
     }
 }
 
@@ -96,12 +80,6 @@ fn a_property_written_without_a_stream_is_refused() {
     lenient.tick().unwrap();
     exact.tick().unwrap();
 
-    assert_eq!(
-        (lenient.host().told(), exact.host().told()),
-        (vec![0], vec![1])
-    );
-    assert_eq!(
-        lenient.host().refused,
-        [("proxy_set_property", Refusal::Unavailable)]
-    );
+    assert_eq!((lenient.host().told(), exact.host().told()), (vec![0], vec![1]));
+    assert_eq!(lenient.host().refused, [("proxy_set_property", Refusal::Unavailable)]);
 }

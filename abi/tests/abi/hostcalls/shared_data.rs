@@ -6,13 +6,7 @@ use super::plain;
 use crate::common::{request_with, strict};
 
 fn shared(settings: &PluginSettings, body: &str) -> Vec<u32> {
-    request_with(
-        r#"(data (i32.const 4096) "keyvalue")"#,
-        body,
-        plain(),
-        settings.clone(),
-    )
-    .told()
+    request_with(r#"(data (i32.const 4096) "keyvalue")"#, body, plain(), settings.clone()).told()
 }
 
 const GET_SHARED: &str = "
@@ -31,10 +25,8 @@ fn shared_data_is_seen_by_the_next_vm_with_its_number() {
     assert_eq!(shared(&settings, GET_SHARED), [1]);
     assert_eq!(shared(&settings, &set_shared("(i32.const 0)")), [0]);
 
-    let body = format!(
-        "{GET_SHARED} (call $tell (i32.load (i32.const 36))) {}",
-        set_shared("(i32.load (i32.const 40))")
-    );
+    let body =
+        format!("{GET_SHARED} (call $tell (i32.load (i32.const 36))) {}", set_shared("(i32.load (i32.const 40))"));
 
     assert_eq!(shared(&settings, &body), [0, 5, 0]);
     assert_eq!(&*settings.shared_data.get(b"key").unwrap().bytes, b"value");
@@ -51,18 +43,9 @@ fn a_stale_number_is_a_cas_mismatch() {
 
 #[test]
 fn shared_data_over_its_bound_is_refused() {
-    let limits = tollgate_abi::SharedDataLimits {
-        value: 4,
-        ..tollgate_abi::SharedDataLimits::default()
-    };
-    let settings = PluginSettings {
-        shared_data: SharedData::new(limits).into(),
-        ..PluginSettings::default()
-    };
-    let exact = PluginSettings {
-        shared_data: settings.shared_data.clone(),
-        ..strict()
-    };
+    let limits = tollgate_abi::SharedDataLimits { value: 4, ..tollgate_abi::SharedDataLimits::default() };
+    let settings = PluginSettings { shared_data: SharedData::new(limits).into(), ..PluginSettings::default() };
+    let exact = PluginSettings { shared_data: settings.shared_data.clone(), ..strict() };
 
     assert_eq!(shared(&settings, &set_shared("(i32.const 0)")), [0]);
     assert_eq!(shared(&exact, &set_shared("(i32.const 0)")), [10]);

@@ -62,9 +62,7 @@ fn a_grpc_status_is_kept_up_to_sixteen() {
     for (grpc, expected) in [(0, Some(0)), (16, Some(16)), (17, None), (-1, None)] {
         let ran = request(RESPONSE, &respond(200, 0, grpc), plain());
 
-        let [StreamEvent::Responded(response)] = &ran.stream.events[..] else {
-            panic!("no response")
-        };
+        let [StreamEvent::Responded(response)] = &ran.stream.events[..] else { panic!("no response") };
         assert_eq!(response.grpc_status, expected);
     }
 }
@@ -81,9 +79,7 @@ fn a_local_response_beats_continuing_and_the_first_beats_the_second() {
         plain(),
     );
 
-    let [StreamEvent::Responded(response)] = &ran.stream.events[..] else {
-        panic!("{:?}", ran.stream.events)
-    };
+    let [StreamEvent::Responded(response)] = &ran.stream.events[..] else { panic!("{:?}", ran.stream.events) };
     assert_eq!(response.status, 403);
     assert_eq!(ran.told(), [0; 4]);
     assert_eq!(ran.refused(), ["proxy_send_local_response"]);
@@ -91,12 +87,7 @@ fn a_local_response_beats_continuing_and_the_first_beats_the_second() {
 
 #[test]
 fn a_local_response_with_an_impossible_status_or_bad_headers_is_refused() {
-    for call in [
-        respond(199, 0, -1),
-        respond(600, 0, -1),
-        respond(65736, 0, -1),
-        respond(200, 15, -1),
-    ] {
+    for call in [respond(199, 0, -1), respond(600, 0, -1), respond(65736, 0, -1), respond(200, 15, -1)] {
         let lenient = request(RESPONSE, &call, plain());
         let exact = request_with(RESPONSE, &call, plain(), strict());
 

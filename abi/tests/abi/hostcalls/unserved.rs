@@ -32,10 +32,8 @@ fn calls_that_are_not_served_say_so_and_the_filter_goes_on() {
         ("proxy_dequeue_shared_queue", 3),
         ("proxy_clear_route_cache", 0),
     ];
-    let body: String = calls
-        .iter()
-        .map(|(name, count)| format!("(call $tell (call ${name} {}))", zeros(*count)))
-        .collect();
+    let body: String =
+        calls.iter().map(|(name, count)| format!("(call $tell (call ${name} {}))", zeros(*count))).collect();
 
     assert_eq!(request("", &body, plain()).told(), [12; 12]);
 }
