@@ -36,21 +36,10 @@ pub(crate) fn check(long: &Long, origin: &Path, report: &mut Report<'_>) -> Conf
     let plugins = Plugins::of(long);
     let clusters = Clusters::of(&long.clusters, limits, report);
     let taken = Taken::by(admin, long);
-    let mut check = Check {
-        limits,
-        plugins,
-        clusters,
-        taken,
-        report,
-    };
+    let mut check = Check { limits, plugins, clusters, taken, report };
     check.workers(long);
     let listeners = check.listeners(&long.listeners);
-    let Check {
-        plugins,
-        clusters,
-        report,
-        ..
-    } = check;
+    let Check { plugins, clusters, report, .. } = check;
     Config {
         workers: long.workers.as_ref().map(|workers| workers.value),
         admin,
@@ -94,10 +83,7 @@ impl Check<'_, '_> {
     fn workers(&mut self, long: &Long) {
         let Some(workers) = &long.workers else { return };
         if workers.value.get() > WORKERS {
-            let message = format!(
-                "{} workers are too many, {WORKERS} are the most",
-                workers.value
-            );
+            let message = format!("{} workers are too many, {WORKERS} are the most", workers.value);
             self.report.fault(Code::BadValue, workers.spot, message);
         }
     }
@@ -112,18 +98,11 @@ impl Check<'_, '_> {
             once(&mut self.taken.listeners, name, "listener", self.report);
         }
         let address = said.address.value;
-        let name = said
-            .name
-            .as_ref()
-            .map_or_else(|| address.to_string(), |name| name.value.0.clone());
-        let chain = self
-            .plugins
-            .chain(&said.chain, &format!("listener {name:?}"), self.report);
+        let name = said.name.as_ref().map_or_else(|| address.to_string(), |name| name.value.0.clone());
+        let chain = self.plugins.chain(&said.chain, &format!("listener {name:?}"), self.report);
         let routes = said.routes.iter().enumerate();
         Listener {
-            routes: routes
-                .filter_map(|(index, said)| self.route(said, &name, index, &chain))
-                .collect(),
+            routes: routes.filter_map(|(index, said)| self.route(said, &name, index, &chain)).collect(),
             name,
             address,
             balance: said.balance.value,
@@ -173,10 +152,7 @@ impl Check<'_, '_> {
 /// Reports a name that something of the same kind has already.
 fn once(taken: &mut HashMap<Name, usize>, name: &At<Name>, kind: &str, report: &mut Report<'_>) {
     if let Some(line) = taken.insert(name.value.clone(), name.spot.line) {
-        let message = format!(
-            "there is another {kind} {:?} at line {line}; choose another name",
-            name.shown()
-        );
+        let message = format!("there is another {kind} {:?} at line {line}; choose another name", name.shown());
         report.fault(Code::DuplicateName, name.spot, message);
     }
 }
@@ -210,52 +186,31 @@ fn matcher(said: &Match, report: &mut Report<'_>) -> RouteMatch {
     let query = said.query.iter().flat_map(|named| named.read_entries());
     let methods = said.method.iter().flat_map(|methods| &methods.0);
     RouteMatch {
-        host: said
-            .host
-            .as_ref()
-            .map_or(HostMatch::Any, |host| host.value.clone()),
+        host: said.host.as_ref().map_or(HostMatch::Any, |host| host.value.clone()),
         path: path(said, report),
         methods: methods.map(|method| method.value.0.clone()).collect(),
         headers,
-        query: query
-            .map(|(name, value)| (name.value.clone(), value.value.clone()))
-            .collect(),
+        query: query.map(|(name, value)| (name.value.clone(), value.value.clone())).collect(),
     }
 }
 
 fn path(said: &Match, report: &mut Report<'_>) -> PathMatch {
-    let prefix = said
-        .path
-        .as_ref()
-        .map(|path| (path.spot, PathMatch::Prefix(path.value.0.clone())));
-    let exact = said
-        .exact
-        .as_ref()
-        .map(|path| (path.spot, PathMatch::Exact(path.value.0.clone())));
-    let regex = said
-        .regex
-        .as_ref()
-        .map(|path| (path.spot, PathMatch::Regex(path.value.clone())));
+    let prefix = said.path.as_ref().map(|path| (path.spot, PathMatch::Prefix(path.value.0.clone())));
+    let exact = said.exact.as_ref().map(|path| (path.spot, PathMatch::Exact(path.value.0.clone())));
+    let regex = said.regex.as_ref().map(|path| (path.spot, PathMatch::Regex(path.value.clone())));
     let mut said: Vec<(Spot, PathMatch)> = [prefix, exact, regex].into_iter().flatten().collect();
     said.sort_by_key(|(spot, _)| (spot.line, spot.column));
     for (spot, _) in said.iter().skip(1) {
-        let message =
-            "\"path\", \"exact\" and \"regex\" exclude one another; a match has one of them";
+        let message = "\"path\", \"exact\" and \"regex\" exclude one another; a match has one of them";
         report.fault(Code::Conflict, *spot, message);
     }
-    said.into_iter()
-        .next()
-        .map_or(PathMatch::Any, |(_, path)| path)
+    said.into_iter().next().map_or(PathMatch::Any, |(_, path)| path)
 }
 
 fn telemetry(said: Option<&crate::file::Telemetry>, folder: &Path) -> Telemetry {
     let log = said.and_then(|said| said.access_log.as_ref());
     let access_log = log.map(|said| AccessLog {
-        format: said
-            .format
-            .as_ref()
-            .map(|format| format.value)
-            .unwrap_or_default(),
+        format: said.format.as_ref().map(|format| format.value).unwrap_or_default(),
         to: match said.to.as_ref().map(|to| &to.value) {
             Some(LogTarget::File(path)) => LogTarget::File(folder.join(path)),
             Some(LogTarget::Stdout) | None => LogTarget::Stdout,

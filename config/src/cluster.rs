@@ -56,22 +56,11 @@ impl Scalar for Endpoint {
         if text.starts_with("unix:") {
             return Err(Unfit::not_supported());
         }
-        let unfit = || {
-            Unfit::value(
-                "is not a host with its port; write it as in 10.0.0.1:8080 or app.local:8080",
-            )
-        };
+        let unfit = || Unfit::value("is not a host with its port; write it as in 10.0.0.1:8080 or app.local:8080");
         let (host, port) = text.rsplit_once(':').ok_or_else(unfit)?;
         let digits = port.bytes().all(|byte| byte.is_ascii_digit());
-        let port = port
-            .parse()
-            .ok()
-            .filter(|&port: &u16| digits && port != 0)
-            .ok_or_else(unfit)?;
-        Ok(Endpoint {
-            host: host_name(host).ok_or_else(unfit)?,
-            port,
-        })
+        let port = port.parse().ok().filter(|&port: &u16| digits && port != 0).ok_or_else(unfit)?;
+        Ok(Endpoint { host: host_name(host).ok_or_else(unfit)?, port })
     }
 
     fn spell(&self) -> Value {
@@ -82,20 +71,12 @@ impl Scalar for Endpoint {
 /// A host as it stands in a URL: a DNS name, an IPv4 address, or an IPv6 address in brackets,
 /// which are taken off.
 pub(crate) fn host_name(text: &str) -> Option<String> {
-    if let Some(inside) = text
-        .strip_prefix('[')
-        .and_then(|rest| rest.strip_suffix(']'))
-    {
-        return inside
-            .parse::<Ipv6Addr>()
-            .ok()
-            .map(|address| address.to_string());
+    if let Some(inside) = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        return inside.parse::<Ipv6Addr>().ok().map(|address| address.to_string());
     }
     let label = |label: &str| {
         (1..=63).contains(&label.len())
-            && label
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
     };
     let name = text.strip_suffix('.').unwrap_or(text);
     // A name whose last label is a number can only be an IPv4 address, perhaps a wrong one.
@@ -115,8 +96,7 @@ pub(crate) enum Pick {
 
 impl Word for Pick {
     const WORDS: &'static [(&'static str, Pick)] = &[("round_robin", Pick::RoundRobin)];
-    const LATER: &'static [&'static str] =
-        &["least_request", "random", "weighted", "ring_hash", "maglev"];
+    const LATER: &'static [&'static str] = &["least_request", "random", "weighted", "ring_hash", "maglev"];
     const EXPECTED: &'static str = "\"round_robin\"";
 }
 

@@ -132,12 +132,7 @@ pub struct Fault {
 impl Fault {
     /// A fault of a whole file, without a place in it.
     pub(crate) fn of_file(code: Code, message: String) -> Fault {
-        Fault {
-            code,
-            message,
-            place: None,
-            snippet: None,
-        }
+        Fault { code, message, place: None, snippet: None }
     }
 }
 
@@ -156,11 +151,7 @@ impl fmt::Display for Fault {
         let margin = " ".repeat(number.len());
         let indent = " ".repeat(snippet.indent);
         let carets = "^".repeat(snippet.width);
-        write!(
-            f,
-            "\n {margin} |\n {number} | {}\n {margin} | {indent}{carets}",
-            snippet.text
-        )
+        write!(f, "\n {margin} |\n {number} | {}\n {margin} | {indent}{carets}", snippet.text)
     }
 }
 
@@ -195,19 +186,13 @@ impl Faults {
         found.sort_by_key(|fault| fault.place.as_ref().map(|place| (place.line, place.column)));
         // An alias repeats the faults of what it stands for.
         found.dedup();
-        Err(Faults {
-            list: found,
-            unlisted,
-        })
+        Err(Faults { list: found, unlisted })
     }
 }
 
 impl From<Fault> for Faults {
     fn from(fault: Fault) -> Faults {
-        Faults {
-            list: vec![fault],
-            unlisted: 0,
-        }
+        Faults { list: vec![fault], unlisted: 0 }
     }
 }
 

@@ -69,12 +69,7 @@ pub(crate) fn expand(said: File, report: &mut Report<'_>) -> Long {
         Some(Filters::Chain(spot, chain)) => (Named::EMPTY, Some((spot, chain))),
         None => (Named::EMPTY, None),
     };
-    let short = Short {
-        spot: said.spot,
-        listen: said.listen,
-        routes: said.routes,
-        chain,
-    };
+    let short = Short { spot: said.spot, listen: said.listen, routes: said.routes, chain };
     let listeners = match said.listeners {
         Some(listeners) => {
             short.refuse_beside_listeners(report);
@@ -83,10 +78,7 @@ pub(crate) fn expand(said: File, report: &mut Report<'_>) -> Long {
         None => short.listener(report).into_iter().collect(),
     };
     let mut chains = Chains::new(named);
-    let listeners = listeners
-        .into_iter()
-        .map(|said| listener(said, &mut chains))
-        .collect();
+    let listeners = listeners.into_iter().map(|said| listener(said, &mut chains)).collect();
     Long {
         workers: said.workers,
         admin: said.admin,
@@ -114,8 +106,7 @@ impl Short {
             return None;
         }
         let Some(listen) = self.listen else {
-            let message =
-                "nothing to listen on; write \"listen: 127.0.0.1:8000\", or \"listeners\"";
+            let message = "nothing to listen on; write \"listen: 127.0.0.1:8000\", or \"listeners\"";
             report.fault(Code::MissingKey, self.spot, message);
             return None;
         };
@@ -126,21 +117,12 @@ impl Short {
         };
         let filters = self.chain.map(|(_, chain)| chain);
         let spot = self.spot;
-        Some(file::Listener {
-            spot,
-            name: None,
-            listen,
-            balance: None,
-            filters,
-            limits: None,
-            routes,
-        })
+        Some(file::Listener { spot, name: None, listen, balance: None, filters, limits: None, routes })
     }
 
     fn refuse_beside_listeners(&self, report: &mut Report<'_>) {
         let listen = self.listen.as_ref().map(|listen| ("listen", listen.spot));
-        let first =
-            |routes: &Vec<file::Route>| routes.first().map_or(self.spot, |route| route.spot);
+        let first = |routes: &Vec<file::Route>| routes.first().map_or(self.spot, |route| route.spot);
         let routes = self.routes.as_ref().map(|routes| ("routes", first(routes)));
         let chain = self.chain.as_ref().map(|(spot, _)| ("filters", *spot));
         for (what, spot) in [listen, routes, chain].into_iter().flatten() {
@@ -153,17 +135,11 @@ impl Short {
 fn listener(said: file::Listener, chains: &mut Chains) -> Listener {
     Listener {
         name: said.name,
-        balance: said
-            .balance
-            .unwrap_or_else(|| At::new(Balance::default(), said.spot)),
+        balance: said.balance.unwrap_or_else(|| At::new(Balance::default(), said.spot)),
         address: said.listen,
         limits: said.limits,
         chain: chains.names(said.filters),
-        routes: said
-            .routes
-            .into_iter()
-            .map(|said| route(said, chains))
-            .collect(),
+        routes: said.routes.into_iter().map(|said| route(said, chains)).collect(),
     }
 }
 
@@ -172,19 +148,14 @@ fn route(said: file::Route, chains: &mut Chains) -> Route {
         name: said.name,
         matcher: said.matcher,
         to: said.to,
-        timeout: said
-            .timeout
-            .unwrap_or_else(|| At::new(route::Route::TIMEOUT, said.spot)),
+        timeout: said.timeout.unwrap_or_else(|| At::new(route::Route::TIMEOUT, said.spot)),
         chain: chains.names(said.filters),
     }
 }
 
 /// The limits said, and the defaults for the others.
 fn limits(said: Option<file::Limits>, spot: Spot) -> file::Limits {
-    let said = said.unwrap_or_else(|| file::Limits {
-        spot,
-        ..Default::default()
-    });
+    let said = said.unwrap_or_else(|| file::Limits { spot, ..Default::default() });
     let default = Limits::default();
     file::Limits {
         spot: said.spot,
@@ -196,22 +167,10 @@ fn limits(said: Option<file::Limits>, spot: Spot) -> file::Limits {
         stream_idle_timeout: or(said.stream_idle_timeout, default.stream_idle_timeout, spot),
         write_timeout: or(said.write_timeout, default.write_timeout, spot),
         drain_timeout: or(said.drain_timeout, default.drain_timeout, spot),
-        connections: or(
-            said.connections,
-            NonZeroUsize::new(default.connections),
-            spot,
-        ),
+        connections: or(said.connections, NonZeroUsize::new(default.connections), spot),
         connect_timeout: or(said.connect_timeout, default.connect_timeout, spot),
-        upstream_idle_timeout: or(
-            said.upstream_idle_timeout,
-            default.upstream_idle_timeout,
-            spot,
-        ),
-        upstream_connections: or(
-            said.upstream_connections,
-            NonZeroUsize::new(default.upstream_connections),
-            spot,
-        ),
+        upstream_idle_timeout: or(said.upstream_idle_timeout, default.upstream_idle_timeout, spot),
+        upstream_connections: or(said.upstream_connections, NonZeroUsize::new(default.upstream_connections), spot),
         pending: or(said.pending, NonZeroUsize::new(default.pending), spot),
         streams: or(said.streams, NonZeroU32::new(default.streams), spot),
         buffer: or(said.buffer, default.buffer, spot),
@@ -230,11 +189,7 @@ fn clusters(said: Option<Named<Name, Cluster>>) -> Named<Name, Cluster> {
         ..said
     };
     let entries = said.unwrap_or(Named::EMPTY).entries.into_iter();
-    Named {
-        entries: entries
-            .map(|(name, said)| (name, said.map(filled)))
-            .collect(),
-    }
+    Named { entries: entries.map(|(name, said)| (name, said.map(filled))).collect() }
 }
 
 fn telemetry(said: file::Telemetry) -> file::Telemetry {
@@ -243,8 +198,5 @@ fn telemetry(said: file::Telemetry) -> file::Telemetry {
         format: or(log.format, LogFormat::default(), log.spot),
         to: or(log.to, LogTarget::default(), log.spot),
     };
-    file::Telemetry {
-        spot: said.spot,
-        access_log: said.access_log.map(log),
-    }
+    file::Telemetry { spot: said.spot, access_log: said.access_log.map(log) }
 }

@@ -39,10 +39,7 @@ pub(crate) use schema::schema;
 pub(crate) fn read(report: &mut Report<'_>, origin: &Path) -> Option<File> {
     let tree = yaml::tree(report)?;
     let folder = origin.parent().unwrap_or(Path::new(""));
-    let mut reader = Reader {
-        report,
-        surroundings: Surroundings::of_process(folder),
-    };
+    let mut reader = Reader { report, surroundings: Surroundings::of_process(folder) };
     File::read(&tree, &mut reader)
 }
 

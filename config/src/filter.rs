@@ -78,26 +78,19 @@ pub struct Budget {
 
 impl Default for Budget {
     fn default() -> Budget {
-        Budget {
-            time: Duration::from_millis(10),
-            start: Duration::from_secs(10),
-            memory: 64 << 20,
-        }
+        Budget { time: Duration::from_millis(10), start: Duration::from_secs(10), memory: 64 << 20 }
     }
 }
 
 impl Word for OnError {
-    const WORDS: &'static [(&'static str, OnError)] =
-        &[("deny", OnError::Deny), ("skip", OnError::Skip)];
+    const WORDS: &'static [(&'static str, OnError)] = &[("deny", OnError::Deny), ("skip", OnError::Skip)];
     const EXPECTED: &'static str = "\"deny\" or \"skip\"";
     const MAPPING_OF: Option<&'static str> = Some("on_error");
 }
 
 impl Word for GuestErrors {
-    const WORDS: &'static [(&'static str, GuestErrors)] = &[
-        ("lenient", GuestErrors::Lenient),
-        ("strict", GuestErrors::Strict),
-    ];
+    const WORDS: &'static [(&'static str, GuestErrors)] =
+        &[("lenient", GuestErrors::Lenient), ("strict", GuestErrors::Strict)];
     const EXPECTED: &'static str = "\"lenient\" or \"strict\"";
 }
 
@@ -108,10 +101,7 @@ pub(crate) struct ModulePath(pub(crate) PathBuf);
 impl ModulePath {
     /// The name of a plugin made from the file's name; `filter` where that gives none.
     pub(crate) fn stem(shown: &str) -> String {
-        let stem = Path::new(shown)
-            .file_stem()
-            .unwrap_or_default()
-            .to_string_lossy();
+        let stem = Path::new(shown).file_stem().unwrap_or_default().to_string_lossy();
         match Name::parse(&stem) {
             Ok(name) if !name.0.contains(['<', '>']) => name.0,
             _ => "filter".to_owned(),
@@ -127,9 +117,7 @@ impl Scalar for ModulePath {
         match text.split_once("://") {
             Some(("oci" | "http" | "https", _)) => Err(Unfit::not_supported()),
             Some(_) => Err(Unfit::value("is not the path of a module")),
-            None if text.is_empty() || text.contains('\0') => {
-                Err(Unfit::value("is not the path of a module"))
-            }
+            None if text.is_empty() || text.contains('\0') => Err(Unfit::value("is not the path of a module")),
             None => Ok(ModulePath(text.into())),
         }
     }
@@ -160,11 +148,7 @@ impl Scalar for Sha256 {
     }
 
     fn spell(&self) -> Value {
-        self.0
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect::<String>()
-            .into()
+        self.0.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into()
     }
 
     fn schema() -> Schema {
@@ -182,9 +166,7 @@ impl Scalar for Share {
     const EXPECTED: &'static str = "\"off\"";
 
     fn parse(text: &str) -> Result<Share, Unfit> {
-        let percent = text
-            .strip_suffix('%')
-            .is_some_and(|number| number.parse::<u8>().is_ok());
+        let percent = text.strip_suffix('%').is_some_and(|number| number.parse::<u8>().is_ok());
         match text {
             "off" => Ok(Share::Off),
             _ if percent => Err(Unfit::not_supported()),
@@ -284,11 +266,7 @@ mod tests {
 
     #[test]
     fn a_module_that_is_not_a_file_is_for_later() {
-        for text in [
-            "oci://registry/auth@sha256:00",
-            "https://host/auth.wasm",
-            "http://host/auth.wasm",
-        ] {
+        for text in ["oci://registry/auth@sha256:00", "https://host/auth.wasm", "http://host/auth.wasm"] {
             assert_eq!(ModulePath::parse(text), Err(Unfit::not_supported()));
         }
     }
@@ -298,13 +276,7 @@ mod tests {
         let digits = "0f".repeat(32);
         assert_eq!(Sha256::parse(&digits), Ok(Sha256([15; 32])));
         assert_eq!(Sha256([15; 32]).spell(), digits);
-        for text in [
-            "",
-            "0f",
-            &"0g".repeat(32),
-            &"0f".repeat(33),
-            &"é".repeat(32),
-        ] {
+        for text in ["", "0f", &"0g".repeat(32), &"0f".repeat(33), &"é".repeat(32)] {
             assert!(Sha256::parse(text).is_err(), "{text}");
         }
     }

@@ -38,14 +38,7 @@
 //!
 //! Each step reports what it finds and goes on with the rest, so one run shows all faults.
 
-#![cfg_attr(
-    test,
-    allow(
-        clippy::expect_used,
-        clippy::unwrap_used,
-        reason = "a test fails by panicking"
-    )
-)]
+#![cfg_attr(test, allow(clippy::expect_used, clippy::unwrap_used, reason = "a test fails by panicking"))]
 
 mod check;
 mod cluster;
@@ -154,9 +147,7 @@ pub fn text(path: &Path) -> Result<String, Faults> {
     }
     let mut bytes = Vec::new();
     // What is no regular file has no length beforehand.
-    file.take(limit + 1)
-        .read_to_end(&mut bytes)
-        .map_err(unreadable)?;
+    file.take(limit + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
         refuse(Code::NotYaml, format!("the text is not UTF-8 at byte {at}")).into()

@@ -35,8 +35,7 @@ pub enum Balance {
 }
 
 impl Word for Balance {
-    const WORDS: &'static [(&'static str, Balance)] =
-        &[("kernel", Balance::Kernel), ("even", Balance::Even)];
+    const WORDS: &'static [(&'static str, Balance)] = &[("kernel", Balance::Kernel), ("even", Balance::Even)];
     const EXPECTED: &'static str = "\"kernel\" or \"even\"";
 }
 
@@ -48,7 +47,9 @@ impl Scalar for SocketAddr {
         if text.starts_with("unix:") {
             return Err(Unfit::not_supported());
         }
-        text.parse().map_err(|_| Unfit::value("is not an address; write an IP address and a port, as in 127.0.0.1:8000 or [::1]:8000"))
+        text.parse().map_err(|_| {
+            Unfit::value("is not an address; write an IP address and a port, as in 127.0.0.1:8000 or [::1]:8000")
+        })
     }
 
     fn spell(&self) -> Value {

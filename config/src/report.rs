@@ -19,11 +19,7 @@ pub(crate) struct Spot {
 impl Default for Spot {
     /// The beginning of the text.
     fn default() -> Spot {
-        Spot {
-            line: 1,
-            column: 1,
-            width: 1,
-        }
+        Spot { line: 1, column: 1, width: 1 }
     }
 }
 
@@ -39,12 +35,7 @@ pub(crate) struct Report<'t> {
 impl<'t> Report<'t> {
     /// An empty report on `text`, which came from the file `name`.
     pub(crate) fn new(name: &'t Path, text: &'t str) -> Report<'t> {
-        Report {
-            name,
-            text,
-            found: Vec::new(),
-            unlisted: 0,
-        }
+        Report { name, text, found: Vec::new(), unlisted: 0 }
     }
 
     /// The text reported on.
@@ -54,11 +45,7 @@ impl<'t> Report<'t> {
 
     /// The public form of a spot.
     pub(crate) fn place(&self, spot: Spot) -> Place {
-        Place {
-            file: self.name.to_owned(),
-            line: spot.line,
-            column: spot.column,
-        }
+        Place { file: self.name.to_owned(), line: spot.line, column: spot.column }
     }
 
     /// Adds a fault; past [`Faults::LISTED`] they are only counted.
@@ -69,12 +56,7 @@ impl<'t> Report<'t> {
         }
         let place = Some(self.place(spot));
         let snippet = snippet(self.text, spot);
-        self.found.push(Fault {
-            code,
-            message: message.into(),
-            place,
-            snippet,
-        });
+        self.found.push(Fault { code, message: message.into(), place, snippet });
     }
 
     /// Whether anything was found.
@@ -93,24 +75,11 @@ fn snippet(text: &str, spot: Spot) -> Option<Snippet> {
     let line = text.lines().nth(spot.line.checked_sub(1)?)?;
     let before = spot.column.saturating_sub(1);
     let fits = line.chars().take(WINDOW + 1).count() <= WINDOW;
-    let skipped = if fits {
-        0
-    } else {
-        before.saturating_sub(WINDOW / 2)
-    };
-    let text: String = line
-        .chars()
-        .skip(skipped)
-        .take(WINDOW)
-        .map(printable)
-        .collect();
+    let skipped = if fits { 0 } else { before.saturating_sub(WINDOW / 2) };
+    let text: String = line.chars().skip(skipped).take(WINDOW).map(printable).collect();
     let indent = before - skipped;
     let room = text.chars().count().saturating_sub(indent);
-    Some(Snippet {
-        text,
-        indent,
-        width: spot.width.min(room).max(1),
-    })
+    Some(Snippet { text, indent, width: spot.width.min(room).max(1) })
 }
 
 /// One cell on a terminal, whatever the file holds.
@@ -128,15 +97,7 @@ mod tests {
 
     fn shown(text: &str, line: usize, column: usize, width: usize) -> String {
         let mut report = Report::new(Path::new("proxy.yaml"), text);
-        report.fault(
-            Code::UnknownKey,
-            Spot {
-                line,
-                column,
-                width,
-            },
-            "unknown key",
-        );
+        report.fault(Code::UnknownKey, Spot { line, column, width }, "unknown key");
         report.verdict().unwrap_err().to_string()
     }
 
@@ -144,8 +105,7 @@ mod tests {
     fn a_fault_shows_its_line_with_a_caret_under_the_word() {
         let text = shown("a: 1\nlisen: b\n", 2, 1, 5);
 
-        let expected =
-            "error[TG0103]: unknown key\n  --> proxy.yaml:2:1\n   |\n 2 | lisen: b\n   | ^^^^^";
+        let expected = "error[TG0103]: unknown key\n  --> proxy.yaml:2:1\n   |\n 2 | lisen: b\n   | ^^^^^";
         assert_eq!(text, expected);
     }
 
@@ -170,11 +130,7 @@ mod tests {
     fn faults_past_the_bound_are_counted_only() {
         let mut report = Report::new(Path::new("proxy.yaml"), "a");
         for number in 0..Faults::LISTED + 2 {
-            let spot = Spot {
-                line: 1,
-                column: 1,
-                width: 1,
-            };
+            let spot = Spot { line: 1, column: 1, width: 1 };
             report.fault(Code::BadValue, spot, number.to_string());
         }
 

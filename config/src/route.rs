@@ -86,27 +86,19 @@ impl Scalar for HostMatch {
     const EXPECTED: &'static str = "a host such as api.local or *.example.com";
 
     fn parse(text: &str) -> Result<HostMatch, Unfit> {
-        let unfit = || {
-            Unfit::value("is not a host; write it without a port, as in api.local or *.example.com")
-        };
+        let unfit = || Unfit::value("is not a host; write it without a port, as in api.local or *.example.com");
         if text == "*" {
             return Ok(HostMatch::Any);
         }
         if let Some(domain) = text.strip_prefix("*.") {
-            let domain = host_name(domain)
-                .filter(|name| !name.contains(':'))
-                .ok_or_else(unfit)?;
+            let domain = host_name(domain).filter(|name| !name.contains(':')).ok_or_else(unfit)?;
             return Ok(HostMatch::Suffix(format!(".{domain}")));
         }
         // The dot of a fully qualified name means nothing to a match.
         let host = host_name(text.strip_suffix('.').unwrap_or(text)).ok_or_else(unfit)?;
         // A Host header has the brackets of an IPv6 address.
         let bracketed = host.contains(':');
-        Ok(HostMatch::Exact(if bracketed {
-            format!("[{host}]")
-        } else {
-            host
-        }))
+        Ok(HostMatch::Exact(if bracketed { format!("[{host}]") } else { host }))
     }
 
     fn spell(&self) -> Value {
@@ -126,12 +118,9 @@ impl Scalar for ExactPath {
     const EXPECTED: &'static str = "a path such as /v1";
 
     fn parse(text: &str) -> Result<ExactPath, Unfit> {
-        let refused =
-            |letter: char| letter.is_whitespace() || letter.is_control() || "?#".contains(letter);
+        let refused = |letter: char| letter.is_whitespace() || letter.is_control() || "?#".contains(letter);
         if !text.starts_with('/') || text.contains(refused) {
-            return Err(Unfit::value(
-                "is not a path; it starts with / and has no query",
-            ));
+            return Err(Unfit::value("is not a path; it starts with / and has no query"));
         }
         Ok(ExactPath(text.to_owned()))
     }
@@ -158,11 +147,7 @@ impl Scalar for Prefix {
     }
 
     fn spell(&self) -> Value {
-        if self.0.is_empty() {
-            "/".into()
-        } else {
-            self.0.as_str().into()
-        }
+        if self.0.is_empty() { "/".into() } else { self.0.as_str().into() }
     }
 
     fn schema() -> Schema {
@@ -178,11 +163,7 @@ impl Scalar for Regex {
         built.map_err(|error| {
             // The last line has the reason; those before draw the expression again.
             let reason = error.to_string();
-            let reason = reason
-                .lines()
-                .last()
-                .unwrap_or_default()
-                .trim_start_matches("error: ");
+            let reason = reason.lines().last().unwrap_or_default().trim_start_matches("error: ");
             Unfit::value(format!("is not a regular expression: {reason}"))
         })
     }
@@ -205,9 +186,7 @@ impl Scalar for Method {
         }
         if text.bytes().any(|byte| byte.is_ascii_lowercase()) {
             let upper = text.to_ascii_uppercase();
-            return Err(Unfit::value(format!(
-                "is not a method; methods have capital letters, write {upper}"
-            )));
+            return Err(Unfit::value(format!("is not a method; methods have capital letters, write {upper}")));
         }
         Ok(Method(text.to_owned()))
     }
@@ -280,9 +259,7 @@ impl Scalar for TargetName {
 fn authority(text: &str) -> Result<Endpoint, Unfit> {
     let authority = text.strip_suffix('/').unwrap_or(text);
     if authority.contains(['/', '?', '#', '@']) {
-        return Err(Unfit::value(
-            "is not a target; a URL has only a host and a port, as in http://127.0.0.1:8080",
-        ));
+        return Err(Unfit::value("is not a target; a URL has only a host and a port, as in http://127.0.0.1:8080"));
     }
     let endpoint = match host_name(authority) {
         Some(host) => Ok(Endpoint { host, port: 80 }),
@@ -311,28 +288,11 @@ mod tests {
 
     #[test]
     fn hosts_are_compared_in_lower_case() {
-        assert_eq!(
-            HostMatch::parse("Api.Local"),
-            Ok(HostMatch::Exact("api.local".into()))
-        );
-        assert_eq!(
-            HostMatch::parse("*.Example.com"),
-            Ok(HostMatch::Suffix(".example.com".into()))
-        );
-        assert_eq!(
-            HostMatch::parse("[::1]"),
-            Ok(HostMatch::Exact("[::1]".into()))
-        );
+        assert_eq!(HostMatch::parse("Api.Local"), Ok(HostMatch::Exact("api.local".into())));
+        assert_eq!(HostMatch::parse("*.Example.com"), Ok(HostMatch::Suffix(".example.com".into())));
+        assert_eq!(HostMatch::parse("[::1]"), Ok(HostMatch::Exact("[::1]".into())));
         assert_eq!(HostMatch::parse("*"), Ok(HostMatch::Any));
-        for text in [
-            "",
-            "api.local:80",
-            "*api.local",
-            "a.*.b",
-            "*.",
-            "::1",
-            "http://a",
-        ] {
+        for text in ["", "api.local:80", "*api.local", "a.*.b", "*.", "::1", "http://a"] {
             assert!(HostMatch::parse(text).is_err(), "{text}");
         }
     }
@@ -340,20 +300,10 @@ mod tests {
     #[test]
     fn a_url_has_a_host_and_a_port_alone() {
         let url = |text| TargetName::parse(text).map(|target| target.spell());
-        assert_eq!(
-            url("http://127.0.0.1:8080"),
-            Ok("http://127.0.0.1:8080".into())
-        );
+        assert_eq!(url("http://127.0.0.1:8080"), Ok("http://127.0.0.1:8080".into()));
         assert_eq!(url("http://App/"), Ok("http://app:80".into()));
         assert_eq!(url("http://[::1]"), Ok("http://[::1]:80".into()));
-        for text in [
-            "http://",
-            "http://a/b",
-            "http://u@a",
-            "http://a?b",
-            "ftp://a",
-            "http://a:x",
-        ] {
+        for text in ["http://", "http://a/b", "http://u@a", "http://a?b", "ftp://a", "http://a:x"] {
             assert!(url(text).is_err(), "{text}");
         }
         assert_eq!(url("https://a").unwrap_err(), Unfit::not_supported());
@@ -361,11 +311,6 @@ mod tests {
 
     #[test]
     fn a_method_in_small_letters_gets_advice() {
-        assert!(
-            Method::parse("get")
-                .unwrap_err()
-                .reason
-                .ends_with("write GET")
-        );
+        assert!(Method::parse("get").unwrap_err().reason.ends_with("write GET"));
     }
 }

@@ -19,18 +19,12 @@ pub(crate) struct Unfit {
 impl Unfit {
     /// The text means nothing here.
     pub(crate) fn value(reason: impl Into<String>) -> Unfit {
-        Unfit {
-            code: Code::BadValue,
-            reason: reason.into(),
-        }
+        Unfit { code: Code::BadValue, reason: reason.into() }
     }
 
     /// The text means something that this version does not have.
     pub(crate) fn not_supported() -> Unfit {
-        Unfit {
-            code: Code::NotSupported,
-            reason: "is not supported in this version".into(),
-        }
+        Unfit { code: Code::NotSupported, reason: "is not supported in this version".into() }
     }
 }
 
@@ -99,9 +93,7 @@ impl<T: Word> Scalar for T {
             return Err(Unfit::not_supported());
         }
         let found = T::WORDS.iter().find(|(word, _)| *word == text);
-        found
-            .map(|&(_, value)| value)
-            .ok_or_else(|| Unfit::value(format!("is not known here; write {}", T::EXPECTED)))
+        found.map(|&(_, value)| value).ok_or_else(|| Unfit::value(format!("is not known here; write {}", T::EXPECTED)))
     }
 
     fn spell(&self) -> Value {
@@ -149,9 +141,7 @@ impl Scalar for Name {
     fn parse(text: &str) -> Result<Name, Unfit> {
         let refused = |letter: char| letter.is_whitespace() || letter.is_control() || letter == '"';
         if text.is_empty() || text.chars().any(refused) || text.contains("://") {
-            return Err(Unfit::value(
-                "is not a name; use letters, digits and signs such as - _ . /",
-            ));
+            return Err(Unfit::value("is not a name; use letters, digits and signs such as - _ . /"));
         }
         Ok(Name(text.to_owned()))
     }

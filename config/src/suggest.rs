@@ -12,11 +12,7 @@ pub(crate) fn hint(word: &str, kind: &str, known: &[&str]) -> String {
     match known.len() {
         0 => format!("there are no {kind}"),
         count if count > LISTED => {
-            format!(
-                "known {kind}: {}, and {} more",
-                known[..LISTED].join(", "),
-                count - LISTED
-            )
+            format!("known {kind}: {}, and {} more", known[..LISTED].join(", "), count - LISTED)
         }
         _ => format!("known {kind}: {}", known.join(", ")),
     }
@@ -67,10 +63,7 @@ mod tests {
 
     #[test]
     fn a_word_that_is_near_nothing_gets_the_list() {
-        assert_eq!(
-            hint("pets", "clusters", &["app", "idp"]),
-            "known clusters: app, idp"
-        );
+        assert_eq!(hint("pets", "clusters", &["app", "idp"]), "known clusters: app, idp");
         assert_eq!(hint("pets", "clusters", &[]), "there are no clusters");
     }
 

@@ -44,8 +44,7 @@ pub enum LogTarget {
 }
 
 impl Word for LogFormat {
-    const WORDS: &'static [(&'static str, LogFormat)] =
-        &[("json", LogFormat::Json), ("text", LogFormat::Text)];
+    const WORDS: &'static [(&'static str, LogFormat)] = &[("json", LogFormat::Json), ("text", LogFormat::Text)];
     const EXPECTED: &'static str = "\"json\" or \"text\"";
 }
 

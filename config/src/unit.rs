@@ -63,9 +63,7 @@ impl Scalar for ByteSize {
     const BARE: Bare = Bare::Lacks(&["B", "KiB"]);
 
     fn parse(text: &str) -> Result<ByteSize, Unfit> {
-        let unfit = || {
-            Unfit::value("is not a size; write a whole number with B, KiB, MiB, GiB, kB, MB or GB")
-        };
+        let unfit = || Unfit::value("is not a size; write a whole number with B, KiB, MiB, GiB, kB, MB or GB");
         match parse(text, &SIZES) {
             None => Err(unfit()),
             Some(0) => Err(Unfit::value("is too small, a size is more than zero")),
@@ -88,13 +86,9 @@ impl Scalar for Duration {
 
     fn parse(text: &str) -> Result<Duration, Unfit> {
         match parse(text, &TIMES) {
-            None => Err(Unfit::value(
-                "is not a duration; write a whole number with ms, s, m or h",
-            )),
+            None => Err(Unfit::value("is not a duration; write a whole number with ms, s, m or h")),
             Some(0) => Err(Unfit::value("is too short, a duration is more than zero")),
-            Some(millis) if millis > LONGEST => {
-                Err(Unfit::value("is too long, 8760h are the most"))
-            }
+            Some(millis) if millis > LONGEST => Err(Unfit::value("is too long, 8760h are the most")),
             Some(millis) => Ok(Duration::from_millis(millis)),
         }
     }
@@ -119,12 +113,8 @@ fn parse(text: &str, units: &[(&str, u64)]) -> Option<u64> {
 
 /// The number in the first unit that divides it.
 fn spell(number: u64, units: &[(&str, u64)]) -> String {
-    let dividing = units
-        .iter()
-        .find(|(_, factor)| number.is_multiple_of(*factor));
-    dividing
-        .map(|(unit, factor)| format!("{}{unit}", number / factor))
-        .unwrap_or_default()
+    let dividing = units.iter().find(|(_, factor)| number.is_multiple_of(*factor));
+    dividing.map(|(unit, factor)| format!("{}{unit}", number / factor)).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -147,12 +137,7 @@ mod tests {
 
     #[test]
     fn durations_are_read_with_their_units() {
-        for (text, seconds) in [
-            ("10s", 10),
-            ("2m", 120),
-            ("1h", 3600),
-            ("8760h", 8760 * 3600),
-        ] {
+        for (text, seconds) in [("10s", 10), ("2m", 120), ("1h", 3600), ("8760h", 8760 * 3600)] {
             assert_eq!(Duration::parse(text), Ok(Duration::from_secs(seconds)));
         }
         assert_eq!(Duration::parse("5ms"), Ok(Duration::from_millis(5)));
@@ -160,21 +145,9 @@ mod tests {
 
     #[test]
     fn what_is_not_a_number_with_a_unit_is_refused() {
-        for text in [
-            "",
-            "5",
-            "ms",
-            "5 ms",
-            "1.5s",
-            "-1s",
-            "5%",
-            "5d",
-            "+5s",
-            "٣s",
-            "8761h",
-            "0s",
-            "99999999999999999999s",
-        ] {
+        for text in
+            ["", "5", "ms", "5 ms", "1.5s", "-1s", "5%", "5d", "+5s", "٣s", "8761h", "0s", "99999999999999999999s"]
+        {
             assert!(Duration::parse(text).is_err(), "{text}");
         }
         for text in ["", "5", "5mib", "5 MiB", "5%", "0B", "99999999999GiB"] {

@@ -11,16 +11,11 @@ use std::path::{Path, PathBuf};
 
 /// The configurations in a folder of `tests`, long forms left out.
 fn configurations(folder: &str) -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests")
-        .join(folder);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(folder);
     let mut paths: Vec<PathBuf> = fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().path())
-        .filter(|path| {
-            path.extension()
-                .is_some_and(|extension| extension == "yaml")
-        })
+        .filter(|path| path.extension().is_some_and(|extension| extension == "yaml"))
         .filter(|path| !path.to_string_lossy().ends_with(".expanded.yaml"))
         .collect();
     paths.sort();
@@ -33,12 +28,7 @@ fn compare(expected: &Path, found: &str) {
         fs::write(expected, found).unwrap();
     }
     let written = fs::read_to_string(expected).unwrap_or_default();
-    assert_eq!(
-        found,
-        written,
-        "\n{} is not what is found",
-        expected.display()
-    );
+    assert_eq!(found, written, "\n{} is not what is found", expected.display());
 }
 
 #[test]
@@ -46,8 +36,7 @@ fn good_configurations_have_their_long_form() {
     for path in configurations("good") {
         let text = fs::read_to_string(&path).unwrap();
 
-        let expanded =
-            tollgate_config::expand(&text, &path).unwrap_or_else(|faults| panic!("{faults}"));
+        let expanded = tollgate_config::expand(&text, &path).unwrap_or_else(|faults| panic!("{faults}"));
 
         compare(&path.with_extension("expanded.yaml"), &expanded);
     }
@@ -59,8 +48,7 @@ fn a_long_form_is_its_own_long_form() {
         let text = fs::read_to_string(&path).unwrap();
         let once = tollgate_config::expand(&text, &path).unwrap();
 
-        let twice =
-            tollgate_config::expand(&once, &path).unwrap_or_else(|faults| panic!("{faults}"));
+        let twice = tollgate_config::expand(&once, &path).unwrap_or_else(|faults| panic!("{faults}"));
 
         assert_eq!(once, twice, "{}", path.display());
     }
@@ -96,10 +84,6 @@ fn the_quickstart_is_a_good_configuration() {
 
     let config = tollgate_config::load(&path).unwrap_or_else(|faults| panic!("{faults}"));
 
-    let names: Vec<&str> = config
-        .plugins
-        .iter()
-        .map(|plugin| plugin.name.as_str())
-        .collect();
+    let names: Vec<&str> = config.plugins.iter().map(|plugin| plugin.name.as_str()).collect();
     assert_eq!(names, ["headers", "api_key", "headers-2"]);
 }

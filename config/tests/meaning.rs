@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tollgate_config::{
-    AccessLog, Admin, Balance, ByteSize, Code, Config, Faults, GuestErrors, HostMatch, Limits,
-    LogFormat, LogTarget, OnError, PathMatch, PluginId, Target, load, parse,
+    AccessLog, Admin, Balance, ByteSize, Code, Config, Faults, GuestErrors, HostMatch, Limits, LogFormat, LogTarget,
+    OnError, PathMatch, PluginId, Target, load, parse,
 };
 
 fn config(text: &str) -> Config {
@@ -17,9 +17,7 @@ fn config(text: &str) -> Config {
 
 /// A configuration of one route to `echo` with these filters, in flow style.
 fn chained(filters: &str) -> Config {
-    config(&format!(
-        "listen: 127.0.0.1:0\nroutes:\n- to: echo\n  filters: {filters}\n"
-    ))
+    config(&format!("listen: 127.0.0.1:0\nroutes:\n- to: echo\n  filters: {filters}\n"))
 }
 
 fn codes(faults: &Faults) -> Vec<Code> {
@@ -32,18 +30,10 @@ fn six_lines_make_a_proxy() {
 
     let config = config(&text);
 
-    let [listener] = config.listeners.as_slice() else {
-        panic!("one listener")
-    };
-    let [route] = listener.routes.as_slice() else {
-        panic!("one route")
-    };
-    let [plugin] = config.plugins.as_slice() else {
-        panic!("one plugin")
-    };
-    let [cluster] = config.clusters.as_slice() else {
-        panic!("one cluster")
-    };
+    let [listener] = config.listeners.as_slice() else { panic!("one listener") };
+    let [route] = listener.routes.as_slice() else { panic!("one route") };
+    let [plugin] = config.plugins.as_slice() else { panic!("one plugin") };
+    let [cluster] = config.clusters.as_slice() else { panic!("one cluster") };
     assert_eq!(listener.name, "127.0.0.1:8000");
     assert_eq!(listener.balance, Balance::Kernel);
     assert_eq!(route.name, "127.0.0.1:8000/0");
@@ -54,24 +44,12 @@ fn six_lines_make_a_proxy() {
     assert_eq!(plugin.name, "addh");
     assert_eq!(plugin.module, PathBuf::from("conf/addh.wasm"));
     assert_eq!(plugin.config, br#"{"header":"x"}"#);
-    assert_eq!(
-        (plugin.on_error, plugin.guest_errors),
-        (OnError::Deny, GuestErrors::Lenient)
-    );
+    assert_eq!((plugin.on_error, plugin.guest_errors), (OnError::Deny, GuestErrors::Lenient));
     assert_eq!((plugin.place.line, plugin.place.column), (5, 5));
     assert_eq!(cluster.name, "127.0.0.1:8080");
-    assert_eq!(
-        (
-            cluster.endpoints[0].host.as_str(),
-            cluster.endpoints[0].port
-        ),
-        ("127.0.0.1", 8080)
-    );
+    assert_eq!((cluster.endpoints[0].host.as_str(), cluster.endpoints[0].port), ("127.0.0.1", 8080));
     assert_eq!(config.limits, Limits::default());
-    assert_eq!(
-        config.admin,
-        Admin::Default("127.0.0.1:9901".parse().unwrap())
-    );
+    assert_eq!(config.admin, Admin::Default("127.0.0.1:9901".parse().unwrap()));
     assert_eq!(config.telemetry.access_log, None);
     assert_eq!(config.workers, None);
 }
@@ -83,20 +61,11 @@ fn every_key_has_its_effect() {
     let config = config(&text);
 
     assert_eq!(config.workers.map(|workers| workers.get()), Some(2));
-    assert_eq!(
-        config.admin,
-        Admin::Listen("127.0.0.1:9902".parse().unwrap())
-    );
+    assert_eq!(config.admin, Admin::Listen("127.0.0.1:9902".parse().unwrap()));
     let limits = config.limits;
-    assert_eq!(
-        (limits.headers, limits.connections, limits.pending),
-        (50, 1000, 128)
-    );
+    assert_eq!((limits.headers, limits.connections, limits.pending), (50, 1000, 128));
     assert_eq!((limits.upstream_connections, limits.streams), (64, 10));
-    assert_eq!(
-        (limits.header_bytes, limits.buffer),
-        (ByteSize::kib(32), ByteSize::new(10_000_000))
-    );
+    assert_eq!((limits.header_bytes, limits.buffer), (ByteSize::kib(32), ByteSize::new(10_000_000)));
     assert_eq!(limits.header_timeout, Duration::from_secs(5));
     assert_eq!(limits.idle_timeout, Duration::from_secs(120));
     assert_eq!(limits.request_timeout, Duration::from_secs(3600));
@@ -106,31 +75,16 @@ fn every_key_has_its_effect() {
     assert_eq!(limits.connect_timeout, Duration::from_millis(500));
     assert_eq!(limits.upstream_idle_timeout, Duration::from_secs(30));
     let to = LogTarget::File("conf/access.log".into());
-    assert_eq!(
-        config.telemetry.access_log,
-        Some(AccessLog {
-            format: LogFormat::Text,
-            to
-        })
-    );
+    assert_eq!(config.telemetry.access_log, Some(AccessLog { format: LogFormat::Text, to }));
 
     let plugin = &config.plugins[0];
     assert_eq!(plugin.module, PathBuf::from("conf/modules/every.wasm"));
     assert_eq!(plugin.sha256.unwrap()[..3], [0x9f, 0x86, 0xd0]);
-    assert_eq!(
-        (plugin.root_id.as_str(), plugin.vm_id.as_str()),
-        ("root", "shared")
-    );
+    assert_eq!((plugin.root_id.as_str(), plugin.vm_id.as_str()), ("root", "shared"));
     assert_eq!(plugin.config, b"just text");
     assert_eq!(plugin.vm_config, br#"[1,"two",{"three":3.5}]"#);
-    assert_eq!(
-        plugin.env,
-        [("MODE".into(), "on".into()), ("LEVEL".into(), "on".into())]
-    );
-    assert_eq!(
-        (plugin.on_error, plugin.guest_errors),
-        (OnError::Skip, GuestErrors::Strict)
-    );
+    assert_eq!(plugin.env, [("MODE".into(), "on".into()), ("LEVEL".into(), "on".into())]);
+    assert_eq!((plugin.on_error, plugin.guest_errors), (OnError::Skip, GuestErrors::Strict));
     assert_eq!(plugin.budget.time, Duration::from_millis(5));
     assert_eq!(plugin.budget.start, Duration::from_secs(2));
     assert_eq!(plugin.budget.memory, 1 << 30);
@@ -151,10 +105,7 @@ fn a_listener_narrows_the_limits_for_itself() {
     let (edge, other) = (config.listeners[0].limits, config.listeners[1].limits);
     assert_eq!(other, config.limits);
     assert_eq!((edge.headers, edge.connections, edge.streams), (20, 100, 5));
-    assert_eq!(
-        (edge.header_bytes, edge.buffer),
-        (ByteSize::kib(16), ByteSize::new(512))
-    );
+    assert_eq!((edge.header_bytes, edge.buffer), (ByteSize::kib(16), ByteSize::new(512)));
     assert_eq!(edge.drain_timeout, config.limits.drain_timeout);
 }
 
@@ -164,9 +115,7 @@ fn a_match_is_read_in_all_its_parts() {
 
     let config = config(&text);
 
-    let [api, exact, regex] = config.listeners[0].routes.as_slice() else {
-        panic!("three routes")
-    };
+    let [api, exact, regex] = config.listeners[0].routes.as_slice() else { panic!("three routes") };
     assert_eq!(api.matcher.host, HostMatch::Suffix(".example.com".into()));
     assert!(matches!(&api.matcher.path, PathMatch::Prefix(path) if path == "/v1"));
     assert_eq!(api.matcher.methods, ["GET", "POST"]);
@@ -174,10 +123,7 @@ fn a_match_is_read_in_all_its_parts() {
     assert_eq!(api.matcher.query, [("q".into(), "1".into())]);
     assert!(matches!(&exact.matcher.path, PathMatch::Exact(path) if path == "/x"));
     assert!(matches!(&regex.matcher.path, PathMatch::Regex(regex) if regex.is_match("/yes")));
-    assert_eq!(
-        (exact.name.as_str(), regex.name.as_str()),
-        ("edge/1", "edge/2")
-    );
+    assert_eq!((exact.name.as_str(), regex.name.as_str()), ("edge/1", "edge/2"));
     assert_eq!(regex.target, Target::Echo);
 }
 
@@ -187,28 +133,17 @@ fn a_chain_is_the_filters_of_the_listener_then_those_of_the_route() {
 
     let config = config(&text);
 
-    let chains = config.listeners[0].routes.iter().map(|route| {
-        route
-            .chain
-            .iter()
-            .map(|id| config.plugins[id.0].name.as_str())
-            .collect::<Vec<_>>()
-    });
+    let chains = config.listeners[0]
+        .routes
+        .iter()
+        .map(|route| route.chain.iter().map(|id| config.plugins[id.0].name.as_str()).collect::<Vec<_>>());
     let chains: Vec<_> = chains.collect();
-    assert_eq!(
-        chains,
-        [
-            vec!["headers", "headers-2", "api_key"],
-            vec!["headers", "headers-2"]
-        ]
-    );
+    assert_eq!(chains, [vec!["headers", "headers-2", "api_key"], vec!["headers", "headers-2"]]);
 }
 
 #[test]
 fn the_configuration_of_a_filter_keeps_its_order_and_its_types() {
-    let config = chained(
-        "[{ wasm: a.wasm, config: { z: 1, a: [on, true, null, 1.5, ''], on: off, 7: x } }]",
-    );
+    let config = chained("[{ wasm: a.wasm, config: { z: 1, a: [on, true, null, 1.5, ''], on: off, 7: x } }]");
 
     let expected = r#"{"z":1,"a":["on",true,null,1.5,""],"on":"off","7":"x"}"#;
     assert_eq!(String::from_utf8_lossy(&config.plugins[0].config), expected);
@@ -216,11 +151,7 @@ fn the_configuration_of_a_filter_keeps_its_order_and_its_types() {
 
 #[test]
 fn a_text_reaches_the_filter_as_its_own_bytes() {
-    let plain = |value: &str| {
-        chained(&format!("[{{ wasm: a.wasm, config: {value} }}]")).plugins[0]
-            .config
-            .clone()
-    };
+    let plain = |value: &str| chained(&format!("[{{ wasm: a.wasm, config: {value} }}]")).plugins[0].config.clone();
 
     assert_eq!(plain("off"), b"off");
     assert_eq!(plain(r#""{\"a\": 1}""#), br#"{"a": 1}"#);
@@ -244,10 +175,7 @@ fn only_names_the_user_wrote_must_be_unique() {
     let config = config(&format!("listeners:\n{listener}{listener}"));
 
     assert_eq!(config.listeners[0].name, config.listeners[1].name);
-    assert_eq!(
-        config.listeners[0].routes[1].name,
-        config.listeners[1].routes[1].name
-    );
+    assert_eq!(config.listeners[0].routes[1].name, config.listeners[1].routes[1].name);
 }
 
 #[test]
@@ -256,16 +184,8 @@ fn equal_urls_are_one_cluster_beside_a_named_one() {
 
     let config = config(&text);
 
-    let names: Vec<&str> = config
-        .clusters
-        .iter()
-        .map(|cluster| cluster.name.as_str())
-        .collect();
-    let targets: Vec<_> = config.listeners[0]
-        .routes
-        .iter()
-        .map(|route| route.target)
-        .collect();
+    let names: Vec<&str> = config.clusters.iter().map(|cluster| cluster.name.as_str()).collect();
+    let targets: Vec<_> = config.listeners[0].routes.iter().map(|route| route.target).collect();
     assert_eq!(names, ["app:80", "app:80-2"]);
     assert_eq!(targets[0], targets[1]);
     assert_ne!(targets[0], targets[2]);
@@ -282,10 +202,7 @@ fn admin_is_off_only_as_a_word() {
 fn a_loopback_address_of_version_six_is_a_loopback_address() {
     let text = "admin: { listen: '[::1]:9901' }\nlisten: 127.0.0.1:0\nroutes: []\n";
 
-    assert_eq!(
-        config(text).admin,
-        Admin::Listen("[::1]:9901".parse().unwrap())
-    );
+    assert_eq!(config(text).admin, Admin::Listen("[::1]:9901".parse().unwrap()));
 }
 
 #[test]
@@ -310,10 +227,7 @@ routes:
     assert_eq!(plugin.config, br#"{"key":"s3cret","literal":"s3cret"}"#);
     assert_eq!(plugin.vm_config, b"s3cret");
     assert_eq!(plugin.env[0], ("KEY".into(), "s3cret".into()));
-    assert_eq!(
-        config.listeners[0].routes[0].matcher.headers[0].1,
-        "Bearer s3cret"
-    );
+    assert_eq!(config.listeners[0].routes[0].matcher.headers[0].1, "Bearer s3cret");
     let shown = config.expanded.to_string();
     assert!(!shown.contains("s3cret"), "{shown}");
     assert!(shown.contains("Bearer <redacted>"), "{shown}");
@@ -347,32 +261,19 @@ fn a_file_that_is_not_there_is_named() {
     let faults = load(Path::new("no/such/file.yaml")).unwrap_err();
 
     assert_eq!(codes(&faults), [Code::Unreadable]);
-    assert!(
-        faults
-            .to_string()
-            .starts_with("error[TG0101]: no/such/file.yaml: "),
-        "{faults}"
-    );
+    assert!(faults.to_string().starts_with("error[TG0101]: no/such/file.yaml: "), "{faults}");
 }
 
 #[test]
 fn a_file_of_a_hundred_megabytes_is_refused_by_its_length() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("big.yaml");
-    fs::File::create(&path)
-        .unwrap()
-        .set_len(100_000_000)
-        .unwrap();
+    fs::File::create(&path).unwrap().set_len(100_000_000).unwrap();
 
     let faults = load(&path).unwrap_err();
 
     assert_eq!(codes(&faults), [Code::TooLarge]);
-    assert!(
-        faults
-            .to_string()
-            .contains("8 MiB of text, this one has 100000000 bytes"),
-        "{faults}"
-    );
+    assert!(faults.to_string().contains("8 MiB of text, this one has 100000000 bytes"), "{faults}");
 }
 
 #[test]
@@ -388,9 +289,7 @@ fn a_file_that_is_not_utf_8_is_refused() {
 
 #[test]
 fn line_ends_of_other_systems_are_line_ends() {
-    let text = fs::read_to_string("tests/good/six_lines.yaml")
-        .unwrap()
-        .replace('\n', "\r\n");
+    let text = fs::read_to_string("tests/good/six_lines.yaml").unwrap().replace('\n', "\r\n");
 
     assert_eq!(config(&text).plugins[0].config, br#"{"header":"x"}"#);
 }
@@ -399,10 +298,7 @@ fn line_ends_of_other_systems_are_line_ends() {
 fn json_is_yaml() {
     let text = r#"{"listen": "127.0.0.1:0", "routes": [{"to": "echo", "filters": [{"wasm": "a.wasm", "config": {"b": 1, "a": "x\u00e9\/"}}]}]}"#;
 
-    assert_eq!(
-        config(text).plugins[0].config,
-        "{\"b\":1,\"a\":\"xé/\"}".as_bytes()
-    );
+    assert_eq!(config(text).plugins[0].config, "{\"b\":1,\"a\":\"xé/\"}".as_bytes());
 }
 
 #[test]

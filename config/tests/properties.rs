@@ -41,20 +41,15 @@ fn text() -> impl Strategy<Value = String> {
     let odd = prop::sample::select(vec![
         "on", "no", "1", "1e3", "~", "", "$", "${", "$${", "- a", "a: b", "#", "\u{85}", "\u{feff}",
     ]);
-    prop_oneof![any::<String>(), odd.prop_map(str::to_owned)]
-        .prop_map(|text| text.replace("${", "$${"))
+    prop_oneof![any::<String>(), odd.prop_map(str::to_owned)].prop_map(|text| text.replace("${", "$${"))
 }
 
 fn keys(parts: Vec<(&'static str, Option<Value>)>) -> Value {
-    let written = parts
-        .into_iter()
-        .filter_map(|(key, value)| Some((key.to_owned(), value?)));
+    let written = parts.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?)));
     Value::Object(written.collect::<Map<_, _>>())
 }
 
-fn maybe<T: std::fmt::Debug + Clone>(
-    strategy: impl Strategy<Value = T>,
-) -> impl Strategy<Value = Option<T>> {
+fn maybe<T: std::fmt::Debug + Clone>(strategy: impl Strategy<Value = T>) -> impl Strategy<Value = Option<T>> {
     prop::option::of(strategy)
 }
 
@@ -63,40 +58,22 @@ fn one_of(words: &'static [&'static str]) -> impl Strategy<Value = Value> {
 }
 
 fn filter() -> impl Strategy<Value = Value> {
-    let wasm = one_of(&[
-        "addh.wasm",
-        "other/addh.wasm",
-        "hdr.wasm",
-        "my filter.wasm",
-        "x.y.wasm",
-    ]);
-    let small = prop_oneof![
-        data(),
-        Just(json!({ "header": "x" })),
-        Just(json!({ "header": "y" }))
-    ];
-    let budget = (
-        maybe(one_of(&["5ms", "10ms", "1000ms"])),
-        maybe(one_of(&["64MiB", "1GiB", "100kB"])),
-    )
+    let wasm = one_of(&["addh.wasm", "other/addh.wasm", "hdr.wasm", "my filter.wasm", "x.y.wasm"]);
+    let small = prop_oneof![data(), Just(json!({ "header": "x" })), Just(json!({ "header": "y" }))];
+    let budget = (maybe(one_of(&["5ms", "10ms", "1000ms"])), maybe(one_of(&["64MiB", "1GiB", "100kB"])))
         .prop_map(|(time, memory)| keys(vec![("time", time), ("memory", memory)]));
     let vm_id = maybe(text().prop_map(Value::from));
-    let words = (
-        maybe(one_of(&["deny", "skip"])),
-        maybe(one_of(&["lenient", "strict"])),
-    );
-    (wasm, maybe(small), vm_id, words, maybe(budget)).prop_map(
-        |(wasm, config, vm_id, (on_error, errors), budget)| {
-            keys(vec![
-                ("config", config),
-                ("wasm", Some(wasm)),
-                ("vm_id", vm_id),
-                ("guest_errors", errors),
-                ("on_error", on_error),
-                ("budget", budget),
-            ])
-        },
-    )
+    let words = (maybe(one_of(&["deny", "skip"])), maybe(one_of(&["lenient", "strict"])));
+    (wasm, maybe(small), vm_id, words, maybe(budget)).prop_map(|(wasm, config, vm_id, (on_error, errors), budget)| {
+        keys(vec![
+            ("config", config),
+            ("wasm", Some(wasm)),
+            ("vm_id", vm_id),
+            ("guest_errors", errors),
+            ("on_error", on_error),
+            ("budget", budget),
+        ])
+    })
 }
 
 /// Names of filters that every generated configuration defines.
@@ -105,21 +82,14 @@ const FILTERS: &[&str] = &["hdr", "addh", "addh-2"];
 fn chain() -> impl Strategy<Value = Value> {
     let entry = prop_oneof![
         one_of(FILTERS),
-        (one_of(FILTERS), maybe(data()))
-            .prop_map(|(name, config)| keys(vec![("use", Some(name)), ("config", config)])),
+        (one_of(FILTERS), maybe(data())).prop_map(|(name, config)| keys(vec![("use", Some(name)), ("config", config)])),
         filter(),
     ];
     prop::collection::vec(entry, 0..4).prop_map(Value::from)
 }
 
 fn route() -> impl Strategy<Value = Value> {
-    let to = one_of(&[
-        "echo",
-        "app",
-        "http://127.0.0.1:8080",
-        "http://App/",
-        "http://[::1]:81",
-    ]);
+    let to = one_of(&["echo", "app", "http://127.0.0.1:8080", "http://App/", "http://[::1]:81"]);
     let path = prop_oneof![
         one_of(&["/", "/v1", "/v1/", "//"]).prop_map(|path| ("path", Some(path))),
         one_of(&["/", "/v1/"]).prop_map(|path| ("exact", Some(path))),
@@ -128,28 +98,12 @@ fn route() -> impl Strategy<Value = Value> {
     ];
     let method = maybe(prop_oneof![one_of(&["GET"]), Just(json!(["GET", "POST"]))]);
     let headers = maybe(text().prop_map(|value| json!({ "X-Any": value })));
-    let matcher = (
-        path,
-        maybe(one_of(&["api.local", "*.Example.com", "*"])),
-        method,
-        headers,
-    )
-        .prop_map(|(path, host, method, headers)| {
-            keys(vec![
-                path,
-                ("host", host),
-                ("method", method),
-                ("headers", headers),
-            ])
-        });
+    let matcher = (path, maybe(one_of(&["api.local", "*.Example.com", "*"])), method, headers).prop_map(
+        |(path, host, method, headers)| keys(vec![path, ("host", host), ("method", method), ("headers", headers)]),
+    );
     let timeout = maybe(one_of(&["15s", "15000ms", "1h", "90m"]));
     (maybe(matcher), to, timeout, maybe(chain())).prop_map(|(matcher, to, timeout, filters)| {
-        keys(vec![
-            ("to", Some(to)),
-            ("match", matcher),
-            ("timeout", timeout),
-            ("filters", filters),
-        ])
+        keys(vec![("to", Some(to)), ("match", matcher), ("timeout", timeout), ("filters", filters)])
     })
 }
 
@@ -159,13 +113,8 @@ fn routes() -> impl Strategy<Value = Value> {
 
 fn listener() -> impl Strategy<Value = Value> {
     let limits = maybe(Just(json!({ "headers": 7, "idle_timeout": "60s" })));
-    (
-        routes(),
-        maybe(chain()),
-        maybe(one_of(&["kernel", "even"])),
-        limits,
-    )
-        .prop_map(|(routes, filters, balance, limits)| {
+    (routes(), maybe(chain()), maybe(one_of(&["kernel", "even"])), limits).prop_map(
+        |(routes, filters, balance, limits)| {
             keys(vec![
                 ("listen", Some("127.0.0.1:0".into())),
                 ("balance", balance),
@@ -173,43 +122,32 @@ fn listener() -> impl Strategy<Value = Value> {
                 ("filters", filters),
                 ("routes", Some(routes)),
             ])
-        })
+        },
+    )
 }
 
 /// The short form or the long one, and everything beside the listeners.
 fn configuration() -> impl Strategy<Value = Value> {
     let listeners = prop_oneof![
         routes().prop_map(|routes| (Some(routes), None)),
-        prop::collection::vec(listener(), 1..3)
-            .prop_map(|listeners| (None, Some(Value::from(listeners)))),
+        prop::collection::vec(listener(), 1..3).prop_map(|listeners| (None, Some(Value::from(listeners)))),
     ];
     let named = (filter(), filter(), filter());
-    let admin = maybe(prop_oneof![
-        one_of(&["off"]),
-        Just(json!({ "listen": "127.0.0.1:9901" }))
-    ]);
+    let admin = maybe(prop_oneof![one_of(&["off"]), Just(json!({ "listen": "127.0.0.1:9901" }))]);
     let log = maybe(Just(json!({ "access_log": { "format": "text" } })));
-    (listeners, named, admin, log, maybe(1u32..1024)).prop_map(
-        |((routes, listeners), named, admin, log, workers)| {
-            let listen = routes.as_ref().map(|_| "127.0.0.1:0".into());
-            keys(vec![
-                ("listen", listen),
-                ("routes", routes),
-                ("listeners", listeners),
-                (
-                    "filters",
-                    Some(json!({ "addh-2": named.0, "hdr": named.1, "addh": named.2 })),
-                ),
-                (
-                    "clusters",
-                    Some(json!({ "app": { "hosts": ["10.0.0.1:80"] } })),
-                ),
-                ("admin", admin),
-                ("telemetry", log),
-                ("workers", workers.map(Value::from)),
-            ])
-        },
-    )
+    (listeners, named, admin, log, maybe(1u32..1024)).prop_map(|((routes, listeners), named, admin, log, workers)| {
+        let listen = routes.as_ref().map(|_| "127.0.0.1:0".into());
+        keys(vec![
+            ("listen", listen),
+            ("routes", routes),
+            ("listeners", listeners),
+            ("filters", Some(json!({ "addh-2": named.0, "hdr": named.1, "addh": named.2 }))),
+            ("clusters", Some(json!({ "app": { "hosts": ["10.0.0.1:80"] } }))),
+            ("admin", admin),
+            ("telemetry", log),
+            ("workers", workers.map(Value::from)),
+        ])
+    })
 }
 
 /// Everything a configuration means, places left out.
@@ -220,19 +158,8 @@ fn meaning(config: &Config) -> String {
         plugin
     });
     let plugins: Vec<_> = plugins.collect();
-    let Config {
-        workers,
-        admin,
-        limits,
-        listeners,
-        clusters,
-        telemetry,
-        expanded,
-        ..
-    } = config;
-    format!(
-        "{workers:?} {admin:?} {limits:?} {listeners:?} {plugins:?} {clusters:?} {telemetry:?} {expanded}"
-    )
+    let Config { workers, admin, limits, listeners, clusters, telemetry, expanded, .. } = config;
+    format!("{workers:?} {admin:?} {limits:?} {listeners:?} {plugins:?} {clusters:?} {telemetry:?} {expanded}")
 }
 
 proptest! {

@@ -18,44 +18,24 @@ fn fits(value: &Value, schema: &Value, root: &Value) -> bool {
             let pointer = rule.as_str().unwrap().strip_prefix('#').unwrap();
             fits(value, root.pointer(pointer).unwrap(), root)
         }
-        "anyOf" => rule
-            .as_array()
-            .unwrap()
-            .iter()
-            .any(|form| fits(value, form, root)),
+        "anyOf" => rule.as_array().unwrap().iter().any(|form| fits(value, form, root)),
         "type" => is_of_type(value, rule.as_str().unwrap()),
         "enum" => rule.as_array().unwrap().contains(value),
-        "pattern" => value
-            .as_str()
-            .is_some_and(|text| Regex::new(rule.as_str().unwrap()).unwrap().is_match(text)),
+        "pattern" => value.as_str().is_some_and(|text| Regex::new(rule.as_str().unwrap()).unwrap().is_match(text)),
         "minimum" => value.as_f64() >= rule.as_f64(),
-        "minItems" => value
-            .as_array()
-            .is_none_or(|items| items.len() as u64 >= rule.as_u64().unwrap()),
-        "items" => value
-            .as_array()
-            .is_none_or(|items| items.iter().all(|item| fits(item, rule, root))),
+        "minItems" => value.as_array().is_none_or(|items| items.len() as u64 >= rule.as_u64().unwrap()),
+        "items" => value.as_array().is_none_or(|items| items.iter().all(|item| fits(item, rule, root))),
         "required" => {
             let has = |key: &Value| value.get(key.as_str().unwrap()).is_some();
             !value.is_object() || rule.as_array().unwrap().iter().all(has)
         }
         "properties" => {
             let entries = value.as_object().into_iter().flatten();
-            entries
-                .into_iter()
-                .all(|(key, value)| rule.get(key).is_none_or(|rule| fits(value, rule, root)))
+            entries.into_iter().all(|(key, value)| rule.get(key).is_none_or(|rule| fits(value, rule, root)))
         }
         "additionalProperties" => {
-            let known = |key: &str| {
-                schema
-                    .get("properties")
-                    .is_some_and(|known| known.get(key).is_some())
-            };
-            let mut others = value
-                .as_object()
-                .into_iter()
-                .flatten()
-                .filter(|(key, _)| !known(key));
+            let known = |key: &str| schema.get("properties").is_some_and(|known| known.get(key).is_some());
+            let mut others = value.as_object().into_iter().flatten().filter(|(key, _)| !known(key));
             others.all(|(_, value)| fits(value, rule, root))
         }
         "$schema" | "$defs" | "title" | "description" => true,
@@ -136,14 +116,8 @@ fn what_the_reader_refuses_for_its_shape_the_schema_refuses_too() {
         ("/listeners/0", serde_json::json!({ "routes": [] })),
         ("/listeners/0/routes", serde_json::json!({})),
         ("/listeners/0/routes/0/match/path", serde_json::json!("x")),
-        (
-            "/listeners/0/routes/0/match",
-            serde_json::json!({ "headers": { "a": 1 } }),
-        ),
-        (
-            "/listeners/0/routes/0/filters",
-            serde_json::json!([{ "use": "a", "wasm": "a.wasm" }]),
-        ),
+        ("/listeners/0/routes/0/match", serde_json::json!({ "headers": { "a": 1 } })),
+        ("/listeners/0/routes/0/filters", serde_json::json!([{ "use": "a", "wasm": "a.wasm" }])),
         ("/listeners/0/routes/0/filters", serde_json::json!([1])),
         ("/filters/a/on_error", serde_json::json!("allow")),
         ("/filters/a/env/A", serde_json::json!(1)),

@@ -61,9 +61,9 @@ pub enum AppError {
 }
 
 impl AppError {
-    /// What the process exits with: 1 for a bad module, 3 for a machine that does not let us run.
+    /// What the process exits with: 1 for what the configuration names, 3 for a machine that does not let us run.
     pub fn exit_code(&self) -> u8 {
-        if matches!(self, Self::Modules(_)) { 1 } else { 3 }
+        if matches!(self, Self::Modules(_) | Self::AccessLog(_)) { 1 } else { 3 }
     }
 }
 
@@ -93,10 +93,12 @@ pub struct App {
     registry: Arc<Registry>,
     generations: Vec<Arc<Generation>>,
     plugins: Vec<PluginSummary>,
+    access_log: Option<AccessLog>,
 }
 
 impl App {
     /// Compiles, starts and configures every plugin: one VM for each worker and one to spare. Reports all faults.
+    /// Opens the access log, so that a bad path is known too.
     pub fn prepare(config: Config, options: &RunOptions) -> Result<Self, AppError> {
         let workers = options.workers.or(config.workers).map_or_else(cores, NonZeroUsize::get);
         let registry = Registry::new(workers);
@@ -108,7 +110,11 @@ impl App {
             abi: generation.abi(),
             on_error: generation.on_error,
         });
-        Ok(Self { plugins: plugins.collect(), config, workers, registry, generations })
+        let access_log = match &config.telemetry.access_log {
+            Some(settings) => Some(AccessLog::open(settings, registry.access_log())?),
+            None => None,
+        };
+        Ok(Self { plugins: plugins.collect(), config, workers, registry, generations, access_log })
     }
 
     /// Every plugin.
@@ -189,11 +195,7 @@ impl Bound {
     /// Serves on threads of its own; with `signals`, SIGTERM and SIGINT drain it.
     pub fn start(self, signals: bool) -> Result<Running, AppError> {
         let Self { app, sockets, listeners, admin } = self;
-        let App { config, workers, registry, generations, .. } = app;
-        let access_log = match &config.telemetry.access_log {
-            Some(settings) => Some(AccessLog::open(settings, registry.access_log())?),
-            None => None,
-        };
+        let App { config, workers, registry, generations, access_log, .. } = app;
         let shared = Arc::new(Shared {
             snapshot: ArcSwap::from_pointee(Snapshot::new(1, &config, generations.clone())),
             registry: Arc::clone(&registry),
@@ -231,9 +233,16 @@ fn start_workers(
     let (hand, handed): (Vec<_>, Vec<_>) = sockets.iter().map(|_| mpsc::unbounded_channel()).unzip();
     let mut threads = Vec::new();
     for (index, (sockets, handed)) in sockets.into_iter().zip(handed).enumerate() {
-        let assignment =
-            Assignment { index, shared: Arc::clone(shared), sockets, handed, hand: hand.clone(), phase: phases.clone() };
-        let runtime = move || tokio::runtime::Builder::new_current_thread().enable_all().build_local(Default::default());
+        let assignment = Assignment {
+            index,
+            shared: Arc::clone(shared),
+            sockets,
+            handed,
+            hand: hand.clone(),
+            phase: phases.clone(),
+        };
+        let runtime =
+            move || tokio::runtime::Builder::new_current_thread().enable_all().build_local(Default::default());
         let body = move || match runtime() {
             Ok(runtime) => runtime.block_on(Worker::run(assignment)),
             Err(error) => tracing::error!(%error, worker = index, "a worker cannot start"),

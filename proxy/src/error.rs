@@ -79,12 +79,16 @@ impl Reason {
             Self::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::ClientGone => StatusCode::BAD_REQUEST,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
-            Self::UpstreamConnect | Self::UpstreamOverflow | Self::FilterFailed { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::UpstreamConnect | Self::UpstreamOverflow | Self::FilterFailed { .. } => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::UpstreamReset | Self::UpstreamProtocol(_) => StatusCode::BAD_GATEWAY,
             Self::UpstreamTimeout | Self::StreamIdle | Self::FilterPaused(_) => StatusCode::GATEWAY_TIMEOUT,
             Self::BodyOverLimit { request: true } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BodyOverLimit { request: false } => StatusCode::BAD_GATEWAY,
-            Self::LocalResponseRefused(_) | Self::FilterClosed(_) | Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::LocalResponseRefused(_) | Self::FilterClosed(_) | Self::Internal(_) => {
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
         }
     }
 

@@ -135,7 +135,8 @@ impl Group {
     }
 
     fn regex(&self, asked: &Asked<'_>) -> Option<usize> {
-        let matching = self.regexes.iter().filter(|(regex, candidate)| candidate.accepts(asked) && regex.is_match(asked.path));
+        let matching =
+            self.regexes.iter().filter(|(regex, candidate)| candidate.accepts(asked) && regex.is_match(asked.path));
         matching.map(|(_, candidate)| candidate.route).next()
     }
 }
@@ -189,7 +190,8 @@ mod tests {
     /// Builds a table from the `match:` lines of a config and answers for one request.
     fn route(matches: &[&str], method: &str, host: &str, target: &str, headers: &[(&str, &str)]) -> Option<usize> {
         let routes: String = matches.iter().map(|line| format!("- {{ match: {line}, to: echo }}\n")).collect();
-        let config = tollgate_config::parse(&format!("listen: 127.0.0.1:0\nroutes:\n{routes}"), Path::new("t.yaml")).unwrap();
+        let config =
+            tollgate_config::parse(&format!("listen: 127.0.0.1:0\nroutes:\n{routes}"), Path::new("t.yaml")).unwrap();
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             let name = http::HeaderName::from_bytes(name.as_bytes()).unwrap();

@@ -10,6 +10,7 @@ mod interim;
 use std::future::Future;
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Poll;
 
 use http::{Method, Request, Response, Version};
@@ -45,8 +46,12 @@ pub async fn serve(connection: Rc<Connection>, request: Request<Incoming>) -> Re
     let Some(route) = find_route(&local, connection.listener, &accepted.head) else {
         return Ok(answer::refusal(&connection, version, &Reason::NoRoute));
     };
-    let exchange = Serving::begin(connection, &local, route, accepted, body);
-    exchange.run().await
+    let exchange = Serving::begin(connection, route, &accepted, body.is_end_stream());
+    if exchange.route.chain.is_empty() {
+        exchange.run_plain(accepted.head, body).await
+    } else {
+        exchange.run_filtered(&local, accepted, body).await
+    }
 }
 
 fn find_route(local: &Local, listener: usize, head: &RequestHead) -> Option<Rc<LocalRoute>> {
@@ -69,73 +74,50 @@ struct Serving {
     exchange: Rc<Exchange>,
     version: Version,
     method: Method,
-    content_length: Option<u64>,
-    body: Incoming,
-    way: Way,
-}
-
-/// Whether filters see the exchange.
-enum Way {
-    /// No filter does: the head goes straight on.
-    Plain(RequestHead),
-    /// These do; the head is in the exchange's stream.
-    Filtered { chain: Rc<Chain>, is_grpc: bool },
 }
 
 impl Serving {
-    fn begin(connection: Rc<Connection>, local: &Local, route: Rc<LocalRoute>, accepted: Accepted, body: Incoming) -> Self {
-        let Accepted { head, version, content_length, .. } = accepted;
+    fn begin(connection: Rc<Connection>, route: Rc<LocalRoute>, accepted: &Accepted, bodiless: bool) -> Self {
         let started = connection.worker.clock.now();
         let exchange = Rc::new(Exchange::new(started, route.timeouts));
-        if body.is_end_stream() {
+        if bodiless {
             exchange.end_request(started);
         }
-        let mut account = Account::open(&connection, &route, &exchange, &head, version);
-        let method = head.method.clone();
-        let way = if route.chain.is_empty() {
-            Way::Plain(head)
-        } else {
-            let buffer = local.listeners.get(connection.listener).map_or(0, |listener| listener.limits.buffer.as_usize());
-            let facts = facts(&connection, local, &route, (version, content_length), started);
-            let is_grpc = answer::is_grpc(&head.fields.map);
-            exchange.stream.set(Some(Box::new(FilterStream::new(facts, head))));
-            let chain = Rc::new(Chain::new(Rc::clone(&exchange), route.chain.iter().map(Rc::clone), buffer));
-            account.attach(&chain);
-            Way::Filtered { chain, is_grpc }
-        };
-        Self { account, connection, route, exchange, version, method, content_length, body, way }
-    }
-
-    async fn run(self) -> Result<Response<ResponseBody>, Abort> {
-        match &self.way {
-            Way::Plain(_) => self.run_plain().await,
-            Way::Filtered { .. } => self.run_filtered().await,
-        }
+        let account = Account::open(&connection, &route, &exchange, &accepted.head, accepted.version);
+        let (version, method) = (accepted.version, accepted.head.method.clone());
+        Self { account, connection, route, exchange, version, method }
     }
 
     /// Without filters: head and body go straight on, both ways.
-    async fn run_plain(self) -> Result<Response<ResponseBody>, Abort> {
-        let Self { account, connection, route, exchange, version, method, body, way, .. } = self;
-        let Way::Plain(head) = way else { return Err(Abort) };
+    async fn run_plain(self, head: RequestHead, body: Incoming) -> Result<Response<ResponseBody>, Abort> {
+        let Self { account, connection, route, exchange, version, method } = self;
         let client = ClientBody::new(body, Rc::clone(&exchange), Rc::clone(&connection.worker.clock));
         let body = if client.is_end_stream() { RequestBody::Empty } else { RequestBody::Direct(client) };
-        let request = upstream_request(head, body);
-        match reach(&connection, &route, &exchange, None, request, version).await {
+        match reach(&connection, &route, &exchange, None, upstream_request(head, body), version).await {
             Ok(answered) => {
                 account.answered(answered.address);
                 Ok(answer::pass(account, &connection, version, &method, answered))
             }
             Err(Halt::Fail(reason)) => answer::failure(account, &connection, version, reason),
-            Err(Halt::Respond(_)) => answer::failure(account, &connection, version, Reason::Internal("an answer without a filter")),
+            Err(Halt::Respond(_)) => {
+                answer::failure(account, &connection, version, Reason::Internal("an answer without a filter"))
+            }
         }
     }
 
     /// With filters: each sees the head, then the body, then the answer.
-    async fn run_filtered(self) -> Result<Response<ResponseBody>, Abort> {
-        let Self { account, connection, route, exchange, version, method, content_length, body, way } = self;
-        let Way::Filtered { chain, is_grpc } = way else { return Err(Abort) };
-        let replying = answer::Replying { account, connection, chain, version, method, is_grpc };
-        let chain = Rc::clone(&replying.chain);
+    async fn run_filtered(
+        self,
+        local: &Local,
+        accepted: Accepted,
+        body: Incoming,
+    ) -> Result<Response<ResponseBody>, Abort> {
+        let Accepted { head, content_length, .. } = accepted;
+        let is_grpc = answer::is_grpc(&head.fields.map);
+        let chain = self.chain(local, head, content_length);
+        let Self { mut account, connection, route, exchange, version, method } = self;
+        account.attach(&chain);
+        let replying = answer::Replying { account, connection, chain: Rc::clone(&chain), version, method, is_grpc };
         if let Err(halt) = chain.request_headers(body.is_end_stream()).await {
             return replying.halted(halt).await;
         }
@@ -152,26 +134,24 @@ impl Serving {
             Err(halt) => replying.halted(halt).await,
         }
     }
-}
 
-fn facts(
-    connection: &Connection,
-    local: &Local,
-    route: &LocalRoute,
-    (version, content_length): (Version, Option<u64>),
-    started: std::time::Instant,
-) -> Facts {
-    let listener = local.listeners.get(connection.listener).map(|listener| Rc::clone(listener));
-    Facts {
-        listener: listener.map_or_else(|| "".into(), |listener| listener.name.clone()),
-        route: route.name.clone(),
-        cluster: route.target_name.clone(),
-        source: connection.source,
-        destination: connection.destination,
-        connection: connection.id,
-        version,
-        started,
-        content_length,
+    /// The filters of the route, with the head in the stream that they are lent.
+    fn chain(&self, local: &Local, head: RequestHead, content_length: Option<u64>) -> Rc<Chain> {
+        let buffer =
+            local.listeners.get(self.connection.listener).map_or(0, |listener| listener.limits.buffer.as_usize());
+        let facts = Facts {
+            listener: Arc::clone(&self.route.listener),
+            route: Arc::clone(&self.route.name),
+            cluster: Arc::clone(&self.route.target_name),
+            source: self.connection.source,
+            destination: self.connection.destination,
+            connection: self.connection.id,
+            version: self.version,
+            started: self.exchange.started,
+            content_length,
+        };
+        self.exchange.stream.set(Some(Box::new(FilterStream::new(facts, head))));
+        Rc::new(Chain::new(Rc::clone(&self.exchange), self.route.chain.iter().map(Rc::clone), buffer))
     }
 }
 

@@ -46,7 +46,13 @@ impl Snapshot {
             table: RouteTable::new(&listener.routes),
             routes: listener.routes.clone(),
         });
-        Self { number, listeners: listeners.collect(), clusters: config.clusters.clone(), generations, limits: config.limits }
+        Self {
+            number,
+            listeners: listeners.collect(),
+            clusters: config.clusters.clone(),
+            generations,
+            limits: config.limits,
+        }
     }
 }
 
@@ -166,7 +172,11 @@ impl Place<'_> {
             series: self.registry.route(self.worker, &targets.listener.name, &route.name, &target_name),
             cluster: cluster.map(|(_, cluster)| cluster),
             chain: route.chain.iter().filter_map(|PluginId(at)| targets.plugins.get(*at)).map(Rc::clone).collect(),
-            timeouts: Timeouts { idle: limits.stream_idle_timeout, request: limits.request_timeout, head: route.timeout },
+            timeouts: Timeouts {
+                idle: limits.stream_idle_timeout,
+                request: limits.request_timeout,
+                head: route.timeout,
+            },
             target_name,
         }
     }

@@ -25,30 +25,15 @@ pub(super) struct Clusters<'l> {
 
 impl<'l> Clusters<'l> {
     /// The clusters with a name.
-    pub(super) fn of(
-        said: &'l Named<Name, file::Cluster>,
-        limits: Limits,
-        report: &mut Report<'_>,
-    ) -> Clusters<'l> {
-        let mut clusters = Clusters {
-            said,
-            ids: HashMap::new(),
-            urls: HashMap::new(),
-            list: Vec::new(),
-            limits,
-        };
+    pub(super) fn of(said: &'l Named<Name, file::Cluster>, limits: Limits, report: &mut Report<'_>) -> Clusters<'l> {
+        let mut clusters = Clusters { said, ids: HashMap::new(), urls: HashMap::new(), list: Vec::new(), limits };
         for (name, cluster) in &said.entries {
             if name.value.0 == "echo" {
                 let message = "a cluster cannot be called \"echo\", that is a target of its own; choose another name";
                 report.fault(Code::DuplicateName, name.spot, message);
             }
             let id = cluster.as_ref().map(|cluster| {
-                let endpoints = cluster
-                    .hosts
-                    .0
-                    .iter()
-                    .map(|host| host.value.clone())
-                    .collect();
+                let endpoints = cluster.hosts.0.iter().map(|host| host.value.clone()).collect();
                 clusters.add(name.value.0.clone(), endpoints)
             });
             clusters.ids.insert(name.value.0.clone(), id);
@@ -70,23 +55,14 @@ impl<'l> Clusters<'l> {
     }
 
     /// What a target written by `whose` leads to; `None` when that is nowhere.
-    pub(super) fn target(
-        &mut self,
-        to: &At<TargetName>,
-        whose: &str,
-        report: &mut Report<'_>,
-    ) -> Option<Target> {
+    pub(super) fn target(&mut self, to: &At<TargetName>, whose: &str, report: &mut Report<'_>) -> Option<Target> {
         match &to.value {
             TargetName::Echo => Some(Target::Echo),
             TargetName::Url(endpoint) => Some(Target::Cluster(self.of_url(endpoint))),
             TargetName::Cluster(Name(name)) => match self.ids.get(name) {
                 Some(id) => id.map(Target::Cluster),
                 None => {
-                    let message = format!(
-                        "{whose}: cluster {:?} is not defined; {}",
-                        to.shown(),
-                        self.advice(name)
-                    );
+                    let message = format!("{whose}: cluster {:?} is not defined; {}", to.shown(), self.advice(name));
                     report.fault(Code::Undefined, to.spot, message);
                     None
                 }
@@ -98,12 +74,7 @@ impl<'l> Clusters<'l> {
         if Endpoint::parse(name).is_ok() {
             return format!("to mean a host, write http://{name}");
         }
-        let known: Vec<&str> = self
-            .said
-            .entries
-            .iter()
-            .map(|(name, _)| name.value.0.as_str())
-            .collect();
+        let known: Vec<&str> = self.said.entries.iter().map(|(name, _)| name.value.0.as_str()).collect();
         suggest::hint(name, "clusters", &known)
     }
 
@@ -121,9 +92,7 @@ impl<'l> Clusters<'l> {
         let name = endpoint.to_string();
         let numbered = (2u64..).map(|number| format!("{name}-{number}"));
         let mut names = std::iter::once(name.clone()).chain(numbered);
-        names
-            .find(|name| !self.ids.contains_key(name))
-            .unwrap_or(name)
+        names.find(|name| !self.ids.contains_key(name)).unwrap_or(name)
     }
 
     /// Every cluster, [`ClusterId`] counting in it.

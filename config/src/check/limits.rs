@@ -24,10 +24,7 @@ pub(super) fn global(said: &file::Limits) -> Limits {
         upstream_idle_timeout: or(&said.upstream_idle_timeout, default.upstream_idle_timeout),
         upstream_connections: count(&said.upstream_connections, default.upstream_connections),
         pending: count(&said.pending, default.pending),
-        streams: said
-            .streams
-            .as_ref()
-            .map_or(default.streams, |streams| streams.value.get()),
+        streams: said.streams.as_ref().map_or(default.streams, |streams| streams.value.get()),
         buffer: or(&said.buffer, default.buffer),
     }
 }
@@ -44,10 +41,7 @@ pub(super) fn of_listener(said: Option<&ListenerLimits>, global: Limits) -> Limi
         stream_idle_timeout: or(&said.stream_idle_timeout, global.stream_idle_timeout),
         write_timeout: or(&said.write_timeout, global.write_timeout),
         connections: count(&said.connections, global.connections),
-        streams: said
-            .streams
-            .as_ref()
-            .map_or(global.streams, |streams| streams.value.get()),
+        streams: said.streams.as_ref().map_or(global.streams, |streams| streams.value.get()),
         buffer: or(&said.buffer, global.buffer),
         ..global
     }

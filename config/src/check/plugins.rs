@@ -25,17 +25,9 @@ impl<'l> Plugins<'l> {
     /// The filters that some chain names, in the order in which they are defined.
     pub(super) fn of(long: &'l Long) -> Plugins<'l> {
         let routes = long.listeners.iter().flat_map(|listener| &listener.routes);
-        let chains = long
-            .listeners
-            .iter()
-            .map(|listener| &listener.chain)
-            .chain(routes.map(|route| &route.chain));
+        let chains = long.listeners.iter().map(|listener| &listener.chain).chain(routes.map(|route| &route.chain));
         let used: HashSet<&Name> = chains.flatten().map(|name| &name.value).collect();
-        let mut plugins = Plugins {
-            long,
-            ids: HashMap::new(),
-            list: Vec::new(),
-        };
+        let mut plugins = Plugins { long, ids: HashMap::new(), list: Vec::new() };
         for (name, filter) in &long.filters.entries {
             let filter = filter.as_ref().filter(|_| used.contains(&name.value));
             let id = filter.map(|filter| {
@@ -48,27 +40,16 @@ impl<'l> Plugins<'l> {
     }
 
     /// The plugins of a chain written by `whose`; those that do not exist are reported.
-    pub(super) fn chain(
-        &self,
-        said: &[At<Name>],
-        whose: &str,
-        report: &mut Report<'_>,
-    ) -> Vec<PluginId> {
+    pub(super) fn chain(&self, said: &[At<Name>], whose: &str, report: &mut Report<'_>) -> Vec<PluginId> {
         let mut chain = Vec::new();
         for name in said {
             match self.ids.get(name.value.0.as_str()) {
                 Some(id) => chain.extend(*id),
                 None => {
-                    let names = self
-                        .long
-                        .filters
-                        .entries
-                        .iter()
-                        .map(|(name, _)| name.value.0.as_str());
+                    let names = self.long.filters.entries.iter().map(|(name, _)| name.value.0.as_str());
                     let known: Vec<&str> = names.collect();
                     let hint = suggest::hint(&name.value.0, "filters", &known);
-                    let message =
-                        format!("{whose}: filter {:?} is not defined; {hint}", name.shown());
+                    let message = format!("{whose}: filter {:?} is not defined; {hint}", name.shown());
                     report.fault(Code::Undefined, name.spot, message);
                 }
             }
@@ -78,10 +59,7 @@ impl<'l> Plugins<'l> {
 
     /// Every plugin, [`PluginId`] counting in it.
     pub(super) fn into_list(self, folder: &Path, report: &Report<'_>) -> Vec<Plugin> {
-        self.list
-            .into_iter()
-            .map(|(name, said)| plugin(name, said, folder, report))
-            .collect()
+        self.list.into_iter().map(|(name, said)| plugin(name, said, folder, report)).collect()
     }
 }
 
@@ -92,31 +70,14 @@ fn plugin(name: &At<Name>, said: &Filter, folder: &Path, report: &Report<'_>) ->
     Plugin {
         module: folder.join(&said.wasm.value.0),
         sha256: said.sha256.as_ref().map(|hash| hash.value.0),
-        root_id: said
-            .root_id
-            .as_ref()
-            .map(|id| id.value.clone())
-            .unwrap_or_default(),
-        vm_id: said
-            .vm_id
-            .as_ref()
-            .map_or_else(|| name.clone(), |id| id.value.clone()),
+        root_id: said.root_id.as_ref().map(|id| id.value.clone()).unwrap_or_default(),
+        vm_id: said.vm_id.as_ref().map_or_else(|| name.clone(), |id| id.value.clone()),
         config: bytes(&said.config),
         vm_config: bytes(&said.vm_config),
-        env: env
-            .map(|(name, value)| (name.value.0.clone(), value.0.value.0.clone()))
-            .collect(),
-        on_error: said
-            .on_error
-            .as_ref()
-            .map(|on_error| on_error.value)
-            .unwrap_or_default(),
+        env: env.map(|(name, value)| (name.value.0.clone(), value.0.value.0.clone())).collect(),
+        on_error: said.on_error.as_ref().map(|on_error| on_error.value).unwrap_or_default(),
         budget: budget(said),
-        guest_errors: said
-            .guest_errors
-            .as_ref()
-            .map(|errors| errors.value)
-            .unwrap_or_default(),
+        guest_errors: said.guest_errors.as_ref().map(|errors| errors.value).unwrap_or_default(),
         place: report.place(said.spot),
         name,
     }
@@ -129,13 +90,7 @@ fn budget(said: &Filter) -> Budget {
     };
     Budget {
         time: said.time.as_ref().map_or(default.time, |time| time.value),
-        start: said
-            .start
-            .as_ref()
-            .map_or(default.start, |start| start.value),
-        memory: said
-            .memory
-            .as_ref()
-            .map_or(default.memory, |memory| memory.value.0.bytes()),
+        start: said.start.as_ref().map_or(default.start, |start| start.value),
+        memory: said.memory.as_ref().map_or(default.memory, |memory| memory.value.0.bytes()),
     }
 }

@@ -37,44 +37,24 @@ struct Origin {
 impl Chains {
     /// Chains over the filters that the user named.
     pub(super) fn new(named: Named<Name, Filter>) -> Chains {
-        let filters: Vec<_> = named
-            .entries
-            .into_iter()
-            .map(|(name, said)| (name, said.map(filled)))
-            .collect();
-        let positions = filters
-            .iter()
-            .enumerate()
-            .map(|(index, (name, _))| (name.value.0.clone(), index))
-            .collect();
-        Chains {
-            filters,
-            positions,
-            brought: HashMap::new(),
-            numbers: HashMap::new(),
-        }
+        let filters: Vec<_> = named.entries.into_iter().map(|(name, said)| (name, said.map(filled))).collect();
+        let positions = filters.iter().enumerate().map(|(index, (name, _))| (name.value.0.clone(), index)).collect();
+        Chains { filters, positions, brought: HashMap::new(), numbers: HashMap::new() }
     }
 
     /// The names of a chain's steps.
     pub(super) fn names(&mut self, said: Option<Vec<Entry>>) -> Vec<At<Name>> {
-        said.into_iter()
-            .flatten()
-            .map(|entry| self.name(entry))
-            .collect()
+        said.into_iter().flatten().map(|entry| self.name(entry)).collect()
     }
 
     /// Every filter under its name.
     pub(super) fn into_filters(self) -> Named<Name, Filter> {
         let with_vm_id = |(name, filter): (At<Name>, Option<Filter>)| {
-            let filter = filter.map(|filter| Filter {
-                vm_id: or(filter.vm_id, name.value.0.clone(), filter.spot),
-                ..filter
-            });
+            let filter =
+                filter.map(|filter| Filter { vm_id: or(filter.vm_id, name.value.0.clone(), filter.spot), ..filter });
             (name, filter)
         };
-        Named {
-            entries: self.filters.into_iter().map(with_vm_id).collect(),
-        }
+        Named { entries: self.filters.into_iter().map(with_vm_id).collect() }
     }
 
     fn name(&mut self, entry: Entry) -> At<Name> {
@@ -95,11 +75,7 @@ impl Chains {
         let (Some(base), Some(config)) = (base, said.config) else {
             return said.name;
         };
-        let sibling = Filter {
-            spot: said.spot,
-            config: Some(config),
-            ..base.clone()
-        };
+        let sibling = Filter { spot: said.spot, config: Some(config), ..base.clone() };
         if settings(base) == settings(&sibling) {
             return said.name;
         }
@@ -109,17 +85,13 @@ impl Chains {
 
     fn bring(&mut self, used: Option<Name>, stem: &str, filter: Filter) -> At<Name> {
         let spot = filter.spot;
-        let origin = Origin {
-            used,
-            settings: settings(&filter),
-        };
+        let origin = Origin { used, settings: settings(&filter) };
         if let Some(name) = self.brought.get(&origin) {
             return At::new(name.clone(), spot);
         }
         let name = self.free(stem);
         self.positions.insert(name.0.clone(), self.filters.len());
-        self.filters
-            .push((At::new(name.clone(), spot), Some(filter)));
+        self.filters.push((At::new(name.clone(), spot), Some(filter)));
         self.brought.insert(origin, name.clone());
         At::new(name, spot)
     }
@@ -149,10 +121,7 @@ fn settings(filter: &Filter) -> String {
 fn filled(said: Filter) -> Filter {
     let spot = said.spot;
     let default = filter::Budget::default();
-    let budget = said.budget.unwrap_or_else(|| Budget {
-        spot,
-        ..Budget::default()
-    });
+    let budget = said.budget.unwrap_or_else(|| Budget { spot, ..Budget::default() });
     Filter {
         root_id: or(said.root_id, String::new(), spot),
         on_error: or(said.on_error, OnError::default(), spot),

@@ -97,12 +97,7 @@ fn text(out: &mut String, value: &str) {
     for letter in Value::from(value).to_string().chars() {
         match letter {
             // YAML takes these for line breaks or refuses them.
-            '\u{7f}'..='\u{9f}'
-            | '\u{2028}'
-            | '\u{2029}'
-            | '\u{feff}'
-            | '\u{fffe}'
-            | '\u{ffff}' => {
+            '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}' => {
                 let _ = write!(out, "\\u{:04x}", u32::from(letter));
             }
             letter => out.push(letter),
@@ -129,27 +124,19 @@ mod tests {
 
         let text = yaml(&value);
 
-        assert_eq!(
-            text,
-            "a:\n- b: 1\n  c: []\n- x\nd:\n  e: {}\nf:\n- - 1\n  - 2\n"
-        );
+        assert_eq!(text, "a:\n- b: 1\n  c: []\n- x\nd:\n  e: {}\nf:\n- - 1\n  - 2\n");
     }
 
     #[test]
     fn text_that_could_be_something_else_is_quoted() {
-        let value = json!([
-            "1", "true", "", "a b", "a: b", "#a", "1e3", "~", "a:", "- a", "\u{85}", "\u{7f}"
-        ]);
+        let value = json!(["1", "true", "", "a b", "a: b", "#a", "1e3", "~", "a:", "- a", "\u{85}", "\u{7f}"]);
 
         let text = yaml(&value);
 
         for line in text.lines() {
             assert!(line.starts_with("- \"") && line.ends_with('"'), "{line}");
         }
-        assert!(
-            text.contains("\\u0085") && text.contains("\\u007f"),
-            "{text}"
-        );
+        assert!(text.contains("\\u0085") && text.contains("\\u007f"), "{text}");
     }
 
     #[test]

@@ -10,9 +10,7 @@ use super::{Listener, Long, Route};
 impl Long {
     /// The whole configuration.
     pub(crate) fn value(&self, view: View) -> Value {
-        let named = |value: Option<Value>| {
-            value.filter(|value| value != &Value::Object(Default::default()))
-        };
+        let named = |value: Option<Value>| value.filter(|value| value != &Value::Object(Default::default()));
         object([
             ("workers", self.workers.write(view)),
             ("admin", self.admin.write(view)),

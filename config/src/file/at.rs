@@ -25,11 +25,7 @@ pub(crate) struct At<T> {
 impl<T: Scalar> At<T> {
     /// A value that nobody wrote, placed where what it follows from is.
     pub(crate) fn new(value: T, spot: Spot) -> At<T> {
-        At {
-            value,
-            spot,
-            template: None,
-        }
+        At { value, spot, template: None }
     }
 
     /// The value as people may see it.
@@ -47,16 +43,8 @@ impl<T: Scalar> At<T> {
             return reader.wrong_type(node, T::EXPECTED);
         }
         match T::parse(&resolved.value) {
-            Ok(value) => Some(At {
-                value,
-                spot: node.spot,
-                template: resolved.template,
-            }),
-            Err(unfit) => reader.refuse(
-                unfit.code,
-                node.spot,
-                format!("{:?} {}", resolved.shown(), unfit.reason),
-            ),
+            Ok(value) => Some(At { value, spot: node.spot, template: resolved.template }),
+            Err(unfit) => reader.refuse(unfit.code, node.spot, format!("{:?} {}", resolved.shown(), unfit.reason)),
         }
     }
 
@@ -76,16 +64,13 @@ impl<T: Scalar> At<T> {
         match T::BARE {
             Bare::Refused => At::refuse_unquoted(number, node, reader),
             Bare::Lacks(units) => {
-                let examples: Vec<String> =
-                    units.iter().map(|unit| format!("{number}{unit}")).collect();
+                let examples: Vec<String> = units.iter().map(|unit| format!("{number}{unit}")).collect();
                 let message = format!("{number} needs a unit, as in {}", examples.join(" or "));
                 reader.refuse(Code::MissingUnit, node.spot, message)
             }
             Bare::Taken => match T::parse(number) {
                 Ok(value) => Some(At::new(value, node.spot)),
-                Err(unfit) => {
-                    reader.refuse(unfit.code, node.spot, format!("{number} {}", unfit.reason))
-                }
+                Err(unfit) => reader.refuse(unfit.code, node.spot, format!("{number} {}", unfit.reason)),
             },
         }
     }
@@ -108,11 +93,7 @@ impl<T: Scalar> Read for At<T> {
 
 impl<T: Scalar> Write for At<T> {
     fn write(&self, view: View) -> Option<Value> {
-        if let Some(text) = self
-            .template
-            .as_ref()
-            .and_then(|template| template.view(view))
-        {
+        if let Some(text) = self.template.as_ref().and_then(|template| template.view(view)) {
             return Some(text.into());
         }
         Some(match self.value.spell() {
@@ -133,8 +114,7 @@ impl<T: Scalar> JsonSchema for At<T> {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         let schema = T::schema();
-        let any_text = schema.get("type").is_some_and(|kind| kind == "string")
-            && schema.get("pattern").is_none();
+        let any_text = schema.get("type").is_some_and(|kind| kind == "string") && schema.get("pattern").is_none();
         if any_text {
             return schema;
         }

@@ -103,33 +103,21 @@ impl Read for Entry {
         let Kind::Map(entries) = &node.kind else {
             return match node.kind {
                 Kind::Text(_) => At::read(node, reader).map(Entry::Name),
-                _ => reader.wrong_type(
-                    node,
-                    "the name of a filter, or a mapping with \"use\" or \"wasm\"",
-                ),
+                _ => reader.wrong_type(node, "the name of a filter, or a mapping with \"use\" or \"wasm\""),
             };
         };
-        let key = |word| {
-            entries
-                .iter()
-                .find(|(key, _)| key.text == word)
-                .map(|(key, _)| key)
-        };
+        let key = |word| entries.iter().find(|(key, _)| key.text == word).map(|(key, _)| key);
         match (key("use"), key("wasm")) {
             (Some(_), Some(wasm)) => {
-                let message =
-                    "\"use\" and \"wasm\" exclude one another; name a filter, or write one";
+                let message = "\"use\" and \"wasm\" exclude one another; name a filter, or write one";
                 reader.refuse(Code::Conflict, wasm.spot, message)
             }
             (Some(_), None) => Use::read(node, reader).map(Entry::Use),
             (None, None) => {
-                let message =
-                    "a step of a chain is the name of a filter, or has the key \"use\" or \"wasm\"";
+                let message = "a step of a chain is the name of a filter, or has the key \"use\" or \"wasm\"";
                 reader.refuse(Code::MissingKey, node.spot, message)
             }
-            (None, Some(_)) => {
-                Filter::read(node, reader).map(|filter| Entry::Filter(Box::new(filter)))
-            }
+            (None, Some(_)) => Filter::read(node, reader).map(|filter| Entry::Filter(Box::new(filter))),
         }
     }
 }

@@ -41,10 +41,7 @@ impl Read for Data {
                 // Every item is read, so that all their faults are reported.
                 let items = items.iter().filter_map(|item| Data::read(item, reader));
                 let (value, written) = items.map(|item| (item.value, item.written)).unzip();
-                Some(Data {
-                    value: Value::Array(value),
-                    written: Value::Array(written),
-                })
+                Some(Data { value: Value::Array(value), written: Value::Array(written) })
             }
             Kind::Map(entries) => Some(Data::of_map(entries, reader)),
         }
@@ -53,23 +50,14 @@ impl Read for Data {
 
 impl Data {
     fn literal(value: Value) -> Data {
-        Data {
-            written: value.clone(),
-            value,
-        }
+        Data { written: value.clone(), value }
     }
 
     fn of_text(text: &str, node: &Node, reader: &mut Reader<'_, '_>) -> Option<Data> {
         let resolved = reader.resolve(text, node.spot)?;
-        let template = resolved
-            .template
-            .as_ref()
-            .and_then(|template| template.view(View::Written));
+        let template = resolved.template.as_ref().and_then(|template| template.view(View::Written));
         let written = template.map_or_else(|| escape(&resolved.value), str::to_owned);
-        Some(Data {
-            value: resolved.value.into(),
-            written: written.into(),
-        })
+        Some(Data { value: resolved.value.into(), written: written.into() })
     }
 
     fn of_map(entries: &[(Key, Node)], reader: &mut Reader<'_, '_>) -> Data {
@@ -80,10 +68,7 @@ impl Data {
                 written.insert(key.text.clone(), data.written);
             }
         }
-        Data {
-            value: Value::Object(value),
-            written: Value::Object(written),
-        }
+        Data { value: Value::Object(value), written: Value::Object(written) }
     }
 }
 

@@ -29,12 +29,7 @@ pub(crate) struct Reader<'r, 't> {
 
 impl Reader<'_, '_> {
     /// Reports a fault; `None` for the caller to return.
-    pub(crate) fn refuse<T>(
-        &mut self,
-        code: Code,
-        spot: Spot,
-        message: impl Into<String>,
-    ) -> Option<T> {
+    pub(crate) fn refuse<T>(&mut self, code: Code, spot: Spot, message: impl Into<String>) -> Option<T> {
         self.report.fault(code, spot, message);
         None
     }
@@ -54,11 +49,7 @@ impl Reader<'_, '_> {
     }
 
     /// The entries of a mapping.
-    pub(crate) fn entries<'n>(
-        &mut self,
-        node: &'n Node,
-        expected: &str,
-    ) -> Option<&'n [(Key, Node)]> {
+    pub(crate) fn entries<'n>(&mut self, node: &'n Node, expected: &str) -> Option<&'n [(Key, Node)]> {
         match &node.kind {
             Kind::Map(entries) => Some(entries),
             _ => self.wrong_type(node, expected),
@@ -95,12 +86,7 @@ impl<T: Read> Read for Vec<T> {
         let Kind::List(items) = &node.kind else {
             return reader.wrong_type(node, "a list");
         };
-        Some(
-            items
-                .iter()
-                .filter_map(|item| T::read(item, reader))
-                .collect(),
-        )
+        Some(items.iter().filter_map(|item| T::read(item, reader)).collect())
     }
 }
 
@@ -113,15 +99,11 @@ pub(crate) struct Named<K, V> {
 
 impl<K, V> Named<K, V> {
     /// No names.
-    pub(crate) const EMPTY: Named<K, V> = Named {
-        entries: Vec::new(),
-    };
+    pub(crate) const EMPTY: Named<K, V> = Named { entries: Vec::new() };
 
     /// The entries that could be read.
     pub(crate) fn read_entries(&self) -> impl Iterator<Item = (&At<K>, &V)> {
-        self.entries
-            .iter()
-            .filter_map(|(key, value)| Some((key, value.as_ref()?)))
+        self.entries.iter().filter_map(|(key, value)| Some((key, value.as_ref()?)))
     }
 }
 
@@ -132,30 +114,18 @@ impl<K: Scalar, V: Read> Read for Named<K, V> {
             let value = V::read(value, reader);
             match K::parse(&key.text) {
                 Ok(name) => Some((At::new(name, key.spot), value)),
-                Err(unfit) => reader.refuse(
-                    unfit.code,
-                    key.spot,
-                    format!("{:?} {}", key.text, unfit.reason),
-                ),
+                Err(unfit) => reader.refuse(unfit.code, key.spot, format!("{:?} {}", key.text, unfit.reason)),
             }
         };
-        Some(Named {
-            entries: entries.iter().filter_map(read).collect(),
-        })
+        Some(Named { entries: entries.iter().filter_map(read).collect() })
     }
 }
 
 impl<K: Scalar, V: Write> Write for Named<K, V> {
     fn write(&self, view: View) -> Option<Value> {
-        let named = self
-            .read_entries()
-            .map(|(key, value)| (spelled(key), value.write(view)));
+        let named = self.read_entries().map(|(key, value)| (spelled(key), value.write(view)));
         let named: Vec<(String, Option<Value>)> = named.collect();
-        Some(object(
-            named
-                .iter()
-                .map(|(key, value)| (key.as_str(), value.clone())),
-        ))
+        Some(object(named.iter().map(|(key, value)| (key.as_str(), value.clone()))))
     }
 }
 
@@ -235,26 +205,15 @@ impl<'n> Fields<'n> {
                 let message = format!("{word:?} is not supported in this version");
                 reader.report.fault(Code::NotSupported, key.spot, message);
             } else if !keys.contains(&word) {
-                let message = format!(
-                    "unknown key {word:?} in {of}; {}",
-                    suggest::hint(word, "keys", keys)
-                );
+                let message = format!("unknown key {word:?} in {of}; {}", suggest::hint(word, "keys", keys));
                 reader.report.fault(Code::UnknownKey, key.spot, message);
             }
         }
-        Some(Fields {
-            of,
-            spot: node.spot,
-            entries,
-            has_later,
-        })
+        Some(Fields { of, spot: node.spot, entries, has_later })
     }
 
     fn find(&self, key: &str) -> Option<&'n Node> {
-        self.entries
-            .iter()
-            .find(|(found, _)| found.text == key)
-            .map(|(_, node)| node)
+        self.entries.iter().find(|(found, _)| found.text == key).map(|(_, node)| node)
     }
 }
 

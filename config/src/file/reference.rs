@@ -43,9 +43,7 @@ pub(crate) struct Template {
 impl Resolved {
     /// The text as people may see it.
     pub(crate) fn shown(&self) -> &str {
-        self.template
-            .as_ref()
-            .map_or(&self.value, |template| &template.shown)
+        self.template.as_ref().map_or(&self.value, |template| &template.shown)
     }
 }
 
@@ -68,11 +66,7 @@ pub(crate) fn escape(value: &str) -> String {
 impl Surroundings {
     /// The process environment, and files relative to `folder`.
     pub(crate) fn of_process(folder: &Path) -> Surroundings {
-        Surroundings {
-            folder: folder.to_owned(),
-            variable: |name| std::env::var(name),
-            brought: 0,
-        }
+        Surroundings { folder: folder.to_owned(), variable: |name| std::env::var(name), brought: 0 }
     }
 
     /// Replaces every reference of a text; `Err` says what is wrong with one.
@@ -102,12 +96,7 @@ impl Surroundings {
         }
         value.push_str(rest);
         shown.push_str(rest);
-        let template = referred.then(|| {
-            Box::new(Template {
-                raw: text.to_owned(),
-                shown,
-            })
-        });
+        let template = referred.then(|| Box::new(Template { raw: text.to_owned(), shown }));
         Ok(Resolved { value, template })
     }
 
@@ -115,9 +104,7 @@ impl Surroundings {
     fn bring(&mut self, inside: &str) -> Result<String, String> {
         let text = match inside.split_once(':') {
             Some(("env", name)) => self.variable(name),
-            Some(("file", path)) => {
-                read(&self.folder.join(path)).map_err(|why| format!("the file {path:?}: {why}"))
-            }
+            Some(("file", path)) => read(&self.folder.join(path)).map_err(|why| format!("the file {path:?}: {why}")),
             _ => Err(format!(
                 "{:?} is no reference; write ${{env:NAME}}, ${{file:path}}, or \"$${{\" for a literal \"${{\"",
                 format!("${{{inside}}}")
@@ -145,14 +132,9 @@ impl Surroundings {
 fn read(path: &Path) -> Result<String, String> {
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(|error| error.to_string())?;
-    file.take(FILE + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|error| error.to_string())?;
+    file.take(FILE + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
     if bytes.len() as u64 > FILE {
-        return Err(format!(
-            "a referenced file may have {} MiB, this one has more",
-            FILE >> 20
-        ));
+        return Err(format!("a referenced file may have {} MiB, this one has more", FILE >> 20));
     }
     let mut text = String::from_utf8(bytes).map_err(|_| "the file is not UTF-8".to_owned())?;
     if text.ends_with('\n') {
@@ -172,11 +154,7 @@ mod tests {
             "NESTED" => Ok("${env:KEY}".to_owned()),
             _ => Err(VarError::NotPresent),
         };
-        Surroundings {
-            folder: folder.to_owned(),
-            variable,
-            brought: 0,
-        }
+        Surroundings { folder: folder.to_owned(), variable, brought: 0 }
     }
 
     fn resolve(text: &str) -> Result<Resolved, String> {
@@ -193,13 +171,8 @@ mod tests {
 
     #[test]
     fn a_doubled_dollar_is_a_literal_one() {
-        for (text, value) in [
-            ("$${env:KEY}", "${env:KEY}"),
-            ("$", "$"),
-            ("$$", "$$"),
-            ("a$b", "a$b"),
-            ("$$${", "$${"),
-        ] {
+        for (text, value) in [("$${env:KEY}", "${env:KEY}"), ("$", "$"), ("$$", "$$"), ("a$b", "a$b"), ("$$${", "$${")]
+        {
             let resolved = resolve(text).unwrap();
             assert_eq!(resolved.value, value);
             assert_eq!(resolved.template, None, "{text}");
@@ -214,18 +187,10 @@ mod tests {
 
     #[test]
     fn a_reference_that_leads_nowhere_is_a_fault() {
-        assert!(
-            resolve("${env:NOPE}")
-                .unwrap_err()
-                .contains("\"NOPE\" is not defined")
-        );
+        assert!(resolve("${env:NOPE}").unwrap_err().contains("\"NOPE\" is not defined"));
         assert!(resolve("${NOPE}").unwrap_err().contains("is no reference"));
         assert!(resolve("${env:KEY").unwrap_err().contains("has no end"));
-        assert!(
-            resolve("${file:no/such/file}")
-                .unwrap_err()
-                .contains("\"no/such/file\"")
-        );
+        assert!(resolve("${file:no/such/file}").unwrap_err().contains("\"no/such/file\""));
     }
 
     #[test]

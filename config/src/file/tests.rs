@@ -13,11 +13,7 @@ const MAPPINGS: [(&str, &[&str], &[&str]); 13] = [
     ("AdminListen", AdminListen::KEYS, AdminListen::LATER),
     ("Limits", Limits::KEYS, Limits::LATER),
     ("Listener", Listener::KEYS, Listener::LATER),
-    (
-        "ListenerLimits",
-        ListenerLimits::KEYS,
-        ListenerLimits::LATER,
-    ),
+    ("ListenerLimits", ListenerLimits::KEYS, ListenerLimits::LATER),
     ("Route", Route::KEYS, Route::LATER),
     ("Match", Match::KEYS, Match::LATER),
     ("Filter", Filter::KEYS, Filter::LATER),
@@ -29,9 +25,7 @@ const MAPPINGS: [(&str, &[&str], &[&str]); 13] = [
 ];
 
 fn keys(schema: &Value) -> Vec<&str> {
-    let properties = schema["properties"]
-        .as_object()
-        .expect("a mapping has properties");
+    let properties = schema["properties"].as_object().expect("a mapping has properties");
     properties.keys().map(String::as_str).collect()
 }
 
@@ -84,9 +78,7 @@ fn codes(text: &str) -> Vec<Code> {
 
 /// A configuration whose only filter is configured with this flow value.
 fn configured(value: &str) -> String {
-    format!(
-        "listen: 127.0.0.1:0\nroutes:\n- to: echo\n  filters: [{{ wasm: a.wasm, config: {value} }}]\n"
-    )
+    format!("listen: 127.0.0.1:0\nroutes:\n- to: echo\n  filters: [{{ wasm: a.wasm, config: {value} }}]\n")
 }
 
 #[test]
@@ -139,7 +131,8 @@ fn many_values_are_refused_in_a_sentence() {
 
 #[test]
 fn an_alias_stands_for_its_value() {
-    let text = "listen: 127.0.0.1:0\nroutes:\n- to: echo\n  filters: [{ wasm: a.wasm, config: { a: &x [1], b: *x } }]\n";
+    let text =
+        "listen: 127.0.0.1:0\nroutes:\n- to: echo\n  filters: [{ wasm: a.wasm, config: { a: &x [1], b: *x } }]\n";
 
     let config = crate::parse(text, Path::new("proxy.yaml")).unwrap();
 

@@ -34,8 +34,6 @@ impl<T: Write> Write for Vec<T> {
 
 /// A mapping of those parts that are written.
 pub(crate) fn object<'k>(parts: impl IntoIterator<Item = (&'k str, Option<Value>)>) -> Value {
-    let written = parts
-        .into_iter()
-        .filter_map(|(key, value)| Some((key.to_owned(), value?)));
+    let written = parts.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?)));
     Value::Object(written.collect::<Map<_, _>>())
 }

@@ -80,11 +80,7 @@ struct Stop;
 pub(crate) fn tree(report: &mut Report<'_>) -> Option<Node> {
     let text = report.text();
     if text.len() > TEXT {
-        report.fault(
-            Code::TooLarge,
-            Spot::default(),
-            too_large(text.len() as u64),
-        );
+        report.fault(Code::TooLarge, Spot::default(), too_large(text.len() as u64));
         return None;
     }
     let mut options = Options::default();
@@ -92,28 +88,16 @@ pub(crate) fn tree(report: &mut Report<'_>) -> Option<Node> {
     options.disallow_directives = true;
     options.flow_nesting_limit = DEPTH * 2;
     options.block_nesting_limit = DEPTH * 2;
-    let mut builder = Builder {
-        report,
-        open: Vec::new(),
-        anchors: HashMap::new(),
-        nodes: 0,
-        root: None,
-    };
+    let mut builder = Builder { report, open: Vec::new(), anchors: HashMap::new(), nodes: 0, root: None };
     for event in Parser::new_from_str_with_options(text, options) {
         builder.event(event).ok()?;
     }
-    Some(builder.root.unwrap_or(Node {
-        spot: Spot::default(),
-        kind: Kind::Null,
-    }))
+    Some(builder.root.unwrap_or(Node { spot: Spot::default(), kind: Kind::Null }))
 }
 
 /// The sentence for a text of so many bytes.
 pub(crate) fn too_large(bytes: u64) -> String {
-    format!(
-        "a configuration may have {} MiB of text, this one has {bytes} bytes",
-        TEXT >> 20
-    )
+    format!("a configuration may have {} MiB of text, this one has {bytes} bytes", TEXT >> 20)
 }
 
 /// A list or mapping whose end has not come.
@@ -125,11 +109,7 @@ struct Open {
 
 enum Inside {
     List(Vec<Node>),
-    Map {
-        entries: Vec<(Key, Node)>,
-        key: Option<Key>,
-        seen: HashSet<String>,
-    },
+    Map { entries: Vec<(Key, Node)>, key: Option<Key>, seen: HashSet<String> },
 }
 
 struct Builder<'b, 't> {
@@ -148,11 +128,9 @@ impl Builder<'_, '_> {
         };
         let spot = spot(&span);
         match event {
-            Event::DocumentStart(..) if self.root.is_some() => self.stop(
-                Code::NotYaml,
-                spot,
-                "a configuration is one document; remove what follows \"---\"",
-            ),
+            Event::DocumentStart(..) if self.root.is_some() => {
+                self.stop(Code::NotYaml, spot, "a configuration is one document; remove what follows \"---\"")
+            }
             Event::Alias(anchor) => self.alias(anchor, spot),
             Event::Scalar(text, style, anchor, tag) => {
                 self.untagged(&tag, &span);
@@ -164,11 +142,7 @@ impl Builder<'_, '_> {
             }
             Event::MappingStart(_, anchor, tag) => {
                 self.untagged(&tag, &span);
-                let inside = Inside::Map {
-                    entries: Vec::new(),
-                    key: None,
-                    seen: HashSet::new(),
-                };
+                let inside = Inside::Map { entries: Vec::new(), key: None, seen: HashSet::new() };
                 self.begin(anchor, spot, inside)
             }
             Event::SequenceEnd | Event::MappingEnd => self.end(),
@@ -178,31 +152,14 @@ impl Builder<'_, '_> {
 
     fn syntax(&mut self, error: &ScanError) -> Result<(), Stop> {
         let mark = error.marker();
-        let spot = Spot {
-            line: mark.line(),
-            column: mark.col() + 1,
-            width: 1,
-        };
+        let spot = Spot { line: mark.line(), column: mark.col() + 1, width: 1 };
         // The parser reads ahead, so that its own bound can be met before ours.
         if matches!(error.kind(), ErrorKind::RecursionLimitExceeded) {
             return self.too_deep(spot);
         }
-        let line = self
-            .report
-            .text()
-            .lines()
-            .nth(mark.line().saturating_sub(1))
-            .unwrap_or_default();
-        let advice = if line.contains("${") {
-            "; text with ${…} needs quotes between braces"
-        } else {
-            ""
-        };
-        self.stop(
-            Code::NotYaml,
-            spot,
-            format!("this is not YAML: {}{advice}", error.info()),
-        )
+        let line = self.report.text().lines().nth(mark.line().saturating_sub(1)).unwrap_or_default();
+        let advice = if line.contains("${") { "; text with ${…} needs quotes between braces" } else { "" };
+        self.stop(Code::NotYaml, spot, format!("this is not YAML: {}{advice}", error.info()))
     }
 
     fn stop(&mut self, code: Code, spot: Spot, message: impl Into<String>) -> Result<(), Stop> {
@@ -213,33 +170,14 @@ impl Builder<'_, '_> {
     fn untagged(&mut self, tag: &Option<Cow<'_, Tag>>, span: &Span) {
         if tag.is_some() {
             let spot = spot(&span.tag_span().unwrap_or(*span));
-            let message =
-                "tags are not part of this language; write text in quotes, numbers without";
+            let message = "tags are not part of this language; write text in quotes, numbers without";
             self.report.fault(Code::NotYaml, spot, message);
         }
     }
 
-    fn scalar(
-        &mut self,
-        text: &str,
-        style: ScalarStyle,
-        anchor: usize,
-        spot: Spot,
-    ) -> Result<(), Stop> {
-        if let Some(Open {
-            inside:
-                Inside::Map {
-                    key: key @ None,
-                    seen,
-                    ..
-                },
-            ..
-        }) = self.open.last_mut()
-        {
-            *key = Some(Key {
-                text: text.to_owned(),
-                spot,
-            });
+    fn scalar(&mut self, text: &str, style: ScalarStyle, anchor: usize, spot: Spot) -> Result<(), Stop> {
+        if let Some(Open { inside: Inside::Map { key: key @ None, seen, .. }, .. }) = self.open.last_mut() {
+            *key = Some(Key { text: text.to_owned(), spot });
             if !seen.insert(text.to_owned()) {
                 let message = format!("the key {text:?} is written twice");
                 self.report.fault(Code::DuplicateKey, spot, message);
@@ -260,8 +198,7 @@ impl Builder<'_, '_> {
             Plain::Number(number) => Kind::Number(number),
             Plain::Text => Kind::Text(text.to_owned()),
             Plain::OutOfRange => {
-                let message =
-                    format!("the number {text} cannot be represented; quote it to write text");
+                let message = format!("the number {text} cannot be represented; quote it to write text");
                 self.report.fault(Code::BadValue, spot, message);
                 Kind::Null
             }
@@ -269,43 +206,22 @@ impl Builder<'_, '_> {
     }
 
     fn begin(&mut self, anchor: usize, spot: Spot, inside: Inside) -> Result<(), Stop> {
-        if let Some(Open {
-            inside: Inside::Map { key: None, .. },
-            ..
-        }) = self.open.last()
-        {
-            return self.stop(
-                Code::NotYaml,
-                spot,
-                "a key must be a word, not a list or a mapping",
-            );
+        if let Some(Open { inside: Inside::Map { key: None, .. }, .. }) = self.open.last() {
+            return self.stop(Code::NotYaml, spot, "a key must be a word, not a list or a mapping");
         }
         if self.open.len() == DEPTH {
             return self.too_deep(spot);
         }
-        self.open.push(Open {
-            spot,
-            anchor,
-            inside,
-        });
+        self.open.push(Open { spot, anchor, inside });
         Ok(())
     }
 
     fn too_deep(&mut self, spot: Spot) -> Result<(), Stop> {
-        self.stop(
-            Code::TooLarge,
-            spot,
-            format!("values may be nested {DEPTH} deep, this goes deeper"),
-        )
+        self.stop(Code::TooLarge, spot, format!("values may be nested {DEPTH} deep, this goes deeper"))
     }
 
     fn end(&mut self) -> Result<(), Stop> {
-        let Some(Open {
-            spot,
-            anchor,
-            inside,
-        }) = self.open.pop()
-        else {
+        let Some(Open { spot, anchor, inside }) = self.open.pop() else {
             return Ok(());
         };
         let kind = match inside {
@@ -316,19 +232,11 @@ impl Builder<'_, '_> {
     }
 
     fn alias(&mut self, anchor: usize, spot: Spot) -> Result<(), Stop> {
-        if let Some(Open {
-            inside: Inside::Map { key: None, .. },
-            ..
-        }) = self.open.last()
-        {
+        if let Some(Open { inside: Inside::Map { key: None, .. }, .. }) = self.open.last() {
             return self.stop(Code::NotYaml, spot, "a key must be a word, not an alias");
         }
         let Some(node) = self.anchors.get(&anchor) else {
-            return self.stop(
-                Code::NotYaml,
-                spot,
-                "this alias refers to a key, or to the value it is part of",
-            );
+            return self.stop(Code::NotYaml, spot, "this alias refers to a key, or to the value it is part of");
         };
         if self.open.len() + node.height() > DEPTH {
             return self.too_deep(spot);
@@ -343,8 +251,7 @@ impl Builder<'_, '_> {
     }
 
     fn too_many(&mut self, spot: Spot) -> Result<(), Stop> {
-        let message =
-            format!("a configuration may have {NODES} values, aliases included; this one has more");
+        let message = format!("a configuration may have {NODES} values, aliases included; this one has more");
         self.stop(Code::TooLarge, spot, message)
     }
 
@@ -361,14 +268,8 @@ impl Builder<'_, '_> {
         }
         match self.open.last_mut() {
             None => self.root = Some(node),
-            Some(Open {
-                inside: Inside::List(items),
-                ..
-            }) => items.push(node),
-            Some(Open {
-                inside: Inside::Map { entries, key, .. },
-                ..
-            }) => {
+            Some(Open { inside: Inside::List(items), .. }) => items.push(node),
+            Some(Open { inside: Inside::Map { entries, key, .. }, .. }) => {
                 entries.extend(key.take().map(|key| (key, node)));
             }
         }
@@ -379,14 +280,6 @@ impl Builder<'_, '_> {
 /// The spot of a span: all of it on one line, else its first character.
 fn spot(span: &Span) -> Spot {
     let same_line = span.start.line() == span.end.line();
-    let width = if same_line {
-        span.end.col().saturating_sub(span.start.col())
-    } else {
-        1
-    };
-    Spot {
-        line: span.start.line(),
-        column: span.start.col() + 1,
-        width: width.max(1),
-    }
+    let width = if same_line { span.end.col().saturating_sub(span.start.col()) } else { 1 };
+    Spot { line: span.start.line(), column: span.start.col() + 1, width: width.max(1) }
 }

@@ -11,7 +11,11 @@ use crate::telemetry::metrics::Registry;
 
 /// Compiles every module once and starts one VM of every plugin for each worker, and one to spare. Every plugin is
 /// tried, so that all faults are known at once.
-pub(super) fn generations(config: &Config, workers: usize, registry: &Arc<Registry>) -> Result<Vec<Arc<Generation>>, AppError> {
+pub(super) fn generations(
+    config: &Config,
+    workers: usize,
+    registry: &Arc<Registry>,
+) -> Result<Vec<Arc<Generation>>, AppError> {
     if config.plugins.is_empty() {
         return Ok(Vec::new());
     }

@@ -88,9 +88,13 @@ mod tests {
 
     #[test]
     fn bytes_are_inserted_replaced_prepended_and_appended() {
-        for (start, size, bytes, expected) in
-            [(2, 0, "-", "ab-cdef"), (2, 2, "-", "ab-ef"), (0, 0, "-", "-abcdef"), (6, 0, "-", "abcdef-"), (0, 6, "", "")]
-        {
+        for (start, size, bytes, expected) in [
+            (2, 0, "-", "ab-cdef"),
+            (2, 2, "-", "ab-ef"),
+            (0, 0, "-", "-abcdef"),
+            (6, 0, "-", "abcdef-"),
+            (0, 6, "", ""),
+        ] {
             let mut buffer = buffer("abcdef");
 
             buffer.splice(start, size, bytes.as_bytes()).unwrap();

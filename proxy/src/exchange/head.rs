@@ -395,13 +395,15 @@ mod tests {
     fn replacing_all_fields_is_all_or_nothing() {
         let mut head = request();
 
-        let refused = head.replace_all(&[(b":method", b"POST"), (b":authority", b"h"), (b":path", b"/"), (b"x", b"\n")]);
+        let refused =
+            head.replace_all(&[(b":method", b"POST"), (b":authority", b"h"), (b":path", b"/"), (b"x", b"\n")]);
         let without_path = head.replace_all(&[(b":method", b"POST"), (b":authority", b"h")]);
 
         assert!(refused.is_err());
         assert!(without_path.is_err());
         assert_eq!(pairs(&head), pairs(&request()));
-        head.replace_all(&[(b":method", b"POST"), (b":authority", b"h"), (b":path", b"/"), (b"content-length", b"9")]).unwrap();
+        head.replace_all(&[(b":method", b"POST"), (b":authority", b"h"), (b":path", b"/"), (b"content-length", b"9")])
+            .unwrap();
         assert_eq!(head.method, Method::POST);
         assert_eq!(head.fields.len(), 0);
     }

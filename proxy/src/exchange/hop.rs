@@ -87,7 +87,8 @@ fn check_target(parts: &request::Parts) -> Result<(), Reason> {
     if target.len() > TARGET_LIMIT {
         return Err(Reason::TargetTooLong);
     }
-    if !target.starts_with('/') && !(target == "*" && parts.method == Method::OPTIONS) {
+    let whole_server = target == "*" && parts.method == Method::OPTIONS;
+    if !target.starts_with('/') && !whole_server {
         return Err(Reason::BadRequest("target_without_slash"));
     }
     Ok(())
@@ -226,9 +227,15 @@ mod tests {
             accept_head(coded("chunked").header("transfer-encoding", "chunked")).unwrap_err(),
             bad("transfer_encoding_unknown")
         );
-        assert_eq!(accept_head(coded("chunked").version(Version::HTTP_10)).unwrap_err(), bad("transfer_encoding_not_allowed"));
+        assert_eq!(
+            accept_head(coded("chunked").version(Version::HTTP_10)).unwrap_err(),
+            bad("transfer_encoding_not_allowed")
+        );
         for length in ["+3", "3,3", "", "-1", "99999999999999999999", "0x3"] {
-            assert_eq!(accept_head(base().header("content-length", length)).unwrap_err(), bad("content_length_invalid"));
+            assert_eq!(
+                accept_head(base().header("content-length", length)).unwrap_err(),
+                bad("content_length_invalid")
+            );
         }
         assert_eq!(accept_head(base().header("content-length", "3")).unwrap().content_length, Some(3));
     }

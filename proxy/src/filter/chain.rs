@@ -90,12 +90,8 @@ impl Chain {
     /// The filters of an exchange, none of which has seen it. `buffer` bounds what each may hold of a body.
     pub fn new(exchange: Rc<Exchange>, plugins: impl Iterator<Item = Rc<Plugin>>, buffer: usize) -> Self {
         let hold = || RefCell::new(Hold { body: BodyBuffer::new(buffer), ..Hold::default() });
-        let links = plugins.map(|plugin| Link {
-            plugin,
-            context: Cell::new(Context::None),
-            request: hold(),
-            response: hold(),
-        });
+        let links =
+            plugins.map(|plugin| Link { plugin, context: Cell::new(Context::None), request: hold(), response: hold() });
         Self { exchange, links: links.collect(), halted: RefCell::new(None) }
     }
 
@@ -248,10 +244,7 @@ impl Chain {
         for step in from..self.links.len() {
             let place = self.place(half, step);
             if !bytes.is_empty() {
-                match self.body_step(half, place, std::mem::take(&mut bytes), false)? {
-                    Some(released) => bytes = released,
-                    None => {}
-                }
+                bytes = self.body_step(half, place, std::mem::take(&mut bytes), false)?.unwrap_or_default();
             }
             let action = self.trailers_step(half, place)?;
             let mut hold = self.links[place].hold(half).borrow_mut();
@@ -269,7 +262,9 @@ impl Chain {
 
     fn trailers_step(&self, half: Half, place: usize) -> Result<Action, Halt> {
         let callback = self.with_stream(|stream| match half {
-            Half::Request => StreamCallback::RequestTrailers { fields: stream.request_trailers.as_ref().map_or(0, HeaderMap::len) },
+            Half::Request => {
+                StreamCallback::RequestTrailers { fields: stream.request_trailers.as_ref().map_or(0, HeaderMap::len) }
+            }
             Half::Response => {
                 StreamCallback::ResponseTrailers { fields: stream.response_trailers.as_ref().map_or(0, HeaderMap::len) }
             }

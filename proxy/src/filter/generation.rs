@@ -8,7 +8,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
-use tollgate_abi::{CallbackKind, Engine, Failure, GuestErrors, Limits, Module, ModuleError, ModuleLimits, PluginSettings, SharedData, Vm};
+use tollgate_abi::{
+    CallbackKind, Engine, Failure, GuestErrors, Limits, Module, ModuleError, ModuleLimits, PluginSettings, SharedData,
+    Vm,
+};
 use tollgate_config as config;
 
 use crate::filter::host::{Identity, PluginHost};
@@ -42,7 +45,7 @@ impl Generation {
         Vm::start(&self.module, Arc::clone(&self.settings), host).map_err(|(failure, host)| Fault {
             plugin: self.identity.name.to_string(),
             module: self.source.clone(),
-            kind: FaultKind::Start(failure),
+            kind: Box::new(FaultKind::Start(failure)),
             lines: host.kept_lines(),
         })
     }
@@ -96,7 +99,7 @@ pub struct Fault {
     /// Its module's file.
     pub module: PathBuf,
     /// The step that failed.
-    pub kind: FaultKind,
+    pub kind: Box<FaultKind>,
     /// What the filter itself wrote while it started.
     pub lines: Vec<String>,
 }
@@ -124,13 +127,16 @@ pub enum FaultKind {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (plugin, module) = (&self.plugin, self.module.display());
-        match &self.kind {
+        match &*self.kind {
             FaultKind::Read(error) => write!(f, "error[TG0201]: plugin {plugin:?}: cannot read {module}: {error}")?,
             FaultKind::TooLarge(limit) => {
                 write!(f, "error[TG0202]: plugin {plugin:?}: {module} is larger than the limit of {limit} bytes")?;
             }
             FaultKind::Digest { wanted, found } => {
-                write!(f, "error[TG0203]: plugin {plugin:?}: {module} has sha256 {found}, the configuration wants {wanted}")?;
+                write!(
+                    f,
+                    "error[TG0203]: plugin {plugin:?}: {module} has sha256 {found}, the configuration wants {wanted}"
+                )?;
             }
             FaultKind::Module(error) => write!(f, "error[TG0204]: plugin {plugin:?}: {module}: {error}")?,
             FaultKind::Start(failure) => {
@@ -170,7 +176,7 @@ impl Modules {
         self.load(plugin).map_err(|kind| Fault {
             plugin: plugin.name.clone(),
             module: plugin.module.clone(),
-            kind,
+            kind: Box::new(kind),
             lines: Vec::new(),
         })
     }

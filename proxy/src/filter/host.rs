@@ -22,6 +22,9 @@ const SHORTEST_PERIOD: Duration = Duration::from_millis(10);
 /// Lines that are kept of a starting VM, to be shown when it fails.
 const KEPT_LINES: usize = 100;
 
+/// The place of a metric that counts nowhere: the last one that an id has room for.
+const NOWHERE: u32 = u32::MAX >> 2;
+
 /// Which plugin a host speaks for.
 #[derive(Clone, Debug)]
 pub struct Identity {
@@ -83,8 +86,6 @@ pub struct PluginHost {
     kept: Option<Vec<(LogLevel, Vec<u8>)>>,
     /// The period asked for before the VM settled.
     period: Option<Duration>,
-    /// What was defined, so that it can be defined again in the worker's series.
-    metrics: Vec<(MetricKind, Vec<u8>)>,
     settled: Option<Fragile<Settled>>,
     /// Time spent in the guest since it was last asked for.
     spent: Duration,
@@ -99,7 +100,6 @@ impl PluginHost {
             budget: LineBudget::new(Instant::now()),
             kept: Some(Vec::new()),
             period: None,
-            metrics: Vec::new(),
             settled: None,
             spent: Duration::ZERO,
         }
@@ -111,13 +111,10 @@ impl PluginHost {
         lines.map(|(level, line)| format!("{}: {}", level_name(*level), log::GuestText(line))).collect()
     }
 
-    /// Arrives at a worker: kept lines are logged, metrics and the timer move here.
+    /// Arrives at a worker: kept lines are logged, counters and the timer move here.
     pub fn settle(&mut self, series: Arc<PluginSeries>, contexts: Rc<Contexts>, ticker: Rc<Ticker>) {
         for (level, line) in self.kept.take().into_iter().flatten() {
             self.write(level, &line);
-        }
-        for (kind, name) in &self.metrics {
-            series.custom.define(*kind, name);
         }
         self.series = series;
         ticker.period.set(self.period);
@@ -131,11 +128,14 @@ impl PluginHost {
     }
 
     fn write(&mut self, level: LogLevel, message: &[u8]) {
-        if self.budget.take(Instant::now()).is_some() {
-            log::guest_line(&self.identity.name, self.identity.generation, level, message);
-        } else {
+        let Some(dropped) = self.budget.take(Instant::now()) else {
             self.series.log_lines_dropped.inc();
+            return;
+        };
+        if dropped > 0 {
+            tracing::warn!(filter = &*self.identity.name, dropped, "lines of the filter were dropped");
         }
+        log::guest_line(&self.identity.name, self.identity.generation, level, message);
     }
 
     fn live<T>(&self, context: ContextId, act: impl FnOnce(&Rc<Exchange>, usize) -> T) -> Option<T> {
@@ -235,23 +235,24 @@ impl Host for PluginHost {
     }
 
     fn define_metric(&mut self, kind: MetricKind, name: &[u8]) -> Result<MetricId, Status> {
-        let slot = self.series.custom.define(kind, name).ok_or(Status::InternalFailure)?;
-        if !self.metrics.iter().any(|(known, text)| *known == kind && text == name) {
-            self.metrics.push((kind, name.to_vec()));
-        }
+        // Over the cap an SDK would abort on an error, so the guest gets a metric that counts nowhere.
+        let slot = self.series.custom.define(kind, name).filter(|slot| *slot < NOWHERE).unwrap_or(NOWHERE);
         // Envoy's numbering: the kind in the low two bits.
-        slot.checked_mul(4).map(|slot| MetricId(slot | kind as u32)).ok_or(Status::InternalFailure)
+        Ok(MetricId(slot << 2 | kind as u32))
     }
 
     fn increment_metric(&mut self, metric: MetricId, delta: i64) -> Result<(), Status> {
-        self.series.custom.increment(metric.0 >> 2, delta).ok_or(Status::NotFound)
+        let counted = self.series.custom.increment(metric.0 >> 2, delta);
+        counted.or((metric.0 >> 2 == NOWHERE).then_some(())).ok_or(Status::NotFound)
     }
 
     fn record_metric(&mut self, metric: MetricId, value: u64) -> Result<(), Status> {
-        self.series.custom.record(metric.0 >> 2, value).ok_or(Status::NotFound)
+        let counted = self.series.custom.record(metric.0 >> 2, value);
+        counted.or((metric.0 >> 2 == NOWHERE).then_some(())).ok_or(Status::NotFound)
     }
 
     fn metric(&mut self, metric: MetricId) -> Result<u64, Status> {
-        self.series.custom.get(metric.0 >> 2).ok_or(Status::NotFound)
+        let value = self.series.custom.get(metric.0 >> 2);
+        value.or((metric.0 >> 2 == NOWHERE).then_some(0)).ok_or(Status::NotFound)
     }
 }

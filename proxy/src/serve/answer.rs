@@ -129,7 +129,13 @@ fn fill(response: &mut Response<ResponseBody>, head: ResponseHead, connection: &
     }
 }
 
-fn finish(account: Account, connection: &Connection, version: Version, head: ResponseHead, kind: Kind) -> Response<ResponseBody> {
+fn finish(
+    account: Account,
+    connection: &Connection,
+    version: Version,
+    head: ResponseHead,
+    kind: Kind,
+) -> Response<ResponseBody> {
     account.exchange().status.set(Some(head.status.as_u16()));
     let mut response = Response::new(ResponseBody::new(kind, account));
     fill(&mut response, head, connection, version);
@@ -137,7 +143,13 @@ fn finish(account: Account, connection: &Connection, version: Version, head: Res
 }
 
 /// The upstream's answer as it is.
-pub(crate) fn pass(account: Account, connection: &Connection, version: Version, method: &Method, answered: Answered) -> Response<ResponseBody> {
+pub(crate) fn pass(
+    account: Account,
+    connection: &Connection,
+    version: Version,
+    method: &Method,
+    answered: Answered,
+) -> Response<ResponseBody> {
     let Answered { mut head, body, content_length, .. } = answered;
     let kind = if hop::is_bodiless(method, head.status) {
         keep_length(&mut head, content_length);
@@ -156,7 +168,12 @@ fn keep_length(head: &mut ResponseHead, content_length: Option<u64>) {
 }
 
 /// The proxy's own answer to an exchange that failed, past all filters.
-pub(crate) fn failure(account: Account, connection: &Connection, version: Version, reason: Reason) -> Result<Response<ResponseBody>, Abort> {
+pub(crate) fn failure(
+    account: Account,
+    connection: &Connection,
+    version: Version,
+    reason: Reason,
+) -> Result<Response<ResponseBody>, Abort> {
     let exchange = account.exchange();
     exchange.note(reason.clone());
     exchange.recover();
@@ -233,7 +250,12 @@ impl Replying {
 
     /// Head and body through the filters, in reverse. Where the sender declared a length, the head waits for the first
     /// bytes: if they are the whole body, its new length is known, otherwise the body is chunked.
-    async fn through_filters(&self, head: ResponseHead, body: AnswerBody, content_length: Option<u64>) -> Result<(ResponseHead, Kind), Halt> {
+    async fn through_filters(
+        &self,
+        head: ResponseHead,
+        body: AnswerBody,
+        content_length: Option<u64>,
+    ) -> Result<(ResponseHead, Kind), Halt> {
         let chain = &self.chain;
         let bodiless = hop::is_bodiless(&self.method, head.status);
         let end = bodiless || body.is_end_stream();

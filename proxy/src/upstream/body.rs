@@ -133,8 +133,8 @@ impl AnswerBody {
 
 /// A connection may be used again only when the request had been read to its end.
 fn give_back(lease: Option<Lease>, exchange: &Exchange) -> Option<Lease> {
-    if exchange.request_ended() {
-        lease.map(Lease::give_back);
+    if let Some(lease) = lease.filter(|_| exchange.request_ended()) {
+        lease.give_back();
     }
     None
 }

@@ -20,7 +20,13 @@ pub struct Cluster {
 
 impl Cluster {
     /// The worker's share of a cluster, of which `workers` there are. Workers start at different endpoints.
-    pub fn new(cluster: &config::Cluster, head: HeadLimits, (worker, workers): (usize, usize), series: Arc<ClusterSeries>, clock: &Rc<Clock>) -> Self {
+    pub fn new(
+        cluster: &config::Cluster,
+        head: HeadLimits,
+        (worker, workers): (usize, usize),
+        series: Arc<ClusterSeries>,
+        clock: &Rc<Clock>,
+    ) -> Self {
         let share = |limit: usize| limit.div_ceil(workers.max(1)).max(1);
         let bounds = Bounds {
             connect_timeout: cluster.connect_timeout,

@@ -56,7 +56,16 @@ impl Pool {
     /// A pool without connections.
     pub fn new(host: &str, port: u16, bounds: Bounds, series: Arc<ClusterSeries>, clock: Rc<Clock>) -> Self {
         let permits = Arc::new(Semaphore::new(bounds.connections.min(Semaphore::MAX_PERMITS)));
-        Self { host: host.to_owned(), port, bounds, series, clock, idle: RefCell::default(), permits, pending: Cell::new(0) }
+        Self {
+            host: host.to_owned(),
+            port,
+            bounds,
+            series,
+            clock,
+            idle: RefCell::default(),
+            permits,
+            pending: Cell::new(0),
+        }
     }
 
     /// The right to use one connection; waits in a bounded queue.
@@ -75,7 +84,11 @@ impl Pool {
 
     /// Sends the request on an idle connection or a fresh one. On failure `request` is only left whole when no
     /// connection could be made.
-    pub async fn lease(self: &Rc<Self>, permit: OwnedSemaphorePermit, request: &mut Request<RequestBody>) -> Result<Answer, Reason> {
+    pub async fn lease(
+        self: &Rc<Self>,
+        permit: OwnedSemaphorePermit,
+        request: &mut Request<RequestBody>,
+    ) -> Result<Answer, Reason> {
         let mut repeated = false;
         loop {
             let idle = if repeated { None } else { self.take_idle() };
