@@ -58,6 +58,8 @@ pub enum Reason {
     },
     /// A filter asked for a local response that could not be sent.
     LocalResponseRefused(String),
+    /// A filter answered in place of the upstream.
+    FilterResponded(String),
     /// A filter closed the exchange.
     FilterClosed(String),
     /// A filter held more of a body than its limit.
@@ -73,6 +75,7 @@ impl Reason {
     /// The status that the client gets when headers have not left yet.
     pub fn status(&self) -> StatusCode {
         match self {
+            Self::FilterResponded(_) => StatusCode::OK,
             Self::NoRoute => StatusCode::NOT_FOUND,
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
             Self::TargetTooLong => StatusCode::URI_TOO_LONG,
@@ -100,7 +103,7 @@ impl Reason {
             Self::UpstreamConnect | Self::UpstreamOverflow | Self::UpstreamReset => Side::Upstream,
             Self::UpstreamProtocol(_) | Self::UpstreamTimeout | Self::StreamIdle => Side::Upstream,
             Self::BodyOverLimit { request: false } => Side::Upstream,
-            Self::FilterPaused(_) | Self::FilterFailed { .. } => Side::Filter,
+            Self::FilterPaused(_) | Self::FilterFailed { .. } | Self::FilterResponded(_) => Side::Filter,
             Self::LocalResponseRefused(_) | Self::FilterClosed(_) => Side::Filter,
             Self::Internal(_) => Side::Internal,
         }
@@ -131,6 +134,7 @@ impl fmt::Display for Reason {
             Self::FilterPaused(plugin) => write!(f, "filter_paused:{plugin}"),
             Self::FilterFailed { plugin, cause } => write!(f, "filter_{}:{plugin}", cause.as_str()),
             Self::LocalResponseRefused(plugin) => write!(f, "filter_local_response_refused:{plugin}"),
+            Self::FilterResponded(plugin) => write!(f, "filter_responded:{plugin}"),
             Self::FilterClosed(plugin) => write!(f, "filter_closed:{plugin}"),
             Self::BodyOverLimit { request: true } => f.write_str("request_body_over_limit"),
             Self::BodyOverLimit { request: false } => f.write_str("response_body_over_limit"),

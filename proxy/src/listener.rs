@@ -80,9 +80,12 @@ pub async fn accept(worker: Rc<Worker>, socket: Socket, hand: Vec<mpsc::Unbounde
     loop {
         match listener.accept().await {
             Ok((stream, source)) if admit(&worker, socket.connections, socket.listener) => {
-                match (socket.balance, lighter(&worker)) {
-                    (Balance::Even, Some(other)) => hand_over(&worker, &hand, other, (stream, source, socket.listener)),
-                    _ => begin(&worker, stream, source, socket.listener),
+                let index = if socket.balance == Balance::Even { lightest(&worker) } else { worker.index };
+                worker.shared.count_connection(index);
+                if index == worker.index {
+                    begin(&worker, stream, source, socket.listener);
+                } else {
+                    hand_over(&worker, &hand, index, (stream, source, socket.listener));
                 }
             }
             Ok(_) => {}
@@ -108,23 +111,24 @@ async fn rest(error: &Error) {
     tokio::time::sleep(REST).await;
 }
 
-/// The worker with the fewest connections, when this one has noticeably more.
-fn lighter(worker: &Worker) -> Option<usize> {
+/// The worker with the fewest connections; this one unless another has noticeably fewer.
+fn lightest(worker: &Worker) -> usize {
     let loads = worker.shared.loads.iter().map(|load| load.connections.load(Relaxed));
-    let (other, least) = loads.enumerate().min_by_key(|(_, load)| *load)?;
-    (least + UNEVEN < worker.load().connections.load(Relaxed) + 1 && other != worker.index).then_some(other)
+    let own = worker.load().connections.load(Relaxed);
+    let least = loads.enumerate().min_by_key(|(_, load)| *load);
+    least.filter(|(_, load)| load + UNEVEN < own + 1).map_or(worker.index, |(index, _)| index)
 }
 
 fn hand_over(
     worker: &Rc<Worker>,
     hand: &[mpsc::UnboundedSender<Handed>],
-    other: usize,
+    index: usize,
     (stream, source, listener): (TcpStream, SocketAddr, usize),
 ) {
     let handed = stream.into_std().map(|stream| Handed { stream, source, listener });
-    let sent = handed.is_ok_and(|handed| hand.get(other).is_some_and(|hand| hand.send(handed).is_ok()));
+    let sent = handed.is_ok_and(|handed| hand.get(index).is_some_and(|hand| hand.send(handed).is_ok()));
     if !sent {
-        worker.shared.connections.fetch_sub(1, Relaxed);
+        worker.shared.discount_connection(index);
     }
 }
 
@@ -134,7 +138,7 @@ pub async fn receive(worker: Rc<Worker>, mut handed: mpsc::UnboundedReceiver<Han
         match TcpStream::from_std(stream) {
             Ok(stream) => begin(&worker, stream, source, listener),
             Err(error) => {
-                worker.shared.connections.fetch_sub(1, Relaxed);
+                worker.shared.discount_connection(worker.index);
                 tracing::warn!(%error, "cannot take up a connection");
             }
         }

@@ -38,13 +38,14 @@ pub async fn serve(connection: Rc<Connection>, request: Request<Incoming>) -> Re
     connection.worker.clock.look();
     let local = connection.worker.local();
     let version = request.version();
-    let limit = local.listeners.get(connection.listener).map_or(0, |listener| listener.limits.headers);
-    let (accepted, body) = match hop::accept(request, limit) {
+    let Some(listener) = local.listeners.get(connection.listener) else { return Err(Abort) };
+    let (accepted, body) = match hop::accept(request, listener.limits.headers) {
         Ok(accepted) => accepted,
-        Err(reason) => return Ok(answer::refusal(&connection, version, &reason)),
+        Err(reason) => return Ok(answer::refusal(&connection, listener, version, &reason)),
     };
     let Some(route) = find_route(&local, connection.listener, &accepted.head) else {
-        return Ok(answer::refusal(&connection, version, &Reason::NoRoute));
+        let lost = Serving::begin(connection, Rc::clone(&listener.unrouted), &accepted, body.is_end_stream());
+        return answer::failure(lost.account, &lost.connection, version, Reason::NoRoute);
     };
     let exchange = Serving::begin(connection, route, &accepted, body.is_end_stream());
     if exchange.route.chain.is_empty() {

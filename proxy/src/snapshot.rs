@@ -78,6 +78,8 @@ pub struct LocalListener {
     pub series: Arc<ListenerSeries>,
     /// In the order of its table.
     pub routes: Vec<Rc<LocalRoute>>,
+    /// Where exchanges are counted that no route serves.
+    pub unrouted: Rc<LocalRoute>,
 }
 
 /// A route on one worker.
@@ -159,6 +161,24 @@ impl Place<'_> {
             limits: listener.limits,
             series: self.registry.listener(self.worker, &listener.name),
             routes: listener.routes.iter().map(|route| Rc::new(self.route(route, targets))).collect(),
+            unrouted: Rc::new(self.unrouted(listener)),
+        }
+    }
+
+    fn unrouted(&self, listener: &Listener) -> LocalRoute {
+        let limits = &listener.limits;
+        LocalRoute {
+            name: "none".into(),
+            listener: Arc::clone(&listener.name),
+            target_name: "none".into(),
+            cluster: None,
+            chain: Vec::new(),
+            timeouts: Timeouts {
+                idle: limits.stream_idle_timeout,
+                request: limits.request_timeout,
+                head: limits.idle_timeout,
+            },
+            series: self.registry.route(self.worker, &listener.name, "none", "none"),
         }
     }
 

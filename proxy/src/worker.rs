@@ -42,6 +42,23 @@ pub struct Shared {
     pub connection_ids: AtomicU64,
 }
 
+impl Shared {
+    /// A worker gets a connection that was admitted to the process.
+    pub fn count_connection(&self, worker: usize) {
+        if let Some(load) = self.loads.get(worker) {
+            load.connections.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// A connection left the worker and the process.
+    pub fn discount_connection(&self, worker: usize) {
+        if let Some(load) = self.loads.get(worker) {
+            load.connections.fetch_sub(1, Relaxed);
+        }
+        self.connections.fetch_sub(1, Relaxed);
+    }
+}
+
 /// What one worker lets others see; alone on its cache line.
 #[derive(Debug, Default)]
 #[repr(align(128))]
@@ -171,15 +188,13 @@ impl Worker {
 
     /// Knows a client connection until `disconnect`.
     pub fn connect(&self, handle: Handle) -> usize {
-        self.load().connections.fetch_add(1, Relaxed);
         self.connections.borrow_mut().insert(handle)
     }
 
     /// A client connection is closed.
     pub fn disconnect(&self, key: usize) {
         self.connections.borrow_mut().try_remove(key);
-        self.load().connections.fetch_sub(1, Relaxed);
-        self.shared.connections.fetch_sub(1, Relaxed);
+        self.shared.discount_connection(self.index);
     }
 
     fn sweep_exchanges(&self) {

@@ -56,8 +56,6 @@ pub struct Accepted {
     pub version: Version,
     /// The body's length where the client declared one.
     pub content_length: Option<u64>,
-    /// True when the client can read trailers (`TE: trailers`, or HTTP/2).
-    pub reads_trailers: bool,
 }
 
 /// Checks a request and takes it apart; on refusal the client's connection is closed.
@@ -67,7 +65,6 @@ pub fn accept<B>(request: Request<B>, field_limit: usize) -> Result<(Accepted, B
     check_framing(&parts)?;
     let authority = authority(&parts)?;
     let content_length = content_length(&parts.headers)?;
-    let reads_trailers = parts.version == Version::HTTP_2 || has_token(&parts.headers, header::TE, "trailers");
     let path = parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
     strip(&mut parts.headers);
     // RFC 9110 §10.1.1: the proxy answers 100 itself as soon as the body is wanted.
@@ -76,7 +73,7 @@ pub fn accept<B>(request: Request<B>, field_limit: usize) -> Result<(Accepted, B
     }
     let fields = Fields::new(parts.headers, field_limit);
     let head = RequestHead { method: parts.method, scheme: Scheme::HTTP, authority, path, fields };
-    Ok((Accepted { head, version: parts.version, content_length, reads_trailers }, body))
+    Ok((Accepted { head, version: parts.version, content_length }, body))
 }
 
 fn check_target(parts: &request::Parts) -> Result<(), Reason> {
@@ -144,12 +141,6 @@ pub fn content_length(headers: &HeaderMap) -> Result<Option<u64>, Reason> {
         (Some(length), None) => Ok(Some(length)),
         _ => Err(Reason::BadRequest("content_length_invalid")),
     }
-}
-
-fn has_token(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
-    let values = headers.get_all(name);
-    let values = values.iter().filter_map(|value| value.to_str().ok());
-    values.flat_map(|value| value.split(',')).any(|word| word.trim().eq_ignore_ascii_case(token))
 }
 
 /// RFC 9110 §6.4.1: these answers have no body whatever their fields say.

@@ -397,6 +397,7 @@ impl Chain {
             return Err(Halt::Fail(Reason::LocalResponseRefused(name(place))));
         }
         if let Some((place, response)) = respond {
+            self.exchange.note(Reason::FilterResponded(name(place)));
             if let Some(link) = self.links.get(place) {
                 link.plugin.series.local_replies[class_index(Some(response.status))].inc();
             }

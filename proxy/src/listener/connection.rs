@@ -19,7 +19,6 @@ use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
-use crate::exchange::hop::TARGET_LIMIT;
 use crate::listener::io::{ClientIo, Progress};
 use crate::serve;
 use crate::snapshot::LocalListener;
@@ -150,8 +149,8 @@ async fn first_bytes(stream: &mut TcpStream) -> std::io::Result<Bytes> {
 fn http1_builder(settings: &LocalListener) -> http1::Builder {
     let mut builder = http1::Builder::new();
     let limits = &settings.limits;
-    builder.header_read_timeout(None).half_close(true).pipeline_flush(true);
-    builder.max_header_size(limits.header_bytes.as_usize().max(TARGET_LIMIT));
+    builder.header_read_timeout(None).half_close(true);
+    builder.max_header_size(limits.header_bytes.as_usize());
     if limits.headers != FREE_FIELDS {
         builder.max_headers(limits.headers);
     }

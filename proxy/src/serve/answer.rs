@@ -19,6 +19,8 @@ use crate::filter::pump::Pump;
 use crate::listener::connection::Connection;
 use crate::serve::Answered;
 use crate::serve::account::Account;
+use crate::snapshot::LocalListener;
+use crate::telemetry::metrics::class_index;
 use crate::upstream::body::AnswerBody;
 
 /// What hyper writes to a client. The exchange's account closes when it is dropped.
@@ -94,19 +96,28 @@ pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
     headers.get(header::CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
 }
 
-/// The answer to a request that has no route or may not be forwarded; no filter sees it and no exchange was opened.
-pub(crate) fn refusal(connection: &Connection, version: Version, reason: &Reason) -> Response<ResponseBody> {
-    let head = own_head(reason.status());
-    let body = AnswerBody::Bytes(own_body(reason.status()));
-    if let Some(listener) = connection.worker.local().listeners.get(connection.listener) {
-        listener.series.protocol_errors.inc();
-    }
+/// The answer to a request that may not be forwarded; no filter sees it and no exchange was opened.
+pub(crate) fn refusal(
+    connection: &Connection,
+    listener: &LocalListener,
+    version: Version,
+    reason: &Reason,
+) -> Response<ResponseBody> {
+    let status = reason.status();
+    listener.series.protocol_errors.inc();
+    listener.unrouted.series.requests[class_index(Some(status.as_u16()))].inc();
+    let body = AnswerBody::Bytes(own_body(status));
     let mut response = Response::new(ResponseBody { kind: Kind::Direct(body), account: None });
-    fill(&mut response, head, connection, version);
+    fill(&mut response, own_head(status), connection, version);
+    close_after(&mut response, version, reason);
+    response
+}
+
+/// Where framing is in doubt, nothing more is read from the client.
+fn close_after(response: &mut Response<ResponseBody>, version: Version, reason: &Reason) {
     if reason.closes() && version != Version::HTTP_2 {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
-    response
 }
 
 fn own_head(status: StatusCode) -> ResponseHead {
@@ -182,9 +193,7 @@ pub(crate) fn failure(
     }
     let body = AnswerBody::Bytes(own_body(reason.status()));
     let mut response = finish(account, connection, version, own_head(reason.status()), Kind::Direct(body));
-    if reason.closes() && version != Version::HTTP_2 {
-        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-    }
+    close_after(&mut response, version, &reason);
     Ok(response)
 }
 
