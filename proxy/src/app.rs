@@ -5,6 +5,7 @@
 pub mod admin;
 mod build;
 pub mod drain;
+mod thread;
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -18,13 +19,14 @@ use tollgate_config::{Admin, Config, OnError};
 
 use crate::app::admin::{AdminState, Readiness, Stage};
 use crate::app::drain::{Order, Phase};
+use crate::app::thread::Assignment;
 use crate::filter::generation::{Fault, Generation};
 use crate::filter::spares;
 use crate::listener::Socket;
 use crate::snapshot::Snapshot;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::Registry;
-use crate::worker::{Assignment, Load, Shared, Worker};
+use crate::worker::{Load, Shared};
 
 /// What the command line may say about a run.
 #[derive(Clone, Debug, Default)]
@@ -244,7 +246,7 @@ fn start_workers(
         let runtime =
             move || tokio::runtime::Builder::new_current_thread().enable_all().build_local(Default::default());
         let body = move || match runtime() {
-            Ok(runtime) => runtime.block_on(Worker::run(assignment)),
+            Ok(runtime) => runtime.block_on(thread::run(assignment)),
             Err(error) => tracing::error!(%error, worker = index, "a worker cannot start"),
         };
         threads.push(std::thread::Builder::new().name(format!("worker-{index}")).spawn(body)?);

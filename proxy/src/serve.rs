@@ -18,6 +18,7 @@ use http_body::Body;
 use hyper::body::Incoming;
 use tollgate_abi::CallbackKind;
 
+use crate::client::Client;
 use crate::error::{Abort, Reason};
 use crate::exchange::head::{RequestHead, ResponseHead};
 use crate::exchange::hop::{self, Accepted};
@@ -25,7 +26,6 @@ use crate::exchange::stream::{Facts, FilterStream};
 use crate::exchange::{Awaiting, Exchange, Half};
 use crate::filter::chain::{Chain, Halt};
 use crate::filter::pump::Pump;
-use crate::listener::connection::Connection;
 use crate::route::Asked;
 use crate::serve::account::Account;
 pub use crate::serve::answer::ResponseBody;
@@ -34,20 +34,20 @@ use crate::upstream::body::{AnswerBody, ClientBody, RequestBody};
 use crate::upstream::{self, echo};
 
 /// Serves one request. `Err` ends the transport (HTTP/1) or the stream (HTTP/2) without an answer.
-pub async fn serve(connection: Rc<Connection>, request: Request<Incoming>) -> Result<Response<ResponseBody>, Abort> {
-    connection.worker.clock.look();
-    let local = connection.worker.local();
+pub async fn serve(client: Rc<Client>, request: Request<Incoming>) -> Result<Response<ResponseBody>, Abort> {
+    client.worker.clock.look();
+    let local = client.worker.local();
     let version = request.version();
-    let Some(listener) = local.listeners.get(connection.listener) else { return Err(Abort) };
+    let Some(listener) = local.listeners.get(client.listener) else { return Err(Abort) };
     let (accepted, body) = match hop::accept(request, listener.limits.headers) {
         Ok(accepted) => accepted,
-        Err(reason) => return Ok(answer::refusal(&connection, listener, version, &reason)),
+        Err(reason) => return Ok(answer::refusal(&client, listener, version, &reason)),
     };
-    let Some(route) = find_route(&local, connection.listener, &accepted.head) else {
-        let lost = Serving::begin(connection, Rc::clone(&listener.unrouted), &accepted, body.is_end_stream());
-        return answer::failure(lost.account, &lost.connection, version, Reason::NoRoute);
+    let Some(route) = find_route(&local, client.listener, &accepted.head) else {
+        let lost = Serving::begin(client, Rc::clone(&listener.unrouted), &accepted, body.is_end_stream());
+        return answer::failure(lost.account, &lost.client, version, Reason::NoRoute);
     };
-    let exchange = Serving::begin(connection, route, &accepted, body.is_end_stream());
+    let exchange = Serving::begin(client, route, &accepted, body.is_end_stream());
     if exchange.route.chain.is_empty() {
         exchange.run_plain(accepted.head, body).await
     } else {
@@ -70,7 +70,7 @@ fn find_route(local: &Local, listener: usize, head: &RequestHead) -> Option<Rc<L
 /// An exchange that has a route.
 struct Serving {
     account: Account,
-    connection: Rc<Connection>,
+    client: Rc<Client>,
     route: Rc<LocalRoute>,
     exchange: Rc<Exchange>,
     version: Version,
@@ -78,30 +78,30 @@ struct Serving {
 }
 
 impl Serving {
-    fn begin(connection: Rc<Connection>, route: Rc<LocalRoute>, accepted: &Accepted, bodiless: bool) -> Self {
-        let started = connection.worker.clock.now();
+    fn begin(client: Rc<Client>, route: Rc<LocalRoute>, accepted: &Accepted, bodiless: bool) -> Self {
+        let started = client.worker.clock.now();
         let exchange = Rc::new(Exchange::new(started, route.timeouts));
         if bodiless {
             exchange.end_request(started);
         }
-        let account = Account::open(&connection, &route, &exchange, &accepted.head, accepted.version);
+        let account = Account::open(&client, &route, &exchange, &accepted.head, accepted.version);
         let (version, method) = (accepted.version, accepted.head.method.clone());
-        Self { account, connection, route, exchange, version, method }
+        Self { account, client, route, exchange, version, method }
     }
 
     /// Without filters: head and body go straight on, both ways.
     async fn run_plain(self, head: RequestHead, body: Incoming) -> Result<Response<ResponseBody>, Abort> {
-        let Self { account, connection, route, exchange, version, method } = self;
-        let client = ClientBody::new(body, Rc::clone(&exchange), Rc::clone(&connection.worker.clock));
-        let body = if client.is_end_stream() { RequestBody::Empty } else { RequestBody::Direct(client) };
-        match reach(&connection, &route, &exchange, None, upstream_request(head, body), version).await {
+        let Self { account, client, route, exchange, version, method } = self;
+        let body = ClientBody::new(body, Rc::clone(&exchange), Rc::clone(&client.worker.clock));
+        let body = if body.is_end_stream() { RequestBody::Empty } else { RequestBody::Direct(body) };
+        match reach(&client, &route, &exchange, None, upstream_request(head, body), version).await {
             Ok(answered) => {
                 account.answered(answered.address);
-                Ok(answer::pass(account, &connection, version, &method, answered))
+                Ok(answer::pass(account, &client, version, &method, answered))
             }
-            Err(Halt::Fail(reason)) => answer::failure(account, &connection, version, reason),
+            Err(Halt::Fail(reason)) => answer::failure(account, &client, version, reason),
             Err(Halt::Respond(_)) => {
-                answer::failure(account, &connection, version, Reason::Internal("an answer without a filter"))
+                answer::failure(account, &client, version, Reason::Internal("an answer without a filter"))
             }
         }
     }
@@ -116,18 +116,18 @@ impl Serving {
         let Accepted { head, content_length, .. } = accepted;
         let is_grpc = answer::is_grpc(&head.fields.map);
         let chain = self.chain(local, head, content_length);
-        let Self { mut account, connection, route, exchange, version, method } = self;
+        let Self { mut account, client, route, exchange, version, method } = self;
         account.attach(&chain);
-        let replying = answer::Replying { account, connection, chain: Rc::clone(&chain), version, method, is_grpc };
+        let replying = answer::Replying { account, client, chain: Rc::clone(&chain), version, method, is_grpc };
         if let Err(halt) = chain.request_headers(body.is_end_stream()).await {
             return replying.halted(halt).await;
         }
-        let client = ClientBody::new(body, Rc::clone(&exchange), Rc::clone(&replying.connection.worker.clock));
-        let request = match filtered_request(&chain, client, content_length).await {
+        let body = ClientBody::new(body, Rc::clone(&exchange), Rc::clone(&replying.client.worker.clock));
+        let request = match filtered_request(&chain, body, content_length).await {
             Ok(request) => request,
             Err(halt) => return replying.halted(halt).await,
         };
-        match reach(&replying.connection, &route, &exchange, Some(&chain), request, version).await {
+        match reach(&replying.client, &route, &exchange, Some(&chain), request, version).await {
             Ok(answered) => {
                 replying.account.answered(answered.address);
                 replying.upstream(answered).await
@@ -138,15 +138,14 @@ impl Serving {
 
     /// The filters of the route, with the head in the stream that they are lent.
     fn chain(&self, local: &Local, head: RequestHead, content_length: Option<u64>) -> Rc<Chain> {
-        let buffer =
-            local.listeners.get(self.connection.listener).map_or(0, |listener| listener.limits.buffer.as_usize());
+        let buffer = local.listeners.get(self.client.listener).map_or(0, |listener| listener.limits.buffer.as_usize());
         let facts = Facts {
             listener: Arc::clone(&self.route.listener),
             route: Arc::clone(&self.route.name),
             cluster: Arc::clone(&self.route.target_name),
-            source: self.connection.source,
-            destination: self.connection.destination,
-            connection: self.connection.id,
+            source: self.client.source,
+            destination: self.client.destination,
+            connection: self.client.id,
             version: self.version,
             started: self.exchange.started,
             content_length,
@@ -160,15 +159,15 @@ impl Serving {
 /// are the whole body, its new length is known, otherwise the body is chunked.
 async fn filtered_request(
     chain: &Rc<Chain>,
-    client: ClientBody,
+    body: ClientBody,
     content_length: Option<u64>,
 ) -> Result<Request<RequestBody>, Halt> {
-    let body = if client.is_end_stream() {
+    let body = if body.is_end_stream() {
         RequestBody::Empty
     } else if !chain.wants(&[CallbackKind::RequestBody, CallbackKind::RequestTrailers]) {
-        RequestBody::Direct(client)
+        RequestBody::Direct(body)
     } else {
-        let mut pump = Box::new(Pump::new(Rc::clone(chain), Half::Request, client));
+        let mut pump = Box::new(Pump::new(Rc::clone(chain), Half::Request, body));
         if content_length.is_some() {
             std::future::poll_fn(|cx| pump.poll_first(cx)).await?;
         }
@@ -204,7 +203,7 @@ pub(crate) struct Answered {
 
 /// Sends the request and waits for the head of the answer, or for a filter or the sweeper to end the wait.
 async fn reach(
-    connection: &Rc<Connection>,
+    client: &Rc<Client>,
     route: &LocalRoute,
     exchange: &Rc<Exchange>,
     chain: Option<&Chain>,
@@ -216,13 +215,13 @@ async fn reach(
         None => uninterrupted(exchange, chain, reach_echo(request)).await,
         Some(cluster) => {
             if version == Version::HTTP_11 {
-                interim::relay(&mut request, connection);
+                interim::relay(&mut request, client);
             }
-            let sent = connection.worker.clock.now();
+            let sent = client.worker.clock.now();
             let answered = uninterrupted(exchange, chain, upstream::send(cluster, request)).await;
             answered.and_then(|answer| {
-                cluster.series.duration.observe(connection.worker.clock.look().saturating_duration_since(sent));
-                accept_answer(connection, exchange, answer, &cluster.series)
+                cluster.series.duration.observe(client.worker.clock.look().saturating_duration_since(sent));
+                accept_answer(client, exchange, answer, &cluster.series)
             })
         }
     };
@@ -259,7 +258,7 @@ async fn uninterrupted<T>(
 
 /// What may not be passed on is an upstream's fault; everything else loses what belongs to its hop.
 fn accept_answer(
-    connection: &Connection,
+    client: &Client,
     exchange: &Rc<Exchange>,
     answer: upstream::Answer,
     series: &crate::telemetry::metrics::ClusterSeries,
@@ -281,7 +280,7 @@ fn accept_answer(
         return Err(Halt::Fail(Reason::UpstreamProtocol(why)));
     }
     hop::strip(&mut parts.headers);
-    let body = AnswerBody::upstream(body, lease, Rc::clone(exchange), Rc::clone(&connection.worker.clock));
+    let body = AnswerBody::upstream(body, lease, Rc::clone(exchange), Rc::clone(&client.worker.clock));
     Ok(Answered {
         head: answer::head(parts, 0),
         body,

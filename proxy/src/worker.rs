@@ -5,26 +5,17 @@ use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use slab::Slab;
-use tokio::sync::{mpsc, watch};
 
-use crate::app::drain::Phase;
+use crate::client::Handle;
 use crate::clock::Clock;
 use crate::exchange::Exchange;
 use crate::filter::chain::Chain;
-use crate::listener::connection::Handle;
-use crate::listener::{self, Handed, Socket};
 use crate::snapshot::{Local, Place, Snapshot};
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::Registry;
-
-/// How often timeouts are looked at: the slack of every timeout.
-const SWEEP: Duration = Duration::from_millis(100);
-/// Sweeps between looks at what costs more than a comparison.
-const SLOW_SWEEP: u32 = 10;
 
 /// What all workers share.
 pub struct Shared {
@@ -90,29 +81,12 @@ struct Live {
     chain: Option<Weak<Chain>>,
 }
 
-/// What a worker is started with.
-pub struct Assignment {
-    /// Its number.
-    pub index: usize,
-    /// What all workers share.
-    pub shared: Arc<Shared>,
-    /// Its sockets, in the order of the snapshot's listeners.
-    pub sockets: Vec<Socket>,
-    /// Connections that other workers accepted for it.
-    pub handed: mpsc::UnboundedReceiver<Handed>,
-    /// Where it hands connections to others.
-    pub hand: Vec<mpsc::UnboundedSender<Handed>>,
-    /// What the process is doing.
-    pub phase: watch::Receiver<Phase>,
-}
-
 impl Worker {
-    /// Runs until the phase is `Ended`.
-    pub async fn run(assignment: Assignment) {
-        let Assignment { index, shared, sockets, handed, hand, mut phase } = assignment;
+    /// A worker with the current snapshot taken up; must be made on the worker's own thread.
+    pub fn new(index: usize, shared: Arc<Shared>) -> Rc<Self> {
         let clock = Rc::new(Clock::new());
         let local = Local::new(shared.snapshot.load_full(), &place(index, &shared, &clock));
-        let worker = Rc::new(Self {
+        Rc::new(Self {
             index,
             shared,
             clock,
@@ -120,31 +94,11 @@ impl Worker {
             local: RefCell::new(Rc::new(local)),
             exchanges: RefCell::default(),
             connections: RefCell::default(),
-        });
-        for socket in sockets {
-            tokio::task::spawn_local(listener::accept(Rc::clone(&worker), socket, hand.clone()));
-        }
-        tokio::task::spawn_local(listener::receive(Rc::clone(&worker), handed));
-        tokio::task::spawn_local(sweep(Rc::downgrade(&worker)));
-        worker.obey(&mut phase).await;
-    }
-
-    async fn obey(&self, phase: &mut watch::Receiver<Phase>) {
-        loop {
-            match *phase.borrow_and_update() {
-                Phase::Serving => {}
-                Phase::Draining => self.drain(),
-                Phase::Ended => return,
-            }
-            // The sender lives as long as the process serves; without it there is nothing left to obey.
-            if phase.changed().await.is_err() {
-                return;
-            }
-        }
+        })
     }
 
     /// Idle connections close, busy ones close after their exchange, new ones are served once.
-    fn drain(&self) {
+    pub fn drain(&self) {
         self.draining.set(true);
         self.connections.borrow().iter().for_each(|(_, connection)| connection.drain());
     }
@@ -197,7 +151,8 @@ impl Worker {
         self.shared.discount_connection(self.index);
     }
 
-    fn sweep_exchanges(&self) {
+    /// Ends exchanges that are out of time.
+    pub fn sweep_exchanges(&self) {
         let now = self.clock.look();
         for (_, live) in self.exchanges.borrow().iter() {
             let name = |place| {
@@ -208,7 +163,8 @@ impl Worker {
         }
     }
 
-    fn sweep_slowly(&self) {
+    /// Looks after what changes slowly: idle upstream connections, the memory of VMs.
+    pub fn sweep_slowly(&self) {
         let local = Rc::clone(&self.local.borrow());
         local.clusters.iter().for_each(|cluster| cluster.sweep());
         local.plugins.iter().for_each(|plugin| plugin.sample());
@@ -217,18 +173,4 @@ impl Worker {
 
 fn place<'a>(worker: usize, shared: &'a Shared, clock: &'a Rc<Clock>) -> Place<'a> {
     Place { worker, workers: shared.loads.len(), registry: &shared.registry, clock }
-}
-
-/// Looks after timeouts until the worker is gone.
-async fn sweep(worker: Weak<Worker>) {
-    let mut rounds = 0_u32;
-    loop {
-        tokio::time::sleep(SWEEP).await;
-        let Some(worker) = worker.upgrade() else { return };
-        worker.sweep_exchanges();
-        rounds = rounds.wrapping_add(1);
-        if rounds.is_multiple_of(SLOW_SWEEP) {
-            worker.sweep_slowly();
-        }
-    }
 }

@@ -160,6 +160,9 @@ impl Chain {
         if let Err(halt) = self.wished() {
             return Poll::Ready(Err(halt));
         }
+        if self.links[place].context.get() == Context::Gone {
+            return Poll::Ready(Ok(()));
+        }
         if self.is_dead(place) {
             let cause = self.links[place].plugin.last_cause();
             return Poll::Ready(self.policy(place, cause));
@@ -175,8 +178,7 @@ impl Chain {
         let link = &self.links[place];
         match link.context.get() {
             Context::Live { incarnation, .. } => incarnation != link.plugin.incarnation(),
-            Context::None => false,
-            Context::Gone => true,
+            Context::None | Context::Gone => false,
         }
     }
 

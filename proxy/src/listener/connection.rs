@@ -7,7 +7,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
@@ -19,7 +19,8 @@ use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
-use crate::listener::io::{ClientIo, Progress};
+use crate::client::{Client, Handle, Progress};
+use crate::listener::io::ClientIo;
 use crate::serve;
 use crate::snapshot::LocalListener;
 use crate::worker::Worker;
@@ -32,52 +33,6 @@ const REQUEST_TIMEOUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: clo
 const FREE_FIELDS: usize = 100;
 /// Flow-control windows of HTTP/2, and how much of an answer may wait for the client to read.
 const WINDOW: u32 = 64 * 1024;
-
-/// What the exchanges of a connection know about it.
-pub struct Connection {
-    /// The worker that serves it.
-    pub worker: Rc<Worker>,
-    /// The place of its listener in the snapshot.
-    pub listener: usize,
-    /// The client.
-    pub source: SocketAddr,
-    /// The address that the client connected to.
-    pub destination: SocketAddr,
-    /// Its number in this process.
-    pub id: u64,
-    /// What its I/O knows.
-    pub progress: Rc<Progress>,
-    in_flight: Cell<usize>,
-    handle: Handle,
-}
-
-impl Connection {
-    /// An exchange begins.
-    pub fn begin(&self) {
-        self.in_flight.set(self.in_flight.get() + 1);
-        self.progress.unread_head.set(false);
-    }
-
-    /// An exchange ended.
-    pub fn end(&self) {
-        self.in_flight.set(self.in_flight.get().saturating_sub(1));
-        self.progress.unread_head.set(false);
-    }
-}
-
-/// How the worker reaches a connection.
-#[derive(Clone, Default)]
-pub struct Handle(Rc<(Cell<bool>, Cell<Option<Waker>>)>);
-
-impl Handle {
-    /// The connection ends after the exchange in flight, or at once.
-    pub fn drain(&self) {
-        self.0.0.set(true);
-        if let Some(waker) = self.0.1.take() {
-            waker.wake();
-        }
-    }
-}
 
 /// Serves a client until either side ends the connection.
 pub async fn serve(worker: Rc<Worker>, listener: usize, stream: TcpStream, source: SocketAddr) {
@@ -94,26 +49,26 @@ pub async fn serve(worker: Rc<Worker>, listener: usize, stream: TcpStream, sourc
     let id = worker.shared.connection_ids.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     let progress = Rc::new(Progress::default());
     let in_flight = Cell::new(0);
-    let connection = Rc::new(Connection { worker, listener, source, destination, id, progress, in_flight, handle });
-    talk(connection, stream, &settings).await;
+    let client = Rc::new(Client { worker, listener, source, destination, id, progress, in_flight, handle });
+    talk(client, stream, &settings).await;
 }
 
-async fn talk(connection: Rc<Connection>, mut stream: TcpStream, settings: &LocalListener) {
+async fn talk(client: Rc<Client>, mut stream: TcpStream, settings: &LocalListener) {
     let first = tokio::time::timeout(settings.limits.header_timeout, first_bytes(&mut stream)).await;
     let Ok(Ok(first)) = first else { return };
     let is_http2 = first[..] == *PREFACE;
-    let io = ClientIo::new(stream, first, Rc::clone(&connection.progress));
-    let exchanges = Rc::clone(&connection);
+    let io = ClientIo::new(stream, first, Rc::clone(&client.progress));
+    let exchanges = Rc::clone(&client);
     let service = service_fn(move |request: Request<Incoming>| serve::serve(Rc::clone(&exchanges), request));
     let outcome = if is_http2 {
         let transport = http2_builder(settings).serve_connection(io, service);
-        let timed = Timed::new(connection, settings, |transport: &mut Pin<Box<http2::Connection<_, _, _>>>| {
+        let timed = Timed::new(client, settings, |transport: &mut Pin<Box<http2::Connection<_, _, _>>>| {
             transport.as_mut().graceful_shutdown();
         });
         timed.run(Box::pin(transport)).await.map(drop)
     } else {
         let transport = http1_builder(settings).serve_connection(io, service);
-        let timed = Timed::new(connection, settings, |transport: &mut http1::Connection<_, _>| {
+        let timed = Timed::new(client, settings, |transport: &mut http1::Connection<_, _>| {
             Pin::new(transport).graceful_shutdown();
         });
         timed.run(transport).await.map(|late| {
@@ -149,7 +104,7 @@ async fn first_bytes(stream: &mut TcpStream) -> std::io::Result<Bytes> {
 fn http1_builder(settings: &LocalListener) -> http1::Builder {
     let mut builder = http1::Builder::new();
     let limits = &settings.limits;
-    builder.header_read_timeout(None).half_close(true);
+    builder.header_read_timeout(None);
     builder.max_header_size(limits.header_bytes.as_usize());
     if limits.headers != FREE_FIELDS {
         builder.max_headers(limits.headers);
@@ -194,7 +149,7 @@ enum Phase {
 
 /// A transport under its connection's timeouts.
 struct Timed<D> {
-    connection: Rc<Connection>,
+    client: Rc<Client>,
     limits: tollgate_config::Limits,
     drain: D,
     drained: bool,
@@ -204,11 +159,11 @@ struct Timed<D> {
 }
 
 impl<D> Timed<D> {
-    fn new(connection: Rc<Connection>, settings: &LocalListener, drain: D) -> Self {
-        let since = connection.worker.clock.now();
+    fn new(client: Rc<Client>, settings: &LocalListener, drain: D) -> Self {
+        let since = client.worker.clock.now();
         // A connection that comes while the worker drains is served once: closing it unread would lose its request.
-        let drained = connection.worker.draining.get();
-        Self { connection, limits: settings.limits, drain, drained, phase: Phase::Head, since, served: false }
+        let drained = client.worker.draining.get();
+        Self { client, limits: settings.limits, drain, drained, phase: Phase::Head, since, served: false }
     }
 
     /// Completes with the transport's own end, or with the transport when a head came too late.
@@ -222,7 +177,7 @@ impl<D> Timed<D> {
         std::future::poll_fn(|cx| {
             let Some(running) = transport.as_mut() else { return Poll::Ready(Ok(None)) };
             self.listen(cx);
-            if self.connection.handle.0.0.get() && !self.drained {
+            if self.client.handle.is_draining() && !self.drained {
                 self.drained = true;
                 (self.drain)(running);
             }
@@ -239,15 +194,13 @@ impl<D> Timed<D> {
     }
 
     fn listen(&self, cx: &Context<'_>) {
-        self.connection.progress.register(cx.waker());
-        let cell = &self.connection.handle.0.1;
-        let kept = cell.take().filter(|known| known.will_wake(cx.waker()));
-        cell.set(Some(kept.unwrap_or_else(|| cx.waker().clone())));
+        self.client.progress.register(cx.waker());
+        self.client.handle.register(cx.waker());
     }
 
     /// Completes with the phase that lasted too long. The timer is set again only for an earlier deadline or when it rang.
     fn poll_overdue(&mut self, mut sleep: Pin<&mut Sleep>, cx: &mut Context<'_>) -> Poll<Phase> {
-        let now = self.connection.worker.clock.now();
+        let now = self.client.worker.clock.now();
         let phase = self.current();
         if phase != self.phase {
             self.phase = phase;
@@ -267,14 +220,14 @@ impl<D> Timed<D> {
     }
 
     fn current(&mut self) -> Phase {
-        let connection = &self.connection;
-        match (connection.in_flight.get() > 0, connection.progress.stalled.get()) {
+        let client = &self.client;
+        match (client.in_flight.get() > 0, client.progress.stalled.get()) {
             (true, stalled) => {
                 self.served = true;
                 if stalled { Phase::Stalled } else { Phase::Busy }
             }
             (false, true) => Phase::Stalled,
-            (false, false) if connection.progress.unread_head.get() || !self.served => Phase::Head,
+            (false, false) if client.progress.unread_head.get() || !self.served => Phase::Head,
             (false, false) => Phase::Idle,
         }
     }

@@ -1,43 +1,16 @@
 //! A client's socket as hyper sees it: with the first bytes given back, interim answers slipped in, and progress noted.
 
-use std::cell::{Cell, RefCell};
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, Bytes};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-/// What a connection's I/O, its exchanges and its watchdog tell each other.
-#[derive(Default)]
-pub struct Progress {
-    /// Bytes read since the last exchange began or ended.
-    pub unread_head: Cell<bool>,
-    /// True while a write waits for the client.
-    pub stalled: Cell<bool>,
-    /// Interim answers (RFC 9110 §15.2) to be written before the next byte of hyper's.
-    interim: RefCell<BytesMut>,
-    waker: Cell<Option<Waker>>,
-}
-
-impl Progress {
-    /// Has an interim answer written as soon as the connection is polled, and polls it.
-    pub fn interim(&self, bytes: &[u8]) {
-        self.interim.borrow_mut().extend_from_slice(bytes);
-        if let Some(waker) = self.waker.take() {
-            waker.wake();
-        }
-    }
-
-    /// Whom `interim` wakes.
-    pub fn register(&self, waker: &Waker) {
-        let kept = self.waker.take().filter(|known| known.will_wake(waker));
-        self.waker.set(Some(kept.unwrap_or_else(|| waker.clone())));
-    }
-}
+use crate::client::Progress;
 
 /// See the module.
 pub struct ClientIo {

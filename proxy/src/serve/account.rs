@@ -9,19 +9,19 @@ use std::time::SystemTime;
 
 use http::Version;
 
+use crate::client::Client;
 use crate::error::Reason;
 use crate::exchange::Exchange;
 use crate::exchange::head::RequestHead;
 use crate::exchange::properties::protocol;
 use crate::filter::chain::Chain;
-use crate::listener::connection::Connection;
 use crate::snapshot::LocalRoute;
 use crate::telemetry::access_log::Entry;
 use crate::telemetry::metrics::class_index;
 
 /// See the module.
 pub(crate) struct Account {
-    connection: Rc<Connection>,
+    client: Rc<Client>,
     route: Rc<LocalRoute>,
     exchange: Rc<Exchange>,
     chain: Option<Rc<Chain>>,
@@ -43,18 +43,18 @@ struct Asked {
 impl Account {
     /// The exchange begins.
     pub(crate) fn open(
-        connection: &Rc<Connection>,
+        client: &Rc<Client>,
         route: &Rc<LocalRoute>,
         exchange: &Rc<Exchange>,
         head: &RequestHead,
         version: Version,
     ) -> Self {
-        let worker = &connection.worker;
-        connection.begin();
+        let worker = &client.worker;
+        client.begin();
         route.series.active.add(1);
         Self {
             key: worker.watch(exchange),
-            connection: Rc::clone(connection),
+            client: Rc::clone(client),
             route: Rc::clone(route),
             exchange: Rc::clone(exchange),
             chain: None,
@@ -65,7 +65,7 @@ impl Account {
 
     /// The filters that are told of the end.
     pub(crate) fn attach(&mut self, chain: &Rc<Chain>) {
-        self.connection.worker.watch_chain(self.key, chain);
+        self.client.worker.watch_chain(self.key, chain);
         self.chain = Some(Rc::clone(chain));
     }
 
@@ -100,7 +100,7 @@ impl Account {
             route: Some(&self.route.name),
             cluster: Some(&self.route.target_name),
             upstream: self.upstream.get(),
-            client: self.connection.source,
+            client: self.client.source,
             user_agent: asked.user_agent.as_deref(),
             request_id: asked.request_id.as_deref(),
             reason: reason.as_deref(),
@@ -113,7 +113,7 @@ impl Drop for Account {
         if let Some(chain) = &self.chain {
             chain.end();
         }
-        let worker = &self.connection.worker;
+        let worker = &self.client.worker;
         let (exchange, series) = (&self.exchange, &self.route.series);
         let duration = worker.clock.look().saturating_duration_since(exchange.started);
         if exchange.status.get().is_none() {
@@ -128,7 +128,7 @@ impl Drop for Account {
             self.log(access_log, asked, duration);
         }
         worker.forget(self.key);
-        self.connection.end();
+        self.client.end();
     }
 }
 

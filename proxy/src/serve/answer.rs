@@ -10,13 +10,13 @@ use http::{Method, Response, StatusCode, Version, response};
 use http_body::{Body, Frame, SizeHint};
 use tollgate_abi::{CallbackKind, HeaderMap as _, LocalResponse};
 
+use crate::client::Client;
 use crate::error::{Abort, Reason};
 use crate::exchange::Half;
 use crate::exchange::head::{Fields, ResponseHead};
 use crate::exchange::hop;
 use crate::filter::chain::{Chain, Halt};
 use crate::filter::pump::Pump;
-use crate::listener::connection::Connection;
 use crate::serve::Answered;
 use crate::serve::account::Account;
 use crate::snapshot::LocalListener;
@@ -98,7 +98,7 @@ pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
 
 /// The answer to a request that may not be forwarded; no filter sees it and no exchange was opened.
 pub(crate) fn refusal(
-    connection: &Connection,
+    client: &Client,
     listener: &LocalListener,
     version: Version,
     reason: &Reason,
@@ -108,7 +108,7 @@ pub(crate) fn refusal(
     listener.unrouted.series.requests[class_index(Some(status.as_u16()))].inc();
     let body = AnswerBody::Bytes(own_body(status));
     let mut response = Response::new(ResponseBody { kind: Kind::Direct(body), account: None });
-    fill(&mut response, own_head(status), connection, version);
+    fill(&mut response, own_head(status), client, version);
     close_after(&mut response, version, reason);
     response
 }
@@ -132,31 +132,31 @@ fn own_body(status: StatusCode) -> Bytes {
     Bytes::from(format!("tollgate: {} {}\n", status.as_str(), words.to_lowercase()))
 }
 
-fn fill(response: &mut Response<ResponseBody>, head: ResponseHead, connection: &Connection, version: Version) {
+fn fill(response: &mut Response<ResponseBody>, head: ResponseHead, client: &Client, version: Version) {
     *response.status_mut() = head.status;
     *response.headers_mut() = head.fields.map;
-    if connection.worker.draining.get() && version != Version::HTTP_2 {
+    if client.worker.draining.get() && version != Version::HTTP_2 {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
 }
 
 fn finish(
     account: Account,
-    connection: &Connection,
+    client: &Client,
     version: Version,
     head: ResponseHead,
     kind: Kind,
 ) -> Response<ResponseBody> {
     account.exchange().status.set(Some(head.status.as_u16()));
     let mut response = Response::new(ResponseBody::new(kind, account));
-    fill(&mut response, head, connection, version);
+    fill(&mut response, head, client, version);
     response
 }
 
 /// The upstream's answer as it is.
 pub(crate) fn pass(
     account: Account,
-    connection: &Connection,
+    client: &Client,
     version: Version,
     method: &Method,
     answered: Answered,
@@ -168,7 +168,7 @@ pub(crate) fn pass(
     } else {
         Kind::Direct(body)
     };
-    finish(account, connection, version, head, kind)
+    finish(account, client, version, head, kind)
 }
 
 /// The answer to HEAD tells the length that GET would have (RFC 9110 §9.3.2).
@@ -181,7 +181,7 @@ fn keep_length(head: &mut ResponseHead, content_length: Option<u64>) {
 /// The proxy's own answer to an exchange that failed, past all filters.
 pub(crate) fn failure(
     account: Account,
-    connection: &Connection,
+    client: &Client,
     version: Version,
     reason: Reason,
 ) -> Result<Response<ResponseBody>, Abort> {
@@ -192,7 +192,7 @@ pub(crate) fn failure(
         return Err(Abort);
     }
     let body = AnswerBody::Bytes(own_body(reason.status()));
-    let mut response = finish(account, connection, version, own_head(reason.status()), Kind::Direct(body));
+    let mut response = finish(account, client, version, own_head(reason.status()), Kind::Direct(body));
     close_after(&mut response, version, &reason);
     Ok(response)
 }
@@ -200,7 +200,7 @@ pub(crate) fn failure(
 /// An exchange with filters that is about to be answered.
 pub(crate) struct Replying {
     pub(crate) account: Account,
-    pub(crate) connection: Rc<Connection>,
+    pub(crate) client: Rc<Client>,
     pub(crate) chain: Rc<Chain>,
     pub(crate) version: Version,
     pub(crate) method: Method,
@@ -242,8 +242,8 @@ impl Replying {
     fn past_filters(self, halt: Halt) -> Result<Response<ResponseBody>, Abort> {
         match halt {
             Halt::Fail(reason) => {
-                let Self { account, connection, version, .. } = self;
-                failure(account, &connection, version, reason)
+                let Self { account, client, version, .. } = self;
+                failure(account, &client, version, reason)
             }
             Halt::Respond(local) => {
                 let (head, body) = self.compose(local);
@@ -254,7 +254,7 @@ impl Replying {
 
     fn finish(self, head: ResponseHead, kind: Kind) -> Response<ResponseBody> {
         let kind = if hop::is_bodiless(&self.method, head.status) { Kind::Empty } else { kind };
-        finish(self.account, &self.connection, self.version, head, kind)
+        finish(self.account, &self.client, self.version, head, kind)
     }
 
     /// Head and body through the filters, in reverse. Where the sender declared a length, the head waits for the first

@@ -8,15 +8,15 @@ use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use fragile::Fragile;
 use http::{Request, StatusCode};
 
-use crate::listener::connection::Connection;
+use crate::client::Client;
 use crate::upstream::body::RequestBody;
 
 /// Interim answers that one exchange may bring; a storm of them is dropped.
 const MOST: u8 = 10;
 
 /// Has interim answers to `request` written to the client. 100 is not one of them: the proxy answers it itself.
-pub(crate) fn relay(request: &mut Request<RequestBody>, connection: &Rc<Connection>) {
-    let progress = Fragile::new(Rc::clone(&connection.progress));
+pub(crate) fn relay(request: &mut Request<RequestBody>, client: &Rc<Client>) {
+    let progress = Fragile::new(Rc::clone(&client.progress));
     let seen = AtomicU8::new(0);
     hyper::ext::on_informational(request, move |answer| {
         let status = answer.status();
@@ -38,6 +38,6 @@ pub(crate) fn relay(request: &mut Request<RequestBody>, connection: &Rc<Connecti
             head.extend_from_slice(value.as_bytes());
         }
         head.extend_from_slice(b"\r\n\r\n");
-        progress.get().interim(&head);
+        progress.get().slip_in(&head);
     });
 }

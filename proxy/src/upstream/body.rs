@@ -10,8 +10,7 @@ use hyper::body::Incoming;
 
 use crate::clock::Clock;
 use crate::error::{Abort, Reason};
-use crate::exchange::Exchange;
-use crate::filter::pump::Pump;
+use crate::exchange::{Exchange, Half};
 use crate::upstream::pool::Lease;
 
 /// The client's body, counted, with its end noted.
@@ -72,8 +71,8 @@ pub enum RequestBody {
     Empty,
     /// The client's body as it comes.
     Direct(ClientBody),
-    /// The client's body through filters.
-    Filtered(Box<Pump<ClientBody>>),
+    /// The client's body through filters, of which this floor knows nothing.
+    Filtered(Box<dyn Body<Data = Bytes, Error = Abort> + Unpin>),
 }
 
 impl Body for RequestBody {
@@ -84,7 +83,7 @@ impl Body for RequestBody {
         match self.get_mut() {
             Self::Empty => Poll::Ready(None),
             Self::Direct(body) => Pin::new(body).poll_frame(cx),
-            Self::Filtered(pump) => Pin::new(pump.as_mut()).poll_frame(cx),
+            Self::Filtered(body) => Pin::new(body).poll_frame(cx),
         }
     }
 
@@ -92,7 +91,7 @@ impl Body for RequestBody {
         match self {
             Self::Empty => true,
             Self::Direct(body) => body.is_end_stream(),
-            Self::Filtered(pump) => pump.is_end_stream(),
+            Self::Filtered(body) => body.is_end_stream(),
         }
     }
 
@@ -100,7 +99,7 @@ impl Body for RequestBody {
         match self {
             Self::Empty => SizeHint::with_exact(0),
             Self::Direct(body) => body.size_hint(),
-            Self::Filtered(pump) => pump.size_hint(),
+            Self::Filtered(body) => body.size_hint(),
         }
     }
 }
@@ -154,7 +153,7 @@ impl Body for AnswerBody {
                     return Poll::Ready(Some(Err(Abort)));
                 }
                 let Poll::Ready(frame) = Pin::new(&mut *body).poll_frame(cx) else {
-                    exchange.register(crate::exchange::Half::Response, cx.waker());
+                    exchange.register(Half::Response, cx.waker());
                     return Poll::Pending;
                 };
                 exchange.touch(clock.now());

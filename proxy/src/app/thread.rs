@@ -1,0 +1,72 @@
+//! A worker's thread: takes its sockets, obeys the phases of the process, and looks after timeouts.
+
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+
+use crate::app::drain::Phase;
+use crate::listener::{self, Handed, Socket};
+use crate::worker::{Shared, Worker};
+
+/// How often timeouts are looked at: the slack of every timeout.
+const SWEEP: Duration = Duration::from_millis(100);
+/// Sweeps between looks at what costs more than a comparison.
+const SLOW_SWEEP: u32 = 10;
+
+/// What a worker is started with.
+pub(super) struct Assignment {
+    /// Its number.
+    pub(super) index: usize,
+    /// What all workers share.
+    pub(super) shared: Arc<Shared>,
+    /// Its sockets, in the order of the snapshot's listeners.
+    pub(super) sockets: Vec<Socket>,
+    /// Connections that other workers accepted for it.
+    pub(super) handed: mpsc::UnboundedReceiver<Handed>,
+    /// Where it hands connections to others.
+    pub(super) hand: Vec<mpsc::UnboundedSender<Handed>>,
+    /// What the process is doing.
+    pub(super) phase: watch::Receiver<Phase>,
+}
+
+/// Runs a worker until the phase is `Ended`. Its tasks end with its runtime.
+pub(super) async fn run(assignment: Assignment) {
+    let Assignment { index, shared, sockets, handed, hand, mut phase } = assignment;
+    let worker = Worker::new(index, shared);
+    for socket in sockets {
+        tokio::task::spawn_local(listener::accept(Rc::clone(&worker), socket, hand.clone()));
+    }
+    tokio::task::spawn_local(listener::receive(Rc::clone(&worker), handed));
+    tokio::task::spawn_local(sweep(Rc::downgrade(&worker)));
+    obey(&worker, &mut phase).await;
+}
+
+async fn obey(worker: &Worker, phase: &mut watch::Receiver<Phase>) {
+    loop {
+        match *phase.borrow_and_update() {
+            Phase::Serving => {}
+            Phase::Draining => worker.drain(),
+            Phase::Ended => return,
+        }
+        // The sender lives as long as the process serves; without it there is nothing left to obey.
+        if phase.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Looks after timeouts until the worker is gone.
+async fn sweep(worker: Weak<Worker>) {
+    let mut rounds = 0_u32;
+    loop {
+        tokio::time::sleep(SWEEP).await;
+        let Some(worker) = worker.upgrade() else { return };
+        worker.sweep_exchanges();
+        rounds = rounds.wrapping_add(1);
+        if rounds.is_multiple_of(SLOW_SWEEP) {
+            worker.sweep_slowly();
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! A client's connection as its exchanges, its I/O and its watchdog know it.
+
+use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::task::Waker;
+
+use bytes::BytesMut;
+
+use crate::worker::Worker;
+
+/// What the exchanges of a connection know about it.
+pub struct Client {
+    /// The worker that serves it.
+    pub worker: Rc<Worker>,
+    /// The place of its listener in the snapshot.
+    pub listener: usize,
+    /// The client.
+    pub source: SocketAddr,
+    /// The address that the client connected to.
+    pub destination: SocketAddr,
+    /// Its number in this process.
+    pub id: u64,
+    /// What its I/O knows.
+    pub progress: Rc<Progress>,
+    /// Exchanges under way.
+    pub in_flight: Cell<usize>,
+    /// How the worker reaches it.
+    pub handle: Handle,
+}
+
+impl Client {
+    /// An exchange begins.
+    pub fn begin(&self) {
+        self.in_flight.set(self.in_flight.get() + 1);
+        self.progress.unread_head.set(false);
+    }
+
+    /// An exchange ended.
+    pub fn end(&self) {
+        self.in_flight.set(self.in_flight.get().saturating_sub(1));
+        self.progress.unread_head.set(false);
+    }
+}
+
+/// How the worker reaches a connection.
+#[derive(Clone, Default)]
+pub struct Handle(Rc<Bell>);
+
+/// True once the connection is to drain, and whom to wake for it.
+#[derive(Default)]
+struct Bell {
+    draining: Cell<bool>,
+    waker: Cell<Option<Waker>>,
+}
+
+impl Handle {
+    /// The connection ends after the exchange in flight, or at once.
+    pub fn drain(&self) {
+        self.0.draining.set(true);
+        if let Some(waker) = self.0.waker.take() {
+            waker.wake();
+        }
+    }
+
+    /// True once `drain` was called.
+    pub fn is_draining(&self) -> bool {
+        self.0.draining.get()
+    }
+
+    /// Whom `drain` wakes.
+    pub fn register(&self, waker: &Waker) {
+        remember(&self.0.waker, waker);
+    }
+}
+
+/// Keeps a waker, without cloning one that is known.
+fn remember(cell: &Cell<Option<Waker>>, waker: &Waker) {
+    let kept = cell.take().filter(|known| known.will_wake(waker));
+    cell.set(Some(kept.unwrap_or_else(|| waker.clone())));
+}
+
+/// What a connection's I/O, its exchanges and its watchdog tell each other.
+#[derive(Default)]
+pub struct Progress {
+    /// Bytes read since the last exchange began or ended.
+    pub unread_head: Cell<bool>,
+    /// True while a write waits for the client.
+    pub stalled: Cell<bool>,
+    /// Interim answers (RFC 9110 §15.2) to be written before the next byte of hyper's.
+    pub interim: RefCell<BytesMut>,
+    waker: Cell<Option<Waker>>,
+}
+
+impl Progress {
+    /// Has an interim answer written as soon as the connection is polled, and polls it.
+    pub fn slip_in(&self, bytes: &[u8]) {
+        self.interim.borrow_mut().extend_from_slice(bytes);
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+
+    /// Whom `slip_in` wakes.
+    pub fn register(&self, waker: &Waker) {
+        remember(&self.waker, waker);
+    }
+}
