@@ -140,9 +140,7 @@ impl Serving {
     fn chain(&self, local: &Local, head: RequestHead, content_length: Option<u64>) -> Rc<Chain> {
         let buffer = local.listeners.get(self.client.listener).map_or(0, |listener| listener.limits.buffer.as_usize());
         let facts = Facts {
-            listener: Arc::clone(&self.route.listener),
-            route: Arc::clone(&self.route.name),
-            cluster: Arc::clone(&self.route.target_name),
+            names: Arc::clone(&self.route.names),
             source: self.client.source,
             destination: self.client.destination,
             connection: self.client.id,

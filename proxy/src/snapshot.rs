@@ -7,6 +7,7 @@ use tollgate_config::{self as config, ClusterId, Config, Limits, PluginId, Targe
 
 use crate::clock::Clock;
 use crate::exchange::Timeouts;
+use crate::exchange::stream::Names;
 use crate::filter::generation::Generation;
 use crate::filter::plugin::Plugin;
 use crate::route::RouteTable;
@@ -29,7 +30,7 @@ pub struct Snapshot {
 /// One listener's share of a snapshot.
 pub struct Listener {
     /// Its name.
-    pub name: Arc<str>,
+    pub name: String,
     /// Its bounds.
     pub limits: Limits,
     /// Which route serves what.
@@ -41,7 +42,7 @@ impl Snapshot {
     /// What a checked configuration and its generations come to.
     pub fn new(number: u64, config: &Config, generations: Vec<Arc<Generation>>) -> Self {
         let listeners = config.listeners.iter().map(|listener| Listener {
-            name: listener.name.as_str().into(),
+            name: listener.name.clone(),
             limits: listener.limits,
             table: RouteTable::new(&listener.routes),
             routes: listener.routes.clone(),
@@ -70,8 +71,6 @@ pub struct Local {
 
 /// A listener on one worker.
 pub struct LocalListener {
-    /// Its name.
-    pub name: Arc<str>,
     /// Its bounds.
     pub limits: Limits,
     /// What this worker counts about it.
@@ -84,12 +83,8 @@ pub struct LocalListener {
 
 /// A route on one worker.
 pub struct LocalRoute {
-    /// Its name.
-    pub name: Arc<str>,
-    /// Its listener's name.
-    pub listener: Arc<str>,
-    /// The cluster's name, or `echo`.
-    pub target_name: Arc<str>,
+    /// What it is called.
+    pub names: Arc<Names>,
     /// Where its requests go; absent for the built-in echo.
     pub cluster: Option<Rc<Cluster>>,
     /// Its filters, in order.
@@ -143,6 +138,10 @@ impl Local {
     }
 }
 
+fn names(listener: &str, route: &str, cluster: &str) -> Arc<Names> {
+    Arc::new(Names { listener: listener.to_owned(), route: route.to_owned(), cluster: cluster.to_owned() })
+}
+
 impl Place<'_> {
     fn plugin(&self, generation: &Arc<Generation>) -> Rc<Plugin> {
         let series = self.registry.plugin(self.worker, &generation.identity.name);
@@ -157,7 +156,6 @@ impl Place<'_> {
     fn listener(&self, targets: &Targets<'_>) -> LocalListener {
         let listener = targets.listener;
         LocalListener {
-            name: Arc::clone(&listener.name),
             limits: listener.limits,
             series: self.registry.listener(self.worker, &listener.name),
             routes: listener.routes.iter().map(|route| Rc::new(self.route(route, targets))).collect(),
@@ -168,9 +166,7 @@ impl Place<'_> {
     fn unrouted(&self, listener: &Listener) -> LocalRoute {
         let limits = &listener.limits;
         LocalRoute {
-            name: "none".into(),
-            listener: Arc::clone(&listener.name),
-            target_name: "none".into(),
+            names: names(&listener.name, "none", "none"),
             cluster: None,
             chain: Vec::new(),
             timeouts: Timeouts {
@@ -184,12 +180,11 @@ impl Place<'_> {
 
     fn route(&self, route: &config::Route, targets: &Targets<'_>) -> LocalRoute {
         let cluster = targets.cluster(&route.target);
-        let target_name: Arc<str> = cluster.as_ref().map_or("echo", |(name, _)| *name).into();
+        let target = cluster.as_ref().map_or("echo", |(name, _)| *name);
         let limits = &targets.listener.limits;
         LocalRoute {
-            name: route.name.as_str().into(),
-            listener: Arc::clone(&targets.listener.name),
-            series: self.registry.route(self.worker, &targets.listener.name, &route.name, &target_name),
+            names: names(&targets.listener.name, &route.name, target),
+            series: self.registry.route(self.worker, &targets.listener.name, &route.name, target),
             cluster: cluster.map(|(_, cluster)| cluster),
             chain: route.chain.iter().filter_map(|PluginId(at)| targets.plugins.get(*at)).map(Rc::clone).collect(),
             timeouts: Timeouts {
@@ -197,7 +192,6 @@ impl Place<'_> {
                 request: limits.request_timeout,
                 head: route.timeout,
             },
-            target_name,
         }
     }
 }

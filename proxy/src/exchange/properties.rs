@@ -29,11 +29,11 @@ pub fn of_stream(stream: &FilterStream, path: &[&[u8]]) -> Option<Vec<u8>> {
 
 /// Route, cluster and listener answer under Envoy's names, the old top-level ones included.
 fn named(stream: &FilterStream, name: &[u8]) -> Option<Vec<u8>> {
-    let facts = &stream.facts;
+    let names = &stream.facts.names;
     match name {
-        b"route_name" => text(&facts.route),
-        b"cluster_name" => text(&facts.cluster),
-        b"listener_name" | b"filter_chain_name" => text(&facts.listener),
+        b"route_name" => text(&names.route),
+        b"cluster_name" => text(&names.cluster),
+        b"listener_name" | b"filter_chain_name" => text(&names.listener),
         b"virtual_host_name" => text(stream.request.authority.as_str()),
         b"listener_direction" => number(0),
         _ => None,

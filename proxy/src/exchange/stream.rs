@@ -16,15 +16,22 @@ use crate::exchange::properties;
 /// Most properties that filters of one exchange may set, and the most bytes of each.
 const PROPERTIES: (usize, usize) = (64, 4096);
 
+/// How an exchange's way is called in metrics, logs and properties.
+#[derive(Debug)]
+pub struct Names {
+    /// The listener's name.
+    pub listener: String,
+    /// The route's name.
+    pub route: String,
+    /// The cluster's name, `echo`, or `none`.
+    pub cluster: String,
+}
+
 /// Names and addresses that do not change during an exchange.
 #[derive(Clone, Debug)]
 pub struct Facts {
-    /// The listener's name.
-    pub listener: Arc<str>,
-    /// The route's name.
-    pub route: Arc<str>,
-    /// The cluster's name, or `echo`.
-    pub cluster: Arc<str>,
+    /// Its names. Each worker has its own copy, so that counting references bounces no cache line between workers.
+    pub names: Arc<Names>,
     /// The client's address.
     pub source: SocketAddr,
     /// The address that the client connected to.

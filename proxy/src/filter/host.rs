@@ -4,6 +4,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -41,13 +42,20 @@ pub struct Identity {
 /// The exchanges that have a context in one VM, and the place of the filter in their chains.
 #[derive(Default)]
 pub struct Contexts {
-    live: RefCell<HashMap<ContextId, (Rc<Exchange>, usize)>>,
+    live: RefCell<HashMap<ContextId, Owner, BuildHasherDefault<IdHasher>>>,
+}
+
+/// Whose a context is: the exchange, and the place of the filter in its chain.
+struct Owner {
+    exchange: Rc<Exchange>,
+    place: usize,
 }
 
 impl Contexts {
     /// A context was created for the filter at `place` of the exchange's chain.
     pub fn insert(&self, context: ContextId, exchange: &Rc<Exchange>, place: usize) {
-        self.live.borrow_mut().insert(context, (Rc::clone(exchange), place));
+        let owner = Owner { exchange: Rc::clone(exchange), place };
+        self.live.borrow_mut().insert(context, owner);
     }
 
     /// A context is gone.
@@ -58,7 +66,7 @@ impl Contexts {
     /// Forgets all of them, waking each exchange: the VM is dead and its policy is due.
     pub fn abandon(&self) {
         let abandoned = std::mem::take(&mut *self.live.borrow_mut());
-        abandoned.values().for_each(|(exchange, _)| exchange.wake());
+        abandoned.values().for_each(|owner| owner.exchange.wake());
     }
 }
 
@@ -69,6 +77,25 @@ pub struct Ticker {
     pub period: std::cell::Cell<Option<Duration>>,
     /// Rung when the period changed or the VM was replaced.
     pub changed: Notify,
+}
+
+/// Spreads context ids, which only we choose: one multiplication, where a keyed hash would cost more than the look-up.
+#[derive(Default)]
+struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u32(u32::from(*byte)));
+    }
+
+    /// 2⁶⁴ divided by the golden ratio (Knuth, The Art of Computer Programming, vol. 3, §6.4).
+    fn write_u32(&mut self, id: u32) {
+        self.0 = (self.0 ^ u64::from(id)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    }
 }
 
 /// What a host gets when its VM arrives at a worker.
@@ -141,7 +168,7 @@ impl PluginHost {
     fn live<T>(&self, context: ContextId, act: impl FnOnce(&Rc<Exchange>, usize) -> T) -> Option<T> {
         let settled = self.settled.as_ref()?.get();
         let live = settled.contexts.live.borrow();
-        live.get(&context).map(|(exchange, place)| act(exchange, *place))
+        live.get(&context).map(|owner| act(&owner.exchange, owner.place))
     }
 }
 
