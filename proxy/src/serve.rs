@@ -181,12 +181,17 @@ async fn filtered_request(
 
 /// The head in HTTP/1.1's form; framing follows from the body.
 fn upstream_request(head: RequestHead, body: RequestBody) -> Request<RequestBody> {
+    // RFC 9110 §8.6: without a length an origin may take such a request for an unfinished one and answer 411.
+    let says_empty = body.is_end_stream() && [Method::POST, Method::PUT, Method::PATCH].contains(&head.method);
     let mut request = Request::new(body);
     *request.method_mut() = head.method;
     *request.uri_mut() = http::Uri::from(head.path);
     *request.headers_mut() = head.fields.map;
     if let Ok(host) = http::HeaderValue::from_str(head.authority.as_str()) {
         request.headers_mut().insert(http::header::HOST, host);
+    }
+    if says_empty {
+        request.headers_mut().insert(http::header::CONTENT_LENGTH, http::HeaderValue::from(0));
     }
     request
 }

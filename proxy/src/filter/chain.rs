@@ -8,15 +8,15 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::Poll;
 
-use bytes::Bytes;
 use smallvec::SmallVec;
-use tollgate_abi::{
-    Action, BufferType, CallbackKind, Cause, ContextId, HeaderMap, LocalResponse, StreamCallback, StreamType,
-};
+use tollgate_abi::{Action, CallbackKind, Cause, ContextId, HeaderMap, LocalResponse, StreamCallback, StreamType};
 use tollgate_config::OnError;
 
+mod body;
+
+pub use self::body::Flow;
+use self::body::Hold;
 use crate::error::Reason;
-use crate::exchange::buffer::BodyBuffer;
 use crate::exchange::stream::FilterStream;
 use crate::exchange::{Awaiting, Exchange, Half};
 use crate::filter::plugin::Plugin;
@@ -29,25 +29,6 @@ pub enum Halt {
     Respond(LocalResponse),
     /// The exchange failed.
     Fail(Reason),
-}
-
-/// What came out at the end of the chain.
-#[derive(Debug)]
-pub enum Flow {
-    /// Bytes to pass on; `end` when no body bytes follow.
-    Out {
-        /// The bytes, perhaps none.
-        bytes: Bytes,
-        /// True at the end of the body.
-        end: bool,
-    },
-    /// Trailers may leave now, after these bytes.
-    Trailers {
-        /// Bytes that filters had held back until the trailers.
-        bytes: Bytes,
-    },
-    /// A filter holds it back.
-    Held,
 }
 
 /// See the module.
@@ -75,21 +56,10 @@ enum Context {
     Gone,
 }
 
-/// What a filter holds back of one half.
-#[derive(Debug, Default)]
-struct Hold {
-    paused: bool,
-    body: BodyBuffer,
-    /// The body's end is held here too.
-    end: bool,
-    /// Trailers wait here.
-    trailers: bool,
-}
-
 impl Chain {
     /// The filters of an exchange, none of which has seen it. `buffer` bounds what each may hold of a body.
     pub fn new(exchange: Rc<Exchange>, plugins: impl Iterator<Item = Rc<Plugin>>, buffer: usize) -> Self {
-        let hold = || RefCell::new(Hold { body: BodyBuffer::new(buffer), ..Hold::default() });
+        let hold = || RefCell::new(Hold::new(buffer));
         let links =
             plugins.map(|plugin| Link { plugin, context: Cell::new(Context::None), request: hold(), response: hold() });
         Self { exchange, links: links.collect(), halted: RefCell::new(None) }
@@ -182,98 +152,6 @@ impl Chain {
         }
     }
 
-    /// Brings a chunk to the filters from `from` on, in the order of this half.
-    pub fn body(&self, half: Half, from: usize, chunk: Bytes, end: bool) -> Result<Flow, Halt> {
-        let mut bytes = chunk;
-        for step in from..self.links.len() {
-            let place = self.place(half, step);
-            let Some(released) = self.body_step(half, place, bytes, end)? else { return Ok(Flow::Held) };
-            bytes = released;
-        }
-        Ok(Flow::Out { bytes, end })
-    }
-
-    /// One filter's look at what it holds and a new chunk; `None` while it holds on.
-    fn body_step(&self, half: Half, place: usize, chunk: Bytes, end: bool) -> Result<Option<Bytes>, Halt> {
-        let link = &self.links[place];
-        let (kind, buffer, callback) = match half {
-            Half::Request => (CallbackKind::RequestBody, BufferType::RequestBody, request_body as fn(usize, bool) -> _),
-            Half::Response => (CallbackKind::ResponseBody, BufferType::ResponseBody, response_body as _),
-        };
-        let mut hold = link.hold(half).borrow_mut();
-        hold.end |= end;
-        if matches!(link.context.get(), Context::Gone | Context::None) || !link.plugin.generation.exports(kind) {
-            hold.paused = false;
-            return Ok(Some(joined(&mut hold.body, chunk)));
-        }
-        hold.body.append(chunk);
-        let size = tollgate_abi::Buffer::len(&hold.body);
-        if hold.paused && size > hold.body.limit {
-            return Err(Halt::Fail(Reason::BodyOverLimit { request: half == Half::Request }));
-        }
-        let fresh = BodyBuffer::new(hold.body.limit);
-        let lent = std::mem::replace(&mut hold.body, fresh);
-        let original = lent.clone();
-        self.with_stream(|stream| {
-            stream.body = Some((buffer, lent));
-            stream.may_add_trailers = end;
-        })?;
-        let action = self.deliver(place, callback(size, end));
-        let back = self.with_stream(|stream| {
-            stream.may_add_trailers = false;
-            stream.body.take()
-        })?;
-        // What a filter did to a body before it failed is undone.
-        let failed = link.context.get() == Context::Gone;
-        hold.body = back.map(|(_, body)| body).filter(|_| !failed).unwrap_or(original);
-        self.settle_body(place, half, &mut hold, action?)
-    }
-
-    fn settle_body(&self, place: usize, half: Half, hold: &mut Hold, action: Action) -> Result<Option<Bytes>, Halt> {
-        hold.paused = action != Action::Continue && !self.take_resume(place, half)?;
-        if action == Action::PauseDroppingBytes {
-            hold.body.take();
-        }
-        if tollgate_abi::Buffer::len(&hold.body) > hold.body.limit && hold.paused {
-            return Err(Halt::Fail(Reason::BodyOverLimit { request: half == Half::Request }));
-        }
-        Ok((!hold.paused).then(|| hold.body.take()))
-    }
-
-    /// Brings trailers to the filters from `from` on. What a filter held of the body leaves before them.
-    pub fn trailers(&self, half: Half, from: usize) -> Result<Flow, Halt> {
-        let mut bytes = Bytes::new();
-        for step in from..self.links.len() {
-            let place = self.place(half, step);
-            if !bytes.is_empty() {
-                bytes = self.body_step(half, place, std::mem::take(&mut bytes), false)?.unwrap_or_default();
-            }
-            let action = self.trailers_step(half, place)?;
-            let mut hold = self.links[place].hold(half).borrow_mut();
-            hold.paused = action != Action::Continue && !self.take_resume(place, half)?;
-            hold.trailers = hold.paused;
-            let held = joined(&mut hold.body, std::mem::take(&mut bytes));
-            if hold.paused {
-                hold.body.append(held);
-                return Ok(Flow::Held);
-            }
-            bytes = held;
-        }
-        Ok(Flow::Trailers { bytes })
-    }
-
-    fn trailers_step(&self, half: Half, place: usize) -> Result<Action, Halt> {
-        let callback = self.with_stream(|stream| match half {
-            Half::Request => {
-                StreamCallback::RequestTrailers { fields: stream.request_trailers.as_ref().map_or(0, HeaderMap::len) }
-            }
-            Half::Response => {
-                StreamCallback::ResponseTrailers { fields: stream.response_trailers.as_ref().map_or(0, HeaderMap::len) }
-            }
-        })?;
-        self.deliver(place, callback)
-    }
-
     /// Keeps why the request half gave up, for the response half to act on.
     pub fn halt(&self, halt: Halt) {
         self.halted.borrow_mut().get_or_insert(halt);
@@ -283,53 +161,6 @@ impl Chain {
     /// Why the request half gave up.
     pub fn take_halt(&self) -> Option<Halt> {
         self.halted.borrow_mut().take()
-    }
-
-    /// Looks whether a filter that paused this half let go, and moves on what it held. `None` while none did.
-    pub fn resumed(&self, half: Half) -> Result<Option<Flow>, Halt> {
-        for step in 0..self.links.len() {
-            let place = self.place(half, step);
-            if !self.links[place].hold(half).borrow().paused {
-                continue;
-            }
-            match self.look(place, half) {
-                Poll::Ready(outcome) => outcome?,
-                Poll::Pending => continue,
-            }
-            return self.release(half, step, place).map(Some);
-        }
-        Ok(None)
-    }
-
-    fn release(&self, half: Half, step: usize, place: usize) -> Result<Flow, Halt> {
-        let mut hold = self.links[place].hold(half).borrow_mut();
-        hold.paused = false;
-        let (bytes, end, trailers) = (hold.body.take(), hold.end, std::mem::take(&mut hold.trailers));
-        drop(hold);
-        if !trailers {
-            return self.body(half, step + 1, bytes, end);
-        }
-        match self.body(half, step + 1, bytes, false)? {
-            Flow::Out { bytes, .. } => Ok(match self.trailers(half, step + 1)? {
-                Flow::Trailers { bytes: held } => Flow::Trailers { bytes: chain_bytes(bytes, &held) },
-                // The bytes must not wait for the trailers that a later filter holds.
-                _ => Flow::Out { bytes, end: false },
-            }),
-            _ => self.trailers(half, step + 1),
-        }
-    }
-
-    /// True while some filter holds this half back.
-    pub fn is_held(&self, half: Half) -> bool {
-        self.links.iter().any(|link| link.hold(half).borrow().paused)
-    }
-
-    /// Filters see the response in reverse.
-    fn place(&self, half: Half, step: usize) -> usize {
-        match half {
-            Half::Request => step,
-            Half::Response => self.links.len() - 1 - step,
-        }
     }
 
     /// `on_context_create` and `on_request_headers` of one filter.
@@ -478,28 +309,4 @@ impl Link {
             Half::Response => &self.response,
         }
     }
-}
-
-fn request_body(size: usize, end_of_stream: bool) -> StreamCallback {
-    StreamCallback::RequestBody { size, end_of_stream }
-}
-
-fn response_body(size: usize, end_of_stream: bool) -> StreamCallback {
-    StreamCallback::ResponseBody { size, end_of_stream }
-}
-
-/// What was held, followed by a chunk; without copying when either is empty.
-fn joined(held: &mut BodyBuffer, chunk: Bytes) -> Bytes {
-    held.append(chunk);
-    held.take()
-}
-
-fn chain_bytes(first: Bytes, second: &Bytes) -> Bytes {
-    if second.is_empty() {
-        return first;
-    }
-    let mut all = BodyBuffer::new(usize::MAX);
-    all.append(first);
-    all.append(second.clone());
-    all.take()
 }

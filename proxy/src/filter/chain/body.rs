@@ -1,0 +1,215 @@
+//! Bodies and trailers in the chain: what each filter sees, holds back and lets go.
+
+use std::task::Poll;
+
+use bytes::Bytes;
+use tollgate_abi::{Action, Buffer, BufferType, CallbackKind, HeaderMap, StreamCallback};
+use tollgate_config::OnError;
+
+use super::{Chain, Context, Halt};
+use crate::error::Reason;
+use crate::exchange::Half;
+use crate::exchange::buffer::BodyBuffer;
+
+/// What came out at the end of the chain.
+#[derive(Debug)]
+pub enum Flow {
+    /// Bytes to pass on; `end` when no body bytes follow.
+    Out {
+        /// The bytes, perhaps none.
+        bytes: Bytes,
+        /// True at the end of the body.
+        end: bool,
+    },
+    /// Trailers may leave now, after these bytes.
+    Trailers {
+        /// Bytes that filters had held back until the trailers.
+        bytes: Bytes,
+    },
+    /// A filter holds it back.
+    Held,
+}
+
+/// What a filter holds back of one half.
+#[derive(Debug, Default)]
+pub(super) struct Hold {
+    /// True while the filter has not let go.
+    pub(super) paused: bool,
+    body: BodyBuffer,
+    /// The body's end is held here too.
+    end: bool,
+    /// Trailers wait here.
+    trailers: bool,
+}
+
+impl Hold {
+    /// Nothing held; at most `limit` bytes of a body may be.
+    pub(super) fn new(limit: usize) -> Self {
+        Self { body: BodyBuffer::new(limit), ..Self::default() }
+    }
+}
+
+impl Chain {
+    /// Brings a chunk to the filters from `from` on, in the order of this half.
+    pub fn body(&self, half: Half, from: usize, chunk: Bytes, end: bool) -> Result<Flow, Halt> {
+        let mut bytes = chunk;
+        for step in from..self.links.len() {
+            let place = self.place(half, step);
+            let Some(released) = self.body_step(half, place, bytes, end)? else { return Ok(Flow::Held) };
+            bytes = released;
+        }
+        Ok(Flow::Out { bytes, end })
+    }
+
+    /// One filter's look at what it holds and a new chunk; `None` while it holds on.
+    fn body_step(&self, half: Half, place: usize, chunk: Bytes, end: bool) -> Result<Option<Bytes>, Halt> {
+        let link = &self.links[place];
+        let (kind, buffer, callback) = match half {
+            Half::Request => (CallbackKind::RequestBody, BufferType::RequestBody, request_body as fn(usize, bool) -> _),
+            Half::Response => (CallbackKind::ResponseBody, BufferType::ResponseBody, response_body as _),
+        };
+        let mut hold = link.hold(half).borrow_mut();
+        hold.end |= end;
+        if matches!(link.context.get(), Context::Gone | Context::None) || !link.plugin.generation.exports(kind) {
+            hold.paused = false;
+            return Ok(Some(joined(&mut hold.body, chunk)));
+        }
+        hold.body.append(chunk);
+        let size = hold.body.len();
+        if hold.paused && size > hold.body.limit {
+            return Err(Halt::Fail(Reason::BodyOverLimit { request: half == Half::Request }));
+        }
+        let fresh = BodyBuffer::new(hold.body.limit);
+        let lent = std::mem::replace(&mut hold.body, fresh);
+        let original = (link.plugin.on_error() == OnError::Skip).then(|| lent.clone());
+        self.with_stream(|stream| {
+            stream.body = Some((buffer, lent));
+            stream.may_add_trailers = end;
+        })?;
+        let action = self.deliver(place, callback(size, end));
+        let back = self.with_stream(|stream| {
+            stream.may_add_trailers = false;
+            stream.body.take()
+        })?;
+        // What a filter did to a body before it failed and was skipped is undone.
+        let failed = link.context.get() == Context::Gone;
+        hold.body = original.filter(|_| failed).or(back.map(|(_, body)| body)).unwrap_or_default();
+        self.settle_body(place, half, &mut hold, action?)
+    }
+
+    fn settle_body(&self, place: usize, half: Half, hold: &mut Hold, action: Action) -> Result<Option<Bytes>, Halt> {
+        hold.paused = action != Action::Continue && !self.take_resume(place, half)?;
+        if action == Action::PauseDroppingBytes {
+            hold.body.take();
+        }
+        if hold.body.len() > hold.body.limit && hold.paused {
+            return Err(Halt::Fail(Reason::BodyOverLimit { request: half == Half::Request }));
+        }
+        Ok((!hold.paused).then(|| hold.body.take()))
+    }
+
+    /// Brings trailers to the filters from `from` on. What a filter held of the body leaves before them.
+    pub fn trailers(&self, half: Half, from: usize) -> Result<Flow, Halt> {
+        let mut bytes = Bytes::new();
+        for step in from..self.links.len() {
+            let place = self.place(half, step);
+            if !bytes.is_empty() {
+                bytes = self.body_step(half, place, std::mem::take(&mut bytes), false)?.unwrap_or_default();
+            }
+            let action = self.trailers_step(half, place)?;
+            let mut hold = self.links[place].hold(half).borrow_mut();
+            hold.paused = action != Action::Continue && !self.take_resume(place, half)?;
+            hold.trailers = hold.paused;
+            let held = joined(&mut hold.body, std::mem::take(&mut bytes));
+            if hold.paused {
+                hold.body.append(held);
+                return Ok(Flow::Held);
+            }
+            bytes = held;
+        }
+        Ok(Flow::Trailers { bytes })
+    }
+
+    fn trailers_step(&self, half: Half, place: usize) -> Result<Action, Halt> {
+        let callback = self.with_stream(|stream| match half {
+            Half::Request => {
+                StreamCallback::RequestTrailers { fields: stream.request_trailers.as_ref().map_or(0, HeaderMap::len) }
+            }
+            Half::Response => {
+                StreamCallback::ResponseTrailers { fields: stream.response_trailers.as_ref().map_or(0, HeaderMap::len) }
+            }
+        })?;
+        self.deliver(place, callback)
+    }
+
+    /// Looks whether a filter that paused this half let go, and moves on what it held. `None` while none did.
+    pub fn resumed(&self, half: Half) -> Result<Option<Flow>, Halt> {
+        for step in 0..self.links.len() {
+            let place = self.place(half, step);
+            if !self.links[place].hold(half).borrow().paused {
+                continue;
+            }
+            match self.look(place, half) {
+                Poll::Ready(outcome) => outcome?,
+                Poll::Pending => continue,
+            }
+            return self.release(half, step, place).map(Some);
+        }
+        Ok(None)
+    }
+
+    fn release(&self, half: Half, step: usize, place: usize) -> Result<Flow, Halt> {
+        let mut hold = self.links[place].hold(half).borrow_mut();
+        hold.paused = false;
+        let (bytes, end, trailers) = (hold.body.take(), hold.end, std::mem::take(&mut hold.trailers));
+        drop(hold);
+        if !trailers {
+            return self.body(half, step + 1, bytes, end);
+        }
+        match self.body(half, step + 1, bytes, false)? {
+            Flow::Out { bytes, .. } => Ok(match self.trailers(half, step + 1)? {
+                Flow::Trailers { bytes: held } => Flow::Trailers { bytes: chain_bytes(bytes, &held) },
+                // The bytes must not wait for the trailers that a later filter holds.
+                _ => Flow::Out { bytes, end: false },
+            }),
+            _ => self.trailers(half, step + 1),
+        }
+    }
+
+    /// True while some filter holds this half back.
+    pub fn is_held(&self, half: Half) -> bool {
+        self.links.iter().any(|link| link.hold(half).borrow().paused)
+    }
+
+    /// Filters see the response in reverse.
+    fn place(&self, half: Half, step: usize) -> usize {
+        match half {
+            Half::Request => step,
+            Half::Response => self.links.len() - 1 - step,
+        }
+    }
+}
+
+fn request_body(size: usize, end_of_stream: bool) -> StreamCallback {
+    StreamCallback::RequestBody { size, end_of_stream }
+}
+
+fn response_body(size: usize, end_of_stream: bool) -> StreamCallback {
+    StreamCallback::ResponseBody { size, end_of_stream }
+}
+
+/// What was held, followed by a chunk; without copying when either is empty.
+fn joined(held: &mut BodyBuffer, chunk: Bytes) -> Bytes {
+    held.append(chunk);
+    held.take()
+}
+
+fn chain_bytes(first: Bytes, second: &Bytes) -> Bytes {
+    if second.is_empty() {
+        return first;
+    }
+    let mut all = BodyBuffer::new(usize::MAX);
+    all.append(first);
+    all.append(second.clone());
+    all.take()
+}
