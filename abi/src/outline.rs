@@ -34,7 +34,10 @@ impl Outline {
     /// Reads the sections, and stops at the first bound of `limits` that is passed.
     pub(crate) fn read(bytes: &[u8], limits: &ModuleLimits) -> Result<Outline, ModuleError> {
         bound("bytes", wide(bytes.len()), wide(limits.bytes))?;
-        if bytes.starts_with(b"\0asm") && bytes.get(4..8).is_some_and(|version| version[2] == 1) {
+        if !bytes.starts_with(b"\0asm") {
+            return Err(ModuleError::Malformed(stranger(bytes)));
+        }
+        if bytes.get(4..8).is_some_and(|version| version[2] == 1) {
             return Err(ModuleError::Component);
         }
         let mut outline = Outline::default();
@@ -196,6 +199,15 @@ fn bound(what: &'static str, count: u64, limit: u64) -> Result<(), ModuleError> 
         return Err(ModuleError::TooMany { what, count, limit });
     }
     Ok(())
+}
+
+/// What bytes without the magic of WebAssembly begin with.
+fn stranger(bytes: &[u8]) -> String {
+    match bytes {
+        [] => "the file is empty".to_owned(),
+        [b'(', ..] => "it is WebAssembly text; compile it to binary first".to_owned(),
+        _ => format!("it begins with \"{}\"", bytes[..bytes.len().min(4)].escape_ascii()),
+    }
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "it stands where map_err hands the error over")]

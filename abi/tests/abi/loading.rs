@@ -87,8 +87,10 @@ fn both_arities_of_old_and_new_grpc_calls_answer() {
 
 #[test]
 fn bytes_that_are_no_module_are_named() {
-    assert!(matches!(compile(b""), Err(ModuleError::Malformed(_))));
-    assert!(matches!(compile(b"<html>"), Err(ModuleError::Malformed(_))));
+    let said = |bytes: &[u8]| compile(bytes).map(drop).unwrap_err().to_string();
+    assert_eq!(said(b""), "not a wasm module: the file is empty");
+    assert_eq!(said(b"<html>"), "not a wasm module: it begins with \"<htm\"");
+    assert_eq!(said(b"(module)"), "not a wasm module: it is WebAssembly text; compile it to binary first");
     assert!(matches!(compile(&guest("")[..50]), Err(ModuleError::Malformed(_))));
     assert_eq!(compile(b"\0asm\x0d\0\x01\0").unwrap_err(), ModuleError::Component);
 }
