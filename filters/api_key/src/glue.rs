@@ -39,9 +39,7 @@ impl RootContext for Root {
     }
 
     fn create_http_context(&self, _id: u32) -> Option<Box<dyn HttpContext>> {
-        Some(Box::new(Stream {
-            plan: Rc::clone(&self.plan),
-        }))
+        Some(Box::new(Stream { plan: Rc::clone(&self.plan) }))
     }
 }
 
@@ -51,11 +49,7 @@ struct Stream {
 
 impl Stream {
     fn deny(&self, denial: &Denial) -> Action {
-        let headers = denial
-            .headers
-            .iter()
-            .map(|(name, value)| (*name, value.as_str()))
-            .collect();
+        let headers = denial.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
         self.send_http_response(denial.status, headers, Some(denial.body.as_bytes()));
         Action::Pause
     }

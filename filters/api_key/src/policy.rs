@@ -57,18 +57,12 @@ impl Plan {
         let mut clients = Vec::new();
         for (name, secret) in said.keys {
             let client = Client::new(name, secret)?;
-            if let Some(other) = clients
-                .iter()
-                .find(|other: &&Client| other.secret == client.secret)
-            {
+            if let Some(other) = clients.iter().find(|other: &&Client| other.secret == client.secret) {
                 return Err(Refusal::Shared(other.name.clone(), client.name));
             }
             clients.push(client);
         }
-        Ok(Self {
-            header: said.header,
-            clients,
-        })
+        Ok(Self { header: said.header, clients })
     }
 
     /// The request header that carries the key.
@@ -83,11 +77,7 @@ impl Plan {
             return Verdict::Deny(self.denial(401, "api key missing", Some(challenge)));
         };
         // Every secret is compared, so the time does not tell which one matched.
-        let found =
-            self.clients.iter().fold(
-                None,
-                |found, client| if client.has(key) { Some(client) } else { found },
-            );
+        let found = self.clients.iter().fold(None, |found, client| if client.has(key) { Some(client) } else { found });
         match found {
             Some(client) => Verdict::Admit(&client.name),
             None => Verdict::Deny(self.denial(403, "api key unknown", None)),
@@ -99,20 +89,13 @@ impl Plan {
         headers.extend(challenge.map(|challenge| ("www-authenticate", challenge)));
         // A header name is a token, which has neither quotes nor backslashes to escape.
         let body = format!(r#"{{"error":"{error}","header":"{}"}}"#, self.header);
-        Denial {
-            status,
-            headers,
-            body,
-        }
+        Denial { status, headers, body }
     }
 }
 
 impl Default for Plan {
     fn default() -> Self {
-        Self {
-            header: default_header(),
-            clients: Vec::new(),
-        }
+        Self { header: default_header(), clients: Vec::new() }
     }
 }
 
@@ -130,10 +113,7 @@ impl Client {
     /// Takes a time that depends on the lengths alone.
     fn has(&self, key: &[u8]) -> bool {
         let secret = self.secret.as_bytes();
-        let difference = secret
-            .iter()
-            .zip(key)
-            .fold(0, |seen, (a, b)| black_box(seen | (a ^ b)));
+        let difference = secret.iter().zip(key).fold(0, |seen, (a, b)| black_box(seen | (a ^ b)));
         secret.len() == key.len() && difference == 0
     }
 }
@@ -168,18 +148,9 @@ impl fmt::Display for Refusal {
             Self::Json(error) => error.fmt(f),
             Self::Header(name) => write!(f, "header: {name:?} is not a header name"),
             Self::NoKeys => f.write_str("keys: at least one client is needed"),
-            Self::Client(name) => write!(
-                f,
-                "keys: client {name:?} needs a name of visible ASCII without blanks"
-            ),
-            Self::Secret(name) => write!(
-                f,
-                "keys: client {name:?} needs a secret that is a non-empty string"
-            ),
-            Self::Shared(one, other) => write!(
-                f,
-                "keys: clients {one:?} and {other:?} have the same secret"
-            ),
+            Self::Client(name) => write!(f, "keys: client {name:?} needs a name of visible ASCII without blanks"),
+            Self::Secret(name) => write!(f, "keys: client {name:?} needs a secret that is a non-empty string"),
+            Self::Shared(one, other) => write!(f, "keys: clients {one:?} and {other:?} have the same secret"),
         }
     }
 }
@@ -237,19 +208,9 @@ mod tests {
         let denial = denial(plan.judge(None));
 
         assert_eq!(denial.status, 401);
-        assert_eq!(
-            denial.body,
-            r#"{"error":"api key missing","header":"x-api-key"}"#
-        );
-        assert!(denial.headers.contains(&(
-            "www-authenticate",
-            r#"ApiKey header="x-api-key""#.to_owned()
-        )));
-        assert!(
-            denial
-                .headers
-                .contains(&("content-type", "application/json".to_owned()))
-        );
+        assert_eq!(denial.body, r#"{"error":"api key missing","header":"x-api-key"}"#);
+        assert!(denial.headers.contains(&("www-authenticate", r#"ApiKey header="x-api-key""#.to_owned())));
+        assert!(denial.headers.contains(&("content-type", "application/json".to_owned())));
         assert_eq!(plan.judge(Some(b"")), Verdict::Deny(denial));
     }
 
@@ -260,16 +221,8 @@ mod tests {
         for key in ["wonde", "wonderx", "wondez", "\u{fffd}"] {
             let denial = denial(plan.judge(Some(key.as_bytes())));
             assert_eq!(denial.status, 403);
-            assert_eq!(
-                denial.body,
-                r#"{"error":"api key unknown","header":"x-api-key"}"#
-            );
-            assert!(
-                denial
-                    .headers
-                    .iter()
-                    .all(|(name, _)| *name != "www-authenticate")
-            );
+            assert_eq!(denial.body, r#"{"error":"api key unknown","header":"x-api-key"}"#);
+            assert!(denial.headers.iter().all(|(name, _)| *name != "www-authenticate"));
         }
     }
 
@@ -291,17 +244,11 @@ mod tests {
 
     #[test]
     fn a_refused_configuration_says_what_is_missing() {
-        assert_eq!(
-            refusal(r#"{ "keys": {} }"#),
-            "keys: at least one client is needed"
-        );
+        assert_eq!(refusal(r#"{ "keys": {} }"#), "keys: at least one client is needed");
         assert!(refusal("{}").starts_with("missing field `keys`"));
         assert!(refusal(r#"{ "keys": {}, "key": 1 }"#).starts_with("unknown field `key`"));
         assert!(refusal("nonsense").ends_with("at line 1 column 2"));
-        assert_eq!(
-            refusal(r#"{ "header": "x y", "keys": {} }"#),
-            r#"header: "x y" is not a header name"#
-        );
+        assert_eq!(refusal(r#"{ "header": "x y", "keys": {} }"#), r#"header: "x y" is not a header name"#);
     }
 
     #[test]
@@ -309,10 +256,7 @@ mod tests {
         let no_secret = r#"keys: client "a" needs a secret that is a non-empty string"#;
         assert_eq!(refusal(r#"{ "keys": { "a": "" } }"#), no_secret);
         assert_eq!(refusal(r#"{ "keys": { "a": 7 } }"#), no_secret);
-        assert!(
-            refusal(r#"{ "keys": { "a\nb": "s3cret" } }"#)
-                .starts_with(r#"keys: client "a\nb" needs a name"#)
-        );
+        assert!(refusal(r#"{ "keys": { "a\nb": "s3cret" } }"#).starts_with(r#"keys: client "a\nb" needs a name"#));
         assert_eq!(
             refusal(r#"{ "keys": { "a": "s3cret", "b": "s3cret" } }"#),
             r#"keys: clients "a" and "b" have the same secret"#

@@ -39,9 +39,7 @@ impl RootContext for Root {
     }
 
     fn create_http_context(&self, _id: u32) -> Option<Box<dyn HttpContext>> {
-        Some(Box::new(Stream {
-            plan: Rc::clone(&self.plan),
-        }))
+        Some(Box::new(Stream { plan: Rc::clone(&self.plan) }))
     }
 }
 

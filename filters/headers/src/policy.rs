@@ -31,10 +31,7 @@ impl Plan {
     pub fn parse(json: &[u8]) -> Result<Self, Refusal> {
         let said: Said = serde_json::from_slice(json).map_err(Refusal::Json)?;
 
-        Ok(Self {
-            request: said.request.changes("request")?,
-            response: said.response.changes("response")?,
-        })
+        Ok(Self { request: said.request.changes("request")?, response: said.response.changes("response")? })
     }
 }
 
@@ -105,10 +102,7 @@ impl Side {
     fn changes(self, side: &str) -> Result<Vec<Change>, Refusal> {
         let mut changes = Vec::new();
         for name in self.remove {
-            changes.push(Change::Remove(checked_name(
-                &format!("{side}.remove"),
-                name,
-            )?));
+            changes.push(Change::Remove(checked_name(&format!("{side}.remove"), name)?));
         }
         for (name, value) in self.set {
             let (name, values) = header(&format!("{side}.set"), name, value)?;
@@ -120,11 +114,7 @@ impl Side {
         }
         for (name, value) in self.add {
             let (name, values) = header(&format!("{side}.add"), name, value)?;
-            changes.extend(
-                values
-                    .into_iter()
-                    .map(|value| Change::Add(name.clone(), value)),
-            );
+            changes.extend(values.into_iter().map(|value| Change::Add(name.clone(), value)));
         }
         Ok(changes)
     }
@@ -134,11 +124,7 @@ fn header(place: &str, name: String, value: Value) -> Result<(String, Vec<String
     let name = checked_name(place, name)?;
     match checked_values(value) {
         Ok(values) => Ok((name, values)),
-        Err(fault) => Err(Refusal::Header {
-            place: place.to_owned(),
-            name,
-            fault,
-        }),
+        Err(fault) => Err(Refusal::Header { place: place.to_owned(), name, fault }),
     }
 }
 
@@ -146,11 +132,7 @@ fn checked_name(place: &str, name: String) -> Result<String, Refusal> {
     if is_name(&name) {
         return Ok(name);
     }
-    Err(Refusal::Header {
-        place: place.to_owned(),
-        name,
-        fault: Fault::Name,
-    })
+    Err(Refusal::Header { place: place.to_owned(), name, fault: Fault::Name })
 }
 
 /// RFC 9110 §5.6.2: a token; a leading colon makes it a pseudo-header, as `:path`.
@@ -163,17 +145,11 @@ fn is_name(name: &str) -> bool {
 fn checked_values(value: Value) -> Result<Vec<String>, Fault> {
     let values = match value {
         Value::String(one) => vec![one],
-        Value::Array(many) if !many.is_empty() => {
-            many.into_iter().map(text).collect::<Result<_, _>>()?
-        }
+        Value::Array(many) if !many.is_empty() => many.into_iter().map(text).collect::<Result<_, _>>()?,
         _ => return Err(Fault::Kind),
     };
     let carried = |value: &String| !value.bytes().any(|b| b.is_ascii_control() && b != b'\t');
-    if values.iter().all(carried) {
-        Ok(values)
-    } else {
-        Err(Fault::Value)
-    }
+    if values.iter().all(carried) { Ok(values) } else { Err(Fault::Value) }
 }
 
 fn text(value: Value) -> Result<String, Fault> {
@@ -207,15 +183,11 @@ mod tests {
 
     #[test]
     fn a_side_removes_then_sets_then_adds_whatever_the_order_written() {
-        let json =
-            br#"{ "request": { "add": { "c": "3" }, "set": { "b": "2" }, "remove": ["a"] } }"#;
+        let json = br#"{ "request": { "add": { "c": "3" }, "set": { "b": "2" }, "remove": ["a"] } }"#;
 
         let plan = Plan::parse(json).unwrap();
 
-        assert_eq!(
-            plan.request,
-            [remove("a"), replace("b", "2"), add("c", "3")]
-        );
+        assert_eq!(plan.request, [remove("a"), replace("b", "2"), add("c", "3")]);
         assert_eq!(plan.response, []);
     }
 
@@ -225,25 +197,18 @@ mod tests {
 
         let plan = Plan::parse(json).unwrap();
 
-        assert_eq!(
-            plan.response,
-            [replace("z", "1"), replace("a", "2"), replace("m", "3")]
-        );
+        assert_eq!(plan.response, [replace("z", "1"), replace("a", "2"), replace("m", "3")]);
     }
 
     #[test]
     fn several_values_are_one_replacement_and_additions() {
-        let json =
-            br#"{ "request": { "set": { "a": ["1", "2", "3"] }, "add": { "b": ["4", "5"] } } }"#;
+        let json = br#"{ "request": { "set": { "a": ["1", "2", "3"] }, "add": { "b": ["4", "5"] } } }"#;
 
         let plan = Plan::parse(json).unwrap();
 
         let set = [replace("a", "1"), add("a", "2"), add("a", "3")];
         let added = [add("b", "4"), add("b", "5")];
-        assert_eq!(
-            plan.request,
-            set.into_iter().chain(added).collect::<Vec<_>>()
-        );
+        assert_eq!(plan.request, set.into_iter().chain(added).collect::<Vec<_>>());
     }
 
     #[test]
@@ -257,10 +222,7 @@ mod tests {
 
         let plan = Plan::parse(json).unwrap();
 
-        assert_eq!(
-            plan.request,
-            [replace(":path", "/x"), replace("x-empty", "")]
-        );
+        assert_eq!(plan.request, [replace(":path", "/x"), replace("x-empty", "")]);
     }
 
     #[test]
@@ -269,9 +231,7 @@ mod tests {
             refusal(r#"{ "requests": {} }"#),
             "unknown field `requests`, expected `request` or `response` at line 1 column 12"
         );
-        assert!(
-            refusal(r#"{ "request": { "replace": {} } }"#).starts_with("unknown field `replace`")
-        );
+        assert!(refusal(r#"{ "request": { "replace": {} } }"#).starts_with("unknown field `replace`"));
     }
 
     #[test]
@@ -287,14 +247,8 @@ mod tests {
             refusal(r#"{ "request": { "set": { "x y": "1" } } }"#),
             r#"request.set: "x y" is not a header name"#
         );
-        assert_eq!(
-            refusal(r#"{ "response": { "remove": [""] } }"#),
-            r#"response.remove: "" is not a header name"#
-        );
-        assert_eq!(
-            refusal(r#"{ "request": { "add": { ":": "1" } } }"#),
-            r#"request.add: ":" is not a header name"#
-        );
+        assert_eq!(refusal(r#"{ "response": { "remove": [""] } }"#), r#"response.remove: "" is not a header name"#);
+        assert_eq!(refusal(r#"{ "request": { "add": { ":": "1" } } }"#), r#"request.add: ":" is not a header name"#);
     }
 
     #[test]
@@ -305,9 +259,7 @@ mod tests {
         );
         for value in ["1", "null", "[]", "[1]", "{}"] {
             assert_eq!(
-                refusal(&format!(
-                    r#"{{ "request": {{ "set": {{ "a": {value} }} }} }}"#
-                )),
+                refusal(&format!(r#"{{ "request": {{ "set": {{ "a": {value} }} }} }}"#)),
                 r#"request.set: "a" needs a string or a list of at least one string"#
             );
         }

@@ -31,10 +31,7 @@ impl Root {
         match Plan::parse(&configuration.unwrap_or_default()) {
             Ok(plan) => self.plan = Rc::new(plan),
             Err(error) => {
-                let _ = hostcalls::log(
-                    LogLevel::Error,
-                    &format!("filter-probe: configuration refused: {error}"),
-                );
+                let _ = hostcalls::log(LogLevel::Error, &format!("filter-probe: configuration refused: {error}"));
                 return false;
             }
         }
@@ -82,12 +79,7 @@ impl RootContext for Root {
 
     fn create_http_context(&self, id: u32) -> Option<Box<dyn HttpContext>> {
         let (plan, shared) = (Rc::clone(&self.plan), Rc::clone(&self.shared));
-        Some(Box::new(Stream {
-            id,
-            plan,
-            shared,
-            held: false,
-        }))
+        Some(Box::new(Stream { id, plan, shared, held: false }))
     }
 }
 

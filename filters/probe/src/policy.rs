@@ -33,8 +33,7 @@ impl Plan {
         if json.is_empty() {
             return Ok(Self::default());
         }
-        let said: HashMap<Callback, Vec<String>> =
-            serde_json::from_slice(json).map_err(ConfigError::Json)?;
+        let said: HashMap<Callback, Vec<String>> = serde_json::from_slice(json).map_err(ConfigError::Json)?;
 
         let mut plan = Self::default();
         for (at, texts) in said {
@@ -48,11 +47,7 @@ impl Plan {
 
     /// Appends what one request header says, and tells whether it says anything.
     pub fn read_header(&mut self, name: &[u8], value: &[u8]) -> Result<bool, Refusal> {
-        let Some(callback) = name
-            .to_ascii_lowercase()
-            .strip_prefix(PREFIX)
-            .map(<[u8]>::to_vec)
-        else {
+        let Some(callback) = name.to_ascii_lowercase().strip_prefix(PREFIX).map(<[u8]>::to_vec) else {
             return Ok(false);
         };
         let callback = String::from_utf8_lossy(&callback);
@@ -72,9 +67,7 @@ impl Plan {
 
 /// What a list holds after its first `body-buffer`: the part that waits for the end of a body.
 pub fn held_back(list: &[Command]) -> &[Command] {
-    let buffer = list
-        .iter()
-        .position(|command| command.act == Act::BodyBuffer);
+    let buffer = list.iter().position(|command| command.act == Act::BodyBuffer);
     buffer.map_or(&[], |at| &list[at + 1..])
 }
 
@@ -99,10 +92,7 @@ impl fmt::Display for ConfigError {
 /// Where commands run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[expect(
-    missing_docs,
-    reason = "the names are those of the spec, without `proxy_on_`"
-)]
+#[expect(missing_docs, reason = "the names are those of the spec, without `proxy_on_`")]
 pub enum Callback {
     VmStart,
     Configure,
@@ -148,27 +138,17 @@ impl Callback {
 
     /// The half of the exchange this callback belongs to, as the ABI numbers it.
     pub fn stream(self) -> u32 {
-        let response = [
-            Self::ResponseHeaders,
-            Self::ResponseBody,
-            Self::ResponseTrailers,
-        ];
+        let response = [Self::ResponseHeaders, Self::ResponseBody, Self::ResponseTrailers];
         u32::from(response.contains(&self))
     }
 
     fn name(self) -> &'static str {
-        Self::NAMES
-            .iter()
-            .find(|(_, callback)| *callback == self)
-            .map_or("", |(name, _)| name)
+        Self::NAMES.iter().find(|(_, callback)| *callback == self).map_or("", |(name, _)| name)
     }
 
     fn of_header(name: &str) -> Option<Self> {
         let name = name.replace('-', "_");
-        Self::NAMES
-            .iter()
-            .find(|(known, _)| *known == name)
-            .map(|(_, callback)| *callback)
+        Self::NAMES.iter().find(|(known, _)| *known == name).map(|(_, callback)| *callback)
     }
 }
 
@@ -188,10 +168,7 @@ mod tests {
 
         let plan = Plan::parse(json).unwrap();
 
-        assert_eq!(
-            texts(plan.at(Callback::Tick)),
-            ["log info a", "pause", "done"]
-        );
+        assert_eq!(texts(plan.at(Callback::Tick)), ["log info a", "pause", "done"]);
         assert_eq!(texts(plan.at(Callback::Log)), ["time"]);
         assert_eq!(plan.at(Callback::Done), []);
     }
@@ -200,10 +177,7 @@ mod tests {
     fn every_callback_is_known_by_the_name_of_its_key_and_of_its_header() {
         for (name, callback) in Callback::NAMES {
             let json = format!(r#"{{ "{name}": ["time"] }}"#);
-            assert_eq!(
-                texts(Plan::parse(json.as_bytes()).unwrap().at(callback)),
-                ["time"]
-            );
+            assert_eq!(texts(Plan::parse(json.as_bytes()).unwrap().at(callback)), ["time"]);
 
             let mut plan = Plan::default();
             let header = format!("X-Probe-{}", name.replace('_', "-"));
@@ -222,30 +196,18 @@ mod tests {
     fn a_configuration_is_refused_with_its_callback_and_command() {
         let refusal = |json: &str| Plan::parse(json.as_bytes()).unwrap_err().to_string();
 
-        assert!(
-            refusal(r#"{ "ticks": [] }"#)
-                .starts_with("unknown variant `ticks`, expected one of `vm_start`")
-        );
+        assert!(refusal(r#"{ "ticks": [] }"#).starts_with("unknown variant `ticks`, expected one of `vm_start`"));
         assert!(refusal("{").starts_with("EOF while parsing"));
-        assert_eq!(
-            refusal(r#"{ "tick": ["jump high"] }"#),
-            r#"tick: command "jump high": no such command"#
-        );
+        assert_eq!(refusal(r#"{ "tick": ["jump high"] }"#), r#"tick: command "jump high": no such command"#);
     }
 
     #[test]
     fn headers_add_to_what_is_configured() {
         let mut plan = Plan::parse(br#"{ "request_headers": ["time"] }"#).unwrap();
 
-        assert!(
-            plan.read_header(b"x-probe-request-headers", b"pause; trap")
-                .unwrap()
-        );
+        assert!(plan.read_header(b"x-probe-request-headers", b"pause; trap").unwrap());
 
-        assert_eq!(
-            texts(plan.at(Callback::RequestHeaders)),
-            ["time", "pause", "trap"]
-        );
+        assert_eq!(texts(plan.at(Callback::RequestHeaders)), ["time", "pause", "trap"]);
     }
 
     #[test]
@@ -255,10 +217,7 @@ mod tests {
         assert!(!plan.read_header(b"x-prob", b"trap").unwrap());
         let refusal = plan.read_header(b"x-probe-request", b"trap").unwrap_err();
 
-        assert_eq!(
-            refusal.to_string(),
-            r#"command "request": no such callback"#
-        );
+        assert_eq!(refusal.to_string(), r#"command "request": no such callback"#);
         assert_eq!(plan, Plan::default());
     }
 

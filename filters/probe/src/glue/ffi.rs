@@ -1,9 +1,6 @@
 //! Hostcalls below the SDK, which aborts on most statuses: here every status comes back.
 //! The only unsafe code of the filters.
-#![expect(
-    unsafe_code,
-    reason = "imports can be declared and called in no other way"
-)]
+#![expect(unsafe_code, reason = "imports can be declared and called in no other way")]
 
 use crate::imports::imports;
 use crate::policy::{Arg, Hostcall, Out, Outcome, Value};
@@ -41,9 +38,7 @@ fn push(arg: &Arg, slot: &mut [u64; 2], frame: Frame, words: &mut Vec<i64>) {
         Arg::Handle => words.push(frame.handle.cast_signed()),
         Arg::Bytes(bytes) => words.extend([address(bytes.as_ptr()), length(bytes)]),
         Arg::Out(Out::U32 | Out::U64) => words.push(address(&raw mut slot[0])),
-        Arg::Out(Out::Bytes | Out::Pairs) => {
-            words.extend(slot.each_mut().map(|word| address(word)))
-        }
+        Arg::Out(Out::Bytes | Out::Pairs) => words.extend(slot.each_mut().map(|word| address(word))),
     }
 }
 
@@ -73,10 +68,7 @@ fn taken(arg: &Arg, slot: [u64; 2]) -> Option<Value> {
 
 /// Takes over the bytes that the host left in memory from the guest's allocator.
 fn owned([data, size]: [u64; 2]) -> Vec<u8> {
-    let (data, size) = (
-        <*mut u8>::of(data.cast_signed()),
-        u32::of(size.cast_signed()) as usize,
-    );
+    let (data, size) = (<*mut u8>::of(data.cast_signed()), u32::of(size.cast_signed()) as usize);
     if data.is_null() {
         return Vec::new();
     }
@@ -97,11 +89,7 @@ impl Word for i64 {
 }
 
 impl Word for u32 {
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a negative word wraps, as documented"
-    )]
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a negative word wraps, as documented")]
     fn of(number: i64) -> Self {
         number as Self
     }

@@ -9,9 +9,7 @@ use proxy_wasm::types::{Action, LogLevel};
 
 use super::ffi::{self, Frame};
 use super::shared::Shared;
-use crate::policy::{
-    Act, Answer, Arg, Callback, Callout, Command, Fault, Hostcall, Outcome, Sink, Value,
-};
+use crate::policy::{Act, Answer, Arg, Callback, Callout, Command, Fault, Hostcall, Outcome, Sink, Value};
 
 pub(super) struct Run<'a> {
     at: Callback,
@@ -30,15 +28,7 @@ pub(super) struct Run<'a> {
 impl<'a> Run<'a> {
     pub(super) fn new(at: Callback, context: u32, shared: &'a Shared) -> Self {
         let action = Action::Continue;
-        Self {
-            at,
-            context,
-            shared,
-            ended: true,
-            action,
-            refused: false,
-            held: false,
-        }
+        Self { at, context, shared, ended: true, action, refused: false, held: false }
     }
 
     pub(super) fn list(&mut self, commands: &[Command]) {
@@ -93,10 +83,7 @@ impl<'a> Run<'a> {
     }
 
     fn frame(&self, handle: u64) -> Frame {
-        Frame {
-            body: self.at.body(),
-            handle,
-        }
+        Frame { body: self.at.body(), handle }
     }
 
     fn on_handle(&self, open: &Hostcall, then: &Hostcall) -> String {
@@ -124,31 +111,16 @@ impl<'a> Run<'a> {
                 let upper = Hostcall::replace_body(body.to_ascii_uppercase());
                 self.call(&upper).answer(Answer::Results)
             }
-            _ => Outcome {
-                status: whole.status,
-                results: vec![],
-            }
-            .answer(Answer::Results),
+            _ => Outcome { status: whole.status, results: vec![] }.answer(Answer::Results),
         }
     }
 }
 
 fn store(sink: &Sink, answer: &[u8]) {
-    let args = [
-        Arg::number(sink.map),
-        Arg::Bytes(sink.name.clone()),
-        Arg::Bytes(answer.to_vec()),
-    ];
-    let outcome = ffi::call(
-        &Hostcall::new("proxy_replace_header_map_value", args),
-        Frame::default(),
-    );
+    let args = [Arg::number(sink.map), Arg::Bytes(sink.name.clone()), Arg::Bytes(answer.to_vec())];
+    let outcome = ffi::call(&Hostcall::new("proxy_replace_header_map_value", args), Frame::default());
     if outcome.status != 0 {
-        warn(&format!(
-            "probe: -> {} = status {}",
-            String::from_utf8_lossy(&sink.name),
-            outcome.status
-        ));
+        warn(&format!("probe: -> {} = status {}", String::from_utf8_lossy(&sink.name), outcome.status));
     }
 }
 
@@ -158,11 +130,7 @@ pub(super) fn warn(line: &str) {
 
 /// Goes through the SDK, which must know the id to find the context that its response is for.
 fn dispatch(callout: &Callout) -> String {
-    let headers = callout
-        .headers
-        .iter()
-        .map(|(name, value)| (name.as_str(), value.as_str()))
-        .collect();
+    let headers = callout.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     let body = Some(callout.body.as_slice()).filter(|body| !body.is_empty());
     let timeout = Duration::from_millis(callout.timeout_ms.into());
     match hostcalls::dispatch_http_call(&callout.upstream, headers, body, vec![], timeout) {
@@ -171,11 +139,7 @@ fn dispatch(callout: &Callout) -> String {
     }
 }
 
-#[expect(
-    clippy::panic,
-    clippy::exit,
-    reason = "misbehaving is what these commands are for"
-)]
+#[expect(clippy::panic, clippy::exit, reason = "misbehaving is what these commands are for")]
 fn commit(fault: &Fault) -> String {
     match fault {
         Fault::Trap => std::arch::wasm32::unreachable(),

@@ -39,26 +39,16 @@ impl Shared {
     }
 
     pub(super) fn wait(&self, context: u32, stream: u32, ticks: u32) {
-        self.waiting.borrow_mut().push(Waiting {
-            context,
-            stream,
-            ticks,
-        });
+        self.waiting.borrow_mut().push(Waiting { context, stream, ticks });
     }
 
     pub(super) fn forget(&self, context: u32) {
-        self.waiting
-            .borrow_mut()
-            .retain(|waiting| waiting.context != context);
+        self.waiting.borrow_mut().retain(|waiting| waiting.context != context);
     }
 
     /// Counts one tick and continues the streams whose last it was.
     pub(super) fn resume_due(&self, root: u32) {
-        let due: Vec<Waiting> = self
-            .waiting
-            .borrow_mut()
-            .extract_if(.., Waiting::tick)
-            .collect();
+        let due: Vec<Waiting> = self.waiting.borrow_mut().extract_if(.., Waiting::tick).collect();
         for waiting in &due {
             request("proxy_set_effective_context", waiting.context);
             request("proxy_continue_stream", waiting.stream);

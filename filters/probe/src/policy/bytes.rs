@@ -19,18 +19,14 @@ pub(super) fn percent_decode(word: &str) -> Option<Vec<u8>> {
 }
 
 fn digit(b: u8) -> Option<u8> {
-    char::from(b)
-        .to_digit(16)
-        .and_then(|digit| u8::try_from(digit).ok())
+    char::from(b).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
 }
 
 /// Text as it is when it is text, else `0x` and hexadecimal digits.
 pub(super) fn shown(bytes: &[u8]) -> String {
     match std::str::from_utf8(bytes) {
         Ok(text) if !text.chars().any(char::is_control) => text.to_owned(),
-        _ => bytes
-            .iter()
-            .fold("0x".to_owned(), |hex, b| hex + &format!("{b:02x}")),
+        _ => bytes.iter().fold("0x".to_owned(), |hex, b| hex + &format!("{b:02x}")),
     }
 }
 
@@ -47,11 +43,7 @@ pub(super) fn shown_pairs(wire: &[u8]) -> String {
 fn escaped(bytes: &[u8]) -> String {
     let plain = |b: u8| b.is_ascii_graphic() && !b"%,;=".contains(&b);
     let each = |&b: &u8| {
-        if plain(b) {
-            char::from(b).to_string()
-        } else {
-            format!("%{b:02X}")
-        }
+        if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }
     };
     bytes.iter().map(each).collect()
 }
@@ -120,11 +112,7 @@ mod tests {
 
     #[test]
     fn a_map_goes_over_the_wire_and_back() {
-        let pairs = [
-            (b":path".as_slice(), b"/".as_slice()),
-            (b"x", b""),
-            (b"x", b"\xff\0"),
-        ];
+        let pairs = [(b":path".as_slice(), b"/".as_slice()), (b"x", b""), (b"x", b"\xff\0")];
 
         let wire = encode_pairs(&pairs);
 

@@ -84,31 +84,20 @@ pub enum Fault {
 impl Command {
     /// Reads commands between semicolons; empty ones are none.
     pub fn list(text: &str) -> Result<Vec<Self>, Refusal> {
-        let commands = text
-            .split(';')
-            .map(str::trim)
-            .filter(|text| !text.is_empty());
-        commands
-            .map(|text| Self::parse(text).map_err(|cause| Refusal::new(text, cause)))
-            .collect()
+        let commands = text.split(';').map(str::trim).filter(|text| !text.is_empty());
+        commands.map(|text| Self::parse(text).map_err(|cause| Refusal::new(text, cause))).collect()
     }
 
     fn parse(text: &str) -> Result<Self, Cause> {
         let all: Vec<&str> = text.split_whitespace().collect();
-        let arrow = all
-            .iter()
-            .position(|word| *word == "->")
-            .unwrap_or(all.len());
+        let arrow = all.iter().position(|word| *word == "->").unwrap_or(all.len());
         let (said, sink) = (&all[..arrow], all.get(arrow + 1..));
 
         let mut words = Words::new(said);
         let act = lower::act(&mut words)?;
         let unread = words.len();
         let sink = match sink {
-            Some(sink) => words
-                .finish()
-                .and_then(|()| Sink::parse(Words::new(sink)))
-                .map(Some)?,
+            Some(sink) => words.finish().and_then(|()| Sink::parse(Words::new(sink))).map(Some)?,
             None if unread == 0 => None,
             None => Some(Sink::parse(words)?),
         };
@@ -122,10 +111,7 @@ impl Command {
 
 impl Sink {
     fn parse(mut words: Words<'_>) -> Result<Self, Cause> {
-        let sink = Self {
-            map: words.map()?,
-            name: words.bytes("a header name")?,
-        };
+        let sink = Self { map: words.map()?, name: words.bytes("a header name")? };
         words.finish()?;
         Ok(sink)
     }
@@ -157,23 +143,14 @@ mod tests {
     fn an_answer_goes_where_the_arrow_points() {
         let command = one("get request-headers a -> response-headers b%20c");
 
-        assert_eq!(
-            command.sink,
-            Some(Sink {
-                map: 2,
-                name: b"b c".to_vec()
-            })
-        );
+        assert_eq!(command.sink, Some(Sink { map: 2, name: b"b c".to_vec() }));
         assert_eq!(command.text, "get request-headers a");
     }
 
     #[test]
     fn the_arrow_may_be_left_out_after_a_fixed_number_of_words() {
         for (short, long) in [
-            (
-                "body-len response-headers n",
-                "body-len -> response-headers n",
-            ),
+            ("body-len response-headers n", "body-len -> response-headers n"),
             ("property a.b 0 x", "property a.b -> request-headers x"),
             ("shared-get k 2 x", "shared-get k -> response-headers x"),
             ("copy 0 a 2 b", "copy 0 a -> response-headers b"),
@@ -184,29 +161,11 @@ mod tests {
 
     #[test]
     fn a_bad_sink_is_refused() {
-        assert_eq!(
-            refusal("time ->"),
-            r#"command "time ->": expected a header map, found the end"#
-        );
-        assert_eq!(
-            refusal("time -> 0"),
-            r#"command "time -> 0": expected a header name, found the end"#
-        );
-        assert_eq!(
-            refusal("time -> 0 a b"),
-            r#"command "time -> 0 a b": "b" is one word too many"#
-        );
-        assert_eq!(
-            refusal("time x -> 0 a"),
-            r#"command "time x -> 0 a": "x" is one word too many"#
-        );
-        assert_eq!(
-            refusal("pause x y"),
-            r#"command "pause x y": expected a header map, found "x""#
-        );
-        assert_eq!(
-            refusal("copy 0 a"),
-            r#"command "copy 0 a": expected a header map, found the end"#
-        );
+        assert_eq!(refusal("time ->"), r#"command "time ->": expected a header map, found the end"#);
+        assert_eq!(refusal("time -> 0"), r#"command "time -> 0": expected a header name, found the end"#);
+        assert_eq!(refusal("time -> 0 a b"), r#"command "time -> 0 a b": "b" is one word too many"#);
+        assert_eq!(refusal("time x -> 0 a"), r#"command "time x -> 0 a": "x" is one word too many"#);
+        assert_eq!(refusal("pause x y"), r#"command "pause x y": expected a header map, found "x""#);
+        assert_eq!(refusal("copy 0 a"), r#"command "copy 0 a": expected a header map, found the end"#);
     }
 }

@@ -80,11 +80,7 @@ pub enum Value {
 impl Hostcall {
     /// A call whose answer is all it returns.
     pub fn new(name: &'static str, args: impl Into<Vec<Arg>>) -> Self {
-        Self {
-            name,
-            args: args.into(),
-            answer: Answer::Results,
-        }
+        Self { name, args: args.into(), answer: Answer::Results }
     }
 
     pub(super) fn answering(self, answer: Answer) -> Self {
@@ -94,17 +90,12 @@ impl Hostcall {
     /// A call by name, refused unless the arguments are as many words as the ABI has.
     pub(super) fn raw(name: &str, args: Vec<Arg>) -> Result<Self, Cause> {
         let known = IMPORTS.iter().find(|(known, _)| *known == name);
-        let (name, takes) =
-            known.ok_or_else(|| Cause::Bad("the full name of a hostcall", name.to_owned()))?;
+        let (name, takes) = known.ok_or_else(|| Cause::Bad("the full name of a hostcall", name.to_owned()))?;
         let given = args.iter().map(Arg::words).sum();
         if *takes != given {
             return Err(Cause::Arity(*takes, given));
         }
-        Ok(Self {
-            name,
-            args,
-            answer: Answer::Raw,
-        })
+        Ok(Self { name, args, answer: Answer::Raw })
     }
 }
 
@@ -127,11 +118,7 @@ impl Outcome {
     pub fn answer(&self, wanted: Answer) -> String {
         let results = || self.results.iter().map(Value::to_string);
         match wanted {
-            Answer::Raw => [self.status.to_string()]
-                .into_iter()
-                .chain(results())
-                .collect::<Vec<_>>()
-                .join(" "),
+            Answer::Raw => [self.status.to_string()].into_iter().chain(results()).collect::<Vec<_>>().join(" "),
             _ if self.status != 0 => format!("status {}", self.status),
             Answer::Result(at) => results().nth(at).unwrap_or_default(),
             Answer::Results if self.results.is_empty() => "ok".to_owned(),
@@ -166,10 +153,7 @@ mod tests {
     use super::*;
 
     fn outcome(status: u32, results: impl Into<Vec<Value>>) -> Outcome {
-        Outcome {
-            status,
-            results: results.into(),
-        }
+        Outcome { status, results: results.into() }
     }
 
     #[test]

@@ -151,35 +151,14 @@ mod tests {
     fn metrics_and_queues_are_opened_and_then_used() {
         let define = |kind| Hostcall::new("proxy_define_metric", [n(kind), b("m"), OUT_U32]);
         let resolve = Hostcall::new("proxy_resolve_shared_queue", [b(""), b("q"), OUT_U32]);
-        let used = |open, name, arg| Act::OnHandle {
-            open,
-            then: Hostcall::new(name, [Arg::Handle, arg]),
-        };
+        let used = |open, name, arg| Act::OnHandle { open, then: Hostcall::new(name, [Arg::Handle, arg]) };
 
-        assert_eq!(
-            read("metric counter m 2"),
-            used(define(0), "proxy_increment_metric", Arg::Number(2))
-        );
-        assert_eq!(
-            read("metric gauge m -2"),
-            used(define(1), "proxy_record_metric", Arg::Number(-2))
-        );
-        assert_eq!(
-            read("metric histogram m 2"),
-            used(define(2), "proxy_record_metric", Arg::Number(2))
-        );
-        assert_eq!(
-            read("metric-get gauge m"),
-            used(define(1), "proxy_get_metric", OUT_U64)
-        );
-        assert_eq!(
-            read("queue-put q v"),
-            used(resolve.clone(), "proxy_enqueue_shared_queue", b("v"))
-        );
-        assert_eq!(
-            read("queue-get q"),
-            used(resolve, "proxy_dequeue_shared_queue", OUT_BYTES)
-        );
+        assert_eq!(read("metric counter m 2"), used(define(0), "proxy_increment_metric", Arg::Number(2)));
+        assert_eq!(read("metric gauge m -2"), used(define(1), "proxy_record_metric", Arg::Number(-2)));
+        assert_eq!(read("metric histogram m 2"), used(define(2), "proxy_record_metric", Arg::Number(2)));
+        assert_eq!(read("metric-get gauge m"), used(define(1), "proxy_get_metric", OUT_U64));
+        assert_eq!(read("queue-put q v"), used(resolve.clone(), "proxy_enqueue_shared_queue", b("v")));
+        assert_eq!(read("queue-get q"), used(resolve, "proxy_dequeue_shared_queue", OUT_BYTES));
     }
 
     #[test]
@@ -188,13 +167,7 @@ mod tests {
 
         let headers = encode_pairs(&[("x-pot", "yes"), ("x-lid", "")]);
         assert_eq!(call.name, "proxy_send_local_response");
-        let args = [
-            n(418),
-            b("probe"),
-            b("short and stout"),
-            Arg::Bytes(headers),
-            Arg::Number(-1),
-        ];
+        let args = [n(418), b("probe"), b("short and stout"), Arg::Bytes(headers), Arg::Number(-1)];
         assert_eq!(call.args, args);
     }
 
@@ -204,20 +177,9 @@ mod tests {
             panic!("not a callout");
         };
 
-        let headers = [
-            (":method", "POST"),
-            (":path", "/check"),
-            (":authority", "id.local"),
-            ("x-a", "1"),
-        ];
-        assert_eq!(
-            callout.headers,
-            headers.map(|(name, value)| (name.to_owned(), value.to_owned()))
-        );
-        assert_eq!(
-            (callout.upstream.as_str(), callout.timeout_ms),
-            ("idp", 250)
-        );
+        let headers = [(":method", "POST"), (":path", "/check"), (":authority", "id.local"), ("x-a", "1")];
+        assert_eq!(callout.headers, headers.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        assert_eq!((callout.upstream.as_str(), callout.timeout_ms), ("idp", 250));
         assert_eq!(callout.body, b"x");
         assert!(matches!(read("call idp 0 / ''"), Act::Callout(get) if get.headers[0].1 == "GET"));
     }
@@ -230,17 +192,12 @@ mod tests {
         assert_eq!(read("body-buffer"), Act::BodyBuffer);
         assert_eq!(read("refuse"), Act::Refuse);
         assert_eq!(read("trap"), Act::Fault(Fault::Trap));
-        assert_eq!(
-            read("panic at%20the disco"),
-            Act::Fault(Fault::Panic("at the disco".to_owned()))
-        );
+        assert_eq!(read("panic at%20the disco"), Act::Fault(Fault::Panic("at the disco".to_owned())));
         assert_eq!(read("loop"), Act::Fault(Fault::Loop));
         assert_eq!(read("recurse"), Act::Fault(Fault::Recurse));
         assert_eq!(read("exit -1"), Act::Fault(Fault::Exit(-1)));
         assert_eq!(read("grow 65536"), Act::Fault(Fault::Grow(65536)));
-        assert!(
-            matches!(read("copy 0 a -> 2 b"), Act::Copy(call) if call.name == "proxy_get_header_map_value")
-        );
+        assert!(matches!(read("copy 0 a -> 2 b"), Act::Copy(call) if call.name == "proxy_get_header_map_value"));
     }
 
     #[test]
@@ -248,20 +205,11 @@ mod tests {
         for (text, reason) in [
             ("fly", "no such command"),
             ("set", "expected a header map, found the end"),
-            (
-                "set headers a b",
-                r#"expected a header map, found "headers""#,
-            ),
+            ("set headers a b", r#"expected a header map, found "headers""#),
             ("set 0 a", "expected a value, found the end"),
-            (
-                "set 0 a %4",
-                r#"expected two hexadecimal digits after each %, found "%4""#,
-            ),
+            ("set 0 a %4", r#"expected two hexadecimal digits after each %, found "%4""#),
             ("log loud x", r#"expected a log level, found "loud""#),
-            (
-                "metric timer m 1",
-                r#"expected a kind of metric, found "timer""#,
-            ),
+            ("metric timer m 1", r#"expected a kind of metric, found "timer""#),
             ("metric counter m 1.5", r#"expected a number, found "1.5""#),
             ("tick -1", r#"expected milliseconds, found "-1""#),
             ("continue both", r#"expected a stream, found "both""#),
@@ -269,15 +217,9 @@ mod tests {
             ("reply 200 x y", r#"expected NAME=VALUE, found "y""#),
             ("set-pairs 0 a", r#"expected NAME=VALUE, found "a""#),
             ("call %ff 1 / ''", r#"expected UTF-8, found "%ff""#),
-            (
-                "raw proxy_fly 1",
-                r#"expected the full name of a hostcall, found "proxy_fly""#,
-            ),
+            ("raw proxy_fly 1", r#"expected the full name of a hostcall, found "proxy_fly""#),
             ("raw proxy_done 1", "the hostcall takes 0 words, given 1"),
-            (
-                "raw proxy_log 1 ptr:x y",
-                r#"expected an argument of raw, found "y""#,
-            ),
+            ("raw proxy_log 1 ptr:x y", r#"expected an argument of raw, found "y""#),
         ] {
             assert_eq!(refusal(text), format!("command {text:?}: {reason}"));
         }

@@ -28,10 +28,7 @@ pub enum Cause {
 
 impl Refusal {
     pub(super) fn new(command: &str, cause: Cause) -> Self {
-        Self {
-            command: command.to_owned(),
-            cause,
-        }
+        Self { command: command.to_owned(), cause }
     }
 }
 

@@ -73,29 +73,19 @@ impl<'a> Words<'a> {
 
     /// A property path: segments between dots, on the wire between NULs.
     pub(super) fn path(&mut self) -> Result<Vec<u8>, Cause> {
-        let segments: Result<Vec<_>, _> = self
-            .word("a property path")?
-            .split('.')
-            .map(decoded)
-            .collect();
+        let segments: Result<Vec<_>, _> = self.word("a property path")?.split('.').map(decoded).collect();
         Ok(segments?.join(&0))
     }
 
     /// All that is left, with one blank between two words.
     pub(super) fn rest(&mut self) -> Result<Vec<u8>, Cause> {
-        let words: Result<Vec<_>, _> = std::mem::take(&mut self.left)
-            .iter()
-            .map(|word| decoded(word))
-            .collect();
+        let words: Result<Vec<_>, _> = std::mem::take(&mut self.left).iter().map(|word| decoded(word)).collect();
         Ok(words?.join(&b' '))
     }
 
     /// All that is left, each word a pair.
     pub(super) fn pairs(&mut self) -> Result<Pairs, Cause> {
-        std::mem::take(&mut self.left)
-            .iter()
-            .map(|word| pair(word))
-            .collect()
+        std::mem::take(&mut self.left).iter().map(|word| pair(word)).collect()
     }
 
     pub(super) fn finish(self) -> Result<(), Cause> {
@@ -107,13 +97,8 @@ impl<'a> Words<'a> {
 
     fn named(&mut self, what: &'static str, names: &[&str]) -> Result<u32, Cause> {
         let word = self.word(what)?;
-        let known = names
-            .iter()
-            .position(|name| *name == word)
-            .and_then(|at| u32::try_from(at).ok());
-        known
-            .or_else(|| word.parse().ok())
-            .ok_or_else(|| Cause::Bad(what, word.to_owned()))
+        let known = names.iter().position(|name| *name == word).and_then(|at| u32::try_from(at).ok());
+        known.or_else(|| word.parse().ok()).ok_or_else(|| Cause::Bad(what, word.to_owned()))
     }
 }
 
@@ -122,8 +107,7 @@ pub(super) fn decoded(word: &str) -> Result<Vec<u8>, Cause> {
     if word == "''" {
         return Ok(Vec::new());
     }
-    percent_decode(word)
-        .ok_or_else(|| Cause::Bad("two hexadecimal digits after each %", word.to_owned()))
+    percent_decode(word).ok_or_else(|| Cause::Bad("two hexadecimal digits after each %", word.to_owned()))
 }
 
 /// Pairs between commas in one word.
@@ -135,8 +119,6 @@ pub(super) fn pair_list(word: &str) -> Result<Pairs, Cause> {
 }
 
 fn pair(word: &str) -> Result<(Vec<u8>, Vec<u8>), Cause> {
-    let (name, value) = word
-        .split_once('=')
-        .ok_or_else(|| Cause::Bad("NAME=VALUE", word.to_owned()))?;
+    let (name, value) = word.split_once('=').ok_or_else(|| Cause::Bad("NAME=VALUE", word.to_owned()))?;
     Ok((decoded(name)?, decoded(value)?))
 }

@@ -70,12 +70,7 @@ impl Hostcall {
 
     /// Puts another body in its place.
     pub fn replace_body(content: Vec<u8>) -> Self {
-        let args = [
-            Arg::Body,
-            Arg::number(0),
-            Arg::BodySize,
-            Arg::Bytes(content),
-        ];
+        let args = [Arg::Body, Arg::number(0), Arg::BodySize, Arg::Bytes(content)];
         Self::new("proxy_set_buffer_bytes", args)
     }
 
@@ -116,23 +111,12 @@ fn callout(words: &mut Words<'_>) -> Result<Callout, Cause> {
     let path = words.text("a path")?;
     let body = words.bytes("a body")?;
     let method = if body.is_empty() { "GET" } else { "POST" };
-    let defaults = [
-        (":method", method),
-        (":path", &path),
-        (":authority", &upstream),
-    ];
-    let mut headers: Vec<(String, String)> = defaults
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .into();
+    let defaults = [(":method", method), (":path", &path), (":authority", &upstream)];
+    let mut headers: Vec<(String, String)> = defaults.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
     for (name, value) in words.pairs()? {
         let [name, value] = [name, value].map(|part| String::from_utf8_lossy(&part).into_owned());
         headers.retain(|(known, _)| *known != name);
         headers.push((name, value));
     }
-    Ok(Callout {
-        upstream,
-        headers,
-        body,
-        timeout_ms,
-    })
+    Ok(Callout { upstream, headers, body, timeout_ms })
 }

@@ -15,14 +15,8 @@ fn integration(command: &str, words: &mut Words<'_>) -> Read {
         }
         "log-level" => call("proxy_get_log_level", [OUT_U32]),
         "time" => call("proxy_get_current_time_nanoseconds", [OUT_U64]),
-        "tick" => call(
-            "proxy_set_tick_period_milliseconds",
-            [number(words, "milliseconds")?],
-        ),
-        "effective" => call(
-            "proxy_set_effective_context",
-            [number(words, "the id of a context")?],
-        ),
+        "tick" => call("proxy_set_tick_period_milliseconds", [number(words, "milliseconds")?]),
+        "effective" => call("proxy_set_effective_context", [number(words, "the id of a context")?]),
         "done" => call("proxy_done", []),
         "foreign" => {
             let args = [bytes(words, NAME)?, bytes(words, "an argument")?, OUT_BYTES];
@@ -43,10 +37,7 @@ fn raw(words: &mut Words<'_>) -> Read {
 }
 
 fn raw_arg(word: &str) -> Result<Arg, Cause> {
-    let number = || {
-        word.parse()
-            .map_err(|_| Cause::Bad("an argument of raw", word.to_owned()))
-    };
+    let number = || word.parse().map_err(|_| Cause::Bad("an argument of raw", word.to_owned()));
     match (word, word.split_once(':')) {
         ("out", _) => Ok(OUT_U32),
         ("out64", _) => Ok(OUT_U64),
@@ -94,16 +85,10 @@ fn on_handle(open: Hostcall, then: Hostcall) -> Read {
 
 fn queues(command: &str, words: &mut Words<'_>) -> Read {
     match command {
-        "queue-register" => call(
-            "proxy_register_shared_queue",
-            [bytes(words, NAME)?, OUT_U32],
-        ),
+        "queue-register" => call("proxy_register_shared_queue", [bytes(words, NAME)?, OUT_U32]),
         "queue-put" => {
             let (open, item) = (resolve(words)?, bytes(words, VALUE)?);
-            on_handle(
-                open,
-                Hostcall::new("proxy_enqueue_shared_queue", [Arg::Handle, item]),
-            )
+            on_handle(open, Hostcall::new("proxy_enqueue_shared_queue", [Arg::Handle, item]))
         }
         "queue-get" => {
             let then = Hostcall::new("proxy_dequeue_shared_queue", [Arg::Handle, OUT_BYTES]);
@@ -127,11 +112,7 @@ fn shared(command: &str, words: &mut Words<'_>) -> Read {
             let (key, value) = (bytes(words, KEY)?, bytes(words, VALUE)?);
             // A sink without its arrow is two words, so of an odd number the first is no part of one.
             let given = words.len() % 2 == 1;
-            let cas = if given {
-                words.number("a compare-and-swap number")?
-            } else {
-                0
-            };
+            let cas = if given { words.number("a compare-and-swap number")? } else { 0 };
             call("proxy_set_shared_data", [key, value, Arg::number(cas)])
         }
         _ => Ok(None),
