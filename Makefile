@@ -1,0 +1,48 @@
+# The verbs of this repository; `make` alone lists them. All of them need Rust 1.95 and gcc; nothing is fetched but crates
+# and the wasm target. .ci/run is `make check` and `make test`.
+
+GUEST := wasm32-wasip1
+FILTERS := filter-headers filter-api-key filter-noop filter-probe
+GUESTS := --target $(GUEST) $(FILTERS:%=-p %)
+
+# Configurations and tests name target/, so a target directory of the caller's is not used.
+override CARGO_TARGET_DIR := $(CURDIR)/target
+export CARGO_TARGET_DIR
+
+.PHONY: help run test check filters bench dist guest-target
+
+help: ## list the verbs
+	@sed -n 's/^\([a-z]*\):[^#]*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+
+run: filters ## build filters and proxy, serve config/quickstart.yaml on port 8000
+	cargo build --release -p tollgate
+	exec target/release/tollgate run --config config/quickstart.yaml
+
+test: filters ## build the filters, run every test
+	cargo test --workspace --no-fail-fast
+
+check: guest-target ## formatting, lints, documentation, dependencies
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	cargo clippy $(GUESTS) -- -D warnings
+	RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps
+	@if cargo deny --version >/dev/null 2>&1; then cargo fetch --quiet && cargo deny --offline check bans licenses sources; \
+	else echo "cargo-deny is not installed: bans, licences and sources are not checked"; fi
+	@! { git ls-files '*.wasm' 2>/dev/null || find . -path ./target -prune -o -name '*.wasm' -print; } | grep . \
+	|| { echo "the modules above are in the repository; filters are built from source" >&2; exit 1; }
+
+filters: guest-target ## compile the filters to target/wasm32-wasip1/filter
+	cargo build --profile filter $(GUESTS)
+
+bench: filters ## measure the CPU time of a proxied request
+	cargo build --profile dist -p tollgate
+	cargo run --profile dist -p tollgate-benches --bin proxy-cpu
+
+dist: ## build the binary that is shipped, target/dist/tollgate
+	cargo build --profile dist -p tollgate
+
+# Only a target is added, never a toolchain.
+guest-target:
+	@test -d "$$(rustc --print target-libdir --target $(GUEST))" || { \
+	command -v rustup >/dev/null || { echo "the Rust target $(GUEST) is missing, and so is rustup, which could add it" >&2; exit 1; }; \
+	rustup target add $(GUEST) || { echo "the Rust target $(GUEST) is missing and cannot be added; with network: rustup target add $(GUEST)" >&2; exit 1; }; }
