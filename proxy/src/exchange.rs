@@ -94,6 +94,14 @@ impl Exchange {
         }
     }
 
+    /// Takes out what filters see, with its counts up to date. `None` without filters, and while it is lent already.
+    pub fn lend(&self) -> Option<Box<FilterStream>> {
+        let mut stream = self.stream.take()?;
+        stream.request_bytes = self.request_bytes.get();
+        stream.response_bytes = self.response_bytes.get();
+        Some(stream)
+    }
+
     /// Wakes `half` when something happens that is not its own I/O. One waker a half: the last one counts.
     pub fn register(&self, half: Half, waker: &Waker) {
         let cell = &self.wakers[half as usize];

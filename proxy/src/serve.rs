@@ -30,6 +30,7 @@ use crate::route::Asked;
 use crate::serve::account::Account;
 pub use crate::serve::answer::ResponseBody;
 use crate::snapshot::{Local, LocalRoute};
+use crate::telemetry::metrics::{ClusterSeries, UpstreamFailure, class_index};
 use crate::upstream::body::{AnswerBody, ClientBody, RequestBody};
 use crate::upstream::{self, echo};
 
@@ -222,8 +223,16 @@ async fn reach(
             }
             let sent = client.worker.clock.now();
             let answered = uninterrupted(exchange, chain, upstream::send(cluster, request)).await;
+            // The sweeper ended this wait, so the sender has not counted it.
+            if matches!(answered, Err(Halt::Fail(Reason::UpstreamTimeout))) {
+                cluster.series.failures[UpstreamFailure::Timeout.index()].inc();
+            }
             answered.and_then(|answer| {
-                cluster.series.duration.observe(client.worker.clock.look().saturating_duration_since(sent));
+                let began = client.worker.clock.look();
+                cluster.series.duration.observe(began.saturating_duration_since(sent));
+                if let Some(chain) = chain {
+                    chain.with_stream(|stream| stream.upstream_times = (Some(sent), Some(began)))?;
+                }
                 accept_answer(client, exchange, answer, &cluster.series)
             })
         }
@@ -264,9 +273,8 @@ fn accept_answer(
     client: &Client,
     exchange: &Rc<Exchange>,
     answer: upstream::Answer,
-    series: &crate::telemetry::metrics::ClusterSeries,
+    series: &ClusterSeries,
 ) -> Result<Answered, Halt> {
-    use crate::telemetry::metrics::{UpstreamFailure, class_index};
     let upstream::Answer { response, lease, address } = answer;
     let (mut parts, body) = response.into_parts();
     series.responses[class_index(Some(parts.status.as_u16()))].inc();

@@ -5,6 +5,7 @@
 use http::header::{self, HeaderMap, HeaderName};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Method, Request, StatusCode, Version, request};
+use smallvec::SmallVec;
 
 use crate::error::Reason;
 use crate::exchange::head::{Fields, RequestHead};
@@ -12,28 +13,34 @@ use crate::exchange::head::{Fields, RequestHead};
 /// The longest request target that is read, in bytes.
 pub const TARGET_LIMIT: usize = 16 * 1024;
 
-/// RFC 9110 §7.6.1, and what nobody should forward.
-const HOP_BY_HOP: [HeaderName; 8] = [
-    header::CONNECTION,
-    header::TE,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    header::PROXY_AUTHORIZATION,
-    HeaderName::from_static("http2-settings"),
-];
-
 /// Fields that a `Connection` header may name without being believed: dropping them would change what the request means.
 const NEVER_NAMED: [HeaderName; 5] =
     [header::HOST, header::CONTENT_LENGTH, header::AUTHORIZATION, header::COOKIE, header::SET_COOKIE];
 
+/// RFC 9110 §7.6.1, and what nobody should forward.
+fn is_hop_by_hop(name: &str) -> bool {
+    matches!(
+        name,
+        "connection"
+            | "te"
+            | "upgrade"
+            | "keep-alive"
+            | "transfer-encoding"
+            | "proxy-connection"
+            | "proxy-authorization"
+            | "http2-settings"
+    )
+}
+
 /// Removes what belongs to this hop: the fixed fields, and those that `Connection` names.
 pub fn strip(headers: &mut HeaderMap) {
-    if headers.contains_key(header::CONNECTION) {
+    // Most messages hold none of them, and looking costs less than removing what is not there.
+    let found: SmallVec<[HeaderName; 4]> =
+        headers.keys().filter(|name| is_hop_by_hop(name.as_str())).cloned().collect();
+    if found.contains(&header::CONNECTION) {
         strip_named(headers);
     }
-    for name in &HOP_BY_HOP {
+    for name in found {
         headers.remove(name);
     }
 }

@@ -256,7 +256,7 @@ impl Chain {
     }
 
     fn take_stream(&self) -> Result<Box<FilterStream>, Halt> {
-        self.exchange.stream.take().ok_or(Halt::Fail(Reason::Internal("the exchange is lent twice")))
+        self.exchange.lend().ok_or(Halt::Fail(Reason::Internal("the exchange is lent twice")))
     }
 
     fn put_back(&self, stream: Box<FilterStream>, spent: std::time::Duration) {
@@ -274,7 +274,7 @@ impl Chain {
                 continue;
             }
             link.plugin.contexts.remove(id);
-            let Some(mut stream) = self.exchange.stream.take() else { return };
+            let Some(mut stream) = self.exchange.lend() else { return };
             stream.holder = place;
             stream.may_respond = false;
             let stay = link.plugin.enter(stream, |vm, stream| vm.end_stream(id, stream));

@@ -244,7 +244,7 @@ impl Host for PluginHost {
 
     fn borrow_stream(&mut self, context: ContextId) -> Option<Box<FilterStream>> {
         let borrowed = self.live(context, |exchange, place| {
-            let mut stream = exchange.stream.take()?;
+            let mut stream = exchange.lend()?;
             stream.holder = place;
             Some(stream)
         });

@@ -64,9 +64,9 @@ impl Chain {
     /// One filter's look at what it holds and a new chunk; `None` while it holds on.
     fn body_step(&self, half: Half, place: usize, chunk: Bytes, end: bool) -> Result<Option<Bytes>, Halt> {
         let link = &self.links[place];
-        let (kind, buffer, callback) = match half {
-            Half::Request => (CallbackKind::RequestBody, BufferType::RequestBody, request_body as fn(usize, bool) -> _),
-            Half::Response => (CallbackKind::ResponseBody, BufferType::ResponseBody, response_body as _),
+        let (kind, callback) = match half {
+            Half::Request => (CallbackKind::RequestBody, request_body as fn(usize, bool) -> _),
+            Half::Response => (CallbackKind::ResponseBody, response_body as _),
         };
         let mut hold = link.hold(half).borrow_mut();
         hold.end |= end;
@@ -79,6 +79,23 @@ impl Chain {
         if hold.paused && size > hold.body.limit {
             return Err(Halt::Fail(Reason::BodyOverLimit { request: half == Half::Request }));
         }
+        let action = self.deliver_with_body(half, place, &mut hold, (callback(size, end), end))?;
+        self.settle_body(place, half, &mut hold, action)
+    }
+
+    /// Delivers a callback, lending what the filter holds of the body; `end` when trailers may still be made.
+    fn deliver_with_body(
+        &self,
+        half: Half,
+        place: usize,
+        hold: &mut Hold,
+        (callback, end): (StreamCallback, bool),
+    ) -> Result<Action, Halt> {
+        let link = &self.links[place];
+        let buffer = match half {
+            Half::Request => BufferType::RequestBody,
+            Half::Response => BufferType::ResponseBody,
+        };
         let fresh = BodyBuffer::new(hold.body.limit);
         let lent = std::mem::replace(&mut hold.body, fresh);
         let original = (link.plugin.on_error() == OnError::Skip).then(|| lent.clone());
@@ -86,7 +103,7 @@ impl Chain {
             stream.body = Some((buffer, lent));
             stream.may_add_trailers = end;
         })?;
-        let action = self.deliver(place, callback(size, end));
+        let action = self.deliver(place, callback);
         let back = self.with_stream(|stream| {
             stream.may_add_trailers = false;
             stream.body.take()
@@ -94,7 +111,7 @@ impl Chain {
         // What a filter did to a body before it failed and was skipped is undone.
         let failed = link.context.get() == Context::Gone;
         hold.body = original.filter(|_| failed).or(back.map(|(_, body)| body)).unwrap_or_default();
-        self.settle_body(place, half, &mut hold, action?)
+        action
     }
 
     fn settle_body(&self, place: usize, half: Half, hold: &mut Hold, action: Action) -> Result<Option<Bytes>, Halt> {
@@ -116,8 +133,8 @@ impl Chain {
             if !bytes.is_empty() {
                 bytes = self.body_step(half, place, std::mem::take(&mut bytes), false)?.unwrap_or_default();
             }
-            let action = self.trailers_step(half, place)?;
             let mut hold = self.links[place].hold(half).borrow_mut();
+            let action = self.trailers_step(half, place, &mut hold)?;
             hold.paused = action != Action::Continue && !self.take_resume(place, half)?;
             hold.trailers = hold.paused;
             let held = joined(&mut hold.body, std::mem::take(&mut bytes));
@@ -130,7 +147,8 @@ impl Chain {
         Ok(Flow::Trailers { bytes })
     }
 
-    fn trailers_step(&self, half: Half, place: usize) -> Result<Action, Halt> {
+    /// One filter's look at the trailers, and for the last time at what it holds of the body.
+    fn trailers_step(&self, half: Half, place: usize, hold: &mut Hold) -> Result<Action, Halt> {
         let callback = self.with_stream(|stream| match half {
             Half::Request => {
                 StreamCallback::RequestTrailers { fields: stream.request_trailers.as_ref().map_or(0, HeaderMap::len) }
@@ -139,7 +157,7 @@ impl Chain {
                 StreamCallback::ResponseTrailers { fields: stream.response_trailers.as_ref().map_or(0, HeaderMap::len) }
             }
         })?;
-        self.deliver(place, callback)
+        self.deliver_with_body(half, place, hold, (callback, false))
     }
 
     /// Looks whether a filter that paused this half let go, and moves on what it held. `None` while none did.

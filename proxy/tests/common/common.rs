@@ -1,0 +1,28 @@
+//! What whole-proxy tests share: a real proxy, origins that do as told, clients that hide nothing, and patience.
+//!
+//! Every wait here has a bound, and a wait that runs out of it fails the test; nothing is ever slept off.
+
+#![allow(dead_code, reason = "each file of tests uses its own part")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+pub(crate) mod client;
+pub(crate) mod h2;
+pub(crate) mod log;
+pub(crate) mod modules;
+pub(crate) mod origin;
+pub(crate) mod proxy;
+pub(crate) mod wire;
+
+use std::time::{Duration, Instant};
+
+/// Longer than anything here may take, even on a busy machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Returns when `holds` does; `what` says in a failure what was waited for.
+pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < deadline, "in {PATIENCE:?} it did not come true that {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}

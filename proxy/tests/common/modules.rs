@@ -1,0 +1,52 @@
+//! The modules that tests load: the filters of this repository, and guests written on the spot.
+
+use std::path::PathBuf;
+
+use tempfile::TempDir;
+
+/// The path of a built filter, such as `probe`.
+pub(crate) fn filter(name: &str) -> String {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/wasm32-wasip1/filter");
+    let path = PathBuf::from(folder).join(format!("filter_{name}.wasm"));
+    assert!(path.exists(), "{} is missing: `make filters` builds it", path.display());
+    path.display().to_string()
+}
+
+/// A module in a folder of its own, which goes with it.
+pub(crate) struct Guest {
+    folder: TempDir,
+}
+
+impl Guest {
+    /// A module from text.
+    pub(crate) fn from_wat(wat: &str) -> Guest {
+        Guest::from_bytes(&wat::parse_str(wat).expect("a guest in WAT"))
+    }
+
+    /// A file with these bytes, module or not.
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Guest {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("guest.wasm"), bytes).unwrap();
+        Guest { folder }
+    }
+
+    /// As a configuration names it.
+    pub(crate) fn path(&self) -> String {
+        self.folder.path().join("guest.wasm").display().to_string()
+    }
+}
+
+/// The `filters` of a configuration: one probe of each name, commanded by its JSON.
+///
+/// Their time is generous: what a slow machine makes of a budget is not asked here.
+pub(crate) fn probes(list: &[(&str, &str)]) -> String {
+    probes_with("budget: { time: 1s }", list)
+}
+
+/// Probes with further settings in common, in YAML's flow style.
+pub(crate) fn probes_with(settings: &str, list: &[(&str, &str)]) -> String {
+    let module = filter("probe");
+    let one =
+        |(name, config): &(&str, &str)| format!("  {name}: {{ wasm: {module:?}, config: {config}, {settings} }}\n");
+    format!("filters:\n{}", list.iter().map(one).collect::<String>())
+}

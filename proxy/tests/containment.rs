@@ -1,0 +1,244 @@
+//! A filter that fails, in every way it can: what its exchanges get for it, and that nobody else notices.
+
+#[path = "common/common.rs"]
+mod common;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::thread;
+
+use common::client::Client;
+use common::modules::{probes, probes_with};
+use common::origin::{Origin, chunked, ok};
+use common::proxy::TestProxy;
+
+/// What a filter with this policy is set up with: its time is short, so that a loop ends soon.
+fn settings(on_error: &str) -> String {
+    format!("on_error: {on_error}, budget: {{ time: 100ms, memory: 16MiB }}")
+}
+
+/// The only route runs one probe named `bad`.
+fn bad(on_error: &str, config: &str, to: &str) -> TestProxy {
+    let filters = probes_with(&settings(on_error), &[("bad", config)]);
+    TestProxy::with(&format!("{filters}routes: [{{ to: {to:?}, filters: [bad] }}]"))
+}
+
+fn failures(proxy: &TestProxy, kind: &str) -> f64 {
+    proxy.metric("tollgate_filter_failures_total", &["filter=\"bad\"", &format!("kind=\"{kind}\"")])
+}
+
+fn applied(proxy: &TestProxy, policy: &str) -> f64 {
+    proxy.metric("tollgate_filter_on_error_total", &["filter=\"bad\"", &format!("policy=\"{policy}\"")])
+}
+
+/// Every way to fail, as the probe's command, with the kind it is counted under.
+const WAYS: [(&str, &str); 6] = [
+    ("trap", "trap"),
+    ("panic ouch", "trap"),
+    ("loop", "deadline"),
+    ("recurse", "trap"),
+    ("exit 1", "exit"),
+    ("raw proxy_no_such_call; trap", "trap"),
+];
+
+#[test]
+fn a_failure_is_503_and_is_counted_and_the_next_request_is_served() {
+    for (way, kind) in WAYS {
+        let origin = Origin::saying("x");
+        let proxy = bad("deny", "{ request_headers: [] }", &origin.url());
+
+        let failed = proxy.ask("/", &format!("x-probe-request-headers: {way}\r\n"));
+        let next = proxy.get("/");
+
+        assert_eq!((failed.status(), next.status()), (503, 200), "{way}");
+        assert_eq!((failures(&proxy, kind), applied(&proxy, "deny")), (1.0, 1.0), "{way}: {}", proxy.metrics());
+        assert_eq!(origin.requests().len(), 1, "{way}");
+    }
+}
+
+#[test]
+fn a_failed_filter_that_may_be_skipped_is_skipped() {
+    for (way, kind) in WAYS {
+        let origin = Origin::saying("x");
+        let proxy = bad("skip", "{ request_headers: [\"set request-headers x-a b\"] }", &origin.url());
+
+        let skipped = proxy.ask("/", &format!("x-probe-request-headers: {way}\r\n"));
+        let next = proxy.get("/");
+
+        assert_eq!([skipped.status(), next.status()], [200, 200], "{way}");
+        assert_eq!((failures(&proxy, kind), applied(&proxy, "skip")), (1.0, 1.0), "{way}");
+        assert_eq!(origin.requests()[1].field("x-a"), Some("b"), "{way}");
+    }
+}
+
+#[test]
+fn a_filter_gets_no_more_memory_than_its_budget() {
+    let origin = Origin::saying("x");
+    let proxy = bad("deny", "{ request_headers: [\"grow 33554432 -> request-headers x-grown\"] }", &origin.url());
+
+    let answer = proxy.get("/");
+
+    assert_eq!((answer.status(), origin.request().field("x-grown")), (200, Some("refused")));
+}
+
+#[test]
+fn a_filter_that_keeps_memory_until_there_is_none_fails_alone() {
+    let origin = Origin::saying("x");
+    let proxy = bad("deny", "{ request_headers: [\"grow 1048576\"] }", &origin.url());
+
+    let statuses: Vec<_> = (0..40).map(|_| proxy.get("/").status()).collect();
+
+    assert!(statuses.iter().all(|status| [200, 503].contains(status)), "{statuses:?}");
+    assert!(proxy.metric("tollgate_filter_memory_bytes", &["filter=\"bad\""]) <= 16.0 * 1048576.0);
+}
+
+#[test]
+fn a_failure_in_any_callback_before_the_answer_is_503() {
+    for callback in ["request_body", "response_headers", "response_body"] {
+        let origin = Origin::saying("answer");
+        let proxy = bad("deny", &format!("{{ {callback}: [trap] }}"), &origin.url());
+
+        let answer = proxy.post("/", "", "body");
+
+        assert_eq!(answer.status(), 503, "{callback}");
+        assert_eq!((failures(&proxy, "trap"), applied(&proxy, "deny")), (1.0, 1.0), "{callback}");
+    }
+}
+
+#[test]
+fn a_failure_after_the_answer_began_makes_it_visibly_broken() {
+    let answer = format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{}", chunked("answer"));
+    let origin = Origin::answering(answer);
+    let proxy = bad("deny", "{ response_body: [trap] }", &origin.url());
+    let mut client = proxy.client();
+
+    client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+    let outcome = client.try_answer();
+
+    assert!(outcome.is_err(), "{outcome:?}");
+}
+
+#[test]
+fn what_a_skipped_filter_held_or_changed_of_a_body_leaves_unchanged() {
+    let commands = "[body-buffer, \"body-set changed\", trap]";
+    for framed in ["content-length: 4\r\n\r\nbody", "transfer-encoding: chunked\r\n\r\n2\r\nbo\r\n2\r\ndy\r\n0\r\n\r\n"] {
+        let origin = Origin::saying("answer");
+        let list = [("request", format!("{{ request_body: {commands} }}")), ("response", format!("{{ response_body: {commands} }}"))];
+        for (side, config) in list {
+            let proxy = bad("skip", &config, &origin.url());
+
+            let answer = proxy.send(format!("POST / HTTP/1.1\r\nhost: a\r\n{framed}"));
+
+            assert_eq!((answer.status(), answer.text()), (200, "answer"), "{side}: {framed}");
+            assert_eq!(origin.requests().last().unwrap().text(), "body", "{side}: {framed}");
+            assert_eq!(applied(&proxy, "skip"), 1.0, "{side}: {framed}");
+        }
+    }
+}
+
+#[test]
+fn a_failure_when_everything_is_over_harms_nobody() {
+    for callback in ["done", "log"] {
+        let origin = Origin::answering(ok("x"));
+        let proxy = bad("deny", &format!("{{ {callback}: [trap] }}"), &origin.url());
+        let mut client = proxy.client();
+
+        client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n".repeat(20));
+        let statuses: Vec<_> = (0..20).map(|_| client.answer().status()).collect();
+
+        assert_eq!(statuses, [200; 20], "{callback}");
+        proxy.counts("tollgate_filter_failures_total", &["filter=\"bad\"", "kind=\"trap\""], 20.0);
+    }
+}
+
+#[test]
+fn the_paused_exchanges_of_a_filter_that_dies_get_its_policy_at_once() {
+    for (on_error, status) in [("deny", 503), ("skip", 200)] {
+        let origin = Origin::saying("x");
+        let proxy = bad(on_error, "{ request_headers: [] }", &origin.url());
+        let mut paused: Vec<_> = (0..5).map(|_| proxy.client()).collect();
+        for client in &mut paused {
+            client.send("GET / HTTP/1.1\r\nhost: a\r\nx-probe-request-headers: pause\r\n\r\n");
+        }
+        proxy.counts("tollgate_filter_calls_total", &["phase=\"request_headers\""], 5.0);
+
+        let killer = proxy.ask("/", "x-probe-request-headers: trap\r\n");
+
+        assert_eq!(killer.status(), status, "{on_error}");
+        let statuses: Vec<_> = paused.iter_mut().map(|client| client.answer().status()).collect();
+        assert_eq!(statuses, [status; 5], "{on_error}");
+        assert_eq!((failures(&proxy, "trap"), applied(&proxy, on_error)), (1.0, 6.0), "{on_error}");
+    }
+}
+
+#[test]
+fn a_tick_that_fails_is_a_failure_and_a_fresh_vm_ticks_on() {
+    let origin = Origin::saying("x");
+    let proxy = bad("deny", "{ configure: [\"tick 10\"], tick: [trap] }", &origin.url());
+
+    common::until("several ticks have failed", || failures(&proxy, "trap") > 2.0);
+
+    assert_eq!(proxy.metric("tollgate_filter_on_error_total", &["filter=\"bad\""]), 0.0);
+}
+
+#[test]
+fn a_failure_leaves_the_neighbours_of_its_chain_alone() {
+    let origin = Origin::saying("x");
+    let seen = "{ request_headers: [\"add request-headers x-seen yes\"], response_headers: [\"add response-headers x-seen yes\"] }";
+    let filters = probes(&[("first", seen), ("last", seen)]);
+    let bad = probes_with(&settings("skip"), &[("bad", "{ request_headers: [trap] }")]);
+    let proxy = TestProxy::with(&format!(
+        "{filters}{}routes: [{{ to: {:?}, filters: [first, bad, last] }}]",
+        bad.trim_start_matches("filters:\n"),
+        origin.url()
+    ));
+
+    let answer = proxy.get("/");
+
+    assert_eq!(origin.request().all("x-seen"), ["yes", "yes"]);
+    assert_eq!((answer.status(), answer.all("x-seen")), (200, vec!["yes", "yes"]));
+}
+
+/// Asks again and again on one connection until told to stop; every answer must be 200.
+fn load(proxy: &TestProxy, stop: &Arc<AtomicBool>) -> thread::JoinHandle<usize> {
+    let (address, stop) = (proxy.address(), Arc::clone(stop));
+    thread::spawn(move || {
+        let (mut client, mut served) = (Client::connect(address), 0);
+        while !stop.load(SeqCst) {
+            client.send("POST /good HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\n\r\nbody");
+            let answer = client.answer();
+            assert_eq!((answer.status(), answer.text(), answer.field("x-seen")), (200, "X", Some("yes")));
+            served += 1;
+        }
+        served
+    })
+}
+
+#[test]
+fn a_healthy_filter_loses_nothing_while_others_fail_beside_it() {
+    let origin = Origin::saying("x");
+    let good = "{ response_headers: [\"set response-headers x-seen yes\"], response_body: [body-buffer, body-upper] }";
+    let filters = probes(&[("good", good)]);
+    let bad = probes_with(&settings("deny"), &[("bad", "{ request_headers: [] }")]);
+    let proxy = TestProxy::with(&format!(
+        "{filters}{}routes:\n\
+         - {{ match: {{ path: /good }}, to: {to:?}, filters: [good] }}\n\
+         - {{ match: {{ path: /bad }}, to: {to:?}, filters: [bad] }}\n",
+        bad.trim_start_matches("filters:\n"),
+        to = origin.url()
+    ));
+    let stop = Arc::new(AtomicBool::new(false));
+    let loads: Vec<_> = (0..4).map(|_| load(&proxy, &stop)).collect();
+
+    for (way, _) in WAYS.iter().cycle().take(30) {
+        let failed = proxy.ask("/bad", &format!("x-probe-request-headers: {way}\r\n"));
+        assert_eq!(failed.status(), 503, "{way}");
+    }
+    stop.store(true, SeqCst);
+
+    let served: usize = loads.into_iter().map(|load| load.join().expect("nothing lost")).sum();
+    assert!(served > 30, "{served}");
+    let kinds = ["trap", "deadline", "exit"].map(|kind| failures(&proxy, kind));
+    assert_eq!(kinds, [20.0, 5.0, 5.0]);
+    assert_eq!(proxy.metric("tollgate_filter_failures_total", &["filter=\"good\""]), 0.0);
+}
