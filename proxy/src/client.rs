@@ -25,6 +25,10 @@ pub struct Client {
     pub progress: Rc<Progress>,
     /// Exchanges under way.
     pub in_flight: Cell<usize>,
+    /// Exchanges that ever began.
+    pub begun: Cell<u64>,
+    /// True for HTTP/1.0, where the end of the connection may be the only end of an answer.
+    pub ends_by_closing: Cell<bool>,
     /// How the worker reaches it.
     pub handle: Handle,
 }
@@ -33,6 +37,7 @@ impl Client {
     /// An exchange begins.
     pub fn begin(&self) {
         self.in_flight.set(self.in_flight.get() + 1);
+        self.begun.set(self.begun.get().wrapping_add(1));
         self.progress.unread_head.set(false);
     }
 
@@ -85,6 +90,8 @@ fn remember(cell: &Cell<Option<Waker>>, waker: &Waker) {
 pub struct Progress {
     /// Bytes read since the last exchange began or ended.
     pub unread_head: Cell<bool>,
+    /// Writes of which the client took something.
+    pub writes: Cell<u64>,
     /// True while a write waits for the client.
     pub stalled: Cell<bool>,
     /// Interim answers (RFC 9110 §15.2) to be written before the next byte of hyper's.

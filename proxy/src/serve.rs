@@ -8,7 +8,7 @@ mod answer;
 mod interim;
 
 use std::future::Future;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
@@ -39,6 +39,7 @@ pub async fn serve(client: Rc<Client>, request: Request<Incoming>) -> Result<Res
     client.worker.clock.look();
     let local = client.worker.local();
     let version = request.version();
+    client.ends_by_closing.set(version == Version::HTTP_10);
     let Some(listener) = local.listeners.get(client.listener) else { return Err(Abort) };
     let (accepted, body) = match hop::accept(request, listener.limits.headers) {
         Ok(accepted) => accepted,
@@ -52,7 +53,8 @@ pub async fn serve(client: Rc<Client>, request: Request<Incoming>) -> Result<Res
     if exchange.route.chain.is_empty() {
         exchange.run_plain(accepted.head, body).await
     } else {
-        exchange.run_filtered(&local, accepted, body).await
+        // Boxed, because its state would be copied with every request that has no filter.
+        Box::pin(exchange.run_filtered(&local, accepted, body)).await
     }
 }
 
@@ -95,7 +97,8 @@ impl Serving {
         let Self { account, client, route, exchange, version, method } = self;
         let body = ClientBody::new(body, Rc::clone(&exchange), Rc::clone(&client.worker.clock));
         let body = if body.is_end_stream() { RequestBody::Empty } else { RequestBody::Direct(body) };
-        match reach(&client, &route, &exchange, None, upstream_request(head, body), version).await {
+        let mut request = upstream_request(head, body);
+        match reach(&client, &route, &exchange, None, &mut request, version).await {
             Ok(answered) => {
                 account.answered(answered.address);
                 Ok(answer::pass(account, &client, version, &method, answered))
@@ -124,11 +127,11 @@ impl Serving {
             return replying.halted(halt).await;
         }
         let body = ClientBody::new(body, Rc::clone(&exchange), Rc::clone(&replying.client.worker.clock));
-        let request = match filtered_request(&chain, body, content_length).await {
+        let mut request = match filtered_request(&chain, body, content_length).await {
             Ok(request) => request,
             Err(halt) => return replying.halted(halt).await,
         };
-        match reach(&replying.client, &route, &exchange, Some(&chain), request, version).await {
+        match reach(&replying.client, &route, &exchange, Some(&chain), &mut request, version).await {
             Ok(answered) => {
                 replying.account.answered(answered.address);
                 replying.upstream(answered).await
@@ -211,18 +214,18 @@ async fn reach(
     route: &LocalRoute,
     exchange: &Rc<Exchange>,
     chain: Option<&Chain>,
-    mut request: Request<RequestBody>,
+    request: &mut Request<RequestBody>,
     version: Version,
 ) -> Result<Answered, Halt> {
     exchange.awaiting.set(Awaiting::Head);
     let outcome = match &route.cluster {
-        None => uninterrupted(exchange, chain, reach_echo(request)).await,
+        None => uninterrupted(exchange, chain, pin!(reach_echo(request))).await,
         Some(cluster) => {
             if version == Version::HTTP_11 {
-                interim::relay(&mut request, client);
+                interim::relay(request, client);
             }
             let sent = client.worker.clock.now();
-            let answered = uninterrupted(exchange, chain, upstream::send(cluster, request)).await;
+            let answered = uninterrupted(exchange, chain, pin!(upstream::send(cluster, request))).await;
             // The sweeper ended this wait, so the sender has not counted it.
             if matches!(answered, Err(Halt::Fail(Reason::UpstreamTimeout))) {
                 cluster.series.failures[UpstreamFailure::Timeout.index()].inc();
@@ -241,7 +244,7 @@ async fn reach(
     outcome
 }
 
-async fn reach_echo(request: Request<RequestBody>) -> Result<Answered, Reason> {
+async fn reach_echo(request: &mut Request<RequestBody>) -> Result<Answered, Reason> {
     let response = echo::answer(request).await.map_err(|Abort| Reason::ClientGone)?;
     let (parts, bytes) = response.into_parts();
     let content_length = u64::try_from(bytes.len()).ok();
@@ -252,9 +255,8 @@ async fn reach_echo(request: Request<RequestBody>) -> Result<Answered, Reason> {
 async fn uninterrupted<T>(
     exchange: &Exchange,
     chain: Option<&Chain>,
-    work: impl Future<Output = Result<T, Reason>>,
+    mut work: Pin<&mut impl Future<Output = Result<T, Reason>>>,
 ) -> Result<T, Halt> {
-    let mut work = pin!(work);
     std::future::poll_fn(|cx| {
         if let Some(halt) = chain.and_then(Chain::take_halt) {
             return Poll::Ready(Err(halt));
@@ -298,4 +300,19 @@ fn accept_answer(
         content_length: content_length.ok().flatten(),
         address: Some(address),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size<C, R, F>(_: impl Fn(C, R) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// hyper moves the future of every request, so each byte of it is copied, on the stack and by `memcpy`.
+    #[test]
+    fn the_future_of_an_exchange_stays_small() {
+        assert!(size(serve) <= 3072, "{} bytes", size(serve));
+    }
 }

@@ -10,7 +10,7 @@ pub mod pool;
 
 use std::net::SocketAddr;
 
-use http::{Method, Request, Response, request};
+use http::{Method, Request, Response};
 use hyper::body::{Body, Incoming};
 
 use crate::error::Reason;
@@ -34,14 +34,13 @@ pub struct Answer {
 /// A request that was not begun is tried again: on the next idle connection, on a fresh one, and where no connection
 /// could be made, once on the next endpoint. A request that was begun is repeated once only when its connection was a
 /// reused one, its method is idempotent and it has no body (RFC 9110 §9.2.2).
-pub async fn send(cluster: &Cluster, request: Request<RequestBody>) -> Result<Answer, Reason> {
-    let mut request = request;
+pub async fn send(cluster: &Cluster, request: &mut Request<RequestBody>) -> Result<Answer, Reason> {
     let mut tried = 0;
     loop {
         tried += 1;
         let pool = cluster.next();
         let outcome = match pool.permit().await {
-            Ok(permit) => pool.lease(permit, &mut request).await,
+            Ok(permit) => pool.lease(permit, request).await,
             Err(reason) => Err(reason),
         };
         match outcome {
@@ -69,39 +68,46 @@ fn count(cluster: &Cluster, reason: &Reason) {
 pub(crate) enum Attempt {
     /// The answer's head is here.
     Answered(Response<Incoming>, Connection),
-    /// Nothing was written: the request is back.
-    NotBegun(Request<RequestBody>),
-    /// The reused connection broke before any answer, and the request may be repeated.
-    Repeat(Request<RequestBody>),
+    /// Nothing was written: the request is back in its place.
+    NotBegun,
+    /// The reused connection broke before any answer; a copy of the request, which may be repeated, is in its place.
+    Repeat,
     /// It failed.
     Failed(Reason),
 }
 
-/// Tries one connection.
-pub(crate) async fn attempt(mut connection: Connection, request: Request<RequestBody>, reused: bool) -> Attempt {
-    let copy = if reused { repeatable(&request) } else { None };
-    match connection.sender.try_send_request(request).await {
+/// Tries one connection with the request, which is taken out of its place.
+pub(crate) async fn attempt(mut connection: Connection, request: &mut Request<RequestBody>, reused: bool) -> Attempt {
+    let copy = if reused { repeatable(request) } else { None };
+    let sent = std::mem::replace(request, Request::new(RequestBody::Empty));
+    match connection.sender.try_send_request(sent).await {
         Ok(response) => Attempt::Answered(response, connection),
         Err(mut error) => match (error.take_message(), copy) {
-            (Some(request), _) => Attempt::NotBegun(request),
-            (None, Some(copy)) if !error.error().is_parse() => Attempt::Repeat(copy),
+            (Some(back), _) => {
+                *request = back;
+                Attempt::NotBegun
+            }
+            (None, Some(copy)) if !error.error().is_parse() => {
+                *request = *copy;
+                Attempt::Repeat
+            }
             _ => Attempt::Failed(classify(error.error())),
         },
     }
 }
 
 /// A second copy of a request that does no harm when it is carried out twice.
-fn repeatable(request: &Request<RequestBody>) -> Option<Request<RequestBody>> {
+fn repeatable(request: &Request<RequestBody>) -> Option<Box<Request<RequestBody>>> {
     let idempotent = [Method::GET, Method::HEAD, Method::OPTIONS, Method::PUT, Method::DELETE, Method::TRACE];
     if !request.body().is_end_stream() || !idempotent.contains(request.method()) {
         return None;
     }
-    let mut parts = request::Request::new(RequestBody::Empty);
-    *parts.method_mut() = request.method().clone();
-    *parts.uri_mut() = request.uri().clone();
-    *parts.version_mut() = request.version();
-    *parts.headers_mut() = request.headers().clone();
-    Some(parts)
+    let mut copy = Box::new(Request::new(RequestBody::Empty));
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.version_mut() = request.version();
+    *copy.headers_mut() = request.headers().clone();
+    Some(copy)
 }
 
 /// Whose fault a transport error is.

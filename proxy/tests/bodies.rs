@@ -1,6 +1,8 @@
 //! Bodies and their framing, straight through the proxy: what arrives is what was sent, or it is visibly broken.
 //! Filters are not asked here, and neither is how much memory a large body takes.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
 #[path = "common/common.rs"]
 mod common;
 

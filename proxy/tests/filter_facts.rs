@@ -1,5 +1,7 @@
 //! What filters may learn about an exchange, keep beside it, and tell about it: properties, shared data, metrics, log lines.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
 #[path = "common/common.rs"]
 mod common;
 

@@ -1,5 +1,7 @@
 //! Bodies that are larger than any memory they may take: streamed both ways, and held back by whoever does not read.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
 #[path = "common/common.rs"]
 mod common;
 

@@ -1,5 +1,7 @@
 //! Upstreams that refuse, stall, lie or leave: which answer the client gets for it, and what is tried again.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
 #[path = "common/common.rs"]
 mod common;
 
@@ -131,8 +133,10 @@ fn what_is_not_http_is_502() {
 #[test]
 fn a_head_that_is_too_large_is_502() {
     let fields = (0..200).map(|at| format!("x-{at}: 1\r\n")).collect::<String>();
-    let origins =
-        [saying(format!("HTTP/1.1 200 OK\r\n{fields}\r\n")), saying(format!("HTTP/1.1 200 OK\r\nx: {}\r\n\r\n", "x".repeat(1 << 18)))];
+    let origins = [
+        saying(format!("HTTP/1.1 200 OK\r\n{fields}\r\n")),
+        saying(format!("HTTP/1.1 200 OK\r\nx: {}\r\n\r\n", "x".repeat(1 << 18))),
+    ];
 
     for origin in origins {
         assert_eq!(status(origin.address()), 502);

@@ -87,6 +87,10 @@ fn check_target(parts: &request::Parts) -> Result<(), Reason> {
     if parts.method == Method::CONNECT {
         return Err(Reason::BadRequest("connect_not_allowed"));
     }
+    // RFC 9112 §3.2.3: a bare authority is CONNECT's.
+    if parts.uri.authority().is_some() && parts.uri.scheme().is_none() {
+        return Err(Reason::BadRequest("target_without_slash"));
+    }
     let target = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
     if target.len() > TARGET_LIMIT {
         return Err(Reason::TargetTooLong);

@@ -15,6 +15,7 @@ use http::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
+use socket2::SockRef;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
@@ -48,9 +49,11 @@ pub async fn serve(worker: Rc<Worker>, listener: usize, stream: TcpStream, sourc
     let Ok(destination) = stream.local_addr() else { return };
     let id = worker.shared.connection_ids.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     let progress = Rc::new(Progress::default());
-    let in_flight = Cell::new(0);
-    let client = Rc::new(Client { worker, listener, source, destination, id, progress, in_flight, handle });
-    talk(client, stream, &settings).await;
+    let (in_flight, begun) = (Cell::new(0), Cell::new(0));
+    let ends_by_closing = Cell::new(false);
+    let client =
+        Client { worker, listener, source, destination, id, progress, in_flight, begun, ends_by_closing, handle };
+    talk(Rc::new(client), stream, &settings).await;
 }
 
 async fn talk(client: Rc<Client>, mut stream: TcpStream, settings: &LocalListener) {
@@ -58,24 +61,24 @@ async fn talk(client: Rc<Client>, mut stream: TcpStream, settings: &LocalListene
     let Ok(Ok(first)) = first else { return };
     let is_http2 = first[..] == *PREFACE;
     let io = ClientIo::new(stream, first, Rc::clone(&client.progress));
-    let exchanges = Rc::clone(&client);
+    let (exchanges, known) = (Rc::clone(&client), Rc::clone(&client));
     let service = service_fn(move |request: Request<Incoming>| serve::serve(Rc::clone(&exchanges), request));
     let outcome = if is_http2 {
         let transport = http2_builder(settings).serve_connection(io, service);
         let timed = Timed::new(client, settings, |transport: &mut Pin<Box<http2::Connection<_, _, _>>>| {
             transport.as_mut().graceful_shutdown();
         });
-        timed.run(Box::pin(transport)).await.map(drop)
+        timed.run(Box::pin(transport)).await.0
     } else {
         let transport = http1_builder(settings).serve_connection(io, service);
         let timed = Timed::new(client, settings, |transport: &mut http1::Connection<_, _>| {
             Pin::new(transport).graceful_shutdown();
         });
-        timed.run(transport).await.map(|late| {
-            if let Some(late) = late {
-                last_word(&late.into_parts().io.into_stream());
-            }
-        })
+        let (outcome, left) = timed.run(transport).await;
+        if let Some(left) = left {
+            last_word(&left.into_parts().io.into_stream(), outcome.is_err(), &known);
+        }
+        outcome
     };
     if let Err(error) = outcome {
         settings.series.protocol_errors.inc();
@@ -83,10 +86,15 @@ async fn talk(client: Rc<Client>, mut stream: TcpStream, settings: &LocalListene
     }
 }
 
-/// Tells a client that its head came too late, if its socket takes the words at once.
-fn last_word(stream: &TcpStream) {
+/// Tells a client that its head came too late, if its socket takes the words at once. To a client for whom a closed
+/// connection is a whole answer, a reset tells that its answer is not.
+fn last_word(stream: &TcpStream, failed: bool, client: &Client) {
     // The connection is closed either way.
-    let _ = stream.try_write(REQUEST_TIMEOUT);
+    match (failed, client.ends_by_closing.get()) {
+        (false, _) => drop(stream.try_write(REQUEST_TIMEOUT)),
+        (true, true) => drop(SockRef::from(stream).set_linger(Some(Duration::ZERO))),
+        (true, false) => {}
+    }
 }
 
 /// Reads until the protocol is clear.
@@ -154,8 +162,9 @@ struct Timed<D> {
     drain: D,
     drained: bool,
     phase: Phase,
+    /// Exchanges and writes so far: one poll may end a phase and begin another of its kind.
+    progress: (u64, u64),
     since: Instant,
-    served: bool,
 }
 
 impl<D> Timed<D> {
@@ -163,11 +172,11 @@ impl<D> Timed<D> {
         let since = client.worker.clock.now();
         // A connection that comes while the worker drains is served once: closing it unread would lose its request.
         let drained = client.worker.draining.get();
-        Self { client, limits: settings.limits, drain, drained, phase: Phase::Head, since, served: false }
+        Self { client, limits: settings.limits, drain, drained, phase: Phase::Head, progress: (0, 0), since }
     }
 
-    /// Completes with the transport's own end, or with the transport when a head came too late.
-    async fn run<T>(mut self, transport: T) -> hyper::Result<Option<T>>
+    /// Completes with the transport's own end; with the transport itself when it failed or a head came too late.
+    async fn run<T>(mut self, transport: T) -> (hyper::Result<()>, Option<T>)
     where
         T: Future<Output = hyper::Result<()>> + Unpin,
         D: Fn(&mut T),
@@ -175,18 +184,18 @@ impl<D> Timed<D> {
         let mut transport = Some(transport);
         let mut sleep = Box::pin(tokio::time::sleep(self.limits.header_timeout));
         std::future::poll_fn(|cx| {
-            let Some(running) = transport.as_mut() else { return Poll::Ready(Ok(None)) };
+            let Some(running) = transport.as_mut() else { return Poll::Ready((Ok(()), None)) };
             self.listen(cx);
             if self.client.handle.is_draining() && !self.drained {
                 self.drained = true;
                 (self.drain)(running);
             }
             if let Poll::Ready(outcome) = Pin::new(running).poll(cx) {
-                return Poll::Ready(outcome.map(|()| None));
+                return Poll::Ready(if outcome.is_ok() { (outcome, None) } else { (outcome, transport.take()) });
             }
             match self.poll_overdue(sleep.as_mut(), cx) {
-                Poll::Ready(Phase::Head) => Poll::Ready(Ok(transport.take())),
-                Poll::Ready(_) => Poll::Ready(Ok(None)),
+                Poll::Ready(Phase::Head) => Poll::Ready((Ok(()), transport.take())),
+                Poll::Ready(_) => Poll::Ready((Ok(()), None)),
                 Poll::Pending => Poll::Pending,
             }
         })
@@ -201,9 +210,9 @@ impl<D> Timed<D> {
     /// Completes with the phase that lasted too long. The timer is set again only for an earlier deadline or when it rang.
     fn poll_overdue(&mut self, mut sleep: Pin<&mut Sleep>, cx: &mut Context<'_>) -> Poll<Phase> {
         let now = self.client.worker.clock.now();
-        let phase = self.current();
-        if phase != self.phase {
-            self.phase = phase;
+        let (phase, progress) = (self.current(), (self.client.begun.get(), self.client.progress.writes.get()));
+        if (phase, progress) != (self.phase, self.progress) {
+            (self.phase, self.progress) = (phase, progress);
             self.since = now;
         }
         let deadline = tokio::time::Instant::from_std(self.since + self.limit());
@@ -219,15 +228,12 @@ impl<D> Timed<D> {
         Poll::Pending
     }
 
-    fn current(&mut self) -> Phase {
+    fn current(&self) -> Phase {
         let client = &self.client;
         match (client.in_flight.get() > 0, client.progress.stalled.get()) {
-            (true, stalled) => {
-                self.served = true;
-                if stalled { Phase::Stalled } else { Phase::Busy }
-            }
-            (false, true) => Phase::Stalled,
-            (false, false) if client.progress.unread_head.get() || !self.served => Phase::Head,
+            (_, true) => Phase::Stalled,
+            (true, false) => Phase::Busy,
+            (false, false) if client.progress.unread_head.get() || client.begun.get() == 0 => Phase::Head,
             (false, false) => Phase::Idle,
         }
     }

@@ -46,6 +46,9 @@ impl ClientIo {
 
     fn noted<T>(&self, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         self.progress.stalled.set(outcome.is_pending());
+        if outcome.is_ready() {
+            self.progress.writes.set(self.progress.writes.get().wrapping_add(1));
+        }
         outcome
     }
 }

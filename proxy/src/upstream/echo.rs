@@ -42,8 +42,8 @@ enum Values {
 }
 
 /// Reads the whole request, keeping only its beginning, and describes it.
-pub async fn answer(request: Request<RequestBody>) -> Result<Response<Bytes>, Abort> {
-    let (parts, body) = request.into_parts();
+pub async fn answer(request: &mut Request<RequestBody>) -> Result<Response<Bytes>, Abort> {
+    let (parts, body) = std::mem::replace(request, Request::new(RequestBody::Empty)).into_parts();
     let body = describe_body(body).await?;
     let description = Description {
         method: parts.method.as_str(),

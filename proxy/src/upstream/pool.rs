@@ -98,22 +98,17 @@ impl Pool {
                 None => self.connect().await?,
             };
             let address = connection.address;
-            let sent = std::mem::replace(request, Request::new(RequestBody::Empty));
-            match attempt(connection, sent, reused).await {
+            match attempt(connection, request, reused).await {
                 Attempt::Answered(response, connection) => {
                     let lease = Lease { pool: Rc::clone(self), connection, _permit: permit };
                     return Ok(Answer { response, lease, address });
                 }
+                Attempt::NotBegun if reused => {}
                 // A fresh connection that takes no request is as good as none.
-                Attempt::NotBegun(back) if reused => *request = back,
-                Attempt::NotBegun(back) => {
-                    *request = back;
-                    return Err(Reason::UpstreamConnect);
-                }
-                Attempt::Repeat(copy) => {
+                Attempt::NotBegun => return Err(Reason::UpstreamConnect),
+                Attempt::Repeat => {
                     self.series.retries.inc();
                     repeated = true;
-                    *request = copy;
                 }
                 Attempt::Failed(reason) => return Err(reason),
             }

@@ -1,0 +1,276 @@
+//! The end of a proxy: what is under way is finished, nobody who comes late is refused, and it does not take for ever.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+#[path = "common/common.rs"]
+mod common;
+
+use std::sync::Mutex;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Instant;
+
+use common::client::Client;
+use common::origin::{Origin, ok};
+use common::proxy::TestProxy;
+use common::{PATIENCE, h2, until};
+
+const ASK: &str = "GET /held HTTP/1.1\r\nhost: a\r\n\r\n";
+
+/// An origin whose answers wait for a word, and the one who says it.
+fn held() -> (Origin, Sender<()>) {
+    let (release, held) = channel::<()>();
+    let held: Mutex<Receiver<()>> = Mutex::new(held);
+    let origin = Origin::scripted(move |peer| {
+        while peer.request()?.is_some() {
+            let _ = held.lock().unwrap().recv_timeout(PATIENCE);
+            peer.send(ok("finished"))?;
+        }
+        Ok(())
+    });
+    (origin, release)
+}
+
+/// `/held` goes to the origin, everything else to the built-in echo.
+fn proxy(limits: &str, origin: &Origin) -> TestProxy {
+    TestProxy::with(&format!(
+        "limits: {{ {limits} }}\nroutes:\n- {{ match: {{ path: /held }}, to: {:?}, timeout: 1m }}\n- {{ to: echo }}\n",
+        origin.url()
+    ))
+}
+
+/// A client whose exchange waits for the origin.
+fn waiting(proxy: &TestProxy, origin: &Origin) -> Client {
+    let mut client = proxy.client();
+    client.send(ASK);
+    until("the exchange is under way", || origin.requests().len() == 1);
+    client
+}
+
+#[test]
+fn an_exchange_under_way_is_finished_before_the_end() {
+    let (origin, release) = held();
+    let mut proxy = proxy("", &origin);
+    let mut client = waiting(&proxy, &origin);
+
+    proxy.drain();
+    release.send(()).unwrap();
+    let answer = client.answer();
+
+    assert_eq!((answer.text(), answer.field("connection")), ("finished", Some("close")));
+    assert!(client.is_closed());
+    proxy.ended();
+}
+
+#[test]
+fn an_exchange_of_http2_under_way_is_finished_before_the_end() {
+    let (origin, release) = held();
+    let mut proxy = proxy("", &origin);
+
+    let answer = h2::talk(proxy.address(), |mut sender| {
+        let (proxy, origin) = (&proxy, &origin);
+        async move {
+            let asked = tokio::spawn(sender.send_request(h2::get("/held")));
+            while origin.requests().is_empty() {
+                tokio::task::yield_now().await;
+            }
+            proxy.drain();
+            release.send(()).unwrap();
+            h2::whole(asked.await.unwrap().unwrap()).await.unwrap()
+        }
+    });
+
+    assert_eq!((answer.status, answer.body.as_slice()), (200, &b"finished"[..]));
+    proxy.ended();
+}
+
+#[test]
+fn who_comes_late_is_served_once_until_the_last_exchange_ends() {
+    let (origin, release) = held();
+    let mut proxy = proxy("", &origin);
+    let mut client = waiting(&proxy, &origin);
+    let mut idle = proxy.client();
+    idle.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+    assert_eq!(idle.answer().field("connection"), None);
+
+    proxy.drain();
+    // The proxy drains for certain once it has closed the connection that had nothing to do.
+    assert!(idle.is_closed());
+    let mut late = proxy.client();
+    late.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+    let served = late.answer();
+
+    assert_eq!((served.status(), served.field("connection")), (200, Some("close")));
+    assert!(late.is_closed());
+    release.send(()).unwrap();
+    assert_eq!(client.answer().text(), "finished");
+    proxy.ended();
+}
+
+#[test]
+fn an_exchange_that_does_not_end_is_cut_at_the_deadline() {
+    let (origin, _release) = held();
+    let mut proxy = proxy("drain_timeout: 300ms", &origin);
+    let mut client = waiting(&proxy, &origin);
+
+    proxy.drain();
+    proxy.ended();
+
+    assert!(client.try_answer().is_err());
+}
+
+#[test]
+fn being_told_twice_hurries() {
+    let (origin, _release) = held();
+    let mut proxy = proxy("drain_timeout: 10m", &origin);
+    let mut client = waiting(&proxy, &origin);
+
+    proxy.drain();
+    proxy.drain();
+    proxy.ended();
+
+    assert!(client.try_answer().is_err());
+}
+
+#[test]
+fn with_nothing_under_way_the_end_is_near() {
+    let (origin, _release) = held();
+    let mut proxy = proxy("drain_timeout: 10m", &origin);
+    let mut idle = proxy.client();
+    idle.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+    assert_eq!(idle.answer().status(), 200);
+
+    proxy.drain();
+    let started = Instant::now();
+    proxy.ended();
+
+    assert!(started.elapsed().as_secs() < 10, "{:?}", started.elapsed());
+}
+
+#[test]
+fn a_connection_that_never_says_anything_does_not_hold_the_end_up() {
+    let (origin, _release) = held();
+    let mut proxy = proxy("drain_timeout: 10m, header_timeout: 10m", &origin);
+    let _silent = [proxy.client(), proxy.client()];
+    proxy.counts("tollgate_connections_total", &[], 2.0);
+
+    proxy.drain();
+    proxy.ended();
+}
+
+#[test]
+fn a_drained_proxy_leaves_its_address() {
+    let (origin, _release) = held();
+    let mut proxy = proxy("", &origin);
+    let address = proxy.address();
+
+    proxy.drain();
+    proxy.ended();
+
+    std::net::TcpListener::bind(address).unwrap();
+}
+
+mod process {
+    //! The same with the binary, a signal, and the admin endpoints.
+
+    use std::io::{BufRead, BufReader};
+    use std::process::{Child, Command, Stdio};
+
+    use super::*;
+
+    /// A running binary, killed when the test is over before it is.
+    struct Tollgate {
+        child: Child,
+        _folder: tempfile::TempDir,
+        lines: Receiver<String>,
+    }
+
+    impl Drop for Tollgate {
+        fn drop(&mut self) {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+
+    impl Tollgate {
+        fn run(config: &str) -> Tollgate {
+            let folder = tempfile::tempdir().unwrap();
+            std::fs::write(folder.path().join("tollgate.yaml"), config).unwrap();
+            let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
+            command.args(["run", "--workers", "1"]).current_dir(folder.path()).env_remove("TOLLGATE_LOG");
+            let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+            let (send, lines) = channel();
+            let stderr = BufReader::new(child.stderr.take().unwrap());
+            std::thread::spawn(move || stderr.lines().map_while(Result::ok).for_each(|line| drop(send.send(line))));
+            Tollgate { child, _folder: folder, lines }
+        }
+
+        /// The address in the first line that contains `part`.
+        fn address_after(&self, part: &str) -> std::net::SocketAddr {
+            loop {
+                let line = self.lines.recv_timeout(PATIENCE).expect("a line with an address");
+                if let Some((_, rest)) = line.split_once(part) {
+                    let end =
+                        rest.find(|char: char| !char.is_ascii_digit() && !".:".contains(char)).unwrap_or(rest.len());
+                    return rest[..end].parse().unwrap();
+                }
+            }
+        }
+
+        fn terminate(&self) {
+            let told = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
+            assert!(told.success());
+        }
+
+        fn code(&mut self) -> Option<i32> {
+            let mut status = None;
+            until("the process ends", || {
+                status = self.child.try_wait().unwrap();
+                status.is_some()
+            });
+            status.unwrap().code()
+        }
+    }
+
+    fn ready(admin: std::net::SocketAddr) -> u16 {
+        let mut client = Client::connect(admin);
+        client.send("GET /ready HTTP/1.1\r\nhost: localhost\r\n\r\n");
+        client.answer().status()
+    }
+
+    #[test]
+    fn sigterm_finishes_what_is_under_way_and_ends_with_0() {
+        let (origin, release) = held();
+        let admin = common::origin::refusing();
+        let mut tollgate = Tollgate::run(&format!(
+            "admin: {{ listen: {:?} }}\nlisten: 127.0.0.1:0\nroutes: [{{ to: {:?} }}]\n",
+            admin.to_string(),
+            origin.url()
+        ));
+        let mut client = Client::connect(tollgate.address_after("listening on http://"));
+        client.send(ASK);
+        until("the exchange is under way", || origin.requests().len() == 1);
+        assert_eq!(ready(admin), 200);
+
+        tollgate.terminate();
+        until("it is not ready any more", || ready(admin) == 503);
+        release.send(()).unwrap();
+
+        let answer = client.answer();
+        assert_eq!((answer.text(), answer.field("connection")), ("finished", Some("close")));
+        assert_eq!(tollgate.code(), Some(0));
+    }
+
+    #[test]
+    fn sigterm_with_nothing_under_way_ends_soon() {
+        let mut tollgate =
+            Tollgate::run("admin: off\nlimits: { drain_timeout: 10m }\nlisten: 127.0.0.1:0\nroutes: [{ to: echo }]\n");
+        let mut idle = Client::connect(tollgate.address_after("listening on http://"));
+        idle.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+        assert_eq!(idle.answer().status(), 200);
+
+        tollgate.terminate();
+
+        assert_eq!(tollgate.code(), Some(0));
+        assert!(idle.is_closed());
+    }
+}
