@@ -248,7 +248,7 @@ async fn reach_echo(request: &mut Request<RequestBody>) -> Result<Answered, Reas
     let response = echo::answer(request).await.map_err(|Abort| Reason::ClientGone)?;
     let (parts, bytes) = response.into_parts();
     let content_length = u64::try_from(bytes.len()).ok();
-    Ok(Answered { head: answer::head(parts, 0), body: AnswerBody::Bytes(bytes), content_length, address: None })
+    Ok(Answered { head: answer::head(parts), body: AnswerBody::Bytes(bytes), content_length, address: None })
 }
 
 /// Runs `work` until it completes, a filter halts the exchange, or the exchange runs out of time.
@@ -292,10 +292,10 @@ fn accept_answer(
         series.failures[UpstreamFailure::Protocol.index()].inc();
         return Err(Halt::Fail(Reason::UpstreamProtocol(why)));
     }
-    hop::strip(&mut parts.headers);
+    hop::strip(&mut parts.headers, |name| name == "content-length");
     let body = AnswerBody::upstream(body, lease, Rc::clone(exchange), Rc::clone(&client.worker.clock));
     Ok(Answered {
-        head: answer::head(parts, 0),
+        head: answer::head(parts),
         body,
         content_length: content_length.ok().flatten(),
         address: Some(address),

@@ -32,11 +32,12 @@ fn is_hop_by_hop(name: &str) -> bool {
     )
 }
 
-/// Removes what belongs to this hop: the fixed fields, and those that `Connection` names.
-pub fn strip(headers: &mut HeaderMap) {
-    // Most messages hold none of them, and looking costs less than removing what is not there.
-    let found: SmallVec<[HeaderName; 4]> =
-        headers.keys().filter(|name| is_hop_by_hop(name.as_str())).cloned().collect();
+/// Removes what belongs to this hop: the fixed fields, those that `Connection` names, and those that `anew` says the
+/// next hop gets anew.
+pub fn strip(headers: &mut HeaderMap, anew: impl Fn(&str) -> bool) {
+    // Most messages hold few of them, and looking costs less than removing what is not there.
+    let goes = |name: &&HeaderName| is_hop_by_hop(name.as_str()) || anew(name.as_str());
+    let found: SmallVec<[HeaderName; 4]> = headers.keys().filter(goes).cloned().collect();
     if found.contains(&header::CONNECTION) {
         strip_named(headers);
     }
@@ -73,11 +74,8 @@ pub fn accept<B>(request: Request<B>, field_limit: usize) -> Result<(Accepted, B
     let authority = authority(&parts)?;
     let content_length = content_length(&parts.headers)?;
     let path = parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
-    strip(&mut parts.headers);
     // RFC 9110 §10.1.1: the proxy answers 100 itself as soon as the body is wanted.
-    for name in [header::HOST, header::EXPECT, header::CONTENT_LENGTH] {
-        parts.headers.remove(name);
-    }
+    strip(&mut parts.headers, |name| matches!(name, "host" | "expect" | "content-length"));
     let fields = Fields::new(parts.headers, field_limit);
     let head = RequestHead { method: parts.method, scheme: Scheme::HTTP, authority, path, fields };
     Ok((Accepted { head, version: parts.version, content_length }, body))
@@ -185,7 +183,7 @@ mod tests {
             headers.insert(name, value.parse().unwrap());
         }
 
-        strip(&mut headers);
+        strip(&mut headers, |_| false);
 
         let mut left: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
         left.sort_unstable();

@@ -85,10 +85,9 @@ impl Drop for ResponseBody {
     }
 }
 
-/// A head as it came from an upstream, stripped of its length: framing follows from the body.
-pub(crate) fn head(mut parts: response::Parts, limit: usize) -> ResponseHead {
-    parts.headers.remove(header::CONTENT_LENGTH);
-    ResponseHead { status: parts.status, fields: Fields::new(parts.headers, limit) }
+/// An answer's head. Filters that see it bound its fields by the limit of the exchange.
+pub(crate) fn head(parts: response::Parts) -> ResponseHead {
+    ResponseHead { status: parts.status, fields: Fields::new(parts.headers, 0) }
 }
 
 /// True for a gRPC request, whose failures are told in gRPC's own words.
