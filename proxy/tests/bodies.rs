@@ -351,6 +351,20 @@ fn a_request_that_breaks_off_never_looks_whole() {
 }
 
 #[test]
+fn a_client_that_resets_its_connection_ends_its_exchange() {
+    let origin = Origin::silent();
+    let proxy = TestProxy::with(&format!("routes: [{{ to: {:?}, timeout: 5m }}]", origin.url()));
+    let mut client = proxy.client();
+
+    client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+    common::until("the exchange is under way", || origin.requests().len() == 1);
+    socket2::SockRef::from(&*client.stream()).set_linger(Some(std::time::Duration::ZERO)).unwrap();
+    drop(client);
+
+    proxy.counts("tollgate_http_active_requests", &[], 0.0);
+}
+
+#[test]
 fn an_answer_before_the_end_of_the_request_reaches_the_client() {
     let origin = Origin::scripted(|peer| {
         peer.head()?;

@@ -179,10 +179,15 @@ fn a_client_that_reads_nothing_is_let_go() {
 fn a_client_that_reads_slowly_is_not_let_go() {
     const LENGTH: usize = 40 << 20;
     let origin = Origin::answering(ok(&"x".repeat(LENGTH)));
-    let proxy = TestProxy::with(&format!("limits: {{ write_timeout: 500ms }}\nroutes: [{{ to: {:?} }}]", origin.url()));
+    // The filter lets the whole body go at once, so that there is always something to write.
+    let filters = common::modules::probes(&[("a", "{ response_body: [body-buffer] }")]);
+    let proxy = TestProxy::with(&format!(
+        "{filters}limits: {{ write_timeout: 500ms, buffer: 64MiB }}\nroutes: [{{ to: {:?}, filters: [a] }}]",
+        origin.url()
+    ));
     let (mut client, mut read) = (proxy.client(), 0);
     // A large buffer of the kernel would read in the client's place.
-    socket2::SockRef::from(client.stream()).set_recv_buffer_size(1 << 16).unwrap();
+    socket2::SockRef::from(&*client.stream()).set_recv_buffer_size(1 << 16).unwrap();
 
     client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
     assert_eq!(client.head().status(), 200);
