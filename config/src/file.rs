@@ -92,7 +92,7 @@ mapping! {
         "header_timeout" => header_timeout: Option<At<Duration>>,
         /// How long a client's connection may stay without a request.
         "idle_timeout" => idle_timeout: Option<At<Duration>>,
-        /// The longest time for a whole exchange.
+        /// The longest wait for the end of a request once its head came.
         "request_timeout" => request_timeout: Option<At<Duration>>,
         /// How long an exchange may stay without a byte.
         "stream_idle_timeout" => stream_idle_timeout: Option<At<Duration>>,
@@ -108,7 +108,7 @@ mapping! {
         "upstream_idle_timeout" => upstream_idle_timeout: Option<At<Duration>>,
         /// The most connections to one endpoint.
         "upstream_connections" => upstream_connections: Option<At<NonZeroUsize>>,
-        /// The most exchanges that wait for a connection to one cluster.
+        /// The most exchanges that wait for a connection to one endpoint.
         "pending" => pending: Option<At<NonZeroUsize>>,
         /// The most concurrent exchanges on one HTTP/2 connection.
         "streams" => streams: Option<At<NonZeroU32>>,
@@ -129,7 +129,7 @@ mapping! {
         "header_timeout" => header_timeout: Option<At<Duration>>,
         /// How long a client's connection may stay without a request.
         "idle_timeout" => idle_timeout: Option<At<Duration>>,
-        /// The longest time for a whole exchange.
+        /// The longest wait for the end of a request once its head came.
         "request_timeout" => request_timeout: Option<At<Duration>>,
         /// How long an exchange may stay without a byte.
         "stream_idle_timeout" => stream_idle_timeout: Option<At<Duration>>,

@@ -16,7 +16,7 @@ pub struct Limits {
     pub header_timeout: Duration,
     /// How long a client's connection may stay without a request.
     pub idle_timeout: Duration,
-    /// The longest time for a whole exchange.
+    /// The longest wait for the end of a request once its head came.
     pub request_timeout: Duration,
     /// How long an exchange may stay without a byte in either direction.
     pub stream_idle_timeout: Duration,
@@ -32,11 +32,11 @@ pub struct Limits {
     pub upstream_idle_timeout: Duration,
     /// The most connections to one endpoint, in the whole process.
     pub upstream_connections: usize,
-    /// The most exchanges that wait for a connection to one cluster.
+    /// The most exchanges that wait for a connection to one endpoint.
     pub pending: usize,
     /// The most concurrent exchanges on one HTTP/2 connection.
     pub streams: u32,
-    /// The most bytes of a body that filters may hold back in one exchange.
+    /// The most bytes of one body that one filter may hold back.
     pub buffer: ByteSize,
 }
 

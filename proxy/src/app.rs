@@ -11,7 +11,9 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, watch};
@@ -203,6 +205,7 @@ impl Bound {
             registry: Arc::clone(&registry),
             access_log,
             loads: (0..workers).map(|_| Load::default()).collect(),
+            serving: Default::default(),
             connections: Default::default(),
             connection_ids: Default::default(),
         });
@@ -256,7 +259,7 @@ fn start_workers(
 
 /// What the control thread needs.
 struct Control {
-    drain_timeout: std::time::Duration,
+    drain_timeout: Duration,
     shared: Arc<Shared>,
     generations: Vec<Arc<Generation>>,
     admin: Option<std::net::TcpListener>,
@@ -286,14 +289,24 @@ impl Control {
             Some(Err(error)) => tracing::error!(%error, "no admin endpoints"),
             None => {}
         }
-        self.readiness.set(Stage::Ready);
         let mut bells = drain::Bells { signals, ordered: self.ordered };
-        bells.ring().await;
+        tokio::select! {
+            () = bells.ring() => {}
+            () = welcome(&self.shared, &self.readiness) => bells.ring().await,
+        }
         self.readiness.set(Stage::Draining);
         drain::drain(&self.shared, &self.phase, self.drain_timeout, &mut bells).await;
         // The admin endpoints and the starters of VMs end with the process.
         tasks.shutdown().await;
     }
+}
+
+/// Says that traffic is welcome once every worker has its sockets.
+async fn welcome(shared: &Shared, readiness: &Readiness) {
+    while shared.serving.load(Relaxed) < shared.loads.len() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    readiness.set(Stage::Ready);
 }
 
 /// A proxy that serves.

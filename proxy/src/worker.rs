@@ -27,6 +27,8 @@ pub struct Shared {
     pub access_log: Option<AccessLog>,
     /// One for each worker.
     pub loads: Box<[Load]>,
+    /// Workers that have taken up their sockets.
+    pub serving: AtomicUsize,
     /// Client connections of the process.
     pub connections: AtomicUsize,
     /// Numbers connections.
@@ -149,6 +151,12 @@ impl Worker {
     pub fn disconnect(&self, key: usize) {
         self.connections.borrow_mut().try_remove(key);
         self.shared.discount_connection(self.index);
+    }
+
+    /// Tells every filter that it goes away. Exchanges that are still there get their policy.
+    pub fn retire(&self) {
+        let local = Rc::clone(&self.local.borrow());
+        local.plugins.iter().for_each(|plugin| plugin.retire());
     }
 
     /// Ends exchanges that are out of time.

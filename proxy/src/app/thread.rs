@@ -2,6 +2,7 @@
 
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
@@ -40,7 +41,9 @@ pub(super) async fn run(assignment: Assignment) {
     }
     tokio::task::spawn_local(listener::receive(Rc::clone(&worker), handed));
     tokio::task::spawn_local(sweep(Rc::downgrade(&worker)));
+    worker.shared.serving.fetch_add(1, Relaxed);
     obey(&worker, &mut phase).await;
+    worker.retire();
 }
 
 async fn obey(worker: &Worker, phase: &mut watch::Receiver<Phase>) {

@@ -159,7 +159,20 @@ impl Plugin {
         self.served.set(self.served.get() + 1);
     }
 
+    /// Ends the VM in order: its root context hears of it. Contexts that are still there are abandoned.
+    pub fn retire(&self) {
+        let vm = self.vm.borrow_mut().take();
+        self.contexts.abandon();
+        if let Some(vm) = vm {
+            self.incarnation.set(self.incarnation.get().wrapping_add(1));
+            self.series.vms.set(0);
+            vm.retire();
+        }
+    }
+
     fn tick(&self) {
+        // A VM that died when none was to spare is replaced here even if no exchange asks for it.
+        self.revive();
         let mut guard = self.vm.borrow_mut();
         if let Some(Err(failure)) = guard.as_mut().map(ReadyVm::tick) {
             *guard = None;

@@ -161,6 +161,8 @@ struct Timed<D> {
     limits: tollgate_config::Limits,
     drain: D,
     drained: bool,
+    /// True for a connection that came while the worker drains: closing it unread would lose its first request.
+    late: bool,
     phase: Phase,
     /// Exchanges and writes so far: one poll may end a phase and begin another of its kind.
     progress: (u64, u64),
@@ -170,9 +172,9 @@ struct Timed<D> {
 impl<D> Timed<D> {
     fn new(client: Rc<Client>, settings: &LocalListener, drain: D) -> Self {
         let since = client.worker.clock.now();
-        // A connection that comes while the worker drains is served once: closing it unread would lose its request.
-        let drained = client.worker.draining.get();
-        Self { client, limits: settings.limits, drain, drained, phase: Phase::Head, progress: (0, 0), since }
+        let late = client.worker.draining.get();
+        let limits = settings.limits;
+        Self { client, limits, drain, drained: false, late, phase: Phase::Head, progress: (0, 0), since }
     }
 
     /// Completes with the transport's own end; with the transport itself when it failed or a head came too late.
@@ -186,7 +188,7 @@ impl<D> Timed<D> {
         std::future::poll_fn(|cx| {
             let Some(running) = transport.as_mut() else { return Poll::Ready((Ok(()), None)) };
             self.listen(cx);
-            if self.client.handle.is_draining() && !self.drained {
+            if self.is_to_drain() {
                 self.drained = true;
                 (self.drain)(running);
             }
@@ -200,6 +202,11 @@ impl<D> Timed<D> {
             }
         })
         .await
+    }
+
+    fn is_to_drain(&self) -> bool {
+        let told = self.client.handle.is_draining() || (self.late && self.client.begun.get() > 0);
+        told && !self.drained
     }
 
     fn listen(&self, cx: &Context<'_>) {
