@@ -1,1 +1,13 @@
-//! Placeholder.
+//! What a request costs, measured: the parts that the binaries `proxy-cpu` and `filter-ns` are put together from.
+//! Nothing here is linked into the proxy, and nothing here knows wasmtime, so `proxy-cpu` links quickly. `README.md` tells how to read the figures.
+
+pub mod cores;
+pub mod cpu;
+pub mod error;
+pub mod http;
+pub mod load;
+pub mod origin;
+pub mod report;
+pub mod rounds;
+pub mod stats;
+pub mod target;

@@ -1,0 +1,30 @@
+//! On which core a thread runs. A child inherits the core of the thread that starts it.
+
+use std::io;
+
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+
+/// The cores that a measurement uses: one for what is measured, another for everything else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cores {
+    /// For load and origin.
+    pub load: usize,
+    /// For the target.
+    pub target: usize,
+}
+
+impl Cores {
+    /// The first two cores this process may use; `None` on a machine with one.
+    pub fn available() -> io::Result<Option<Cores>> {
+        let allowed = sched_getaffinity(None)?;
+        let mut cores = (0..CpuSet::MAX_CPU).filter(|core| allowed.is_set(*core));
+        Ok(cores.next().zip(cores.next()).map(|(load, target)| Cores { load, target }))
+    }
+}
+
+/// Keeps the calling thread, and what it starts from here on, on one core.
+pub fn pin(core: usize) -> io::Result<()> {
+    let mut only = CpuSet::new();
+    only.set(core);
+    Ok(sched_setaffinity(None, &only)?)
+}

@@ -1,0 +1,72 @@
+//! CPU time, user and system together: of a process with all its descendants, and of the calling thread.
+//! It comes from the scheduler, in nanoseconds, not from sampled ticks.
+
+use std::fs;
+use std::io;
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
+
+/// How deep a tree of processes is followed.
+const DEPTH: usize = 4;
+
+/// CPU time that the living threads of a process and its descendants have used.
+///
+/// A thread that ends takes its time with it, so a difference of two readings is exact only while none ends.
+pub fn of_tree(process: u32) -> io::Result<Duration> {
+    tree(process, DEPTH)
+}
+
+fn tree(process: u32, depth: usize) -> io::Result<Duration> {
+    let mut used = Duration::ZERO;
+    for thread in fs::read_dir(format!("/proc/{process}/task"))? {
+        let thread = thread?.path();
+        // A thread may end between the listing and the reading.
+        let Ok(schedstat) = fs::read_to_string(thread.join("schedstat")) else { continue };
+        used += on_core(&schedstat)?;
+        if depth == 0 {
+            continue;
+        }
+        let children = fs::read_to_string(thread.join("children")).unwrap_or_default();
+        for child in children.split_whitespace().filter_map(|id| id.parse().ok()) {
+            used += tree(child, depth - 1).unwrap_or_default();
+        }
+    }
+    Ok(used)
+}
+
+/// The first number of a schedstat line: nanoseconds on a core.
+fn on_core(schedstat: &str) -> io::Result<Duration> {
+    let nanoseconds = schedstat.split_whitespace().next().and_then(|number| number.parse().ok());
+    nanoseconds.map(Duration::from_nanos).ok_or_else(|| io::Error::other("schedstat holds no number"))
+}
+
+/// CPU time that the calling thread has used.
+pub fn of_this_thread() -> Duration {
+    let used = clock_gettime(ClockId::ThreadCPUTime);
+    let seconds = u64::try_from(used.tv_sec).unwrap_or_default();
+    Duration::from_secs(seconds) + Duration::from_nanos(u64::try_from(used.tv_nsec).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::hint::black_box;
+
+    use super::*;
+
+    #[test]
+    fn work_shows_in_the_time_of_the_thread_and_of_its_process() {
+        let (thread, process) = (of_this_thread(), of_tree(std::process::id()).unwrap());
+
+        let sum: u64 = black_box(0..2_000_000).map(black_box).sum();
+
+        assert!(sum > 0 && of_this_thread() > thread);
+        assert!(of_tree(std::process::id()).unwrap() > process);
+    }
+
+    #[test]
+    fn the_first_number_of_schedstat_is_the_time() {
+        assert_eq!(on_core("1500 7 2\n").unwrap(), Duration::from_nanos(1500));
+        assert!(on_core("").is_err());
+    }
+}

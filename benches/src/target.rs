@@ -1,0 +1,189 @@
+//! A proxy under measurement: its process, from the start over the proof that it does its work to its end.
+//! What is said to it is in `target::tollgate` and `target::nginx`.
+
+pub mod nginx;
+pub mod tollgate;
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde::Serialize;
+
+use crate::error::BenchError;
+use crate::{cpu, http};
+
+/// How long a target may take until it answers: it may compile filters first, and under a tool slowly.
+const START: Duration = Duration::from_secs(120);
+/// How long a target may take to end by itself.
+const END: Duration = Duration::from_secs(10);
+/// How long one read of the first answer may take.
+const READ: Duration = Duration::from_secs(5);
+/// How often a wait looks again.
+const LOOK: Duration = Duration::from_millis(20);
+/// Bytes of a target's output that an error shows.
+const SHOWN: usize = 2000;
+
+/// What a target is in the comparison.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// Tollgate without a filter.
+    Alone,
+    /// Tollgate with filters.
+    Filtered,
+    /// Another proxy.
+    Peer,
+}
+
+/// Whether a target adds the two header fields of [`http`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Headers {
+    /// It does.
+    Added,
+    /// It leaves them alone.
+    Untouched,
+}
+
+/// How a target is started, and what it must do then.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Its name in the table.
+    pub name: String,
+    /// Its part in the comparison.
+    pub kind: Kind,
+    /// What is run.
+    pub program: PathBuf,
+    /// With what.
+    pub arguments: Vec<OsString>,
+    /// Where it will listen.
+    pub address: SocketAddr,
+    /// What it does to headers.
+    pub headers: Headers,
+}
+
+/// A target that answers; dropping it ends its process.
+pub struct Target {
+    /// Its name in the table.
+    pub name: String,
+    /// Its part in the comparison.
+    pub kind: Kind,
+    /// Where it listens.
+    pub address: SocketAddr,
+    process: Process,
+}
+
+impl Target {
+    /// Starts a target, its output going to a file in `folder`, and checks that it does what its plan says.
+    /// `under` is a tool with its arguments that runs the target, such as a profiler; empty for none.
+    pub fn start(plan: Plan, folder: &Path, under: &[String]) -> Result<Target, BenchError> {
+        let log = folder.join(format!("{}.log", plan.address.port()));
+        let process = Process::start(&plan, &log, under)?;
+        let Plan { name, kind, address, headers, .. } = plan;
+        let mut target = Target { name, kind, address, process };
+        match target.prove(headers) {
+            Ok(()) => Ok(target),
+            Err(problem) => {
+                let output = fs::read_to_string(&log).unwrap_or_default();
+                let tail = output.len().saturating_sub(SHOWN);
+                let output = output.get(tail..).unwrap_or(&output).to_owned();
+                Err(BenchError::Unfit { target: target.name.clone(), problem: problem.to_string(), output })
+            }
+        }
+    }
+
+    /// CPU time that the target's processes have used.
+    pub fn cpu(&self) -> io::Result<Duration> {
+        cpu::of_tree(self.process.child.id())
+    }
+
+    /// Waits until it answers, and looks at what it did to the request and to the answer.
+    fn prove(&mut self, headers: Headers) -> io::Result<()> {
+        let deadline = Instant::now() + START;
+        let answer = loop {
+            match ask(self.address) {
+                Ok(answer) => break answer,
+                Err(error) if Instant::now() > deadline => return Err(error),
+                Err(_) => thread::sleep(LOOK),
+            }
+            if let Some(status) = self.process.child.try_wait()? {
+                return Err(io::Error::other(format!("it ended: {status}")));
+            }
+        };
+        let (head, seen) = answer.split_once("\r\n\r\n").unwrap_or_default();
+        let expected = headers == Headers::Added;
+        if http::has_field(seen, http::ASKED) != expected || http::has_field(head, http::ANSWERED) != expected {
+            return Err(io::Error::other(format!("headers should be {headers:?}, but it answered {answer:?}")));
+        }
+        Ok(())
+    }
+}
+
+/// The whole answer to a request for what the origin saw.
+fn ask(address: SocketAddr) -> io::Result<String> {
+    let mut stream = TcpStream::connect_timeout(&address, READ)?;
+    stream.set_read_timeout(Some(READ))?;
+    stream.write_all(&http::request(http::SEEN))?;
+    let (mut answer, mut bytes) = (Vec::new(), [0; 4096]);
+    loop {
+        match stream.read(&mut bytes)? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            read => answer.extend_from_slice(bytes.get(..read).unwrap_or_default()),
+        }
+        if http::answer(&answer).map_err(io::Error::other)?.is_some() {
+            return String::from_utf8(answer).map_err(io::Error::other);
+        }
+    }
+}
+
+/// A loopback address that nobody listens on at the moment.
+pub fn free_address() -> Result<SocketAddr, BenchError> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
+    listener.and_then(|listener| listener.local_addr()).map_err(BenchError::while_doing("finding a free port"))
+}
+
+/// A child that never outlives its owner, unless the owner is killed.
+struct Process {
+    child: Child,
+}
+
+impl Process {
+    fn start(plan: &Plan, log: &Path, under: &[String]) -> Result<Process, BenchError> {
+        let mut words = under.iter().map(OsString::from).chain([plan.program.clone().into()]);
+        let program = words.next().unwrap_or_default();
+        let unstartable =
+            |source| BenchError::Unstartable { target: plan.name.clone(), program: PathBuf::from(&program), source };
+        let output = File::create(log).map_err(unstartable)?;
+        let mut command = Command::new(&program);
+        command.args(words).args(&plan.arguments).stdin(Stdio::null());
+        command.stdout(output.try_clone().map_err(unstartable)?).stderr(output);
+        Ok(Process { child: command.spawn().map_err(unstartable)? })
+    }
+
+    fn has_ended_by(&mut self, deadline: Instant) -> bool {
+        while Instant::now() < deadline {
+            match self.child.try_wait() {
+                Ok(None) => thread::sleep(LOOK),
+                Ok(Some(_)) | Err(_) => return true,
+            }
+        }
+        false
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended already; then there is nothing to tell it.
+        let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
+        if !self.has_ended_by(Instant::now() + END) {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! Tollgate's targets: alone and with filters, each with one worker and everything else as it comes.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::error::BenchError;
+use crate::http::{ANSWERED, ASKED};
+use crate::target::{Headers, Kind, Plan, free_address};
+
+/// Where the program and its filters are.
+#[derive(Clone, Debug)]
+pub struct Tollgate {
+    /// The program.
+    pub program: PathBuf,
+    /// The folder of the filters' modules.
+    pub filters: PathBuf,
+}
+
+impl Tollgate {
+    /// What it says of its version.
+    pub fn version(&self) -> Result<String, BenchError> {
+        let hint = "cargo build --profile dist -p tollgate";
+        let missing = |_| BenchError::Missing { path: self.program.clone(), hint };
+        let output = Command::new(&self.program).arg("--version").output().map_err(missing)?;
+        Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    }
+
+    /// The targets in the order of the table; their configurations are written to `folder`.
+    pub fn plans(&self, folder: &Path, origin: SocketAddr) -> Result<Vec<Plan>, BenchError> {
+        let noop = format!("- wasm: {}\n", self.module("filter_noop.wasm")?);
+        let headers = format!(
+            "- wasm: {}\n  config:\n    request: {{ add: {{ {}: \"{}\" }} }}\n    response: {{ add: {{ {}: \"{}\" }} }}\n",
+            self.module("filter_headers.wasm")?,
+            ASKED.0,
+            ASKED.1,
+            ANSWERED.0,
+            ANSWERED.1
+        );
+        let plan = |name: &str, chain: &str| self.plan(name, chain, folder, origin);
+        Ok(vec![
+            plan("tollgate", "")?,
+            plan("tollgate, 1 noop filter", &noop)?,
+            Plan { headers: Headers::Added, ..plan("tollgate, 1 header filter", &headers)? },
+            plan("tollgate, 5 noop filters", &noop.repeat(5))?,
+        ])
+    }
+
+    fn plan(&self, name: &str, chain: &str, folder: &Path, origin: SocketAddr) -> Result<Plan, BenchError> {
+        let address = free_address()?;
+        let file = folder.join(format!("tollgate-{}.yaml", address.port()));
+        let writing = BenchError::while_doing("writing a configuration");
+        fs::write(&file, config(address, origin, chain)).map_err(writing)?;
+        let kind = if chain.is_empty() { Kind::Alone } else { Kind::Filtered };
+        let arguments = vec!["run".into(), "--config".into(), file.into()];
+        let program = self.program.clone();
+        Ok(Plan { name: name.to_owned(), kind, program, arguments, address, headers: Headers::Untouched })
+    }
+
+    /// A module's path in quotes that YAML understands.
+    fn module(&self, file: &str) -> Result<String, BenchError> {
+        let path = self.filters.join(file);
+        let hint = "cargo build --profile filter --target wasm32-wasip1 -p filter-noop -p filter-headers";
+        let path = path.canonicalize().map_err(|_| BenchError::Missing { path, hint })?;
+        Ok(format!("{:?}", path.to_string_lossy()))
+    }
+}
+
+fn config(address: SocketAddr, origin: SocketAddr, chain: &str) -> String {
+    let filters = if chain.is_empty() { String::new() } else { format!("filters:\n{chain}") };
+    format!("workers: 1\nadmin: off\nlisten: {address}\n{filters}routes:\n- to: http://{origin}\n")
+}
