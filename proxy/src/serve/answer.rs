@@ -207,17 +207,16 @@ pub(crate) struct Replying {
 }
 
 impl Replying {
-    /// The upstream's answer through the filters; one of them may put its own in its place.
-    pub(crate) async fn upstream(self, answered: Answered) -> Result<Response<ResponseBody>, Abort> {
-        let Answered { head, body, content_length, .. } = answered;
-        match self.through_filters(head, body, content_length).await {
+    /// The answer through the filters; one of them may put its own in its place.
+    pub(crate) async fn answer(self, mut answered: Answered) -> Result<Response<ResponseBody>, Abort> {
+        match self.through_filters(&mut answered).await {
             Ok((head, kind)) => Ok(self.finish(head, kind)),
             Err(halt) => self.past_filters(halt),
         }
     }
 
-    /// The request half was halted: the answer is a filter's or the proxy's own, and the filters see it.
-    pub(crate) async fn halted(self, halt: Halt) -> Result<Response<ResponseBody>, Abort> {
+    /// What takes the upstream's place when the request was halted: a filter's answer or the proxy's own.
+    pub(crate) fn local(&self, halt: Halt) -> Result<Answered, Abort> {
         let local = match halt {
             Halt::Respond(local) => local,
             Halt::Fail(reason) => {
@@ -230,11 +229,8 @@ impl Replying {
             }
         };
         let (head, body) = self.compose(local);
-        let length = u64::try_from(body.len()).ok();
-        match self.through_filters(head, AnswerBody::Bytes(body), length).await {
-            Ok((head, kind)) => Ok(self.finish(head, kind)),
-            Err(halt) => self.past_filters(halt),
-        }
+        let content_length = u64::try_from(body.len()).ok();
+        Ok(Answered { head, body: AnswerBody::Bytes(body), content_length, address: None })
     }
 
     /// A filter halted the answer: what it asks for is sent, and no filter sees it again.
@@ -258,28 +254,20 @@ impl Replying {
 
     /// Head and body through the filters, in reverse. Where the sender declared a length, the head waits for the first
     /// bytes: if they are the whole body, its new length is known, otherwise the body is chunked.
-    async fn through_filters(
-        &self,
-        head: ResponseHead,
-        body: AnswerBody,
-        content_length: Option<u64>,
-    ) -> Result<(ResponseHead, Kind), Halt> {
+    async fn through_filters(&self, answered: &mut Answered) -> Result<(ResponseHead, Kind), Halt> {
         let chain = &self.chain;
-        let bodiless = hop::is_bodiless(&self.method, head.status);
-        let end = bodiless || body.is_end_stream();
-        chain.with_stream(|stream| {
-            let limit = stream.request.fields.limit;
-            stream.response = Some(ResponseHead { fields: Fields { limit, ..head.fields }, ..head });
-        })?;
+        let bodiless = hop::is_bodiless(&self.method, answered.head.status);
+        let end = bodiless || answered.body.is_end_stream();
+        self.show(&mut answered.head)?;
         chain.response_headers(end).await?;
         let mut trailers = None;
         let kind = if end {
             Kind::Empty
         } else if !chain.wants(&[CallbackKind::ResponseBody, CallbackKind::ResponseTrailers]) {
-            Kind::Direct(body)
+            Kind::Direct(answered.body.take())
         } else {
-            let mut pump = Box::new(Pump::new(Rc::clone(chain), Half::Response, body));
-            if content_length.is_some() {
+            let mut pump = Box::new(Pump::new(Rc::clone(chain), Half::Response, answered.body.take()));
+            if answered.content_length.is_some() {
                 std::future::poll_fn(|cx| pump.poll_first(cx)).await?;
             }
             trailers = pump.remainder().and_then(|(_, trailers)| trailers.map(announce));
@@ -295,12 +283,21 @@ impl Replying {
         })?;
         let mut head = head.take().ok_or(Halt::Fail(Reason::Internal("the answer's head is gone")))?;
         if bodiless {
-            keep_length(&mut head, content_length);
+            keep_length(&mut head, answered.content_length);
         }
         if let Some(names) = trailers {
             head.fields.map.insert(header::TRAILER, names);
         }
         Ok((head, kind))
+    }
+
+    /// Puts the head where filters see it.
+    fn show(&self, head: &mut ResponseHead) -> Result<(), Halt> {
+        let map = std::mem::take(&mut head.fields.map);
+        self.chain.with_stream(|stream| {
+            let fields = Fields { map, writable: true, limit: stream.request.fields.limit };
+            stream.response = Some(ResponseHead { status: head.status, fields });
+        })
     }
 
     /// A local response as a head and a body, in gRPC's form for gRPC (trailers-only).

@@ -128,6 +128,11 @@ impl AnswerBody {
         let lease = if ended { give_back(Some(lease), &exchange) } else { Some(lease) };
         Self::Upstream { body, lease, exchange, clock }
     }
+
+    /// Takes the body out, leaving an empty one.
+    pub fn take(&mut self) -> Self {
+        std::mem::replace(self, Self::Bytes(Bytes::new()))
+    }
 }
 
 /// A connection may be used again only when the request had been read to its end.
