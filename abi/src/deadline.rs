@@ -23,9 +23,14 @@ impl Deadline {
     }
 
     /// True when the time is over. Called once per tick while the guest runs.
+    ///
+    /// Never at the first tick: after it a guest that was only preempted ends by itself, however long that took.
     pub(crate) fn is_over(&mut self) -> bool {
         let now = thread_cpu_time();
-        let base = *self.base.get_or_insert(now);
+        let Some(base) = self.base else {
+            self.base = Some(now);
+            return false;
+        };
         now.saturating_sub(base) >= self.cpu || self.started.elapsed() >= self.cpu.saturating_mul(self.wall_factor)
     }
 }
@@ -48,8 +53,18 @@ mod tests {
 
     #[test]
     fn time_spent_waiting_does_not_count_until_the_wall_cap() {
-        assert!(!started(Duration::from_secs(2)).is_over());
-        assert!(started(Duration::from_secs(5)).is_over());
+        let mut waited = started(Duration::from_secs(2));
+        assert!(!waited.is_over());
+        assert!(!waited.is_over());
+
+        let mut past_the_cap = started(Duration::from_secs(5));
+        past_the_cap.is_over();
+        assert!(past_the_cap.is_over());
+    }
+
+    #[test]
+    fn one_preemption_of_any_length_ends_nobody() {
+        assert!(!started(Duration::from_secs(3600)).is_over());
     }
 
     #[test]
