@@ -35,7 +35,7 @@ pub enum BenchError {
         output: String,
     },
     /// Requests failed while a target was measured, so its figures would flatter it.
-    #[error("{target}: {failed} of {sent} requests failed, first: {first}; the run does not count")]
+    #[error("{target}: {failed} of {sent} requests failed, first: {first}; the run does not count\n{fate}")]
     Failed {
         /// Its name.
         target: String,
@@ -45,6 +45,8 @@ pub enum BenchError {
         sent: u64,
         /// What the first failure was.
         first: String,
+        /// Whether the target still lives, and the last lines it wrote.
+        fate: String,
     },
     /// The machine did not do what was asked.
     #[error("{doing}: {source}")]

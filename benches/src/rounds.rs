@@ -49,12 +49,12 @@ impl Sample {
 }
 
 /// The samples of every target, in the targets' order and the rounds'. One failed request and there are none.
-pub fn run(targets: &[Target], amount: &Amount) -> Result<Vec<Vec<Sample>>, BenchError> {
+pub fn run(targets: &mut [Target], amount: &Amount) -> Result<Vec<Vec<Sample>>, BenchError> {
     let mut samples = vec![Vec::new(); targets.len()];
     for round in 0..amount.rounds {
         for turn in 0..targets.len() {
             let place = (round + turn) % targets.len();
-            if let (Some(target), Some(samples)) = (targets.get(place), samples.get_mut(place)) {
+            if let (Some(target), Some(samples)) = (targets.get_mut(place), samples.get_mut(place)) {
                 samples.push(sample(target, amount)?);
             }
         }
@@ -62,20 +62,21 @@ pub fn run(targets: &[Target], amount: &Amount) -> Result<Vec<Vec<Sample>>, Benc
     Ok(samples)
 }
 
-fn sample(target: &Target, amount: &Amount) -> Result<Sample, BenchError> {
-    let reading = || target.cpu().map_err(BenchError::while_doing("reading CPU time"));
+fn sample(target: &mut Target, amount: &Amount) -> Result<Sample, BenchError> {
+    let reading = |target: &Target| target.cpu().map_err(BenchError::while_doing("reading CPU time"));
     let driving = || BenchError::while_doing("driving a target");
     let mut load = Load::open(target.address, amount.connections).map_err(driving())?;
     let ramp = load.run(amount.ramp).map_err(driving())?;
-    let (used, started) = (reading()?, Instant::now());
+    let (used, started) = (reading(target)?, Instant::now());
     let measured = load.run(amount.time).map_err(driving())?;
-    let sample = Sample { requests: measured.answered, wall: started.elapsed(), cpu: reading()?.saturating_sub(used) };
+    let sample =
+        Sample { requests: measured.answered, wall: started.elapsed(), cpu: reading(target)?.saturating_sub(used) };
     let last = load.finish().map_err(driving())?;
     accept(target, [ramp, measured, last])?;
     Ok(sample)
 }
 
-fn accept(target: &Target, tallies: [Tally; 3]) -> Result<(), BenchError> {
+fn accept(target: &mut Target, tallies: [Tally; 3]) -> Result<(), BenchError> {
     let failed = tallies.iter().map(|tally| tally.failed).sum();
     let answered: u64 = tallies.iter().map(|tally| tally.answered).sum();
     match tallies.into_iter().find_map(|tally| tally.first_failure) {
@@ -85,6 +86,7 @@ fn accept(target: &Target, tallies: [Tally; 3]) -> Result<(), BenchError> {
             failed,
             sent: answered + failed,
             first: first.unwrap_or_else(|| "no answer came".to_owned()),
+            fate: target.fate(),
         }),
     }
 }

@@ -77,6 +77,7 @@ pub struct Target {
     /// Where it listens.
     pub address: SocketAddr,
     process: Process,
+    log: PathBuf,
 }
 
 impl Target {
@@ -86,16 +87,31 @@ impl Target {
         let log = folder.join(format!("{}.log", plan.address.port()));
         let process = Process::start(&plan, &log, under)?;
         let Plan { name, kind, address, headers, .. } = plan;
-        let mut target = Target { name, kind, address, process };
+        let mut target = Target { name, kind, address, process, log };
         match target.prove(headers) {
             Ok(()) => Ok(target),
-            Err(problem) => {
-                let output = fs::read_to_string(&log).unwrap_or_default();
-                let tail = output.len().saturating_sub(SHOWN);
-                let output = output.get(tail..).unwrap_or(&output).to_owned();
-                Err(BenchError::Unfit { target: target.name.clone(), problem: problem.to_string(), output })
-            }
+            Err(problem) => Err(BenchError::Unfit {
+                target: target.name.clone(),
+                problem: problem.to_string(),
+                output: target.last_words(),
+            }),
         }
+    }
+
+    /// Whether it lives, and the last lines it wrote: what there is to say when it disappointed.
+    pub fn fate(&mut self) -> String {
+        let state = match self.process.child.try_wait() {
+            Ok(None) => "it still runs".to_owned(),
+            Ok(Some(status)) => format!("it ended: {status}"),
+            Err(error) => format!("its state is unknown: {error}"),
+        };
+        format!("{state}; its output:\n{}", self.last_words())
+    }
+
+    fn last_words(&self) -> String {
+        let output = fs::read(&self.log).unwrap_or_default();
+        let tail = output.len().saturating_sub(SHOWN);
+        String::from_utf8_lossy(output.get(tail..).unwrap_or_default()).into_owned()
     }
 
     /// CPU time that the target's processes have used.

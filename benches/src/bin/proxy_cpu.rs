@@ -73,14 +73,14 @@ fn measure(arguments: &Arguments) -> anyhow::Result<Report> {
     let cores = if arguments.unpinned { None } else { Cores::available()? };
     let origin = Origin::start(cores.map(|cores| cores.load))?;
     let Cast { plans, absent, versions } = cast(arguments, folder.path(), &origin)?;
-    let targets = start(plans, arguments, folder.path(), cores)?;
+    let mut targets = start(plans, arguments, folder.path(), cores)?;
     let amount = Amount {
         rounds: arguments.rounds.into(),
         time: Duration::from_secs(arguments.seconds.into()),
         ramp: RAMP,
         connections: arguments.connections.into(),
     };
-    let samples = rounds::run(&targets, &amount)?;
+    let samples = rounds::run(&mut targets, &amount)?;
     Ok(Report { versions, method: method(&amount, cores), absent, ..Report::of(&targets, &samples) })
 }
 
