@@ -24,14 +24,16 @@ impl Deadline {
 
     /// True when the time is over. Called once per tick while the guest runs.
     ///
-    /// Never at the first tick: after it a guest that was only preempted ends by itself, however long that took.
+    /// The cap counts only for a guest that also worked: one that was merely preempted, however long and however often,
+    /// ends by itself as soon as it runs.
     pub(crate) fn is_over(&mut self) -> bool {
         let now = thread_cpu_time();
-        let Some(base) = self.base else {
-            self.base = Some(now);
-            return false;
-        };
-        now.saturating_sub(base) >= self.cpu || self.started.elapsed() >= self.cpu.saturating_mul(self.wall_factor)
+        let used = now.saturating_sub(*self.base.get_or_insert(now));
+        used >= self.cpu || (used >= self.cpu / self.wall_factor.max(1) && self.is_past_the_cap())
+    }
+
+    fn is_past_the_cap(&self) -> bool {
+        self.started.elapsed() >= self.cpu.saturating_mul(self.wall_factor)
     }
 }
 
@@ -51,20 +53,40 @@ mod tests {
         Deadline::new(now.checked_sub(ago).unwrap_or(now), CPU, 500)
     }
 
-    #[test]
-    fn time_spent_waiting_does_not_count_until_the_wall_cap() {
-        let mut waited = started(Duration::from_secs(2));
-        assert!(!waited.is_over());
-        assert!(!waited.is_over());
-
-        let mut past_the_cap = started(Duration::from_secs(5));
-        past_the_cap.is_over();
-        assert!(past_the_cap.is_over());
+    /// Uses this much CPU time.
+    fn work(time: Duration) {
+        let base = thread_cpu_time();
+        while thread_cpu_time().saturating_sub(base) < time {}
     }
 
     #[test]
-    fn one_preemption_of_any_length_ends_nobody() {
-        assert!(!started(Duration::from_secs(3600)).is_over());
+    fn the_cap_ends_a_guest_that_works_slowly() {
+        let mut deadline = started(Duration::from_secs(5));
+        assert!(!deadline.is_over());
+
+        work(CPU / 500);
+
+        assert!(deadline.is_over());
+    }
+
+    #[test]
+    fn before_the_cap_a_guest_may_work_slowly() {
+        let mut deadline = started(Duration::from_secs(2));
+        assert!(!deadline.is_over());
+
+        work(CPU / 500);
+
+        assert!(!deadline.is_over());
+    }
+
+    #[test]
+    fn a_guest_that_was_only_preempted_is_not_ended() {
+        let preempted = Duration::from_secs(3600);
+        let started = Instant::now().checked_sub(preempted).unwrap_or_else(Instant::now);
+        // 36 s of work are owed before the cap counts, so no number of looks reaches it.
+        let mut deadline = Deadline::new(started, preempted / 10, 10);
+
+        assert!((0..100).all(|_| !deadline.is_over()));
     }
 
     #[test]
@@ -72,8 +94,7 @@ mod tests {
         let mut deadline = Deadline::new(Instant::now(), CPU, u32::MAX);
         assert!(!deadline.is_over());
 
-        let base = thread_cpu_time();
-        while thread_cpu_time().saturating_sub(base) < CPU {}
+        work(CPU);
 
         assert!(deadline.is_over());
     }

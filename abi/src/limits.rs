@@ -66,7 +66,8 @@ pub struct Limits {
     pub callback: Duration,
     /// CPU time of everything from instantiation to the end of `proxy_on_configure`, together.
     pub start: Duration,
-    /// The wall-clock cap of an entry is its CPU budget times this, so that a slow host does not fail an innocent guest.
+    /// The wall-clock cap of an entry is its CPU budget times this, so that a slow host does not fail an innocent guest. It
+    /// counts only for a guest that has used its budget divided by this: one that was merely preempted is left alone.
     pub wall_factor: u32,
 }
 
