@@ -7,6 +7,7 @@ use std::fmt;
 use wasmtime::{AsContextMut, Instance, TypedFunc, WasmParams, WasmResults};
 
 use crate::signature::WireType;
+use crate::types::PeerType;
 
 /// Which callback: the label of metrics, log lines and failures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -24,6 +25,20 @@ pub enum CallbackKind {
     ResponseHeaders,
     ResponseBody,
     ResponseTrailers,
+    NewConnection,
+    DownstreamData,
+    UpstreamData,
+    DownstreamConnectionClose,
+    UpstreamConnectionClose,
+    HttpCallResponse,
+    GrpcReceiveInitialMetadata,
+    GrpcReceive,
+    GrpcReceiveTrailingMetadata,
+    GrpcClose,
+    QueueReady,
+    ForeignFunction,
+    /// `envoy_on_resolve_dns`.
+    ResolveDns,
     Done,
     Log,
     Delete,
@@ -31,7 +46,7 @@ pub enum CallbackKind {
 
 impl CallbackKind {
     /// Every kind, in the order in which a guest first meets them.
-    pub const ALL: [CallbackKind; 14] = [
+    pub const ALL: [CallbackKind; 27] = [
         CallbackKind::Init,
         CallbackKind::ContextCreate,
         CallbackKind::VmStart,
@@ -43,6 +58,19 @@ impl CallbackKind {
         CallbackKind::ResponseHeaders,
         CallbackKind::ResponseBody,
         CallbackKind::ResponseTrailers,
+        CallbackKind::NewConnection,
+        CallbackKind::DownstreamData,
+        CallbackKind::UpstreamData,
+        CallbackKind::DownstreamConnectionClose,
+        CallbackKind::UpstreamConnectionClose,
+        CallbackKind::HttpCallResponse,
+        CallbackKind::GrpcReceiveInitialMetadata,
+        CallbackKind::GrpcReceive,
+        CallbackKind::GrpcReceiveTrailingMetadata,
+        CallbackKind::GrpcClose,
+        CallbackKind::QueueReady,
+        CallbackKind::ForeignFunction,
+        CallbackKind::ResolveDns,
         CallbackKind::Done,
         CallbackKind::Log,
         CallbackKind::Delete,
@@ -62,6 +90,19 @@ impl CallbackKind {
             CallbackKind::ResponseHeaders => "proxy_on_response_headers",
             CallbackKind::ResponseBody => "proxy_on_response_body",
             CallbackKind::ResponseTrailers => "proxy_on_response_trailers",
+            CallbackKind::NewConnection => "proxy_on_new_connection",
+            CallbackKind::DownstreamData => "proxy_on_downstream_data",
+            CallbackKind::UpstreamData => "proxy_on_upstream_data",
+            CallbackKind::DownstreamConnectionClose => "proxy_on_downstream_connection_close",
+            CallbackKind::UpstreamConnectionClose => "proxy_on_upstream_connection_close",
+            CallbackKind::HttpCallResponse => "proxy_on_http_call_response",
+            CallbackKind::GrpcReceiveInitialMetadata => "proxy_on_grpc_receive_initial_metadata",
+            CallbackKind::GrpcReceive => "proxy_on_grpc_receive",
+            CallbackKind::GrpcReceiveTrailingMetadata => "proxy_on_grpc_receive_trailing_metadata",
+            CallbackKind::GrpcClose => "proxy_on_grpc_close",
+            CallbackKind::QueueReady => "proxy_on_queue_ready",
+            CallbackKind::ForeignFunction => "proxy_on_foreign_function",
+            CallbackKind::ResolveDns => "envoy_on_resolve_dns",
             CallbackKind::Done => "proxy_on_done",
             CallbackKind::Log => "proxy_on_log",
             CallbackKind::Delete => "proxy_on_delete",
@@ -72,6 +113,7 @@ impl CallbackKind {
     pub fn as_str(self) -> &'static str {
         match self {
             CallbackKind::Init => "init",
+            CallbackKind::ResolveDns => "resolve_dns",
             other => other.export().trim_start_matches("proxy_on_"),
         }
     }
@@ -80,6 +122,9 @@ impl CallbackKind {
     pub(crate) fn is_export(self, name: &str) -> bool {
         match self {
             CallbackKind::Init => matches!(name, "_initialize" | "_start"),
+            CallbackKind::GrpcReceiveTrailingMetadata => {
+                matches!(name, TRAILING_METADATA | ASSEMBLYSCRIPT_TRAILING_METADATA)
+            }
             other => other.export() == name,
         }
     }
@@ -91,7 +136,11 @@ impl fmt::Display for CallbackKind {
     }
 }
 
-/// A callback of an exchange after its first.
+const TRAILING_METADATA: &str = "proxy_on_grpc_receive_trailing_metadata";
+/// As the AssemblyScript SDK spells it.
+const ASSEMBLYSCRIPT_TRAILING_METADATA: &str = "proxy_on_grpc_trailing_metadata";
+
+/// A callback of an exchange or connection after its first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StreamCallback {
     /// Bytes of the request came; `size` is what the buffer holds in total.
@@ -125,6 +174,30 @@ pub enum StreamCallback {
         /// Number of fields.
         fields: usize,
     },
+    /// Bytes of the client came; `size` is what the buffer holds in total.
+    DownstreamData {
+        /// Bytes in the buffer.
+        size: usize,
+        /// Nothing follows.
+        end_of_stream: bool,
+    },
+    /// Bytes of the upstream came; `size` is what the buffer holds in total.
+    UpstreamData {
+        /// Bytes in the buffer.
+        size: usize,
+        /// Nothing follows.
+        end_of_stream: bool,
+    },
+    /// The connection of the client is closed.
+    DownstreamClose {
+        /// By whom.
+        peer: PeerType,
+    },
+    /// The connection of the upstream is closed.
+    UpstreamClose {
+        /// By whom.
+        peer: PeerType,
+    },
 }
 
 impl StreamCallback {
@@ -136,6 +209,10 @@ impl StreamCallback {
             StreamCallback::ResponseHeaders { .. } => CallbackKind::ResponseHeaders,
             StreamCallback::ResponseBody { .. } => CallbackKind::ResponseBody,
             StreamCallback::ResponseTrailers { .. } => CallbackKind::ResponseTrailers,
+            StreamCallback::DownstreamData { .. } => CallbackKind::DownstreamData,
+            StreamCallback::UpstreamData { .. } => CallbackKind::UpstreamData,
+            StreamCallback::DownstreamClose { .. } => CallbackKind::DownstreamConnectionClose,
+            StreamCallback::UpstreamClose { .. } => CallbackKind::UpstreamConnectionClose,
         }
     }
 }
@@ -156,7 +233,18 @@ pub(crate) fn shapes(export: &str) -> &'static [Shape] {
             // Two parameters in ABI 0.1.0; the type decides, because modules with any marker come with either.
             &[(&[I32, I32, I32], &[I32]), (&[I32, I32], &[I32])]
         }
-        "proxy_on_request_body" | "proxy_on_response_body" => &[(&[I32, I32, I32], &[I32])],
+        "proxy_on_request_body" | "proxy_on_response_body" | "proxy_on_downstream_data" | "proxy_on_upstream_data" => {
+            &[(&[I32, I32, I32], &[I32])]
+        }
+        "proxy_on_new_connection" => &[(&[I32], &[I32])],
+        "proxy_on_downstream_connection_close" | "proxy_on_upstream_connection_close" => &[(&[I32, I32], &[])],
+        "proxy_on_http_call_response" => &[(&[I32, I32, I32, I32, I32], &[])],
+        "proxy_on_grpc_receive_initial_metadata" | TRAILING_METADATA | ASSEMBLYSCRIPT_TRAILING_METADATA => {
+            &[(&[I32, I32, I32], &[])]
+        }
+        "proxy_on_grpc_receive" | "proxy_on_grpc_close" => &[(&[I32, I32, I32], &[])],
+        "proxy_on_queue_ready" => &[(&[I32, I32], &[])],
+        "proxy_on_foreign_function" | "envoy_on_resolve_dns" => &[(&[I32, I32, I32], &[])],
         "proxy_on_request_trailers" | "proxy_on_response_trailers" => &[(&[I32, I32], &[I32])],
         "proxy_on_done" => &[(&[I32], &[I32])],
         _ => &[],
@@ -184,6 +272,9 @@ impl HeadersFn {
     }
 }
 
+/// Root, callout, and the sizes of headers, body and trailers.
+pub(crate) type HttpCallFn = TypedFunc<(u32, u32, u32, u32, u32), ()>;
+
 /// Handles of the callbacks, looked up once per VM.
 pub(crate) struct Exports {
     pub(crate) vm_start: Option<TypedFunc<(u32, u32), u32>>,
@@ -196,6 +287,19 @@ pub(crate) struct Exports {
     pub(crate) response_headers: Option<HeadersFn>,
     pub(crate) response_body: Option<TypedFunc<(u32, u32, u32), u32>>,
     pub(crate) response_trailers: Option<TypedFunc<(u32, u32), u32>>,
+    pub(crate) new_connection: Option<TypedFunc<u32, u32>>,
+    pub(crate) downstream_data: Option<TypedFunc<(u32, u32, u32), u32>>,
+    pub(crate) upstream_data: Option<TypedFunc<(u32, u32, u32), u32>>,
+    pub(crate) downstream_close: Option<TypedFunc<(u32, u32), ()>>,
+    pub(crate) upstream_close: Option<TypedFunc<(u32, u32), ()>>,
+    pub(crate) http_call_response: Option<HttpCallFn>,
+    pub(crate) grpc_initial_metadata: Option<TypedFunc<(u32, u32, u32), ()>>,
+    pub(crate) grpc_receive: Option<TypedFunc<(u32, u32, u32), ()>>,
+    pub(crate) grpc_trailing_metadata: Option<TypedFunc<(u32, u32, u32), ()>>,
+    pub(crate) grpc_close: Option<TypedFunc<(u32, u32, u32), ()>>,
+    pub(crate) queue_ready: Option<TypedFunc<(u32, u32), ()>>,
+    pub(crate) foreign_function: Option<TypedFunc<(u32, u32, u32), ()>>,
+    pub(crate) resolve_dns: Option<TypedFunc<(u32, u32, u32), ()>>,
     pub(crate) done: Option<TypedFunc<u32, u32>>,
     pub(crate) log: Option<TypedFunc<u32, ()>>,
     pub(crate) delete: Option<TypedFunc<u32, ()>>,
@@ -216,9 +320,57 @@ impl Exports {
             response_headers: find_headers(instance, store, CallbackKind::ResponseHeaders),
             response_body: find(instance, store, CallbackKind::ResponseBody),
             response_trailers: find(instance, store, CallbackKind::ResponseTrailers),
+            new_connection: find(instance, store, CallbackKind::NewConnection),
+            downstream_data: find(instance, store, CallbackKind::DownstreamData),
+            upstream_data: find(instance, store, CallbackKind::UpstreamData),
+            downstream_close: find(instance, store, CallbackKind::DownstreamConnectionClose),
+            upstream_close: find(instance, store, CallbackKind::UpstreamConnectionClose),
+            http_call_response: find(instance, store, CallbackKind::HttpCallResponse),
+            grpc_initial_metadata: find(instance, store, CallbackKind::GrpcReceiveInitialMetadata),
+            grpc_receive: find(instance, store, CallbackKind::GrpcReceive),
+            grpc_trailing_metadata: find_either(instance, store, [TRAILING_METADATA, ASSEMBLYSCRIPT_TRAILING_METADATA]),
+            grpc_close: find(instance, store, CallbackKind::GrpcClose),
+            queue_ready: find(instance, store, CallbackKind::QueueReady),
+            foreign_function: find(instance, store, CallbackKind::ForeignFunction),
+            resolve_dns: find(instance, store, CallbackKind::ResolveDns),
             done: find(instance, store, CallbackKind::Done),
             log: find(instance, store, CallbackKind::Log),
             delete: find(instance, store, CallbackKind::Delete),
+        }
+    }
+}
+
+impl Exports {
+    /// True when this callback would enter the guest; `Init` is the module's to answer.
+    pub(crate) fn has(&self, kind: CallbackKind) -> bool {
+        match kind {
+            CallbackKind::Init => false,
+            CallbackKind::VmStart => self.vm_start.is_some(),
+            CallbackKind::Configure => self.configure.is_some(),
+            CallbackKind::Tick => self.tick.is_some(),
+            CallbackKind::ContextCreate => self.context_create.is_some(),
+            CallbackKind::RequestHeaders => self.request_headers.is_some(),
+            CallbackKind::RequestBody => self.request_body.is_some(),
+            CallbackKind::RequestTrailers => self.request_trailers.is_some(),
+            CallbackKind::ResponseHeaders => self.response_headers.is_some(),
+            CallbackKind::ResponseBody => self.response_body.is_some(),
+            CallbackKind::ResponseTrailers => self.response_trailers.is_some(),
+            CallbackKind::NewConnection => self.new_connection.is_some(),
+            CallbackKind::DownstreamData => self.downstream_data.is_some(),
+            CallbackKind::UpstreamData => self.upstream_data.is_some(),
+            CallbackKind::DownstreamConnectionClose => self.downstream_close.is_some(),
+            CallbackKind::UpstreamConnectionClose => self.upstream_close.is_some(),
+            CallbackKind::HttpCallResponse => self.http_call_response.is_some(),
+            CallbackKind::GrpcReceiveInitialMetadata => self.grpc_initial_metadata.is_some(),
+            CallbackKind::GrpcReceive => self.grpc_receive.is_some(),
+            CallbackKind::GrpcReceiveTrailingMetadata => self.grpc_trailing_metadata.is_some(),
+            CallbackKind::GrpcClose => self.grpc_close.is_some(),
+            CallbackKind::QueueReady => self.queue_ready.is_some(),
+            CallbackKind::ForeignFunction => self.foreign_function.is_some(),
+            CallbackKind::ResolveDns => self.resolve_dns.is_some(),
+            CallbackKind::Done => self.done.is_some(),
+            CallbackKind::Log => self.log.is_some(),
+            CallbackKind::Delete => self.delete.is_some(),
         }
     }
 }
@@ -229,6 +381,14 @@ fn find<P: WasmParams, R: WasmResults>(
     kind: CallbackKind,
 ) -> Option<TypedFunc<P, R>> {
     instance.get_typed_func(store, kind.export()).ok()
+}
+
+fn find_either<P: WasmParams, R: WasmResults>(
+    instance: &Instance,
+    store: &mut impl AsContextMut,
+    names: [&str; 2],
+) -> Option<TypedFunc<P, R>> {
+    names.iter().find_map(|name| instance.get_typed_func(&mut *store, name).ok())
 }
 
 fn find_headers(instance: &Instance, store: &mut impl AsContextMut, kind: CallbackKind) -> Option<HeadersFn> {

@@ -2,14 +2,32 @@
 //!
 //! It never calls the guest or the embedder.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
 use crate::types::ContextId;
 
+/// What a VM knows about one exchange or connection.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Life {
+    /// Callouts it began.
+    pub(crate) callouts: usize,
+    pub(crate) rundown: Rundown,
+}
+
+/// How far the end of a context is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Rundown {
+    #[default]
+    Serving,
+    /// Its `proxy_on_done` answered false; the guest owes a `proxy_done`.
+    Pending,
+    Done,
+}
+
 /// The contexts of one VM; `S` is the embedder's exchange.
 pub(crate) struct Contexts<S> {
-    live: HashSet<ContextId, BuildHasherDefault<IdHasher>>,
+    live: HashMap<ContextId, Life, BuildHasherDefault<IdHasher>>,
     last: u32,
     /// The context whose callback runs.
     current: ContextId,
@@ -27,7 +45,7 @@ impl<S> Contexts<S> {
 
     pub(crate) fn new() -> Self {
         Contexts {
-            live: HashSet::default(),
+            live: HashMap::default(),
             last: Self::ROOT.0,
             current: Self::ROOT,
             effective: Self::ROOT,
@@ -40,7 +58,7 @@ impl<S> Contexts<S> {
     pub(crate) fn open(&mut self) -> Option<ContextId> {
         let id = ContextId(self.last.checked_add(1)?);
         self.last = id.0;
-        self.live.insert(id);
+        self.live.insert(id, Life::default());
         Some(id)
     }
 
@@ -49,7 +67,11 @@ impl<S> Contexts<S> {
     }
 
     pub(crate) fn is_live(&self, id: ContextId) -> bool {
-        self.live.contains(&id)
+        self.live.contains_key(&id)
+    }
+
+    pub(crate) fn life(&mut self, id: ContextId) -> Option<&mut Life> {
+        self.live.get_mut(&id)
     }
 
     pub(crate) fn streams(&self) -> usize {

@@ -7,8 +7,12 @@
 use std::time::Duration;
 
 use crate::callback::CallbackKind;
+use crate::callout::{CalloutRefusal, GrpcCall, HttpCall};
+use crate::limits::Quota;
 use crate::storage::{Buffer, HeaderMap, Refusal};
-use crate::types::{BufferType, ContextId, LogLevel, MapType, MetricId, MetricKind, Status, StreamType};
+use crate::types::{
+    BufferType, CalloutId, ContextId, LogLevel, MapType, MetricId, MetricKind, QueueId, Status, StreamType,
+};
 
 /// The services of one VM. It travels with the VM from the thread that starts it to the worker that runs it.
 pub trait Host: Send + 'static {
@@ -33,6 +37,11 @@ pub trait Host: Send + 'static {
         let _ = (hostcall, why);
     }
 
+    /// The guest was refused more of something. `refused` tells the rest.
+    fn over_quota(&mut self, quota: Quota) {
+        let _ = quota;
+    }
+
     /// The root context wants `proxy_on_tick` every `period`; `None` stops the timer.
     fn set_tick_period(&mut self, period: Option<Duration>) {
         let _ = period;
@@ -53,6 +62,57 @@ pub trait Host: Send + 'static {
     /// Takes back what `borrow_stream` lent, after every action on it was delivered.
     fn return_stream(&mut self, context: ContextId, stream: Self::Stream) {
         let _ = (context, stream);
+    }
+
+    /// Sends a request. What comes of it is delivered later, with `Vm::http_call_ended`, and never from within this call.
+    fn http_call(&mut self, id: CalloutId, call: HttpCall) -> Result<(), CalloutRefusal> {
+        let _ = (id, call);
+        Err(CalloutRefusal::Unsupported)
+    }
+
+    /// Makes a unary gRPC call or opens a stream. What comes of it is delivered later, with `Vm::grpc_event`.
+    fn grpc_call(&mut self, id: CalloutId, call: GrpcCall) -> Result<(), CalloutRefusal> {
+        let _ = (id, call);
+        Err(CalloutRefusal::Unsupported)
+    }
+
+    /// Sends a message on an open gRPC stream, and after the last one half-closes it. A stream that cannot take the
+    /// message within the embedder's bounds is ended with `GrpcEvent::Closed`.
+    fn grpc_send(&mut self, id: CalloutId, message: Vec<u8>, end_of_stream: bool) {
+        let _ = (id, message, end_of_stream);
+    }
+
+    /// Half-closes an open gRPC stream.
+    fn grpc_close(&mut self, id: CalloutId) {
+        let _ = id;
+    }
+
+    /// Drops a gRPC callout. The VM has forgotten it and ignores what may still come.
+    fn cancel_call(&mut self, id: CalloutId) {
+        let _ = id;
+    }
+
+    /// The guest registered this queue: from the moment the VM serves, it wants `Vm::queue_ready` for its messages.
+    fn queue_registered(&mut self, queue: QueueId) {
+        let _ = queue;
+    }
+
+    /// Looks a host name up. The answer is delivered later, with `Vm::dns_resolved`.
+    fn resolve_dns(&mut self, token: u32, name: &str) -> Result<(), CalloutRefusal> {
+        let _ = (token, name);
+        Err(CalloutRefusal::Unsupported)
+    }
+
+    /// Wants `Vm::timer_fired` once, after this time.
+    fn set_timer(&mut self, timer: u32, after: Duration) {
+        let _ = (timer, after);
+    }
+
+    /// A foreign function that this crate does not know. An `Err` goes to the guest as it is; SDKs survive
+    /// `NotFound`, `BadArgument`, `SerializationFailure` and `InternalFailure`.
+    fn foreign_function(&mut self, name: &[u8], arguments: &[u8]) -> Result<Vec<u8>, Status> {
+        let _ = (name, arguments);
+        Err(Status::NotFound)
     }
 
     /// Defines a metric of this plugin, or finds the one defined before under this name. An `Err` goes to the guest as it
@@ -117,6 +177,13 @@ pub trait Stream: Send + 'static {
     fn close(&mut self, half: StreamType) {
         let _ = half;
     }
+
+    /// Wants the route chosen again before the request leaves.
+    fn clear_route_cache(&mut self) {}
+
+    /// The guest, which had asked to outlive the exchange (`Vm::finish_stream` answered false), is ready for
+    /// `Vm::end_stream`. Delivered after the guest call returned.
+    fn done(&mut self) {}
 }
 
 /// What `proxy_send_local_response` asks for, copied out of the guest and not yet validated by the embedder.

@@ -17,6 +17,7 @@ use crate::types::{BufferType, LogLevel, MapType, Status};
 use crate::wasi;
 
 mod buffer;
+mod callout;
 mod clock;
 mod context;
 mod foreign;
@@ -26,6 +27,7 @@ mod log;
 mod metrics;
 mod property;
 mod shared_data;
+mod shared_queue;
 mod stream;
 mod timer;
 
@@ -80,7 +82,7 @@ struct Tables<H: Host> {
 impl<H: Host> Tables<H> {
     fn new() -> Self {
         let mut env = served();
-        env.extend(unserved());
+        env.extend(callouts());
         env.extend(legacy_rows());
         Tables { env, wasi: wasi::rows() }
     }
@@ -153,39 +155,41 @@ fn served<H: Host>() -> Vec<Row<H>> {
     }
 }
 
-/// Linked so that filters load, answered `Unimplemented`: serving one is replacing its answer by a function.
-fn unserved<H: Host>() -> Vec<Row<H>> {
+fn callouts<H: Host>() -> Vec<Row<H>> {
     rows! {
-        closed proxy_get_status(code: u32, data: u32, size: u32) -> status = always(Status::Unimplemented);
+        closed proxy_get_status(code: u32, data: u32, size: u32) -> status = callout::proxy_get_status;
         closed proxy_http_call(
             upstream: u32, upstream_size: u32, headers: u32, headers_size: u32, body: u32, body_size: u32,
             trailers: u32, trailers_size: u32, timeout: u32, call: u32
-        ) -> status = always(Status::Unimplemented);
+        ) -> status = callout::proxy_http_call;
         closed proxy_grpc_call(
             upstream: u32, upstream_size: u32, service: u32, service_size: u32, method: u32, method_size: u32,
             metadata: u32, metadata_size: u32, message: u32, message_size: u32, timeout: u32, call: u32
-        ) -> status = always(Status::Unimplemented);
+        ) -> status = callout::proxy_grpc_call;
         // Older C++ and AssemblyScript SDKs send no initial metadata.
         closed proxy_grpc_call(
             upstream: u32, upstream_size: u32, service: u32, service_size: u32, method: u32, method_size: u32,
             message: u32, message_size: u32, timeout: u32, call: u32
-        ) -> status = always(Status::Unimplemented);
+        ) -> status = callout::proxy_grpc_call_without_metadata;
         closed proxy_grpc_stream(
             upstream: u32, upstream_size: u32, service: u32, service_size: u32, method: u32, method_size: u32,
             metadata: u32, metadata_size: u32, call: u32
-        ) -> status = always(Status::Unimplemented);
+        ) -> status = callout::proxy_grpc_stream;
         closed proxy_grpc_stream(
             upstream: u32, upstream_size: u32, service: u32, service_size: u32, method: u32, method_size: u32, call: u32
-        ) -> status = always(Status::Unimplemented);
-        closed proxy_grpc_send(call: u32, message: u32, message_size: u32, end: u32) -> status = always(Status::Unimplemented);
-        closed proxy_grpc_cancel(call: u32) -> status = always(Status::Unimplemented);
-        closed proxy_grpc_close(call: u32) -> status = always(Status::Unimplemented);
-        closed proxy_register_shared_queue(name: u32, name_size: u32, queue: u32) -> status = always(Status::Unimplemented);
+        ) -> status = callout::proxy_grpc_stream_without_metadata;
+        closed proxy_grpc_send(call: u32, message: u32, message_size: u32, end: u32) -> status = callout::proxy_grpc_send;
+        closed proxy_grpc_cancel(call: u32) -> status = callout::proxy_grpc_cancel;
+        closed proxy_grpc_close(call: u32) -> status = callout::proxy_grpc_close;
+
+        closed proxy_register_shared_queue(name: u32, name_size: u32, queue: u32) -> status
+            = shared_queue::proxy_register_shared_queue;
         closed proxy_resolve_shared_queue(vm: u32, vm_size: u32, name: u32, name_size: u32, queue: u32) -> status
-            = always(Status::Unimplemented);
-        closed proxy_enqueue_shared_queue(queue: u32, value: u32, size: u32) -> status = always(Status::Unimplemented);
-        closed proxy_dequeue_shared_queue(queue: u32, data: u32, size: u32) -> status = always(Status::Unimplemented);
-        closed proxy_clear_route_cache() -> status = always(Status::Unimplemented);
+            = shared_queue::proxy_resolve_shared_queue;
+        closed proxy_enqueue_shared_queue(queue: u32, value: u32, size: u32) -> status
+            = shared_queue::proxy_enqueue_shared_queue;
+        closed proxy_dequeue_shared_queue(queue: u32, data: u32, size: u32) -> status
+            = shared_queue::proxy_dequeue_shared_queue;
     }
 }
 
@@ -194,8 +198,10 @@ fn legacy_rows<H: Host>() -> Vec<Row<H>> {
     rows! {
         closed proxy_continue_request() -> status = stream::proxy_continue_request;
         closed proxy_continue_response() -> status = stream::proxy_continue_response;
+        closed proxy_clear_route_cache() -> status = stream::proxy_clear_route_cache;
         closed proxy_get_configuration(data: u32, size: u32) -> status = buffer::proxy_get_configuration;
         closed proxy_set_active_span_tag(key: u32, key_size: u32, value: u32, size: u32) -> status = always(Status::Ok);
+        closed envoy_resolve_dns(name: u32, name_size: u32, token: u32) -> status = foreign::envoy_resolve_dns;
         open emscripten_notify_memory_growth(memory: u32) = legacy::emscripten_notify_memory_growth;
         open pthread_equal(one: u32, other: u32) -> number = legacy::pthread_equal;
         open abort(message: u32, file: u32, line: u32, column: u32) = legacy::abort;

@@ -97,11 +97,13 @@ pub mod testing;
 
 mod alloc;
 mod callback;
+mod callout;
 mod context;
 mod deadline;
 mod engine;
 mod error;
 mod fault;
+mod foreign;
 mod guest;
 mod host;
 mod hostcall;
@@ -112,6 +114,7 @@ mod outline;
 mod row;
 mod settings;
 mod shared_data;
+mod shared_queue;
 mod signature;
 mod state;
 mod storage;
@@ -120,17 +123,19 @@ mod vm;
 mod wasi;
 
 pub use callback::{CallbackKind, StreamCallback};
+pub use callout::{CalloutFailure, CalloutKind, CalloutRefusal, Fields, GrpcCall, GrpcEvent, HttpCall, HttpReply};
 pub use engine::{Engine, EngineSettings};
 pub use error::{Cause, EngineError, Failure, ModuleError, UnknownImport};
 pub use host::{Host, LocalResponse, Stream};
-pub use limits::{Limits, ModuleLimits, SharedDataLimits};
+pub use limits::{CalloutLimits, Limits, ModuleLimits, QueueLimits, Quota, SharedDataLimits};
 pub use module::Module;
 pub use settings::{GuestErrors, PluginSettings};
 pub use shared_data::{SharedData, SharedDataError, SharedValue};
+pub use shared_queue::{QueueError, QueueWaker, SharedQueues};
 pub use signature::{Signature, WireType};
 pub use storage::{Buffer, HeaderMap, Refusal, VecHeaderMap};
 pub use types::{
-    AbiVersion, Action, BufferType, ContextId, LogLevel, MapType, MetricId, MetricKind, Status, StreamType,
-    UnknownNumber,
+    AbiVersion, Action, BufferType, CalloutId, ContextId, LogLevel, MapType, MetricId, MetricKind, PeerType, QueueId,
+    Status, StreamType, UnknownNumber,
 };
-pub use vm::Vm;
+pub use vm::{DnsRecord, Vm};

@@ -69,6 +69,10 @@ pub struct Limits {
     /// The wall-clock cap of an entry is its CPU budget times this, so that a slow host does not fail an innocent guest. It
     /// counts only for a guest that has used its budget divided by this: one that was merely preempted is left alone.
     pub wall_factor: u32,
+    /// What it may ask of upstreams.
+    pub callouts: CalloutLimits,
+    /// One-shot timers that wait at one time.
+    pub timers: usize,
 }
 
 impl Default for Limits {
@@ -79,6 +83,94 @@ impl Default for Limits {
             callback: Duration::from_millis(10),
             start: Duration::from_secs(10),
             wall_factor: 10,
+            callouts: CalloutLimits::default(),
+            timers: 1_000,
+        }
+    }
+}
+
+/// What one VM may ask of upstreams.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CalloutLimits {
+    /// Callouts that one guest entry may begin.
+    pub per_callback: usize,
+    /// Callouts that one exchange or connection may begin.
+    pub per_stream: usize,
+    /// Callouts under way at one time.
+    pub in_flight: usize,
+    /// The longest wait for an answer: longer ones, and a wait without end, are cut to it.
+    pub timeout: Duration,
+}
+
+impl Default for CalloutLimits {
+    fn default() -> Self {
+        CalloutLimits { per_callback: 4, per_stream: 8, in_flight: 100, timeout: Duration::from_secs(5) }
+    }
+}
+
+/// Bounds of the shared queues of one `vm_id`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueueLimits {
+    /// Queues.
+    pub queues: usize,
+    /// Messages that wait in one queue.
+    pub messages: usize,
+    /// Bytes of all messages that wait.
+    pub bytes: usize,
+}
+
+impl QueueLimits {
+    /// The larger of each bound.
+    pub(crate) fn widest(&self, other: &QueueLimits) -> QueueLimits {
+        QueueLimits {
+            queues: self.queues.max(other.queues),
+            messages: self.messages.max(other.messages),
+            bytes: self.bytes.max(other.bytes),
+        }
+    }
+}
+
+impl Default for QueueLimits {
+    fn default() -> Self {
+        QueueLimits { queues: 100, messages: 1_000, bytes: 16 * 1024 * 1024 }
+    }
+}
+
+/// Something a guest can only have so much of, as the embedder counts refusals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Quota {
+    SharedData,
+    Queue,
+    Callout,
+    Timer,
+    Property,
+    MetricSeries,
+    Log,
+}
+
+impl Quota {
+    /// Every quota, in the order of the enum.
+    pub const ALL: [Quota; 7] = [
+        Quota::SharedData,
+        Quota::Queue,
+        Quota::Callout,
+        Quota::Timer,
+        Quota::Property,
+        Quota::MetricSeries,
+        Quota::Log,
+    ];
+
+    /// A word for metric labels.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Quota::SharedData => "shared_data",
+            Quota::Queue => "queue",
+            Quota::Callout => "callout",
+            Quota::Timer => "timer",
+            Quota::Property => "property",
+            Quota::MetricSeries => "metric_series",
+            Quota::Log => "log",
         }
     }
 }

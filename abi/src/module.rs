@@ -31,8 +31,18 @@ struct Compiled {
 impl Module {
     /// Checks and compiles. Costs about a second of CPU per megabyte, so it belongs on no thread that serves.
     pub fn compile(engine: &Engine, bytes: &[u8], limits: &ModuleLimits) -> Result<Module, ModuleError> {
+        Self::compile_as(engine, bytes, limits, None)
+    }
+
+    /// The same for a module that speaks `abi` whatever its marker says: for those without one.
+    pub fn compile_as(
+        engine: &Engine,
+        bytes: &[u8],
+        limits: &ModuleLimits,
+        abi: Option<AbiVersion>,
+    ) -> Result<Module, ModuleError> {
         let outline = Outline::read(bytes, limits)?;
-        let abi = outline.check()?;
+        let abi = outline.check(abi)?;
         let module = wasmtime::Module::from_binary(engine.wasmtime(), bytes)
             .map_err(|error| ModuleError::Invalid(one_line(&format!("{error:#}"))))?;
         Ok(Module {

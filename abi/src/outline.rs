@@ -113,8 +113,9 @@ impl Outline {
     }
 
     /// Everything that makes the module unfit to be a filter, the version first: without one, it is not meant to be one.
-    pub(crate) fn check(&self) -> Result<AbiVersion, ModuleError> {
-        let abi = self.abi_version()?;
+    /// `abi` is the operator's word, which stands above the marker.
+    pub(crate) fn check(&self, abi: Option<AbiVersion>) -> Result<AbiVersion, ModuleError> {
+        let abi = abi.map_or_else(|| self.abi_version(), Ok)?;
         self.check_imports()?;
         if !self.exports.iter().any(|export| export.kind == ExternalKind::Memory && export.name == "memory") {
             return Err(ModuleError::NoMemory);

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::limits::Limits;
+use crate::limits::{Limits, QueueLimits};
 use crate::shared_data::SharedData;
+use crate::shared_queue::SharedQueues;
 
 /// What a hostcall answers when the host refuses a change.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,4 +37,8 @@ pub struct PluginSettings {
     pub guest_errors: GuestErrors,
     /// The data of `vm_id`.
     pub shared_data: Arc<SharedData>,
+    /// The queues of the process.
+    pub queues: Arc<SharedQueues>,
+    /// What the queues of `vm_id` may hold.
+    pub queue_limits: QueueLimits,
 }

@@ -2,19 +2,21 @@
 //!
 //! It never enters the guest.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
 use wasmtime::{Memory, ResourceLimiter, TypedFunc, UpdateDeadline};
 
 use crate::callback::CallbackKind;
-use crate::context::Contexts;
+use crate::callout::{Callouts, HttpReply};
+use crate::context::{Contexts, Rundown};
 use crate::deadline::Deadline;
 use crate::fault::Fault;
 use crate::host::{Host, LocalResponse, Stream};
 use crate::limits::{self, Limits};
 use crate::settings::{GuestErrors, PluginSettings};
-use crate::storage::{Buffer, HeaderMap, Refusal};
+use crate::storage::{Buffer, HeaderMap, Refusal, VecHeaderMap};
 use crate::types::{AbiVersion, BufferType, ContextId, MapType, Status, StreamType};
 
 /// The data of one store.
@@ -38,6 +40,14 @@ pub(crate) struct State<H: Host> {
     /// Room for one value between the embedder and the guest's allocator.
     pub(crate) scratch: Vec<u8>,
     pub(crate) rundown: Rundown,
+    pub(crate) callouts: Callouts,
+    pub(crate) status: CalloutStatus,
+    pub(crate) handed: Handed,
+    /// DNS look-ups that the guest waits for, by token.
+    pub(crate) lookups: HashSet<u32>,
+    /// One-shot timers that run, by number, with the context that set them.
+    pub(crate) timers: HashMap<u32, ContextId>,
+    last_token: u32,
     /// Zero of the guest's monotonic clock.
     pub(crate) born: Instant,
 }
@@ -51,13 +61,40 @@ pub(crate) enum Stage {
     Open,
 }
 
-/// How far the end of the root context is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Rundown {
-    Serving,
-    /// `proxy_on_done` of the root answered false; the guest owes a `proxy_done`.
-    Pending,
-    Done,
+/// What a callback of the root hands the guest to read, for as long as it runs.
+#[derive(Debug, Default)]
+pub(crate) enum Handed {
+    #[default]
+    Nothing,
+    Reply(HttpReply),
+    Metadata(MapType, VecHeaderMap),
+    Bytes(BufferType, Vec<u8>),
+}
+
+impl Handed {
+    fn map(&self, map: MapType) -> Option<&VecHeaderMap> {
+        match (self, map) {
+            (Handed::Reply(reply), MapType::CalloutResponseHeaders) => Some(&reply.headers),
+            (Handed::Reply(reply), MapType::CalloutResponseTrailers) => Some(&reply.trailers),
+            (Handed::Metadata(kind, fields), _) if *kind == map => Some(fields),
+            _ => None,
+        }
+    }
+
+    fn buffer(&self, buffer: BufferType) -> Option<&Vec<u8>> {
+        match (self, buffer) {
+            (Handed::Reply(reply), BufferType::CalloutResponseBody) => Some(&reply.body),
+            (Handed::Bytes(kind, bytes), _) if *kind == buffer => Some(bytes),
+            _ => None,
+        }
+    }
+}
+
+/// What `proxy_get_status` says: how the last callout ended.
+#[derive(Debug, Default)]
+pub(crate) struct CalloutStatus {
+    pub(crate) code: u32,
+    pub(crate) message: String,
 }
 
 /// Something with an effect outside the guest, held back until the outermost guest call returned.
@@ -65,6 +102,7 @@ pub(crate) enum StreamAction {
     Respond(LocalResponse),
     Resume(StreamType),
     Close(StreamType),
+    Done,
 }
 
 impl StreamAction {
@@ -73,6 +111,7 @@ impl StreamAction {
             StreamAction::Respond(_) => "proxy_send_local_response",
             StreamAction::Resume(_) => "proxy_continue_stream",
             StreamAction::Close(_) => "proxy_close_stream",
+            StreamAction::Done => "proxy_done",
         }
     }
 }
@@ -96,6 +135,12 @@ impl<H: Host> State<H> {
             caps: Caps::new(&settings.limits),
             scratch: Vec::new(),
             rundown: Rundown::Serving,
+            callouts: Callouts::default(),
+            status: CalloutStatus::default(),
+            handed: Handed::Nothing,
+            lookups: HashSet::new(),
+            timers: HashMap::new(),
+            last_token: 0,
             settings,
         }
     }
@@ -105,14 +150,39 @@ impl<H: Host> State<H> {
         if self.deadline.is_over() { UpdateDeadline::Interrupt } else { UpdateDeadline::Continue(1) }
     }
 
-    /// A header map of the effective context.
-    pub(crate) fn map(&mut self, map: MapType) -> Option<&mut dyn HeaderMap> {
-        self.contexts.stream()?.headers(map)
+    /// A header map to read: of the running callback, else of the effective context.
+    pub(crate) fn map(&mut self, map: MapType) -> Option<&dyn HeaderMap> {
+        if map.is_handed() {
+            return self.handed.map(map).map(|fields| fields as &dyn HeaderMap);
+        }
+        self.contexts.stream()?.headers(map).map(|fields| &*fields)
     }
 
-    /// A buffer of the effective context; configuration is not one of them.
-    pub(crate) fn buffer(&mut self, buffer: BufferType) -> Option<&mut dyn Buffer> {
+    /// A header map of the effective context, to change.
+    pub(crate) fn map_mut(&mut self, map: MapType) -> Result<&mut dyn HeaderMap, Refusal> {
+        if map.is_handed() {
+            return Err(Refusal::ReadOnly);
+        }
+        self.contexts.stream().and_then(|stream| stream.headers(map)).ok_or(Refusal::Unavailable)
+    }
+
+    /// A buffer to read: of the running callback, else of the effective context; configuration is not one of them.
+    pub(crate) fn buffer(&mut self, buffer: BufferType) -> Option<&dyn Buffer> {
+        if buffer.is_handed() {
+            return self.handed.buffer(buffer).map(|bytes| bytes as &dyn Buffer);
+        }
+        self.contexts.stream()?.buffer(buffer).map(|bytes| &*bytes)
+    }
+
+    /// A buffer of the effective context, to change.
+    pub(crate) fn buffer_mut(&mut self, buffer: BufferType) -> Option<&mut dyn Buffer> {
         self.contexts.stream()?.buffer(buffer)
+    }
+
+    /// A fresh number for a look-up or a timer.
+    pub(crate) fn token(&mut self) -> u32 {
+        self.last_token = self.last_token.wrapping_add(1).max(1);
+        self.last_token
     }
 
     /// Reports a refusal; the answer is OK unless the operator asked for codes.
@@ -188,6 +258,7 @@ impl<H: Host> State<H> {
             }
             StreamAction::Resume(half) => stream.resume(half),
             StreamAction::Close(half) => stream.close(half),
+            StreamAction::Done => stream.done(),
         }
     }
 

@@ -2,6 +2,8 @@
 //!
 //! Nothing here knows an HTTP crate. `VecHeaderMap` and `Vec<u8>` serve tests, examples and small embedders.
 
+use crate::callout::CalloutRefusal;
+
 /// Why a map or buffer did not take a change. The guest's answer follows from `guest_errors`, never from here.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
@@ -23,6 +25,9 @@ pub enum Refusal {
     /// Bytes of the guest that should hold pairs or text do not.
     #[error("malformed: {0}")]
     Malformed(&'static str),
+    /// A callout was not begun.
+    #[error(transparent)]
+    Callout(#[from] CalloutRefusal),
 }
 
 /// Ordered fields, pseudo-headers (`:method`, `:status`, …) included and listed first. Names compare without case.

@@ -6,10 +6,14 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use crate::callback::CallbackKind;
+use crate::callout::{CalloutRefusal, GrpcCall, HttpCall};
 use crate::host::{Host, LocalResponse, Stream};
 use crate::hostcall;
+use crate::limits::Quota;
 use crate::storage::{Buffer, HeaderMap, Refusal, VecHeaderMap};
-use crate::types::{BufferType, ContextId, LogLevel, MapType, MetricId, MetricKind, Status, StreamType};
+use crate::types::{
+    BufferType, CalloutId, ContextId, LogLevel, MapType, MetricId, MetricKind, QueueId, Status, StreamType,
+};
 
 /// A host that remembers everything it is told.
 #[derive(Debug, Default)]
@@ -32,11 +36,48 @@ pub struct RecordingHost {
     pub metrics: BTreeMap<u32, (Vec<u8>, i64)>,
     /// What `proxy_get_log_level` says; `None` is info.
     pub level: Option<LogLevel>,
+    /// Upstreams that callouts may name; others are refused.
+    pub upstreams: Vec<String>,
+    /// HTTP callouts, oldest first.
+    pub http_calls: Vec<(CalloutId, HttpCall)>,
+    /// gRPC callouts, oldest first.
+    pub grpc_calls: Vec<(CalloutId, GrpcCall)>,
+    /// What else happened to gRPC callouts.
+    pub grpc_events: Vec<GrpcSent>,
+    /// Queues that the guest registered.
+    pub queues: Vec<QueueId>,
+    /// Host names that the guest looked up, with their tokens. Names without a dot are refused.
+    pub lookups: Vec<(u32, String)>,
+    /// One-shot timers that the guest set.
+    pub timers: Vec<(u32, Duration)>,
+    /// Foreign functions that answer with these bytes.
+    pub functions: HashMap<Vec<u8>, Vec<u8>>,
+    /// Quotas that were passed.
+    pub quotas: Vec<Quota>,
     /// Makes `log` panic, to see what a failing embedder does to a VM.
     pub panics_on_log: bool,
 }
 
+/// Something that a guest did to a gRPC callout of a `RecordingHost`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GrpcSent {
+    /// A message, and whether it was the last one.
+    Message(CalloutId, Vec<u8>, bool),
+    /// Our half was closed.
+    HalfClosed(CalloutId),
+    /// It was dropped.
+    Cancelled(CalloutId),
+}
+
 impl RecordingHost {
+    fn check_upstream(&self, name: &[u8]) -> Result<(), CalloutRefusal> {
+        if self.upstreams.iter().any(|known| known.as_bytes() == name) {
+            return Ok(());
+        }
+        let name = String::from_utf8_lossy(name).into_owned();
+        Err(CalloutRefusal::UnknownUpstream { name, known: self.upstreams.clone() })
+    }
+
     /// Lines of any level as text.
     pub fn text(&self) -> Vec<String> {
         self.lines.iter().map(|(_, line)| String::from_utf8_lossy(line).into_owned()).collect()
@@ -75,6 +116,54 @@ impl Host for RecordingHost {
 
     fn property(&mut self, path: &[&[u8]]) -> Option<Vec<u8>> {
         self.properties.get(&dotted(path)).cloned()
+    }
+
+    fn over_quota(&mut self, quota: Quota) {
+        self.quotas.push(quota);
+    }
+
+    fn http_call(&mut self, id: CalloutId, call: HttpCall) -> Result<(), CalloutRefusal> {
+        self.check_upstream(&call.upstream)?;
+        self.http_calls.push((id, call));
+        Ok(())
+    }
+
+    fn grpc_call(&mut self, id: CalloutId, call: GrpcCall) -> Result<(), CalloutRefusal> {
+        self.check_upstream(&call.upstream)?;
+        self.grpc_calls.push((id, call));
+        Ok(())
+    }
+
+    fn grpc_send(&mut self, id: CalloutId, message: Vec<u8>, end_of_stream: bool) {
+        self.grpc_events.push(GrpcSent::Message(id, message, end_of_stream));
+    }
+
+    fn grpc_close(&mut self, id: CalloutId) {
+        self.grpc_events.push(GrpcSent::HalfClosed(id));
+    }
+
+    fn cancel_call(&mut self, id: CalloutId) {
+        self.grpc_events.push(GrpcSent::Cancelled(id));
+    }
+
+    fn queue_registered(&mut self, queue: QueueId) {
+        self.queues.push(queue);
+    }
+
+    fn resolve_dns(&mut self, token: u32, name: &str) -> Result<(), CalloutRefusal> {
+        if !name.contains('.') {
+            return Err(CalloutRefusal::Invalid(format!("{name:?} has no dot")));
+        }
+        self.lookups.push((token, name.to_owned()));
+        Ok(())
+    }
+
+    fn set_timer(&mut self, timer: u32, after: Duration) {
+        self.timers.push((timer, after));
+    }
+
+    fn foreign_function(&mut self, name: &[u8], _: &[u8]) -> Result<Vec<u8>, Status> {
+        self.functions.get(name).cloned().ok_or(Status::NotFound)
     }
 
     fn borrow_stream(&mut self, context: ContextId) -> Option<RecordingStream> {
@@ -140,6 +229,10 @@ pub enum StreamEvent {
     Resumed(StreamType),
     /// A half was closed.
     Closed(StreamType),
+    /// The route is to be chosen again.
+    RouteCleared,
+    /// The guest is ready for the end of its context.
+    Done,
 }
 
 impl RecordingStream {
@@ -193,6 +286,14 @@ impl Stream for RecordingStream {
 
     fn close(&mut self, half: StreamType) {
         self.events.push(StreamEvent::Closed(half));
+    }
+
+    fn clear_route_cache(&mut self) {
+        self.events.push(StreamEvent::RouteCleared);
+    }
+
+    fn done(&mut self) {
+        self.events.push(StreamEvent::Done);
     }
 }
 

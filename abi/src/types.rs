@@ -17,6 +17,28 @@ impl ContextId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct MetricId(pub u32);
 
+/// A callout under way; its low two bits are the kind (`CalloutKind`), as in Envoy. Unique per VM until it ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct CalloutId(pub(crate) u32);
+
+impl CalloutId {
+    /// The number the guest sees.
+    pub fn get(self) -> u32 {
+        self.0
+    }
+}
+
+/// A shared queue. One number means the same queue to every VM of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct QueueId(pub(crate) u32);
+
+impl QueueId {
+    /// The number the guest sees.
+    pub fn get(self) -> u32 {
+        self.0
+    }
+}
+
 /// What a hostcall answers to the guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
@@ -102,6 +124,16 @@ pub enum StreamType {
     Response = 1,
     Downstream = 2,
     Upstream = 3,
+}
+
+/// Who closed a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum PeerType {
+    Unknown = 0,
+    Local = 1,
+    Remote = 2,
 }
 
 /// What a metric counts.
@@ -229,6 +261,20 @@ numbered!(
 );
 numbered!(StreamType, "stream type", [Request, Response, Downstream, Upstream]);
 numbered!(MetricKind, "metric kind", [Counter, Gauge, Histogram]);
+
+impl MapType {
+    /// True for the maps of callouts, which exist during one callback of the root and are never written.
+    pub(crate) fn is_handed(self) -> bool {
+        u32::from(self) >= u32::from(MapType::GrpcInitialMetadata)
+    }
+}
+
+impl BufferType {
+    /// True for the buffers that exist during one callback of the root and are never written.
+    pub(crate) fn is_handed(self) -> bool {
+        matches!(self, BufferType::CalloutResponseBody | BufferType::GrpcMessage | BufferType::CallData)
+    }
+}
 
 impl MetricId {
     /// What the metric counts, from the low two bits; `None` for the fourth pattern, which names nothing.

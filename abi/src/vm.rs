@@ -9,21 +9,23 @@ use std::time::Instant;
 use wasmtime::{Memory, Store};
 
 use crate::callback::{CallbackKind, Exports, StreamCallback};
-use crate::context::Contexts;
+use crate::context::{Contexts, Rundown};
 use crate::deadline::Deadline;
 use crate::error::{Cause, Failure};
 use crate::host::Host;
 use crate::module::Module;
 use crate::settings::PluginSettings;
-use crate::state::{Rundown, State};
+use crate::state::State;
 use crate::types::{Action, ContextId, LogLevel};
 
 mod boot;
 mod calls;
 mod ending;
+mod events;
 
-use calls::{create_context, deliver, end_context, wire};
+use calls::{conclude, create_context, deliver, wire};
 use ending::{Ended, failure, guarded};
+pub use events::DnsRecord;
 
 /// One instance of a module with its root context configured.
 ///
@@ -83,22 +85,9 @@ impl<H: Host> Vm<H> {
 
     /// True when this callback would enter the guest.
     pub fn exports(&self, kind: CallbackKind) -> bool {
-        let exports = &self.exports;
         match kind {
             CallbackKind::Init => self.module.exports(kind),
-            CallbackKind::VmStart => exports.vm_start.is_some(),
-            CallbackKind::Configure => exports.configure.is_some(),
-            CallbackKind::Tick => exports.tick.is_some(),
-            CallbackKind::ContextCreate => exports.context_create.is_some(),
-            CallbackKind::RequestHeaders => exports.request_headers.is_some(),
-            CallbackKind::RequestBody => exports.request_body.is_some(),
-            CallbackKind::RequestTrailers => exports.request_trailers.is_some(),
-            CallbackKind::ResponseHeaders => exports.response_headers.is_some(),
-            CallbackKind::ResponseBody => exports.response_body.is_some(),
-            CallbackKind::ResponseTrailers => exports.response_trailers.is_some(),
-            CallbackKind::Done => exports.done.is_some(),
-            CallbackKind::Log => exports.log.is_some(),
-            CallbackKind::Delete => exports.delete.is_some(),
+            kind => self.exports.has(kind),
         }
     }
 
@@ -125,23 +114,40 @@ impl<H: Host> Vm<H> {
         fields: usize,
         end_of_stream: bool,
     ) -> (H::Stream, Result<(ContextId, Action), Failure>) {
-        if let Some(failure) = self.poisoned(CallbackKind::RequestHeaders) {
+        self.begin(CallbackKind::RequestHeaders, stream, |store, exports, id| match &exports.request_headers {
+            Some(headers) => Ok(Action::of_headers(headers.call(store, id.get(), wire(fields), end_of_stream)?)),
+            None => Ok(Action::Continue),
+        })
+    }
+
+    /// Opens a context for a connection (`proxy_on_new_connection`), in one guest entry. The stream always comes back.
+    pub fn begin_connection(&mut self, stream: H::Stream) -> (H::Stream, Result<(ContextId, Action), Failure>) {
+        self.begin(CallbackKind::NewConnection, stream, |store, exports, id| match &exports.new_connection {
+            Some(connection) => Ok(Action::of_trailers(connection.call(store, id.get())?)),
+            None => Ok(Action::Continue),
+        })
+    }
+
+    fn begin(
+        &mut self,
+        kind: CallbackKind,
+        stream: H::Stream,
+        first: impl FnOnce(&mut Store<State<H>>, &Exports, ContextId) -> Result<Action, Ended>,
+    ) -> (H::Stream, Result<(ContextId, Action), Failure>) {
+        if let Some(failure) = self.poisoned(kind) {
             return (stream, Err(failure));
         }
         let Some(id) = self.store.data_mut().contexts.open() else {
             let failure = self.bury(Ended::Host("all context ids are used up".to_owned()));
             return (stream, Err(failure));
         };
-        if self.exports.context_create.is_none() && self.exports.request_headers.is_none() {
+        if self.exports.context_create.is_none() && !self.exports.has(kind) {
             return (stream, Ok((id, Action::Continue)));
         }
-        let (stream, outcome) = self.enter_stream(CallbackKind::RequestHeaders, id, stream, |store, exports| {
+        let (stream, outcome) = self.enter_stream(kind, id, stream, |store, exports| {
             create_context(store, exports, id, Contexts::<H::Stream>::ROOT.get())?;
-            let Some(request_headers) = &exports.request_headers else {
-                return Ok(Action::Continue);
-            };
-            store.data_mut().running = CallbackKind::RequestHeaders;
-            Ok(Action::of_headers(request_headers.call(store, id.get(), wire(fields), end_of_stream)?))
+            store.data_mut().running = kind;
+            first(store, exports, id)
         });
         if outcome.is_err() {
             self.store.data_mut().contexts.close(id);
@@ -167,9 +173,23 @@ impl<H: Host> Vm<H> {
         self.enter_stream(kind, id, stream, |store, exports| Ok(deliver(store, exports, id.get(), callback)?))
     }
 
-    /// Ends a context: done, log and delete in one guest entry. It is gone afterwards, failure or not.
+    /// Ends a context unless its guest asks for more time: done, then log and delete, in one guest entry.
+    ///
+    /// True: it is gone. False: `proxy_on_done` answered false. Callouts and ticks may still choose the context, until
+    /// `Stream::done` says that it is ready, or the embedder's patience ends; either way `end_stream` comes next.
     /// The stream always comes back.
+    pub fn finish_stream(&mut self, id: ContextId, stream: H::Stream) -> (H::Stream, Result<bool, Failure>) {
+        self.conclude(id, stream, false)
+    }
+
+    /// Ends a context whatever its guest says: done unless asked before, log and delete in one guest entry. It is gone
+    /// afterwards, failure or not. The stream always comes back.
     pub fn end_stream(&mut self, id: ContextId, stream: H::Stream) -> (H::Stream, Result<(), Failure>) {
+        let (stream, outcome) = self.conclude(id, stream, true);
+        (stream, outcome.map(drop))
+    }
+
+    fn conclude(&mut self, id: ContextId, stream: H::Stream, force: bool) -> (H::Stream, Result<bool, Failure>) {
         let was_live = self.store.data().contexts.is_live(id);
         if let Some(failure) = self.poisoned(CallbackKind::Log) {
             self.store.data_mut().contexts.close(id);
@@ -178,11 +198,13 @@ impl<H: Host> Vm<H> {
         let Exports { done, log, delete, .. } = &self.exports;
         if !was_live || (done.is_none() && log.is_none() && delete.is_none()) {
             self.store.data_mut().contexts.close(id);
-            return (stream, Ok(()));
+            return (stream, Ok(true));
         }
         let (stream, outcome) =
-            self.enter_stream(CallbackKind::Log, id, stream, |store, exports| end_context(store, exports, id));
-        self.store.data_mut().contexts.close(id);
+            self.enter_stream(CallbackKind::Log, id, stream, |store, exports| conclude(store, exports, id, force));
+        if !matches!(outcome, Ok(false)) {
+            self.store.data_mut().contexts.close(id);
+        }
         (stream, outcome)
     }
 
@@ -222,7 +244,12 @@ impl<H: Host> Vm<H> {
                 Ok(())
             })?;
         }
-        Ok(self.store.data().rundown == Rundown::Done)
+        Ok(self.is_done())
+    }
+
+    /// True once the root context may be deleted: its `proxy_on_done` answered true, or `proxy_done` came since.
+    pub fn is_done(&self) -> bool {
+        self.store.data().rundown == Rundown::Done
     }
 
     /// Ends the root context (`finish`, unless done before, then delete) and drops the guest. A failure on the way is
@@ -287,6 +314,7 @@ impl<H: Host> Vm<H> {
         state.deadline = Deadline::new(started, limits.callback, limits.wall_factor);
         state.running = kind;
         state.caps.refused = false;
+        state.callouts.of_entry = 0;
         state.contexts.enter(id, stream);
         self.store.set_epoch_deadline(1);
 

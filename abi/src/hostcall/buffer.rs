@@ -70,8 +70,9 @@ pub(super) fn proxy_set_buffer_bytes<H: Host>(
     let buffer = BufferType::try_from(buffer)?;
     let (memory, state) = guest.split()?;
     let bytes = GuestSlice::new(data, size).read(memory)?;
-    let outcome = match state.buffer(buffer) {
-        _ if matches!(buffer, BufferType::VmConfiguration | BufferType::PluginConfiguration) => Err(Refusal::ReadOnly),
+    let read_only = configuration(&state.settings, buffer).is_some() || buffer.is_handed();
+    let outcome = match state.buffer_mut(buffer) {
+        _ if read_only => Err(Refusal::ReadOnly),
         _ if size > limits::SLICE => Err(Refusal::Limit("bytes of one write to a buffer")),
         Some(target) => {
             let (start, replaced) = clamp(start, replaced, target.len());

@@ -1,10 +1,11 @@
 //! Which context later hostcalls speak of, and the end of the root context.
 
+use crate::context::{Contexts, Rundown};
 use crate::fault::Fault;
 use crate::guest::Guest;
 use crate::host::Host;
 use crate::limits;
-use crate::state::Rundown;
+use crate::state::StreamAction;
 use crate::storage::Refusal;
 use crate::types::Status;
 
@@ -26,12 +27,17 @@ pub(super) fn proxy_set_effective_context<H: Host>(guest: &mut Guest<'_, H>, con
     Ok(())
 }
 
-/// Ends the wait that `proxy_on_done` of the root asked for.
+/// Ends the wait that `proxy_on_done` of the effective context asked for.
 pub(super) fn proxy_done<H: Host>(guest: &mut Guest<'_, H>) -> Result<(), Fault> {
     let state = guest.state();
-    if state.rundown != Rundown::Pending {
+    let context = state.contexts.effective();
+    let rundown = match state.contexts.life(context) {
+        Some(life) => &mut life.rundown,
+        None => &mut state.rundown,
+    };
+    if *rundown != Rundown::Pending {
         return Err(Status::NotFound.into());
     }
-    state.rundown = Rundown::Done;
-    Ok(())
+    *rundown = Rundown::Done;
+    if context == Contexts::<H::Stream>::ROOT { Ok(()) } else { state.queue(StreamAction::Done) }
 }

@@ -1,23 +1,60 @@
-//! Functions of the embedder that a guest calls by name. There are none yet.
+//! Functions that a guest calls by name, and host names that it has looked up.
 
 use crate::fault::Fault;
+use crate::foreign;
 use crate::guest::Guest;
 use crate::host::Host;
-use crate::memory::GuestSlice;
+use crate::limits::{self, Quota};
+use crate::memory::{GuestPtr, GuestSlice, ResultSlots};
+use crate::storage::Refusal;
 use crate::types::Status;
 
-/// No name is known, which every SDK survives.
+/// Calls a function of this crate or of the embedder. Result pointers of 0 discard the result.
 pub(super) fn proxy_call_foreign_function<H: Host>(
     guest: &mut Guest<'_, H>,
     name: u32,
     name_size: u32,
     args: u32,
     args_size: u32,
-    _data: u32,
-    _size: u32,
+    data: u32,
+    size: u32,
 ) -> Result<(), Fault> {
-    let (memory, _) = guest.split()?;
-    GuestSlice::new(name, name_size).read(memory)?;
-    GuestSlice::new(args, args_size).read(memory)?;
-    Err(Status::NotFound.into())
+    let wanted = data != 0 && size != 0;
+    let slots = ResultSlots::new(data, size);
+    let (memory, state) = guest.split()?;
+    if wanted {
+        slots.check(memory)?;
+    }
+    let name = GuestSlice::new(name, name_size).read(memory)?;
+    let args = GuestSlice::new(args, args_size).read(memory)?;
+    if name_size > limits::STRING || args_size > limits::SLICE {
+        return Err(Status::BadArgument.into());
+    }
+    let result = foreign::call(state, name, args)?;
+    if wanted { guest.give(slots, &result) } else { Ok(()) }
+}
+
+/// Envoy's extension: looks a host name up, to be answered through `envoy_on_resolve_dns`.
+pub(super) fn envoy_resolve_dns<H: Host>(
+    guest: &mut Guest<'_, H>,
+    name: u32,
+    name_size: u32,
+    token: u32,
+) -> Result<(), Fault> {
+    let (memory, state) = guest.split()?;
+    GuestPtr(token).check(memory, 4)?;
+    let name = GuestSlice::new(name, name_size).read(memory)?;
+    let name = std::str::from_utf8(name).ok().filter(|name| (1..=253).contains(&name.len()));
+    let name = name.ok_or(Status::BadArgument)?;
+    let number = state.token();
+    if state.lookups.len() >= state.settings.limits.callouts.in_flight {
+        state.host.over_quota(Quota::Callout);
+        return Err(Status::InternalFailure.into());
+    }
+    if let Err(why) = state.host.resolve_dns(number, name) {
+        state.host.refused("envoy_resolve_dns", &Refusal::Callout(why));
+        return Err(Status::BadArgument.into());
+    }
+    state.lookups.insert(number);
+    Ok(GuestPtr(token).write_u32(memory, number)?)
 }

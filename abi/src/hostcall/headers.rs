@@ -24,7 +24,7 @@ pub(super) fn proxy_get_header_map_pairs<H: Host>(
     let slots = ResultSlots::new(data, size);
     let (memory, state) = guest.split()?;
     slots.check(memory)?;
-    let needed = state.map(map).map_or(0, |fields| pairs::size_of(fields));
+    let needed = state.map(map).map_or(0, pairs::size_of);
     if needed == 0 {
         return guest.give(slots, &[]);
     }
@@ -48,10 +48,7 @@ pub(super) fn proxy_set_header_map_pairs<H: Host>(
     let (memory, state) = guest.split()?;
     let bytes = GuestSlice::new(data, size).read(memory)?;
     let outcome = match decode(bytes) {
-        Ok(fields) => match state.map(map) {
-            Some(target) => target.replace_all(&fields),
-            None => Err(Refusal::Unavailable),
-        },
+        Ok(fields) => state.map_mut(map).and_then(|target| target.replace_all(&fields)),
         Err(why) => Err(why),
     };
     state.answer("proxy_set_header_map_pairs", outcome)
@@ -130,7 +127,7 @@ pub(super) fn proxy_remove_header_map_value<H: Host>(
 pub(super) fn proxy_get_header_map_size<H: Host>(guest: &mut Guest<'_, H>, map: u32, size: u32) -> Result<(), Fault> {
     let map = MapType::try_from(map)?;
     let (memory, state) = guest.split()?;
-    let bytes = state.map(map).map_or(0, |fields| pairs::size_of(fields));
+    let bytes = state.map(map).map_or(0, pairs::size_of);
     let bytes = u32::try_from(bytes).map_err(|_| Status::InternalFailure)?;
     Ok(GuestPtr(size).write_u32(memory, bytes)?)
 }
@@ -145,10 +142,10 @@ fn change<H: Host>(
     let map = MapType::try_from(map)?;
     let (memory, state) = guest.split()?;
     let (name, bytes) = (key.read(memory)?, value.read(memory)?);
-    let outcome = match state.map(map) {
+    let outcome = match state.map_mut(map) {
         _ if key.len().max(value.len()) > limits::STRING => Err(Refusal::Limit("bytes of a field")),
-        Some(fields) => change(fields, name, bytes),
-        None => Err(Refusal::Unavailable),
+        Ok(fields) => change(fields, name, bytes),
+        Err(why) => Err(why),
     };
     state.answer(hostcall, outcome)
 }

@@ -2,7 +2,7 @@
 
 use crate::fault::Fault;
 use crate::guest::Guest;
-use crate::host::{Host, LocalResponse};
+use crate::host::{Host, LocalResponse, Stream};
 use crate::limits;
 use crate::memory::GuestSlice;
 use crate::state::StreamAction;
@@ -29,6 +29,15 @@ pub(super) fn proxy_continue_response<H: Host>(guest: &mut Guest<'_, H>) -> Resu
 pub(super) fn proxy_close_stream<H: Host>(guest: &mut Guest<'_, H>, half: u32) -> Result<(), Fault> {
     let half = StreamType::try_from(half)?;
     guest.state().queue(StreamAction::Close(half))
+}
+
+/// ABI 0.1.0: has the route chosen again before the request leaves.
+pub(super) fn proxy_clear_route_cache<H: Host>(guest: &mut Guest<'_, H>) -> Result<(), Fault> {
+    match guest.state().contexts.stream() {
+        Some(stream) => stream.clear_route_cache(),
+        None => guest.state().answer("proxy_clear_route_cache", Err(Refusal::Unavailable))?,
+    }
+    Ok(())
 }
 
 /// Answers the client in place of the upstream; the first answer of an entry wins.

@@ -1,12 +1,13 @@
 //! The calls into the guest, each with the arguments that the specification gives it.
 
-use wasmtime::Store;
+use wasmtime::{Store, TypedFunc};
 
 use super::ending::Ended;
 use crate::callback::{CallbackKind, Exports, StreamCallback};
+use crate::context::Rundown;
 use crate::host::Host;
 use crate::state::State;
-use crate::types::{Action, ContextId};
+use crate::types::{Action, ContextId, PeerType};
 
 pub(super) fn create_context<H: Host>(
     store: &mut Store<State<H>>,
@@ -58,14 +59,45 @@ pub(super) fn deliver<H: Host>(
             };
             trailers.call(store, (id, wire(fields))).map(Action::of_trailers)
         }
+        StreamCallback::DownstreamData { size, end_of_stream } => {
+            let Some(data) = &exports.downstream_data else {
+                return Ok(Action::Continue);
+            };
+            data.call(store, (id, wire(size), u32::from(end_of_stream))).map(Action::of_trailers)
+        }
+        StreamCallback::UpstreamData { size, end_of_stream } => {
+            let Some(data) = &exports.upstream_data else {
+                return Ok(Action::Continue);
+            };
+            data.call(store, (id, wire(size), u32::from(end_of_stream))).map(Action::of_trailers)
+        }
+        StreamCallback::DownstreamClose { peer } => closed(store, exports.downstream_close.as_ref(), id, peer),
+        StreamCallback::UpstreamClose { peer } => closed(store, exports.upstream_close.as_ref(), id, peer),
     }
 }
 
-// spec v0.2.1: done, then log, then delete. What a stream's done answers is not waited for; see SUPPORTED.md.
-pub(super) fn end_context<H: Host>(store: &mut Store<State<H>>, exports: &Exports, id: ContextId) -> Result<(), Ended> {
-    if let Some(done) = &exports.done {
-        store.data_mut().running = CallbackKind::Done;
-        done.call(&mut *store, id.get())?;
+fn closed<H: Host>(
+    store: &mut Store<State<H>>,
+    callback: Option<&TypedFunc<(u32, u32), ()>>,
+    id: u32,
+    peer: PeerType,
+) -> wasmtime::Result<Action> {
+    if let Some(callback) = callback {
+        callback.call(store, (id, peer as u32))?;
+    }
+    Ok(Action::Continue)
+}
+
+/// Ends a context in the order of the specification: done, then log, then delete. False when the guest asked to wait and
+/// `force` is not set; done is asked only once.
+pub(super) fn conclude<H: Host>(
+    store: &mut Store<State<H>>,
+    exports: &Exports,
+    id: ContextId,
+    force: bool,
+) -> Result<bool, Ended> {
+    if rundown(store, id) == Rundown::Serving && !ask_done(store, exports, id)? && !force {
+        return Ok(false);
     }
     if let Some(log) = &exports.log {
         store.data_mut().running = CallbackKind::Log;
@@ -75,7 +107,32 @@ pub(super) fn end_context<H: Host>(store: &mut Store<State<H>>, exports: &Export
         store.data_mut().running = CallbackKind::Delete;
         delete.call(&mut *store, id.get())?;
     }
-    Ok(())
+    Ok(true)
+}
+
+/// True when the context may go: the guest says so, or called `proxy_done` meanwhile.
+fn ask_done<H: Host>(store: &mut Store<State<H>>, exports: &Exports, id: ContextId) -> Result<bool, Ended> {
+    let Some(done) = &exports.done else {
+        return Ok(true);
+    };
+    store.data_mut().running = CallbackKind::Done;
+    // Pending before the call, so that a guest may call `proxy_done` from within it.
+    set_rundown(store, id, Rundown::Pending);
+    let ready = done.call(&mut *store, id.get())? != 0;
+    if ready {
+        set_rundown(store, id, Rundown::Done);
+    }
+    Ok(rundown(store, id) == Rundown::Done)
+}
+
+fn rundown<H: Host>(store: &mut Store<State<H>>, id: ContextId) -> Rundown {
+    store.data_mut().contexts.life(id).map_or(Rundown::Done, |life| life.rundown)
+}
+
+fn set_rundown<H: Host>(store: &mut Store<State<H>>, id: ContextId, rundown: Rundown) {
+    if let Some(life) = store.data_mut().contexts.life(id) {
+        life.rundown = rundown;
+    }
 }
 
 /// A count or size as the guest sees it; none of ours comes near four billion.

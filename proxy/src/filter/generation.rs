@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use tollgate_abi::{
-    CallbackKind, Engine, Failure, GuestErrors, Limits, Module, ModuleError, ModuleLimits, PluginSettings, SharedData,
-    Vm,
+    CallbackKind, Engine, Failure, GuestErrors, Limits, Module, ModuleError, ModuleLimits, PluginSettings, QueueLimits,
+    SharedData, SharedQueues, Vm,
 };
 use tollgate_config as config;
 
@@ -154,6 +154,7 @@ pub struct Modules {
     limits: ModuleLimits,
     compiled: HashMap<Digest, Module>,
     shared_data: HashMap<String, Arc<SharedData>>,
+    queues: Arc<SharedQueues>,
     registry: Arc<Registry>,
     number: u64,
 }
@@ -166,6 +167,7 @@ impl Modules {
             limits: ModuleLimits::default(),
             compiled: HashMap::new(),
             shared_data: HashMap::new(),
+            queues: Arc::default(),
             registry,
             number: 0,
         }
@@ -245,6 +247,8 @@ impl Modules {
                 config::GuestErrors::Strict => GuestErrors::Strict,
             },
             shared_data: Arc::clone(shared_data),
+            queues: Arc::clone(&self.queues),
+            queue_limits: QueueLimits::default(),
         }
     }
 }

@@ -69,7 +69,7 @@ impl UpstreamFailure {
 }
 
 /// Values of the label `phase`, each at its [`phase_index`].
-pub const PHASES: [&str; 14] = [
+pub const PHASES: [&str; 15] = [
     "init",
     "vm_start",
     "configure",
@@ -84,6 +84,7 @@ pub const PHASES: [&str; 14] = [
     "done",
     "log",
     "delete",
+    "event",
 ];
 
 /// The place of a callback in [`PHASES`].
@@ -103,6 +104,7 @@ pub fn phase_index(callback: CallbackKind) -> usize {
         CallbackKind::Done => 11,
         CallbackKind::Log => 12,
         CallbackKind::Delete => 13,
+        _ => 14,
     }
 }
 
