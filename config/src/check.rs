@@ -4,6 +4,7 @@
 mod clusters;
 mod limits;
 mod plugins;
+mod quota;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -11,12 +12,13 @@ use std::path::Path;
 
 use crate::error::Code;
 use crate::expand::{self, Long};
-use crate::file::Match;
 use crate::file::at::At;
 use crate::file::choice;
 use crate::file::write::View;
+use crate::file::{self, Match};
 use crate::limits::Limits;
-use crate::listener::Listener;
+use crate::listener::{Listener, Tcp};
+use crate::node::Node;
 use crate::report::{Report, Spot};
 use crate::route::{HostMatch, PathMatch, Route, RouteMatch};
 use crate::scalar::Name;
@@ -45,9 +47,10 @@ pub(crate) fn check(long: &Long, origin: &Path, report: &mut Report<'_>) -> Conf
         admin,
         limits,
         listeners,
-        plugins: plugins.into_list(folder, report),
+        plugins: plugins.into_list(folder, &clusters, report),
         clusters: clusters.into_list(),
-        telemetry: telemetry(long.telemetry.as_ref(), folder),
+        telemetry: telemetry(long.telemetry.as_ref(), folder, report),
+        node: node(long.node.as_ref()),
         expanded: long.value(View::Redacted),
     }
 }
@@ -103,6 +106,7 @@ impl Check<'_, '_> {
         let routes = said.routes.iter().enumerate();
         Listener {
             routes: routes.filter_map(|(index, said)| self.route(said, &name, index, &chain)).collect(),
+            tcp: said.tcp.as_ref().and_then(|said| self.tcp(said, &name)),
             name,
             address,
             balance: said.balance.value,
@@ -119,6 +123,14 @@ impl Check<'_, '_> {
             let message = format!("{} is listened on already, see line {line}", said.shown());
             self.report.fault(Code::DuplicateName, said.spot, message);
         }
+    }
+
+    /// `None` when its target leads nowhere.
+    fn tcp(&mut self, said: &expand::Tcp, listener: &str) -> Option<Tcp> {
+        let whose = format!("listener {listener:?}");
+        let chain = self.plugins.chain(&said.chain, &whose, self.report);
+        let cluster = self.clusters.of_tcp(&said.to, &whose, self.report)?;
+        Some(Tcp { cluster, chain })
     }
 
     /// `None` when its target leads nowhere.
@@ -207,9 +219,10 @@ fn path(said: &Match, report: &mut Report<'_>) -> PathMatch {
     said.into_iter().next().map_or(PathMatch::Any, |(_, path)| path)
 }
 
-fn telemetry(said: Option<&crate::file::Telemetry>, folder: &Path) -> Telemetry {
+fn telemetry(said: Option<&file::Telemetry>, folder: &Path, report: &mut Report<'_>) -> Telemetry {
     let log = said.and_then(|said| said.access_log.as_ref());
     let access_log = log.map(|said| AccessLog {
+        properties: properties(said.properties.as_deref().unwrap_or_default(), report),
         format: said.format.as_ref().map(|format| format.value).unwrap_or_default(),
         to: match said.to.as_ref().map(|to| &to.value) {
             Some(LogTarget::File(path)) => LogTarget::File(folder.join(path)),
@@ -217,4 +230,22 @@ fn telemetry(said: Option<&crate::file::Telemetry>, folder: &Path) -> Telemetry 
         },
     });
     Telemetry { access_log }
+}
+
+/// Names of properties; a line of the log has each once.
+fn properties(said: &[At<Name>], report: &mut Report<'_>) -> Vec<String> {
+    let mut taken = HashMap::new();
+    for name in said {
+        once(&mut taken, name, "property", report);
+    }
+    said.iter().map(|name| name.value.0.clone()).collect()
+}
+
+fn node(said: Option<&file::Node>) -> Node {
+    let text = |said: &Option<At<String>>| said.as_ref().map(|said| said.value.clone()).unwrap_or_default();
+    said.map_or_else(Node::default, |said| Node {
+        id: text(&said.id),
+        cluster: text(&said.cluster),
+        metadata: said.metadata.as_ref().map(file::data::Metadata::entries).unwrap_or_default(),
+    })
 }

@@ -20,6 +20,8 @@ pub struct Cluster {
     pub name: String,
     /// At least one, in the order written.
     pub endpoints: Vec<Endpoint>,
+    /// What is spoken with them.
+    pub protocol: Protocol,
     /// The longest wait for a new connection to an endpoint.
     pub connect_timeout: Duration,
     /// How long an unused connection to an endpoint is kept.
@@ -101,15 +103,18 @@ impl Word for Pick {
 }
 
 /// What is spoken with the endpoints of a cluster.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Protocol {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Protocol {
+    /// HTTP/1.1.
+    #[default]
     Http1,
+    /// HTTP/2 from the first byte, without TLS.
+    H2,
 }
 
 impl Word for Protocol {
-    const WORDS: &'static [(&'static str, Protocol)] = &[("http1", Protocol::Http1)];
-    const LATER: &'static [&'static str] = &["h2"];
-    const EXPECTED: &'static str = "\"http1\"";
+    const WORDS: &'static [(&'static str, Protocol)] = &[("http1", Protocol::Http1), ("h2", Protocol::H2)];
+    const EXPECTED: &'static str = "\"http1\" or \"h2\"";
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 
 mod chain;
 mod emit;
+mod quota;
 mod write;
 
 use std::net::SocketAddr;
@@ -16,7 +17,7 @@ use crate::file::choice::{Admin, Entry, Filters, Watch};
 use crate::file::read::Named;
 use crate::file::{self, Cluster, File, Filter, Match};
 use crate::limits::Limits;
-use crate::listener::Balance;
+use crate::listener::{Balance, TcpTarget};
 use crate::report::{Report, Spot};
 use crate::route::{self, TargetName};
 use crate::scalar::{Name, Scalar};
@@ -39,6 +40,7 @@ pub(crate) struct Long {
     pub(crate) clusters: Named<Name, Cluster>,
     pub(crate) telemetry: Option<file::Telemetry>,
     pub(crate) watch: Option<At<Watch>>,
+    pub(crate) node: Option<file::Node>,
 }
 
 /// A listener whose chain has names alone.
@@ -48,8 +50,17 @@ pub(crate) struct Listener {
     pub(crate) address: At<SocketAddr>,
     pub(crate) balance: At<Balance>,
     pub(crate) limits: Option<file::ListenerLimits>,
+    /// Empty beside `tcp`, as the routes are.
     pub(crate) chain: Vec<At<Name>>,
     pub(crate) routes: Vec<Route>,
+    pub(crate) tcp: Option<Tcp>,
+}
+
+/// Where connections go as they are, with a chain of names alone.
+#[derive(Debug)]
+pub(crate) struct Tcp {
+    pub(crate) to: At<TcpTarget>,
+    pub(crate) chain: Vec<At<Name>>,
 }
 
 /// A route whose chain has names alone.
@@ -88,6 +99,7 @@ pub(crate) fn expand(said: File, report: &mut Report<'_>) -> Long {
         clusters: clusters(said.clusters),
         telemetry: said.telemetry.map(telemetry),
         watch: said.watch,
+        node: said.node,
     }
 }
 
@@ -117,7 +129,8 @@ impl Short {
         };
         let filters = self.chain.map(|(_, chain)| chain);
         let spot = self.spot;
-        Some(file::Listener { spot, name: None, listen, balance: None, filters, limits: None, routes })
+        let routes = Some(routes);
+        Some(file::Listener { spot, name: None, listen, balance: None, filters, limits: None, routes, tcp: None })
     }
 
     fn refuse_beside_listeners(&self, report: &mut Report<'_>) {
@@ -139,7 +152,8 @@ fn listener(said: file::Listener, chains: &mut Chains) -> Listener {
         address: said.listen,
         limits: said.limits,
         chain: chains.names(said.filters),
-        routes: said.routes.into_iter().map(|said| route(said, chains)).collect(),
+        routes: said.routes.into_iter().flatten().map(|said| route(said, chains)).collect(),
+        tcp: said.tcp.map(|said| Tcp { to: said.to, chain: chains.names(said.filters) }),
     }
 }
 
@@ -184,7 +198,7 @@ fn or<T: Scalar>(said: Option<At<T>>, default: impl Into<Option<T>>, spot: Spot)
 
 fn clusters(said: Option<Named<Name, Cluster>>) -> Named<Name, Cluster> {
     let filled = |said: Cluster| Cluster {
-        protocol: or(said.protocol, Protocol::Http1, said.spot),
+        protocol: or(said.protocol, Protocol::default(), said.spot),
         balance: or(said.balance, Pick::RoundRobin, said.spot),
         ..said
     };
@@ -197,6 +211,7 @@ fn telemetry(said: file::Telemetry) -> file::Telemetry {
         spot: log.spot,
         format: or(log.format, LogFormat::default(), log.spot),
         to: or(log.to, LogTarget::default(), log.spot),
+        properties: Some(log.properties.unwrap_or_default()),
     };
     file::Telemetry { spot: said.spot, access_log: said.access_log.map(log) }
 }

@@ -7,6 +7,7 @@ pub(crate) mod data;
 mod plain;
 pub(crate) mod read;
 mod reference;
+mod rule;
 mod schema;
 pub(crate) mod write;
 pub(crate) mod yaml;
@@ -18,9 +19,12 @@ use std::time::Duration;
 
 use regex::Regex;
 
+use crate::bound::{Count, Size, Wait};
 use crate::cluster::{Endpoint, Pick, Protocol};
-use crate::filter::{EnvName, GuestErrors, Memory, ModulePath, OnError, Sha256, Share};
-use crate::listener::Balance;
+use crate::filter::{
+    AbiVersion, EmptyBody, EnvName, GuestErrors, HeaderPause, Memory, ModulePath, OnError, Sha256, Share,
+};
+use crate::listener::{Balance, TcpTarget};
 use crate::report::Report;
 use crate::route::{ExactPath, HeaderName, HostMatch, Prefix, TargetName};
 use crate::scalar::Name;
@@ -28,7 +32,7 @@ use crate::telemetry::{LogFormat, LogTarget};
 use crate::unit::ByteSize;
 use at::At;
 use choice::{Admin, Entry, Filters, Methods, Watch};
-use data::{Data, Hidden};
+use data::{Data, Hidden, Metadata};
 use read::{Named, Read, Reader, SomeOf, mapping};
 use reference::Surroundings;
 
@@ -67,8 +71,23 @@ mapping! {
         "telemetry" => telemetry: Option<Telemetry>,
         /// Whether changes of the file are followed.
         "watch" => watch: Option<At<Watch>>,
+        /// What filters read about the proxy they run in.
+        "node" => node: Option<Node>,
     }
-    later ["node", "cache", "control_plane"]
+    later ["cache", "control_plane"]
+}
+
+mapping! {
+    /// What filters read about the proxy they run in.
+    Node, "node" {
+        /// The name of this proxy.
+        "id" => id: Option<At<String>>,
+        /// The name of the group of proxies it belongs to.
+        "cluster" => cluster: Option<At<String>>,
+        /// Anything else.
+        "metadata" => metadata: Option<Metadata>,
+    }
+    later []
 }
 
 mapping! {
@@ -147,6 +166,7 @@ mapping! {
 
 mapping! {
     /// An address to accept connections on.
+    #[schemars(extend("oneOf" = [{ "required": ["routes"] }, { "required": ["tcp"] }]))]
     Listener, "a listener" {
         /// What metrics call it; its address unless written.
         "name" => name: Option<At<Name>>,
@@ -159,9 +179,23 @@ mapping! {
         /// Bounds in place of the global ones.
         "limits" => limits: Option<ListenerLimits>,
         /// Where its exchanges go.
-        "routes" => routes: Vec<Route>,
+        "routes" => routes: Option<Vec<Route>>,
+        /// Where its connections go as they are, in place of routes.
+        "tcp" => tcp: Option<Tcp>,
     }
     later ["tls", "http"]
+    rule rule::of_listener
+}
+
+mapping! {
+    /// Where connections go whose bytes are passed on as they come.
+    Tcp, "tcp" {
+        /// Where they go: a URL such as `tcp://10.0.0.1:5432`, or the name of a cluster.
+        "to" => to: At<TcpTarget>,
+        /// The filters that see the bytes.
+        "filters" => filters: Option<Vec<Entry>>,
+    }
+    later []
 }
 
 mapping! {
@@ -225,11 +259,20 @@ mapping! {
         "guest_errors" => guest_errors: Option<At<GuestErrors>>,
         /// What the filter may spend.
         "budget" => budget: Option<Budget>,
+        /// The version of proxy-wasm of a module that has no marker of its own.
+        "abi" => abi: Option<At<AbiVersion>>,
+        /// The longest that the filter may hold an exchange paused.
+        "pause_timeout" => pause_timeout: Option<At<Duration>>,
+        /// What a pause in a callback for headers holds back.
+        "header_pause" => header_pause: Option<At<HeaderPause>>,
+        /// Whether a message without a body gets a callback for it.
+        "empty_body" => empty_body: Option<At<EmptyBody>>,
+        /// What the filter may reach; nothing unless written.
+        "allow" => allow: Option<Allow>,
+        /// How much the filter may keep and ask for.
+        "quota" => quota: Option<Quota>,
     }
-    later [
-        "secrets", "allow", "abi", "state", "isolation", "pause_timeout", "selftest",
-        "config_file", "config_base64"
-    ]
+    later ["secrets", "state", "isolation", "selftest", "config_file", "config_base64"]
 }
 
 mapping! {
@@ -255,6 +298,62 @@ mapping! {
         "memory" => memory: Option<At<Memory>>,
         /// Whether unused budget is lent.
         "share" => share: Option<At<Share>>,
+    }
+    later []
+}
+
+mapping! {
+    /// What a filter may reach; nothing unless written.
+    #[derive(Default)]
+    Allow, "allow" {
+        /// The clusters it may call.
+        "calls" => calls: Option<Vec<At<Name>>>,
+        /// The hosts it may resolve: a host, or `*.` and a domain.
+        "resolve" => resolve: Option<Vec<At<HostMatch>>>,
+    }
+    later []
+}
+
+mapping! {
+    /// How much a filter may keep and ask for; a count of 0 means none at all.
+    #[derive(Default)]
+    Quota, "a quota" {
+        /// The most keys of shared data, for each `vm_id`.
+        "shared_data_keys" => shared_data_keys: Option<At<Count<0, 1_000_000>>>,
+        /// The most bytes of one value of shared data.
+        "shared_data_value" => shared_data_value: Option<At<Size<{ 1 << 30 }>>>,
+        /// The most bytes of shared data, for each `vm_id`.
+        "shared_data" => shared_data: Option<At<Size<{ 1 << 30 }>>>,
+        /// The most queues, for each `vm_id`.
+        "queues" => queues: Option<At<Count<0, 10_000>>>,
+        /// The most messages in one queue.
+        "queue_messages" => queue_messages: Option<At<Count<1, 1_000_000>>>,
+        /// The most bytes in all queues of one `vm_id`.
+        "queue_bytes" => queue_bytes: Option<At<Size<{ 1 << 30 }>>>,
+        /// The most series of its metrics.
+        "metric_series" => metric_series: Option<At<Count<0, 100_000>>>,
+        /// Lines it may log in a second, for each VM.
+        "log_lines" => log_lines: Option<At<Count<1, 1_000_000>>>,
+        /// Lines it may log at once, for each VM.
+        "log_burst" => log_burst: Option<At<Count<1, 1_000_000>>>,
+        /// The most bytes of one line.
+        "log_line" => log_line: Option<At<Size<{ 64 << 10 }>>>,
+        /// The most callouts that one callback may start.
+        "callouts_per_callback" => callouts_per_callback: Option<At<Count<0, 1_000>>>,
+        /// The most callouts that one exchange may start.
+        "callouts_per_stream" => callouts_per_stream: Option<At<Count<0, 1_000>>>,
+        /// The most callouts under way, for each VM.
+        "callouts" => callouts: Option<At<Count<0, 10_000>>>,
+        /// The longest a callout may take, and how long one without a timeout may.
+        "callout_timeout" => callout_timeout: Option<At<Wait<300>>>,
+        /// The most bytes of the body that answers a callout.
+        "callout_body" => callout_body: Option<At<Size<{ 1 << 30 }>>>,
+        /// The most one-shot timers pending, for each VM.
+        "timers" => timers: Option<At<Count<0, 100_000>>>,
+        /// The most properties it may set on one exchange.
+        "properties" => properties: Option<At<Count<0, 1_000>>>,
+        /// The most bytes of one property that it sets.
+        "property" => property: Option<At<Size<{ 1 << 20 }>>>,
     }
     later []
 }
@@ -288,6 +387,8 @@ mapping! {
         "format" => format: Option<At<LogFormat>>,
         /// `stdout`, or the path of a file.
         "to" => to: Option<At<LogTarget>>,
+        /// The properties set by filters that a line shows.
+        "properties" => properties: Option<Vec<At<Name>>>,
     }
     later []
 }

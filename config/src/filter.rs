@@ -8,6 +8,7 @@ use schemars::{Schema, json_schema};
 use serde_json::Value;
 
 use crate::error::Place;
+use crate::quota::{Allow, Quota};
 use crate::scalar::{Bare, Name, Scalar, Unfit, Word};
 use crate::unit::ByteSize;
 
@@ -41,8 +42,25 @@ pub struct Plugin {
     pub budget: Budget,
     /// How hostcalls answer arguments that are wrong but harmless.
     pub guest_errors: GuestErrors,
+    /// The version of proxy-wasm of a module that has no marker of its own.
+    pub abi: Option<AbiVersion>,
+    /// The longest that the plugin may hold an exchange paused; never zero.
+    pub pause_timeout: Duration,
+    /// What a pause in a callback for headers holds back.
+    pub header_pause: HeaderPause,
+    /// Whether a message without a body gets a callback for it.
+    pub empty_body: EmptyBody,
+    /// What the plugin may reach.
+    pub allow: Allow,
+    /// How much the plugin may keep and ask for.
+    pub quota: Quota,
     /// Where the plugin was written.
     pub place: Place,
+}
+
+impl Plugin {
+    /// [`Plugin::pause_timeout`] when none is written.
+    pub const PAUSE_TIMEOUT: Duration = Duration::from_secs(60);
 }
 
 /// What happens to an exchange when one of its plugins cannot do its work.
@@ -63,6 +81,37 @@ pub enum GuestErrors {
     Lenient,
     /// As the specification says: a mistake is answered with its status.
     Strict,
+}
+
+/// A version of proxy-wasm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AbiVersion {
+    /// 0.1.0.
+    V0_1_0,
+    /// 0.2.0.
+    V0_2_0,
+    /// 0.2.1.
+    V0_2_1,
+}
+
+/// What a pause in a callback for headers holds back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum HeaderPause {
+    /// The whole message: no callback for its body comes before the filter goes on.
+    #[default]
+    Message,
+    /// The head alone: callbacks for the body are made all the same.
+    Headers,
+}
+
+/// Whether a message without a body gets a callback for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum EmptyBody {
+    /// It gets none.
+    #[default]
+    Skip,
+    /// It gets one, of no bytes and at the end of the message.
+    Call,
 }
 
 /// What one plugin may spend.
@@ -92,6 +141,23 @@ impl Word for GuestErrors {
     const WORDS: &'static [(&'static str, GuestErrors)] =
         &[("lenient", GuestErrors::Lenient), ("strict", GuestErrors::Strict)];
     const EXPECTED: &'static str = "\"lenient\" or \"strict\"";
+}
+
+impl Word for AbiVersion {
+    const WORDS: &'static [(&'static str, AbiVersion)] =
+        &[("0.1.0", AbiVersion::V0_1_0), ("0.2.0", AbiVersion::V0_2_0), ("0.2.1", AbiVersion::V0_2_1)];
+    const EXPECTED: &'static str = "0.1.0, 0.2.0 or 0.2.1";
+}
+
+impl Word for HeaderPause {
+    const WORDS: &'static [(&'static str, HeaderPause)] =
+        &[("message", HeaderPause::Message), ("headers", HeaderPause::Headers)];
+    const EXPECTED: &'static str = "\"message\" or \"headers\"";
+}
+
+impl Word for EmptyBody {
+    const WORDS: &'static [(&'static str, EmptyBody)] = &[("skip", EmptyBody::Skip), ("call", EmptyBody::Call)];
+    const EXPECTED: &'static str = "\"skip\" or \"call\"";
 }
 
 /// The path of a module, as written.

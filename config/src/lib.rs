@@ -40,6 +40,7 @@
 
 #![cfg_attr(test, allow(clippy::expect_used, clippy::unwrap_used, reason = "a test fails by panicking"))]
 
+mod bound;
 mod check;
 mod cluster;
 mod error;
@@ -48,6 +49,8 @@ mod file;
 mod filter;
 mod limits;
 mod listener;
+mod node;
+mod quota;
 mod report;
 mod route;
 mod scalar;
@@ -66,11 +69,13 @@ use file::write::View;
 use file::yaml;
 use report::Report;
 
-pub use cluster::{Cluster, ClusterId, Endpoint};
+pub use cluster::{Cluster, ClusterId, Endpoint, Protocol};
 pub use error::{Code, Fault, Faults, Place};
-pub use filter::{Budget, GuestErrors, OnError, Plugin, PluginId};
+pub use filter::{AbiVersion, Budget, EmptyBody, GuestErrors, HeaderPause, OnError, Plugin, PluginId};
 pub use limits::Limits;
-pub use listener::{Balance, Listener};
+pub use listener::{Balance, Listener, Tcp};
+pub use node::Node;
+pub use quota::{Allow, Quota};
 pub use route::{HostMatch, PathMatch, Route, RouteMatch, Target};
 pub use telemetry::{AccessLog, LogFormat, LogTarget, Telemetry};
 pub use unit::ByteSize;
@@ -92,6 +97,8 @@ pub struct Config {
     pub clusters: Vec<Cluster>,
     /// What is recorded besides metrics.
     pub telemetry: Telemetry,
+    /// What filters read about the proxy they run in.
+    pub node: Node,
     /// The long form to show to people: what filters are configured with, and whatever came from
     /// the environment or from files, is replaced by `<redacted>`.
     pub expanded: serde_json::Value,

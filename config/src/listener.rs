@@ -5,9 +5,11 @@ use std::net::SocketAddr;
 
 use serde_json::Value;
 
+use crate::cluster::{ClusterId, Endpoint};
+use crate::filter::PluginId;
 use crate::limits::Limits;
 use crate::route::Route;
-use crate::scalar::{Scalar, Unfit, Word};
+use crate::scalar::{Name, Scalar, Unfit, Word};
 
 /// One address to accept connections on, with the routes of its exchanges.
 #[derive(Debug, Clone)]
@@ -22,6 +24,17 @@ pub struct Listener {
     pub limits: Limits,
     /// The routes in the order written; may be empty, then no request finds one.
     pub routes: Vec<Route>,
+    /// Where connections go as they are, without HTTP; then there are no routes.
+    pub tcp: Option<Tcp>,
+}
+
+/// Where connections go whose bytes are passed on as they come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tcp {
+    /// The cluster; never one that speaks HTTP/2.
+    pub cluster: ClusterId,
+    /// The filters in the order in which they see what the client sends.
+    pub chain: Vec<PluginId>,
 }
 
 /// How a listener's new connections are spread over the workers.
@@ -54,5 +67,53 @@ impl Scalar for SocketAddr {
 
     fn spell(&self) -> Value {
         self.to_string().into()
+    }
+}
+
+/// The target of a listener of TCP as it is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum TcpTarget {
+    /// `tcp://HOST:PORT`.
+    Url(Endpoint),
+    Cluster(Name),
+}
+
+impl Scalar for TcpTarget {
+    const EXPECTED: &'static str = "a URL such as tcp://10.0.0.1:5432, or the name of a cluster";
+
+    fn parse(text: &str) -> Result<TcpTarget, Unfit> {
+        let unfit = || Unfit::value("is not a target of TCP; write tcp://, a host and its port");
+        match text.split_once("://") {
+            None if text == "echo" => {
+                Err(Unfit::value("is no target of TCP, because it answers requests of HTTP; name a cluster"))
+            }
+            None => Name::parse(text).map(TcpTarget::Cluster),
+            Some(("tcp", rest)) => Endpoint::parse(rest).map(TcpTarget::Url).map_err(|_| unfit()),
+            Some(_) => Err(unfit()),
+        }
+    }
+
+    fn spell(&self) -> Value {
+        match self {
+            TcpTarget::Url(endpoint) => format!("tcp://{endpoint}").into(),
+            TcpTarget::Cluster(Name(name)) => name.as_str().into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_of_tcp_is_a_cluster_or_a_host_with_its_port() {
+        let spelled = |text| TcpTarget::parse(text).map(|target| target.spell());
+
+        assert_eq!(spelled("db"), Ok("db".into()));
+        assert_eq!(spelled("tcp://Db.Local:5432"), Ok("tcp://db.local:5432".into()));
+        assert_eq!(spelled("tcp://[::1]:1"), Ok("tcp://[::1]:1".into()));
+        for text in ["", "echo", "tcp://", "tcp://db", "tcp://db:0", "tcp://db:1/", "http://db:1", "a b"] {
+            assert!(spelled(text).is_err(), "{text}");
+        }
     }
 }

@@ -21,6 +21,8 @@ pub struct AccessLog {
     pub format: LogFormat,
     /// Where the lines go.
     pub to: LogTarget,
+    /// The properties set by filters that a line shows, in the order written; none twice.
+    pub properties: Vec<String>,
 }
 
 /// How a line of the access log is written.

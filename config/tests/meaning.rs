@@ -75,7 +75,8 @@ fn every_key_has_its_effect() {
     assert_eq!(limits.connect_timeout, Duration::from_millis(500));
     assert_eq!(limits.upstream_idle_timeout, Duration::from_secs(30));
     let to = LogTarget::File("conf/access.log".into());
-    assert_eq!(config.telemetry.access_log, Some(AccessLog { format: LogFormat::Text, to }));
+    let properties = vec!["user".to_owned(), "wasm.plan".to_owned()];
+    assert_eq!(config.telemetry.access_log, Some(AccessLog { format: LogFormat::Text, to, properties }));
 
     let plugin = &config.plugins[0];
     assert_eq!(plugin.module, PathBuf::from("conf/modules/every.wasm"));

@@ -19,10 +19,12 @@ fn fits(value: &Value, schema: &Value, root: &Value) -> bool {
             fits(value, root.pointer(pointer).unwrap(), root)
         }
         "anyOf" => rule.as_array().unwrap().iter().any(|form| fits(value, form, root)),
+        "oneOf" => rule.as_array().unwrap().iter().filter(|form| fits(value, form, root)).count() == 1,
         "type" => is_of_type(value, rule.as_str().unwrap()),
         "enum" => rule.as_array().unwrap().contains(value),
         "pattern" => value.as_str().is_some_and(|text| Regex::new(rule.as_str().unwrap()).unwrap().is_match(text)),
-        "minimum" => value.as_f64() >= rule.as_f64(),
+        "minimum" => value.as_f64().is_none_or(|number| number >= rule.as_f64().unwrap()),
+        "maximum" => value.as_f64().is_none_or(|number| number <= rule.as_f64().unwrap()),
         "minItems" => value.as_array().is_none_or(|items| items.len() as u64 >= rule.as_u64().unwrap()),
         "items" => value.as_array().is_none_or(|items| items.iter().all(|item| fits(item, rule, root))),
         "required" => {

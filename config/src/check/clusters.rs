@@ -3,15 +3,16 @@
 
 use std::collections::HashMap;
 
-use crate::cluster::{Cluster, ClusterId, Endpoint};
+use crate::cluster::{Cluster, ClusterId, Endpoint, Protocol};
 use crate::error::Code;
 use crate::file;
 use crate::file::at::At;
 use crate::file::read::Named;
 use crate::limits::Limits;
+use crate::listener::TcpTarget;
 use crate::report::Report;
 use crate::route::{Target, TargetName};
-use crate::scalar::{Name, Scalar as _};
+use crate::scalar::{Name, Scalar};
 use crate::suggest;
 
 pub(super) struct Clusters<'l> {
@@ -34,18 +35,20 @@ impl<'l> Clusters<'l> {
             }
             let id = cluster.as_ref().map(|cluster| {
                 let endpoints = cluster.hosts.0.iter().map(|host| host.value.clone()).collect();
-                clusters.add(name.value.0.clone(), endpoints)
+                let protocol = cluster.protocol.as_ref().map(|protocol| protocol.value).unwrap_or_default();
+                clusters.add(name.value.0.clone(), endpoints, protocol)
             });
             clusters.ids.insert(name.value.0.clone(), id);
         }
         clusters
     }
 
-    fn add(&mut self, name: String, endpoints: Vec<Endpoint>) -> ClusterId {
+    fn add(&mut self, name: String, endpoints: Vec<Endpoint>, protocol: Protocol) -> ClusterId {
         let id = ClusterId(self.list.len());
         self.list.push(Cluster {
             name,
             endpoints,
+            protocol,
             connect_timeout: self.limits.connect_timeout,
             upstream_idle_timeout: self.limits.upstream_idle_timeout,
             upstream_connections: self.limits.upstream_connections,
@@ -59,20 +62,54 @@ impl<'l> Clusters<'l> {
         match &to.value {
             TargetName::Echo => Some(Target::Echo),
             TargetName::Url(endpoint) => Some(Target::Cluster(self.of_url(endpoint))),
-            TargetName::Cluster(Name(name)) => match self.ids.get(name) {
-                Some(id) => id.map(Target::Cluster),
-                None => {
-                    let message = format!("{whose}: cluster {:?} is not defined; {}", to.shown(), self.advice(name));
-                    report.fault(Code::Undefined, to.spot, message);
-                    None
-                }
-            },
+            TargetName::Cluster(name) => self.named(name, to, (whose, "write http://"), report).map(Target::Cluster),
         }
     }
 
-    fn advice(&self, name: &str) -> String {
+    /// The cluster that connections on the listener `whose` go to; `None` when there is none.
+    pub(super) fn of_tcp(&mut self, to: &At<TcpTarget>, whose: &str, report: &mut Report<'_>) -> Option<ClusterId> {
+        let id = match &to.value {
+            TcpTarget::Url(endpoint) => self.of_url(endpoint),
+            TcpTarget::Cluster(name) => self.named(name, to, (whose, "write tcp://"), report)?,
+        };
+        if self.list.get(id.0).is_some_and(|cluster| cluster.protocol == Protocol::H2) {
+            let message = format!(
+                "{whose}: cluster {:?} has \"protocol: h2\", but \"tcp\" passes bytes on as they come; \
+                 name a cluster without it",
+                to.shown()
+            );
+            report.fault(Code::Conflict, to.spot, message);
+        }
+        Some(id)
+    }
+
+    /// The clusters that a filter may call; those that do not exist are reported.
+    pub(super) fn callable(&self, said: &[At<Name>], report: &mut Report<'_>) -> Vec<ClusterId> {
+        let advice = ("\"allow\"", "define a cluster with the host ");
+        said.iter().filter_map(|name| self.named(&name.value, name, advice, report)).collect()
+    }
+
+    /// The cluster of a name that stands `at` a place; `None` when it could not be read or does not exist, which is
+    /// reported with `whose` it is and what to do where a host was meant.
+    fn named<T: Scalar>(
+        &self,
+        name: &Name,
+        at: &At<T>,
+        (whose, host): (&str, &str),
+        report: &mut Report<'_>,
+    ) -> Option<ClusterId> {
+        let Some(id) = self.ids.get(&name.0) else {
+            let advice = self.advice(&name.0, host);
+            let message = format!("{whose}: cluster {:?} is not defined; {advice}", at.shown());
+            report.fault(Code::Undefined, at.spot, message);
+            return None;
+        };
+        *id
+    }
+
+    fn advice(&self, name: &str, host: &str) -> String {
         if Endpoint::parse(name).is_ok() {
-            return format!("to mean a host, write http://{name}");
+            return format!("to mean a host, {host}{name}");
         }
         let known: Vec<&str> = self.said.entries.iter().map(|(name, _)| name.value.0.as_str()).collect();
         suggest::hint(name, "clusters", &known)
@@ -82,7 +119,7 @@ impl<'l> Clusters<'l> {
         if let Some(id) = self.urls.get(endpoint) {
             return *id;
         }
-        let id = self.add(self.free(endpoint), vec![endpoint.clone()]);
+        let id = self.add(self.free(endpoint), vec![endpoint.clone()], Protocol::default());
         self.urls.insert(endpoint.clone(), id);
         id
     }

@@ -10,33 +10,35 @@ use crate::file::Filter;
 use crate::file::at::At;
 use crate::file::data::Data;
 use crate::filter::{Budget, Plugin, PluginId};
+use crate::quota::Allow;
 use crate::report::Report;
 use crate::scalar::Name;
 use crate::suggest;
+
+use super::clusters::Clusters;
+use super::quota::quota;
 
 pub(super) struct Plugins<'l> {
     long: &'l Long,
     /// A filter that could not be read has its name here all the same.
     ids: HashMap<&'l str, Option<PluginId>>,
-    list: Vec<(&'l At<Name>, &'l Filter)>,
 }
 
 impl<'l> Plugins<'l> {
     /// The filters that some chain names, in the order in which they are defined.
     pub(super) fn of(long: &'l Long) -> Plugins<'l> {
         let routes = long.listeners.iter().flat_map(|listener| &listener.routes);
-        let chains = long.listeners.iter().map(|listener| &listener.chain).chain(routes.map(|route| &route.chain));
+        let tcp = long.listeners.iter().filter_map(|listener| listener.tcp.as_ref());
+        let chains = long.listeners.iter().map(|listener| &listener.chain);
+        let chains = chains.chain(routes.map(|route| &route.chain)).chain(tcp.map(|tcp| &tcp.chain));
         let used: HashSet<&Name> = chains.flatten().map(|name| &name.value).collect();
-        let mut plugins = Plugins { long, ids: HashMap::new(), list: Vec::new() };
-        for (name, filter) in &long.filters.entries {
+        let mut ids = (0..).map(PluginId);
+        let entries = long.filters.entries.iter();
+        let ids = entries.map(|(name, filter)| {
             let filter = filter.as_ref().filter(|_| used.contains(&name.value));
-            let id = filter.map(|filter| {
-                plugins.list.push((name, filter));
-                PluginId(plugins.list.len() - 1)
-            });
-            plugins.ids.insert(&name.value.0, id);
-        }
-        plugins
+            (name.value.0.as_str(), filter.and_then(|_| ids.next()))
+        });
+        Plugins { long, ids: ids.collect() }
     }
 
     /// The plugins of a chain written by `whose`; those that do not exist are reported.
@@ -57,13 +59,28 @@ impl<'l> Plugins<'l> {
         chain
     }
 
-    /// Every plugin, [`PluginId`] counting in it.
-    pub(super) fn into_list(self, folder: &Path, report: &Report<'_>) -> Vec<Plugin> {
-        self.list.into_iter().map(|(name, said)| plugin(name, said, folder, report)).collect()
+    /// Every plugin, [`PluginId`] counting in it. What other filters may reach has to exist all the same.
+    pub(super) fn into_list(self, folder: &Path, clusters: &Clusters<'_>, report: &mut Report<'_>) -> Vec<Plugin> {
+        let mut list = Vec::new();
+        for (name, said) in self.long.filters.read_entries() {
+            let allow = allow(said, clusters, report);
+            if self.ids.get(name.value.0.as_str()).is_some_and(Option::is_some) {
+                list.push(plugin(name, said, allow, folder, report));
+            }
+        }
+        list
     }
 }
 
-fn plugin(name: &At<Name>, said: &Filter, folder: &Path, report: &Report<'_>) -> Plugin {
+fn allow(said: &Filter, clusters: &Clusters<'_>, report: &mut Report<'_>) -> Allow {
+    let Some(said) = &said.allow else {
+        return Allow::default();
+    };
+    let resolve = said.resolve.iter().flatten().map(|host| host.value.clone());
+    Allow { calls: clusters.callable(said.calls.as_deref().unwrap_or_default(), report), resolve: resolve.collect() }
+}
+
+fn plugin(name: &At<Name>, said: &Filter, allow: Allow, folder: &Path, report: &Report<'_>) -> Plugin {
     let name = name.value.0.clone();
     let bytes = |data: &Option<Data>| data.as_ref().map(Data::bytes).unwrap_or_default();
     let env = said.env.iter().flat_map(|named| named.read_entries());
@@ -78,6 +95,12 @@ fn plugin(name: &At<Name>, said: &Filter, folder: &Path, report: &Report<'_>) ->
         on_error: said.on_error.as_ref().map(|on_error| on_error.value).unwrap_or_default(),
         budget: budget(said),
         guest_errors: said.guest_errors.as_ref().map(|errors| errors.value).unwrap_or_default(),
+        abi: said.abi.as_ref().map(|abi| abi.value),
+        pause_timeout: said.pause_timeout.as_ref().map_or(Plugin::PAUSE_TIMEOUT, |timeout| timeout.value),
+        header_pause: said.header_pause.as_ref().map(|pause| pause.value).unwrap_or_default(),
+        empty_body: said.empty_body.as_ref().map(|body| body.value).unwrap_or_default(),
+        allow,
+        quota: quota(said.quota.as_ref()),
         place: report.place(said.spot),
         name,
     }

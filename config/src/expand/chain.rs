@@ -7,13 +7,12 @@ use crate::file::at::At;
 use crate::file::choice::Entry;
 use crate::file::read::Named;
 use crate::file::write::{View, Write};
-use crate::file::{Budget, Filter, Use};
-use crate::filter::Memory;
-use crate::filter::{self, GuestErrors, ModulePath, OnError, Share};
+use crate::file::{Allow, Budget, Filter, Use};
+use crate::filter::{self, EmptyBody, GuestErrors, HeaderPause, Memory, ModulePath, OnError, Plugin, Share};
 use crate::scalar::Name;
 use crate::unit::ByteSize;
 
-use super::or;
+use super::{or, quota};
 
 /// The filters known so far, with what is needed to name the next one.
 pub(super) struct Chains {
@@ -122,6 +121,7 @@ fn filled(said: Filter) -> Filter {
     let spot = said.spot;
     let default = filter::Budget::default();
     let budget = said.budget.unwrap_or_else(|| Budget { spot, ..Budget::default() });
+    let allow = said.allow.unwrap_or_else(|| Allow { spot, ..Allow::default() });
     Filter {
         root_id: or(said.root_id, String::new(), spot),
         on_error: or(said.on_error, OnError::default(), spot),
@@ -133,6 +133,15 @@ fn filled(said: Filter) -> Filter {
             memory: or(budget.memory, Memory(ByteSize::new(default.memory)), spot),
             share: or(budget.share, Share::Off, spot),
         }),
+        pause_timeout: or(said.pause_timeout, Plugin::PAUSE_TIMEOUT, spot),
+        header_pause: or(said.header_pause, HeaderPause::default(), spot),
+        empty_body: or(said.empty_body, EmptyBody::default(), spot),
+        allow: Some(Allow {
+            spot: allow.spot,
+            calls: Some(allow.calls.unwrap_or_default()),
+            resolve: Some(allow.resolve.unwrap_or_default()),
+        }),
+        quota: Some(quota::filled(said.quota, spot)),
         ..said
     }
 }

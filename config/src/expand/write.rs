@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::file::write::{View, Write, object};
 
-use super::{Listener, Long, Route};
+use super::{Listener, Long, Route, Tcp};
 
 impl Long {
     /// The whole configuration.
@@ -20,20 +20,30 @@ impl Long {
             ("clusters", named(self.clusters.write(view))),
             ("telemetry", self.telemetry.write(view)),
             ("watch", self.watch.write(view)),
+            ("node", self.node.write(view)),
         ])
     }
 }
 
 impl Write for Listener {
     fn write(&self, view: View) -> Option<Value> {
+        // Even empty ones may not stand beside `tcp`.
+        let http = |part: Option<Value>| part.filter(|_| self.tcp.is_none());
         Some(object([
             ("name", self.name.write(view)),
             ("listen", self.address.write(view)),
             ("balance", self.balance.write(view)),
-            ("filters", self.chain.write(view)),
+            ("filters", http(self.chain.write(view))),
             ("limits", self.limits.write(view)),
-            ("routes", self.routes.write(view)),
+            ("routes", http(self.routes.write(view))),
+            ("tcp", self.tcp.write(view)),
         ]))
+    }
+}
+
+impl Write for Tcp {
+    fn write(&self, view: View) -> Option<Value> {
+        Some(object([("to", self.to.write(view)), ("filters", self.chain.write(view))]))
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value};
 
 use crate::file::at::At;
@@ -93,6 +93,47 @@ impl JsonSchema for Data {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         true.into()
+    }
+}
+
+/// Data that is a mapping; people are shown its keys alone.
+#[derive(Debug, Clone)]
+pub(crate) struct Metadata(Data);
+
+impl Metadata {
+    /// The entries, in the order written.
+    pub(crate) fn entries(&self) -> Map<String, Value> {
+        self.0.value.as_object().cloned().unwrap_or_default()
+    }
+}
+
+impl Read for Metadata {
+    fn read(node: &Node, reader: &mut Reader<'_, '_>) -> Option<Metadata> {
+        let entries = reader.entries(node, "a mapping")?;
+        Some(Metadata(Data::of_map(entries, reader)))
+    }
+}
+
+impl Write for Metadata {
+    fn write(&self, view: View) -> Option<Value> {
+        match view {
+            View::Redacted => Some(self.entries().into_iter().map(|(key, _)| (key, Value::from(REDACTED))).collect()),
+            view => self.0.write(view),
+        }
+    }
+}
+
+impl JsonSchema for Metadata {
+    fn schema_name() -> Cow<'static, str> {
+        "Metadata".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "object" })
     }
 }
 

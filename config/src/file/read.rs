@@ -212,6 +212,30 @@ impl<'n> Fields<'n> {
         Some(Fields { of, spot: node.spot, entries, has_later })
     }
 
+    /// Reports the absence of all of these keys.
+    pub(crate) fn need_one_of(&self, keys: &[&str], reader: &mut Reader<'_, '_>) {
+        // A key of a later version may stand for the one that is missing.
+        if self.has_later || keys.iter().any(|key| self.find(key).is_some()) {
+            return;
+        }
+        let keys: Vec<String> = keys.iter().map(|key| format!("{key:?}")).collect();
+        let message = format!("{} needs the key {}", self.of, keys.join(" or "));
+        reader.report.fault(Code::MissingKey, self.spot, message);
+    }
+
+    /// Reports two keys that cannot stand in one mapping.
+    pub(crate) fn exclude(&self, key: &str, other: &str, advice: &str, reader: &mut Reader<'_, '_>) {
+        if let (Some(found), Some(beside)) = (self.key(key), self.key(other)) {
+            let line = beside.spot.line;
+            let message = format!("{key:?} stands beside {other:?}, see line {line}; {advice}");
+            reader.report.fault(Code::Conflict, found.spot, message);
+        }
+    }
+
+    fn key(&self, key: &str) -> Option<&'n Key> {
+        self.entries.iter().find(|(found, _)| found.text == key).map(|(key, _)| key)
+    }
+
     fn find(&self, key: &str) -> Option<&'n Node> {
         self.entries.iter().find(|(found, _)| found.text == key).map(|(_, node)| node)
     }
@@ -220,7 +244,8 @@ impl<'n> Fields<'n> {
 /// Declares a mapping of the language: its keys, their types, and the keys of later versions.
 ///
 /// One declaration gives the struct, its reader, its writer and its schema, so that these cannot
-/// disagree. A field of type `Option` may be left out, any other must be written.
+/// disagree. A field of type `Option` may be left out, any other must be written. A `rule` is a
+/// function that looks at the keys together.
 macro_rules! mapping {
     (
         $(#[$about:meta])*
@@ -228,10 +253,11 @@ macro_rules! mapping {
             $( $(#[$doc:meta])* $key:literal => $field:ident: $type:ty, )*
         }
         later [ $($later:literal),* ]
+        $(rule $rule:path)?
     ) => {
-        $(#[$about])*
         #[derive(Debug, Clone, schemars::JsonSchema)]
         #[schemars(deny_unknown_fields)]
+        $(#[$about])*
         pub(crate) struct $name {
             /// Where the mapping is.
             #[schemars(skip)]
@@ -252,6 +278,7 @@ macro_rules! mapping {
             ) -> Option<Self> {
                 use $crate::file::read::{Field, Fields};
                 let fields = Fields::of($of, Self::KEYS, Self::LATER, node, reader)?;
+                $( $rule(&fields, reader); )?
                 // Every field is read before the first failure ends the reading.
                 $( let $field = <$type as Field>::take(&fields, $key, reader); )*
                 Some($name { spot: node.spot, $($field: $field?),* })

@@ -8,17 +8,21 @@ use super::*;
 use crate::error::Code;
 
 /// Every mapping of the language, by the name it has in the schema.
-const MAPPINGS: [(&str, &[&str], &[&str]); 13] = [
+const MAPPINGS: [(&str, &[&str], &[&str]); 17] = [
     ("", File::KEYS, File::LATER),
+    ("Node", Node::KEYS, Node::LATER),
     ("AdminListen", AdminListen::KEYS, AdminListen::LATER),
     ("Limits", Limits::KEYS, Limits::LATER),
     ("Listener", Listener::KEYS, Listener::LATER),
+    ("Tcp", Tcp::KEYS, Tcp::LATER),
     ("ListenerLimits", ListenerLimits::KEYS, ListenerLimits::LATER),
     ("Route", Route::KEYS, Route::LATER),
     ("Match", Match::KEYS, Match::LATER),
     ("Filter", Filter::KEYS, Filter::LATER),
     ("Use", Use::KEYS, Use::LATER),
     ("Budget", Budget::KEYS, Budget::LATER),
+    ("Allow", Allow::KEYS, Allow::LATER),
+    ("Quota", Quota::KEYS, Quota::LATER),
     ("Cluster", Cluster::KEYS, Cluster::LATER),
     ("Telemetry", Telemetry::KEYS, Telemetry::LATER),
     ("AccessLog", AccessLog::KEYS, AccessLog::LATER),
