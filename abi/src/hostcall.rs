@@ -73,6 +73,12 @@ pub(crate) fn signatures(module: &str, name: &str) -> Vec<Signature> {
     Tables::<Nobody>::new().named(module, name).map(Row::signature).collect()
 }
 
+/// The parts of a property path.
+#[cfg(feature = "testing")]
+pub(crate) fn property_path(path: &[u8]) -> Option<Vec<&[u8]>> {
+    property::parts(path)
+}
+
 /// Every row, by module name.
 struct Tables<H: Host> {
     env: Vec<Row<H>>,

@@ -2,6 +2,8 @@
 //!
 //! Nothing here is for serving: streams are plain vectors and metrics live in the VM's own host.
 
+pub mod puppet;
+
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
@@ -337,6 +339,11 @@ pub fn guest_of(marker: &str, body: &str) -> Vec<u8> {
                 (drop (call $proxy_log (i32.const 0) (i32.const 16) (i32.const 4))))
             {body})"#
     ))
+}
+
+/// The parts of a property path as a guest gives it; `None` where it names nothing.
+pub fn property_path(path: &[u8]) -> Option<Vec<&[u8]>> {
+    hostcall::property_path(path)
 }
 
 /// Bytes of a module written in WAT.

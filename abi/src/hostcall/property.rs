@@ -70,6 +70,13 @@ fn split<'a, 'r>(path: &'a [u8], room: &'r mut [&'a [u8]]) -> Option<&'r [&'a [u
     room.get(..count)
 }
 
+/// The same with its own room.
+#[cfg(any(test, feature = "testing"))]
+pub(super) fn parts(path: &[u8]) -> Option<Vec<&[u8]>> {
+    let mut room = [&path[..0]; limits::PATH_SEGMENTS];
+    split(path, &mut room).map(<[&[u8]]>::to_vec)
+}
+
 // C++ guests look themselves up by `plugin_root_id` while their root context is made.
 fn plugin(settings: &PluginSettings, segments: &[&[u8]]) -> Option<Vec<u8>> {
     let text = match segments {
@@ -84,11 +91,6 @@ fn plugin(settings: &PluginSettings, segments: &[&[u8]]) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn parts(path: &[u8]) -> Option<Vec<&[u8]>> {
-        let mut room = [&path[..0]; limits::PATH_SEGMENTS];
-        split(path, &mut room).map(<[&[u8]]>::to_vec)
-    }
 
     #[test]
     fn a_path_is_split_at_nul_and_may_end_in_one() {
