@@ -234,11 +234,15 @@ fn telemetry(said: Option<&file::Telemetry>, folder: &Path, report: &mut Report<
 
 /// Names of properties; a line of the log has each once.
 fn properties(said: &[At<Name>], report: &mut Report<'_>) -> Vec<String> {
-    let mut taken = HashMap::new();
+    let mut names = Vec::new();
     for name in said {
-        once(&mut taken, name, "property", report);
+        if names.contains(&name.value.0) {
+            let message = format!("the property {:?} is written twice", name.shown());
+            report.fault(Code::DuplicateName, name.spot, message);
+        }
+        names.push(name.value.0.clone());
     }
-    said.iter().map(|name| name.value.0.clone()).collect()
+    names
 }
 
 fn node(said: Option<&file::Node>) -> Node {

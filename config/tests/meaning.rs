@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tollgate_config::{
-    AccessLog, Admin, Balance, ByteSize, Code, Config, Faults, GuestErrors, HostMatch, Limits, LogFormat, LogTarget,
-    OnError, PathMatch, PluginId, Target, load, parse,
+    AbiVersion, AccessLog, Admin, Allow, Balance, ByteSize, ClusterId, Code, Config, EmptyBody, Faults, GuestErrors,
+    HeaderPause, HostMatch, Limits, LogFormat, LogTarget, Node, OnError, PathMatch, PluginId, Protocol, Quota, Target,
+    Tcp, load, parse,
 };
 
 fn config(text: &str) -> Config {
@@ -95,6 +96,103 @@ fn every_key_has_its_effect() {
     assert_eq!(cluster.endpoints[0].host, "2001:db8::1");
     assert_eq!(cluster.connect_timeout, Duration::from_millis(500));
     assert_eq!((cluster.upstream_connections, cluster.pending), (64, 128));
+}
+
+#[test]
+fn a_filter_may_do_what_is_written_and_no_more() {
+    let text = fs::read_to_string("tests/good/all_keys.yaml").unwrap();
+
+    let config = config(&text);
+
+    let [every, tap] = config.plugins.as_slice() else { panic!("two plugins") };
+    assert_eq!((every.abi, every.pause_timeout), (Some(AbiVersion::V0_2_0), Duration::from_secs(90)));
+    assert_eq!((every.header_pause, every.empty_body), (HeaderPause::Headers, EmptyBody::Call));
+    let resolve = vec![HostMatch::Exact("idp.local".into()), HostMatch::Suffix(".example.com".into())];
+    assert_eq!(every.allow, Allow { calls: vec![ClusterId(1), ClusterId(0)], resolve });
+    assert_eq!((tap.abi, tap.pause_timeout), (None, Duration::from_secs(60)));
+    assert_eq!((tap.header_pause, tap.empty_body), (HeaderPause::Message, EmptyBody::Skip));
+    assert_eq!((&tap.allow, tap.quota), (&Allow::default(), Quota::default()));
+}
+
+#[test]
+fn every_key_of_a_quota_has_its_effect() {
+    let text = fs::read_to_string("tests/good/all_keys.yaml").unwrap();
+
+    let quota = config(&text).plugins[0].quota;
+
+    let expected = Quota {
+        shared_data_keys: 0,
+        shared_data_value: 64 << 10,
+        shared_data: 1 << 20,
+        queues: 0,
+        queue_messages: 1,
+        queue_bytes: 2 << 20,
+        metric_series: 0,
+        log_lines: 1,
+        log_burst: 2,
+        log_line: 64 << 10,
+        callouts_per_callback: 1,
+        callouts_per_stream: 2,
+        callouts: 0,
+        callout_timeout: Duration::from_secs(300),
+        callout_body: 3 << 20,
+        timers: 0,
+        properties: 0,
+        property: 1 << 10,
+    };
+    assert_eq!(quota, expected);
+}
+
+#[test]
+fn a_quota_keeps_the_defaults_of_what_it_leaves_out() {
+    let config = chained("[{ wasm: a.wasm, quota: { callouts: 7, log_lines: 8 } }]");
+
+    assert_eq!(config.plugins[0].quota, Quota { callouts: 7, log_lines: 8, ..Quota::default() });
+}
+
+#[test]
+fn a_listener_of_tcp_has_a_cluster_and_a_chain_and_no_routes() {
+    let text = fs::read_to_string("tests/good/all_keys.yaml").unwrap();
+
+    let config = config(&text);
+
+    let [http, _, db, plain] = config.listeners.as_slice() else { panic!("four listeners") };
+    assert_eq!(http.tcp, None);
+    let url = config.clusters.iter().position(|cluster| cluster.name == "db.local:5432").map(ClusterId).unwrap();
+    assert_eq!(db.tcp, Some(Tcp { cluster: url, chain: vec![PluginId(0), PluginId(1)] }));
+    assert_eq!(plain.tcp, Some(Tcp { cluster: ClusterId(0), chain: vec![] }));
+    assert!(db.routes.is_empty() && plain.routes.is_empty());
+    assert_eq!((db.name.as_str(), db.balance, db.limits.connections), ("db", Balance::Even, 10));
+}
+
+#[test]
+fn a_cluster_speaks_what_is_written_and_a_url_the_older_protocol() {
+    let text = fs::read_to_string("tests/good/all_keys.yaml").unwrap();
+
+    let config = config(&text);
+
+    let spoken = config.clusters.iter().map(|cluster| (cluster.name.as_str(), cluster.protocol));
+    let expected = [("app", Protocol::Http1), ("grpc", Protocol::H2), ("127.0.0.1:80", Protocol::Http1)];
+    assert_eq!(spoken.take(3).collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn filters_are_told_about_the_node_and_people_are_not_shown_its_metadata() {
+    let text = fs::read_to_string("tests/good/all_keys.yaml").unwrap();
+
+    let config = config(&text);
+
+    assert_eq!((config.node.id.as_str(), config.node.cluster.as_str()), ("edge-1", "edge"));
+    let metadata = serde_json::Value::Object(config.node.metadata).to_string();
+    assert_eq!(metadata, r#"{"zone":"a","weights":[1,{"b":"tollgate-config"}]}"#);
+    let shown = config.expanded["node"].to_string();
+    assert_eq!(shown, r#"{"id":"edge-1","cluster":"edge","metadata":{"zone":"<redacted>","weights":"<redacted>"}}"#);
+}
+
+#[test]
+fn a_node_that_is_not_written_is_empty() {
+    assert_eq!(chained("[]").node, Node::default());
+    assert_eq!(config("listen: 127.0.0.1:0\nroutes: []\nnode: {}\n").node, Node::default());
 }
 
 #[test]

@@ -57,23 +57,72 @@ fn one_of(words: &'static [&'static str]) -> impl Strategy<Value = Value> {
     prop::sample::select(words).prop_map(Value::from)
 }
 
-fn filter() -> impl Strategy<Value = Value> {
+fn filter() -> BoxedStrategy<Value> {
     let wasm = one_of(&["addh.wasm", "other/addh.wasm", "hdr.wasm", "my filter.wasm", "x.y.wasm"]);
     let small = prop_oneof![data(), Just(json!({ "header": "x" })), Just(json!({ "header": "y" }))];
     let budget = (maybe(one_of(&["5ms", "10ms", "1000ms"])), maybe(one_of(&["64MiB", "1GiB", "100kB"])))
         .prop_map(|(time, memory)| keys(vec![("time", time), ("memory", memory)]));
     let vm_id = maybe(text().prop_map(Value::from));
+    let reach = (maybe(allow()), maybe(quota()), maybe(pauses()));
     let words = (maybe(one_of(&["deny", "skip"])), maybe(one_of(&["lenient", "strict"])));
-    (wasm, maybe(small), vm_id, words, maybe(budget)).prop_map(|(wasm, config, vm_id, (on_error, errors), budget)| {
+    let parts = (wasm, maybe(small), vm_id, words, maybe(budget), reach);
+    parts
+        .prop_map(|(wasm, config, vm_id, (on_error, errors), budget, (allow, quota, pauses))| {
+            let mut filter = keys(vec![
+                ("config", config),
+                ("wasm", Some(wasm)),
+                ("vm_id", vm_id),
+                ("guest_errors", errors),
+                ("on_error", on_error),
+                ("budget", budget),
+                ("allow", allow),
+                ("quota", quota),
+            ]);
+            merge(&mut filter, pauses);
+            filter
+        })
+        // What is not behind a pointer, a chain of filters multiplies on the stack.
+        .boxed()
+}
+
+/// What a filter may reach, of the clusters that every generated configuration defines.
+fn allow() -> impl Strategy<Value = Value> {
+    let calls = prop::collection::vec(one_of(&["app", "grpc"]), 0..3).prop_map(Value::from);
+    let resolve = prop::collection::vec(one_of(&["Idp.Local", "idp.local.", "*.Example.com", "*"]), 0..3);
+    (maybe(calls), maybe(resolve.prop_map(Value::from)))
+        .prop_map(|(calls, resolve)| keys(vec![("resolve", resolve), ("calls", calls)]))
+}
+
+fn quota() -> impl Strategy<Value = Value> {
+    let sizes = (maybe(one_of(&["1024KiB", "1MiB", "16MiB"])), maybe(one_of(&["4096B", "1kB", "64KiB"])));
+    let counts = (maybe(0u32..3), maybe(1u32..1_000_000), maybe(prop::sample::select(vec![0u32, 64, 1_000])));
+    let timeout = maybe(one_of(&["5s", "5000ms", "300s"]));
+    (sizes, counts, timeout).prop_map(|((data, line), (callouts, lines, properties), timeout)| {
         keys(vec![
-            ("config", config),
-            ("wasm", Some(wasm)),
-            ("vm_id", vm_id),
-            ("guest_errors", errors),
-            ("on_error", on_error),
-            ("budget", budget),
+            ("callout_timeout", timeout),
+            ("shared_data", data),
+            ("log_line", line),
+            ("callouts", callouts.map(Value::from)),
+            ("log_lines", lines.map(Value::from)),
+            ("properties", properties.map(Value::from)),
         ])
     })
+}
+
+fn pauses() -> impl Strategy<Value = Value> {
+    let abi = maybe(one_of(&["0.1.0", "0.2.0", "0.2.1"]));
+    let timeout = maybe(one_of(&["60s", "1m", "1ms"]));
+    let words = (maybe(one_of(&["message", "headers"])), maybe(one_of(&["skip", "call"])));
+    (abi, timeout, words).prop_map(|(abi, timeout, (header_pause, empty_body))| {
+        keys(vec![("abi", abi), ("pause_timeout", timeout), ("header_pause", header_pause), ("empty_body", empty_body)])
+    })
+}
+
+/// Adds the keys of a mapping to another.
+fn merge(into: &mut Value, from: Option<Value>) {
+    if let (Value::Object(into), Some(Value::Object(from))) = (into, from) {
+        into.extend(from);
+    }
 }
 
 /// Names of filters that every generated configuration defines.
@@ -113,17 +162,26 @@ fn routes() -> impl Strategy<Value = Value> {
 
 fn listener() -> impl Strategy<Value = Value> {
     let limits = maybe(Just(json!({ "headers": 7, "idle_timeout": "60s" })));
-    (routes(), maybe(chain()), maybe(one_of(&["kernel", "even"])), limits).prop_map(
-        |(routes, filters, balance, limits)| {
-            keys(vec![
-                ("listen", Some("127.0.0.1:0".into())),
-                ("balance", balance),
-                ("limits", limits),
-                ("filters", filters),
-                ("routes", Some(routes)),
-            ])
-        },
-    )
+    let http =
+        (routes(), maybe(chain())).prop_map(|(routes, filters)| vec![("filters", filters), ("routes", Some(routes))]);
+    let serves = prop_oneof![2 => http, 1 => tcp().prop_map(|tcp| vec![("tcp", Some(tcp))])];
+    (serves, maybe(one_of(&["kernel", "even"])), limits).prop_map(|(serves, balance, limits)| {
+        let own = vec![("listen", Some("127.0.0.1:0".into())), ("balance", balance), ("limits", limits)];
+        keys(own.into_iter().chain(serves).collect())
+    })
+}
+
+fn tcp() -> impl Strategy<Value = Value> {
+    let to = one_of(&["app", "tcp://App:80", "tcp://[::1]:81", "tcp://127.0.0.1:8080"]);
+    (to, maybe(chain())).prop_map(|(to, filters)| keys(vec![("filters", filters), ("to", Some(to))]))
+}
+
+/// What the proxy is called, with any data.
+fn node() -> impl Strategy<Value = Value> {
+    let name = || maybe(text().prop_map(Value::from));
+    let metadata = maybe((key(), data()).prop_map(|(key, value)| Value::Object(Map::from_iter([(key, value)]))));
+    (name(), name(), metadata)
+        .prop_map(|(id, cluster, metadata)| keys(vec![("metadata", metadata), ("id", id), ("cluster", cluster)]))
 }
 
 /// The short form or the long one, and everything beside the listeners.
@@ -134,20 +192,30 @@ fn configuration() -> impl Strategy<Value = Value> {
     ];
     let named = (filter(), filter(), filter());
     let admin = maybe(prop_oneof![one_of(&["off"]), Just(json!({ "listen": "127.0.0.1:9901" }))]);
-    let log = maybe(Just(json!({ "access_log": { "format": "text" } })));
-    (listeners, named, admin, log, maybe(1u32..1024)).prop_map(|((routes, listeners), named, admin, log, workers)| {
+    let log = maybe(prop_oneof![
+        Just(json!({ "access_log": { "format": "text" } })),
+        Just(json!({ "access_log": { "properties": ["user", "1"] } })),
+    ]);
+    let around = (admin, log, maybe(1u32..1024), maybe(node()));
+    (listeners, named, around).prop_map(|((routes, listeners), named, (admin, log, workers, node))| {
         let listen = routes.as_ref().map(|_| "127.0.0.1:0".into());
         keys(vec![
             ("listen", listen),
             ("routes", routes),
             ("listeners", listeners),
             ("filters", Some(json!({ "addh-2": named.0, "hdr": named.1, "addh": named.2 }))),
-            ("clusters", Some(json!({ "app": { "hosts": ["10.0.0.1:80"] } }))),
+            ("clusters", Some(clusters())),
+            ("node", node),
             ("admin", admin),
             ("telemetry", log),
             ("workers", workers.map(Value::from)),
         ])
     })
+}
+
+/// The clusters that every generated configuration defines.
+fn clusters() -> Value {
+    json!({ "app": { "hosts": ["10.0.0.1:80"] }, "grpc": { "hosts": ["10.0.0.2:80"], "protocol": "h2" } })
 }
 
 /// Everything a configuration means, places left out.
@@ -158,8 +226,8 @@ fn meaning(config: &Config) -> String {
         plugin
     });
     let plugins: Vec<_> = plugins.collect();
-    let Config { workers, admin, limits, listeners, clusters, telemetry, expanded, .. } = config;
-    format!("{workers:?} {admin:?} {limits:?} {listeners:?} {plugins:?} {clusters:?} {telemetry:?} {expanded}")
+    let Config { workers, admin, limits, listeners, clusters, telemetry, node, expanded, .. } = config;
+    format!("{workers:?} {admin:?} {limits:?} {listeners:?} {plugins:?} {clusters:?} {telemetry:?} {node:?} {expanded}")
 }
 
 proptest! {

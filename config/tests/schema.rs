@@ -98,10 +98,17 @@ fn what_the_reader_refuses_for_its_shape_the_schema_refuses_too() {
         "workers": 1,
         "admin": { "listen": "127.0.0.1:9901" },
         "limits": { "idle_timeout": "1s", "buffer": "1KiB" },
-        "listeners": [{ "listen": "127.0.0.1:0", "routes": [{ "to": "app", "match": { "path": "/" }, "filters": ["a"] }] }],
-        "filters": { "a": { "wasm": "a.wasm", "on_error": "skip", "env": { "A": "b" } } },
+        "listeners": [
+            { "listen": "127.0.0.1:0", "routes": [{ "to": "app", "match": { "path": "/" }, "filters": ["a"] }] },
+            { "listen": "127.0.0.1:0", "tcp": { "to": "app" } },
+        ],
+        "filters": { "a": {
+            "wasm": "a.wasm", "on_error": "skip", "env": { "A": "b" }, "abi": "0.2.1", "empty_body": "call",
+            "allow": { "calls": ["app"] }, "quota": { "queues": 0, "log_lines": 1, "callout_timeout": "1s" },
+        } },
         "clusters": { "app": { "hosts": ["10.0.0.1:80"], "balance": "round_robin" } },
         "telemetry": { "access_log": { "format": "json" } },
+        "node": { "id": "a", "metadata": {} },
     });
     assert!(allowed(&whole) && read(&whole));
     let changes = [
@@ -121,6 +128,18 @@ fn what_the_reader_refuses_for_its_shape_the_schema_refuses_too() {
         ("/listeners/0/routes/0/match", serde_json::json!({ "headers": { "a": 1 } })),
         ("/listeners/0/routes/0/filters", serde_json::json!([{ "use": "a", "wasm": "a.wasm" }])),
         ("/listeners/0/routes/0/filters", serde_json::json!([1])),
+        ("/listeners/1", serde_json::json!({ "listen": "127.0.0.1:0" })),
+        ("/listeners/1", serde_json::json!({ "listen": "127.0.0.1:0", "routes": [], "tcp": { "to": "app" } })),
+        ("/listeners/1/tcp", serde_json::json!("app")),
+        ("/listeners/1/tcp", serde_json::json!({ "filters": [] })),
+        ("/filters/a/abi", serde_json::json!(0.2)),
+        ("/filters/a/empty_body", serde_json::json!("never")),
+        ("/filters/a/allow", serde_json::json!(["app"])),
+        ("/filters/a/allow/calls", serde_json::json!("app")),
+        ("/filters/a/quota/queues", serde_json::json!(10_001)),
+        ("/filters/a/quota/log_lines", serde_json::json!(0)),
+        ("/filters/a/quota/callout_timeout", serde_json::json!(1)),
+        ("/node/metadata", serde_json::json!("text")),
         ("/filters/a/on_error", serde_json::json!("allow")),
         ("/filters/a/env/A", serde_json::json!(1)),
         ("/filters/a", serde_json::json!({})),
