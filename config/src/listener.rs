@@ -11,7 +11,7 @@ use crate::limits::Limits;
 use crate::route::Route;
 use crate::scalar::{Name, Scalar, Unfit, Word};
 
-/// One address to accept connections on, with the routes of its exchanges.
+/// One address to accept connections on, with the routes of its exchanges or where its connections go.
 #[derive(Debug, Clone)]
 pub struct Listener {
     /// The name written, else the address; what metrics call it.

@@ -57,6 +57,33 @@ pub struct Quota {
     pub property: u64,
 }
 
+impl Quota {
+    /// The keys whose value is above that of another quota.
+    pub fn above(&self, other: &Quota) -> impl Iterator<Item = &'static str> {
+        let keys = [
+            ("shared_data_keys", self.shared_data_keys > other.shared_data_keys),
+            ("shared_data_value", self.shared_data_value > other.shared_data_value),
+            ("shared_data", self.shared_data > other.shared_data),
+            ("queues", self.queues > other.queues),
+            ("queue_messages", self.queue_messages > other.queue_messages),
+            ("queue_bytes", self.queue_bytes > other.queue_bytes),
+            ("metric_series", self.metric_series > other.metric_series),
+            ("log_lines", self.log_lines > other.log_lines),
+            ("log_burst", self.log_burst > other.log_burst),
+            ("log_line", self.log_line > other.log_line),
+            ("callouts_per_callback", self.callouts_per_callback > other.callouts_per_callback),
+            ("callouts_per_stream", self.callouts_per_stream > other.callouts_per_stream),
+            ("callouts", self.callouts > other.callouts),
+            ("callout_timeout", self.callout_timeout > other.callout_timeout),
+            ("callout_body", self.callout_body > other.callout_body),
+            ("timers", self.timers > other.timers),
+            ("properties", self.properties > other.properties),
+            ("property", self.property > other.property),
+        ];
+        keys.into_iter().filter(|(_, above)| *above).map(|(key, _)| key)
+    }
+}
+
 impl Default for Quota {
     fn default() -> Quota {
         Quota {
@@ -79,5 +106,46 @@ impl Default for Quota {
             properties: 64,
             property: 4 << 10,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::file;
+
+    #[test]
+    fn a_quota_is_above_another_by_the_keys_that_are_larger() {
+        let default = Quota::default();
+        let larger = Quota { queues: 101, property: (4 << 10) + 1, timers: 999, ..default };
+
+        assert_eq!(larger.above(&default).collect::<Vec<_>>(), ["queues", "property"]);
+        assert_eq!(default.above(&default).count(), 0);
+    }
+
+    #[test]
+    fn every_key_of_the_language_is_compared() {
+        let least = Quota {
+            shared_data_keys: 0,
+            shared_data_value: 0,
+            shared_data: 0,
+            queues: 0,
+            queue_messages: 0,
+            queue_bytes: 0,
+            metric_series: 0,
+            log_lines: 0,
+            log_burst: 0,
+            log_line: 0,
+            callouts_per_callback: 0,
+            callouts_per_stream: 0,
+            callouts: 0,
+            callout_timeout: Duration::ZERO,
+            callout_body: 0,
+            timers: 0,
+            properties: 0,
+            property: 0,
+        };
+
+        assert_eq!(Quota::default().above(&least).collect::<Vec<_>>(), file::Quota::KEYS);
     }
 }

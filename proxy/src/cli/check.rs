@@ -6,7 +6,8 @@ use std::fmt::{self, Write};
 use std::path::Path;
 
 use tollgate_config::{
-    Budget, ByteSize, Cluster, Config, HostMatch, Listener, OnError, PathMatch, Plugin, Route, RouteMatch, Target,
+    Budget, ByteSize, Cluster, ClusterId, Config, HostMatch, Listener, OnError, PathMatch, Plugin, PluginId, Protocol,
+    Quota, RouteMatch, Target,
 };
 
 use super::{Failure, print};
@@ -31,21 +32,33 @@ fn summarise<'a>(out: &mut String, config: &Config, plugins: impl Iterator<Item 
     for listener in &config.listeners {
         writeln!(out, "\nlistener {} on {}", listener.name, listener.address)?;
         write_routes(out, listener, config)?;
+        write_tcp(out, listener, config)?;
     }
     section(out, "plugins", plugins.map(plugin_line))?;
     section(out, "clusters", config.clusters.iter().map(cluster_line))?;
-    section(out, "not the safe default", config.plugins.iter().flat_map(risks))
+    section(out, "not the safe default", config.plugins.iter().flat_map(|plugin| risks(plugin, config)))
 }
 
 fn write_routes(out: &mut String, listener: &Listener, config: &Config) -> fmt::Result {
     for route in &listener.routes {
-        writeln!(out, "  {}: {} -> {}", route.name, matcher(&route.matcher), target(route, config))?;
-        if !route.chain.is_empty() {
-            let names = route.chain.iter().filter_map(|id| config.plugins.get(id.0)).map(|plugin| plugin.name.as_str());
-            writeln!(out, "    filters: {}", names.collect::<Vec<_>>().join(", "))?;
-        }
+        writeln!(out, "  {}: {} -> {}", route.name, matcher(&route.matcher), target(route.target, config))?;
+        write_chain(out, &route.chain, config)?;
     }
     Ok(())
+}
+
+fn write_tcp(out: &mut String, listener: &Listener, config: &Config) -> fmt::Result {
+    let Some(tcp) = &listener.tcp else { return Ok(()) };
+    writeln!(out, "  tcp -> {}", cluster_name(tcp.cluster, config))?;
+    write_chain(out, &tcp.chain, config)
+}
+
+fn write_chain(out: &mut String, chain: &[PluginId], config: &Config) -> fmt::Result {
+    if chain.is_empty() {
+        return Ok(());
+    }
+    let names = chain.iter().filter_map(|id| config.plugins.get(id.0)).map(|plugin| plugin.name.as_str());
+    writeln!(out, "    filters: {}", names.collect::<Vec<_>>().join(", "))
 }
 
 /// A heading with its lines; nothing at all where there is no line.
@@ -62,10 +75,8 @@ fn matcher(matcher: &RouteMatch) -> String {
     if !matcher.methods.is_empty() {
         words.push(matcher.methods.join("|"));
     }
-    match &matcher.host {
-        HostMatch::Any => {}
-        HostMatch::Exact(host) => words.push(format!("host {host}")),
-        HostMatch::Suffix(suffix) => words.push(format!("host *{suffix}")),
+    if matcher.host != HostMatch::Any {
+        words.push(format!("host {}", host(&matcher.host)));
     }
     match &matcher.path {
         PathMatch::Any => {}
@@ -78,11 +89,23 @@ fn matcher(matcher: &RouteMatch) -> String {
     if words.is_empty() { "everything".to_owned() } else { words.join(", ") }
 }
 
-fn target<'a>(route: &Route, config: &'a Config) -> &'a str {
-    match route.target {
-        Target::Echo => "echo",
-        Target::Cluster(id) => config.clusters.get(id.0).map_or("?", |cluster| &cluster.name),
+fn host(host: &HostMatch) -> String {
+    match host {
+        HostMatch::Any => "*".to_owned(),
+        HostMatch::Exact(host) => host.clone(),
+        HostMatch::Suffix(suffix) => format!("*{suffix}"),
     }
+}
+
+fn target(target: Target, config: &Config) -> &str {
+    match target {
+        Target::Echo => "echo",
+        Target::Cluster(id) => cluster_name(id, config),
+    }
+}
+
+fn cluster_name(id: ClusterId, config: &Config) -> &str {
+    config.clusters.get(id.0).map_or("?", |cluster| &cluster.name)
 }
 
 fn plugin_line(plugin: &PluginSummary) -> String {
@@ -96,11 +119,15 @@ fn plugin_line(plugin: &PluginSummary) -> String {
 
 fn cluster_line(cluster: &Cluster) -> String {
     let endpoints: Vec<_> = cluster.endpoints.iter().map(ToString::to_string).collect();
-    format!("{}: {}", cluster.name, endpoints.join(", "))
+    let protocol = match cluster.protocol {
+        Protocol::Http1 => "",
+        Protocol::H2 => " (h2)",
+    };
+    format!("{}: {}{protocol}", cluster.name, endpoints.join(", "))
 }
 
 /// What a plugin may do that it may not do by default.
-fn risks(plugin: &Plugin) -> Vec<String> {
+fn risks(plugin: &Plugin, config: &Config) -> Vec<String> {
     let mut risks = Vec::new();
     if plugin.on_error == OnError::Skip {
         risks.push("on_error: skip lets exchanges pass when it fails".to_owned());
@@ -114,6 +141,18 @@ fn risks(plugin: &Plugin) -> Vec<String> {
     }
     if budget.memory > default.memory {
         risks.push(format!("budget.memory lets each VM take {}", ByteSize::new(budget.memory)));
+    }
+    if !plugin.allow.calls.is_empty() {
+        let names: Vec<_> = plugin.allow.calls.iter().map(|id| cluster_name(*id, config)).collect();
+        risks.push(format!("allow.calls lets it call {}", names.join(", ")));
+    }
+    if !plugin.allow.resolve.is_empty() {
+        let hosts: Vec<_> = plugin.allow.resolve.iter().map(host).collect();
+        risks.push(format!("allow.resolve lets it look up {}", hosts.join(", ")));
+    }
+    let raised: Vec<_> = plugin.quota.above(&Quota::default()).collect();
+    if !raised.is_empty() {
+        risks.push(format!("quota lets it have more of {}", raised.join(", ")));
     }
     risks.into_iter().map(|risk| format!("{} ({}): {risk}", plugin.name, plugin.place)).collect()
 }
@@ -180,10 +219,45 @@ mod tests {
         let config = config("listen: 127.0.0.1:8000\nroutes:\n- to: echo\n  filters: [{ wasm: a.wasm }]\n");
         let mut plugin = config.plugins[0].clone();
 
-        let none = risks(&plugin);
+        let none = risks(&plugin, &config);
         plugin.budget.time += Duration::from_millis(1);
-        let one = risks(&plugin);
+        let one = risks(&plugin, &config);
 
         assert_eq!((none.len(), one.len()), (0, 1));
+    }
+
+    #[test]
+    fn what_a_filter_may_reach_and_keep_is_a_risk_and_an_empty_list_is_none() {
+        let config = config(
+            "listen: 127.0.0.1:8000\nroutes:\n- to: echo\n  filters:\n  - { wasm: a.wasm, allow: { calls: [idp, app], \
+             resolve: [idp.local, '*.example.com', '*'] }, quota: { callouts: 101, queues: 101, timers: 1 } }\n  \
+             - { wasm: b.wasm, allow: { calls: [], resolve: [] }, quota: { queues: 100 } }\n\
+             clusters: { app: { hosts: [10.0.0.1:80] }, idp: { hosts: [10.0.0.2:80], protocol: h2 } }\n",
+        );
+
+        let text = summary(&config, &[]);
+
+        let (clusters, risks) = text.split_once("not the safe default\n").unwrap();
+        assert!(clusters.contains("  idp: 10.0.0.2:80 (h2)\n"), "{clusters}");
+        assert_eq!(
+            risks,
+            "  a (tollgate.yaml:5:5): allow.calls lets it call idp, app\n  \
+             a (tollgate.yaml:5:5): allow.resolve lets it look up idp.local, *.example.com, *\n  \
+             a (tollgate.yaml:5:5): quota lets it have more of queues, callouts\n"
+        );
+    }
+
+    #[test]
+    fn a_listener_of_tcp_is_summed_up_with_its_cluster_and_filters() {
+        let config = config(
+            "listeners:\n- name: db\n  listen: 127.0.0.1:5432\n  tcp: { to: tcp://10.0.0.1:5432, filters: [{ wasm: tap.wasm }] }\n",
+        );
+
+        let text = summary(&config, &[]);
+
+        assert!(
+            text.starts_with("\nlistener db on 127.0.0.1:5432\n  tcp -> 10.0.0.1:5432\n    filters: tap\n"),
+            "{text}"
+        );
     }
 }
