@@ -63,6 +63,8 @@ pub struct Exchange {
     pub awaiting: Cell<Awaiting>,
     /// Time spent in filters, for the access log.
     pub in_filters: Cell<Duration>,
+    /// The client said `te: trailers`.
+    pub takes_trailers: bool,
     timeouts: Timeouts,
     wakers: [Cell<Option<Waker>>; 2],
     /// Coarse: the worker's clock at the last byte.
@@ -76,7 +78,7 @@ pub struct Exchange {
 
 impl Exchange {
     /// An exchange whose head was read at `started`.
-    pub fn new(started: Instant, timeouts: Timeouts) -> Self {
+    pub fn new(started: Instant, timeouts: Timeouts, takes_trailers: bool) -> Self {
         Self {
             stream: Cell::new(None),
             started,
@@ -85,6 +87,7 @@ impl Exchange {
             status: Cell::new(None),
             awaiting: Cell::new(Awaiting::Bytes),
             in_filters: Cell::new(Duration::ZERO),
+            takes_trailers,
             timeouts,
             wakers: [Cell::new(None), Cell::new(None)],
             touched: Cell::new(started),
@@ -191,7 +194,7 @@ mod tests {
 
     fn exchange() -> (Exchange, Instant) {
         let now = Instant::now();
-        (Exchange::new(now, TIMEOUTS), now)
+        (Exchange::new(now, TIMEOUTS, false), now)
     }
 
     fn after(exchange: &Exchange, now: Instant, seconds: u64) -> Option<Reason> {

@@ -17,6 +17,7 @@ use http::{Method, Request, Response, Version};
 use http_body::Body;
 use hyper::body::Incoming;
 use tollgate_abi::CallbackKind;
+use tollgate_config::Protocol;
 
 use crate::client::Client;
 use crate::error::{Abort, Reason};
@@ -82,7 +83,7 @@ struct Serving {
 impl Serving {
     fn begin(client: Rc<Client>, route: Rc<LocalRoute>, accepted: &Accepted, bodiless: bool) -> Self {
         let started = client.worker.clock.now();
-        let exchange = Rc::new(Exchange::new(started, route.timeouts));
+        let exchange = Rc::new(Exchange::new(started, route.timeouts, accepted.takes_trailers));
         if bodiless {
             exchange.end_request(started);
         }
@@ -228,8 +229,10 @@ async fn reach(
     let outcome = match &route.cluster {
         None => uninterrupted(exchange, chain, pin!(reach_echo(request))).await,
         Some(cluster) => {
-            if version == Version::HTTP_11 {
-                interim::relay(request, client);
+            match cluster.protocol {
+                Protocol::Http1 if version == Version::HTTP_11 => interim::relay(request, client),
+                Protocol::H2 if exchange.takes_trailers => pass_te(request),
+                Protocol::Http1 | Protocol::H2 => {}
             }
             let sent = client.worker.clock.now();
             let answered = uninterrupted(exchange, chain, pin!(upstream::send(cluster, request))).await;
@@ -249,6 +252,11 @@ async fn reach(
     };
     exchange.awaiting.set(Awaiting::Bytes);
     outcome
+}
+
+/// RFC 9113 §8.2.2: the one field of a hop that HTTP/2 has room for, and gRPC asks for.
+fn pass_te(request: &mut Request<RequestBody>) {
+    request.headers_mut().insert(http::header::TE, http::HeaderValue::from_static("trailers"));
 }
 
 async fn reach_echo(request: &mut Request<RequestBody>) -> Result<Answered, Reason> {

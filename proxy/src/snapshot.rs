@@ -12,7 +12,7 @@ use crate::filter::generation::Generation;
 use crate::filter::plugin::Plugin;
 use crate::route::RouteTable;
 use crate::telemetry::metrics::{ListenerSeries, Registry, RouteSeries};
-use crate::upstream::cluster::{Cluster, HeadLimits};
+use crate::upstream::cluster::{Cluster, PeerLimits};
 
 /// See the module.
 pub struct Snapshot {
@@ -127,8 +127,10 @@ impl Local {
     /// Takes a snapshot up: each plugin takes one of the VMs that were started for it.
     pub fn new(snapshot: Arc<Snapshot>, place: &Place<'_>) -> Self {
         let plugins: Vec<Rc<Plugin>> = snapshot.generations.iter().map(|generation| place.plugin(generation)).collect();
-        let head = HeadLimits { fields: snapshot.limits.headers, bytes: snapshot.limits.header_bytes.as_usize() };
-        let clusters: Vec<Rc<Cluster>> = snapshot.clusters.iter().map(|cluster| place.cluster(cluster, head)).collect();
+        let limits = &snapshot.limits;
+        let peer =
+            PeerLimits { fields: limits.headers, bytes: limits.header_bytes.as_usize(), streams: limits.streams };
+        let clusters: Vec<Rc<Cluster>> = snapshot.clusters.iter().map(|cluster| place.cluster(cluster, peer)).collect();
         let listeners = snapshot.listeners.iter().map(|listener| {
             let targets = Targets { listener, configs: &snapshot.clusters, clusters: &clusters, plugins: &plugins };
             Rc::new(place.listener(&targets))
@@ -148,9 +150,9 @@ impl Place<'_> {
         Plugin::new(Arc::clone(generation), series)
     }
 
-    fn cluster(&self, cluster: &config::Cluster, head: HeadLimits) -> Rc<Cluster> {
+    fn cluster(&self, cluster: &config::Cluster, peer: PeerLimits) -> Rc<Cluster> {
         let series = self.registry.cluster(self.worker, &cluster.name);
-        Rc::new(Cluster::new(cluster, head, (self.worker, self.workers), series, self.clock))
+        Rc::new(Cluster::new(cluster, peer, (self.worker, self.workers), series, self.clock))
     }
 
     fn listener(&self, targets: &Targets<'_>) -> LocalListener {

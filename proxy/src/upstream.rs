@@ -6,6 +6,7 @@ pub mod body;
 pub mod cluster;
 pub mod connect;
 pub mod echo;
+pub mod h2;
 pub mod pool;
 
 use std::net::SocketAddr;
@@ -17,7 +18,26 @@ use crate::error::Reason;
 use crate::telemetry::metrics::UpstreamFailure;
 use crate::upstream::body::RequestBody;
 use crate::upstream::cluster::Cluster;
-use crate::upstream::pool::{Connection, Lease};
+use crate::upstream::pool::Connection;
+
+/// What an exchange holds of a connection until its answer ended. Dropped before, it closes the connection or resets the
+/// stream.
+pub enum Lease {
+    /// A connection of its own.
+    Http1(pool::Lease),
+    /// A stream on a connection that others share.
+    Http2(h2::Lease),
+}
+
+impl Lease {
+    /// Gives the connection back for the next exchange.
+    pub fn give_back(self) {
+        match self {
+            Self::Http1(lease) => lease.give_back(),
+            Self::Http2(lease) => drop(lease),
+        }
+    }
+}
 
 /// An upstream's answer, with what gives its connection back.
 pub struct Answer {
@@ -29,19 +49,21 @@ pub struct Answer {
     pub address: SocketAddr,
 }
 
-/// Sends a request to some endpoint of the cluster.
+/// Sends a request, in the form of HTTP/1.1, to some endpoint of the cluster, in whatever the cluster speaks.
 ///
 /// A request that was not begun is tried again: on the next idle connection, on a fresh one, and where no connection
 /// could be made, once on the next endpoint. A request that was begun is repeated once only when its connection was a
-/// reused one, its method is idempotent and it has no body (RFC 9110 §9.2.2).
+/// reused one, its method is idempotent and it has no body (RFC 9110 §9.2.2). What an endpoint of HTTP/2 says it did
+/// not look at is repeated once.
 pub async fn send(cluster: &Cluster, request: &mut Request<RequestBody>) -> Result<Answer, Reason> {
     let mut tried = 0;
     loop {
         tried += 1;
-        let pool = cluster.next();
-        let outcome = match pool.permit().await {
-            Ok(permit) => pool.lease(permit, request).await,
-            Err(reason) => Err(reason),
+        let endpoint = cluster.next();
+        let outcome = match &endpoint.http2 {
+            None => endpoint.pool.send(request).await,
+            // Boxed, so that exchanges in HTTP/1.1 do not carry its state.
+            Some(http2) => Box::pin(http2.send(request)).await,
         };
         match outcome {
             Ok(answer) => return Ok(answer),
@@ -76,7 +98,7 @@ pub(crate) enum Attempt {
     Failed(Reason),
 }
 
-/// Tries one connection with the request, which is taken out of its place.
+/// Tries one connection of HTTP/1.1 with the request, which is taken out of its place.
 pub(crate) async fn attempt(mut connection: Connection, request: &mut Request<RequestBody>, reused: bool) -> Attempt {
     let copy = if reused { repeatable(request) } else { None };
     let sent = std::mem::replace(request, Request::new(RequestBody::Empty));
@@ -96,10 +118,14 @@ pub(crate) async fn attempt(mut connection: Connection, request: &mut Request<Re
     }
 }
 
+/// RFC 9110 §9.2.2.
+fn is_idempotent(method: &Method) -> bool {
+    [Method::GET, Method::HEAD, Method::OPTIONS, Method::PUT, Method::DELETE, Method::TRACE].contains(method)
+}
+
 /// A second copy of a request that does no harm when it is carried out twice.
 fn repeatable(request: &Request<RequestBody>) -> Option<Box<Request<RequestBody>>> {
-    let idempotent = [Method::GET, Method::HEAD, Method::OPTIONS, Method::PUT, Method::DELETE, Method::TRACE];
-    if !request.body().is_end_stream() || !idempotent.contains(request.method()) {
+    if !request.body().is_end_stream() || !is_idempotent(request.method()) {
         return None;
     }
     let mut copy = Box::new(Request::new(RequestBody::Empty));

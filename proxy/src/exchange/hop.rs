@@ -33,17 +33,25 @@ fn is_hop_by_hop(name: &str) -> bool {
 }
 
 /// Removes what belongs to this hop: the fixed fields, those that `Connection` names, and those that `anew` says the
-/// next hop gets anew.
-pub fn strip(headers: &mut HeaderMap, anew: impl Fn(&str) -> bool) {
+/// next hop gets anew. Answers whether the sender said `te: trailers`.
+pub fn strip(headers: &mut HeaderMap, anew: impl Fn(&str) -> bool) -> bool {
     // Most messages hold few of them, and looking costs less than removing what is not there.
     let goes = |name: &&HeaderName| is_hop_by_hop(name.as_str()) || anew(name.as_str());
     let found: SmallVec<[HeaderName; 4]> = headers.keys().filter(goes).cloned().collect();
+    let takes_trailers = found.contains(&header::TE) && names_trailers(headers);
     if found.contains(&header::CONNECTION) {
         strip_named(headers);
     }
     for name in found {
         headers.remove(name);
     }
+    takes_trailers
+}
+
+/// RFC 9110 §10.1.4.
+fn names_trailers(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(header::TE).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|coding| coding.trim().eq_ignore_ascii_case("trailers"))
 }
 
 fn strip_named(headers: &mut HeaderMap) {
@@ -64,6 +72,8 @@ pub struct Accepted {
     pub version: Version,
     /// The body's length where the client declared one.
     pub content_length: Option<u64>,
+    /// True when the client takes trailers (`te: trailers`).
+    pub takes_trailers: bool,
 }
 
 /// Checks a request and takes it apart; on refusal the client's connection is closed.
@@ -75,10 +85,10 @@ pub fn accept<B>(request: Request<B>, field_limit: usize) -> Result<(Accepted, B
     let content_length = content_length(&parts.headers)?;
     let path = parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
     // RFC 9110 §10.1.1: the proxy answers 100 itself as soon as the body is wanted.
-    strip(&mut parts.headers, |name| matches!(name, "host" | "expect" | "content-length"));
+    let takes_trailers = strip(&mut parts.headers, |name| matches!(name, "host" | "expect" | "content-length"));
     let fields = Fields::new(parts.headers, field_limit);
     let head = RequestHead { method: parts.method, scheme: Scheme::HTTP, authority, path, fields };
-    Ok((Accepted { head, version: parts.version, content_length }, body))
+    Ok((Accepted { head, version: parts.version, content_length, takes_trailers }, body))
 }
 
 fn check_target(parts: &request::Parts) -> Result<(), Reason> {
@@ -183,8 +193,9 @@ mod tests {
             headers.insert(name, value.parse().unwrap());
         }
 
-        strip(&mut headers, |_| false);
+        let takes_trailers = strip(&mut headers, |_| false);
 
+        assert!(takes_trailers);
         let mut left: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
         left.sort_unstable();
         assert_eq!(left, ["authorization", "x-public"]);

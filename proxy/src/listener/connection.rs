@@ -24,6 +24,7 @@ use crate::client::{Client, Handle, Progress};
 use crate::listener::io::ClientIo;
 use crate::serve;
 use crate::snapshot::LocalListener;
+use crate::upstream::connect::LocalExecutor;
 use crate::worker::Worker;
 
 /// RFC 9113 §3.4. A client that begins like this speaks HTTP/2 with prior knowledge.
@@ -130,16 +131,6 @@ fn http2_builder(settings: &LocalListener) -> http2::Builder<LocalExecutor> {
         .max_concurrent_streams(limits.streams)
         .max_header_list_size(u32::try_from(limits.header_bytes.bytes()).unwrap_or(u32::MAX));
     builder
-}
-
-/// Tasks of a connection stay on its worker.
-#[derive(Clone, Copy)]
-struct LocalExecutor;
-
-impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for LocalExecutor {
-    fn execute(&self, task: F) {
-        tokio::task::spawn_local(task);
-    }
 }
 
 /// What a connection without an exchange is doing.

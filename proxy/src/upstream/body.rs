@@ -11,7 +11,7 @@ use hyper::body::Incoming;
 use crate::clock::Clock;
 use crate::error::{Abort, Reason};
 use crate::exchange::{Exchange, Half};
-use crate::upstream::pool::Lease;
+use crate::upstream::Lease;
 
 /// The client's body, counted, with its end noted.
 pub struct ClientBody {

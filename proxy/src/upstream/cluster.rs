@@ -4,17 +4,20 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use tollgate_config as config;
+use tollgate_config::{self as config, Protocol};
 
 use crate::clock::Clock;
 use crate::telemetry::metrics::ClusterSeries;
+use crate::upstream::h2;
 use crate::upstream::pool::{Bounds, Pool};
 
 /// See the module.
 pub struct Cluster {
     /// What this worker counts about it.
     pub series: Arc<ClusterSeries>,
-    pools: Vec<Rc<Pool>>,
+    /// What its endpoints speak.
+    pub protocol: Protocol,
+    endpoints: Vec<Endpoint>,
     turn: Cell<usize>,
 }
 
@@ -22,7 +25,7 @@ impl Cluster {
     /// The worker's share of a cluster, of which `workers` there are. Workers start at different endpoints.
     pub fn new(
         cluster: &config::Cluster,
-        head: HeadLimits,
+        limits: PeerLimits,
         (worker, workers): (usize, usize),
         series: Arc<ClusterSeries>,
         clock: &Rc<Clock>,
@@ -33,38 +36,61 @@ impl Cluster {
             idle_timeout: cluster.upstream_idle_timeout,
             connections: share(cluster.upstream_connections),
             pending: share(cluster.pending),
-            head,
+            peer: limits,
         };
-        let pool = |endpoint: &config::Endpoint| {
-            Rc::new(Pool::new(&endpoint.host, endpoint.port, bounds, Arc::clone(&series), Rc::clone(clock)))
+        let endpoint = |endpoint: &config::Endpoint| {
+            let pool = Pool::new(&endpoint.host, endpoint.port, bounds, Arc::clone(&series), Rc::clone(clock));
+            Endpoint::new(Rc::new(pool), cluster.protocol)
         };
-        let pools = cluster.endpoints.iter().map(pool).collect();
-        Self { pools, turn: Cell::new(worker), series }
+        let endpoints = cluster.endpoints.iter().map(endpoint).collect();
+        Self { endpoints, turn: Cell::new(worker), series, protocol: cluster.protocol }
     }
 
     /// How many endpoints it has.
     pub fn endpoints(&self) -> usize {
-        self.pools.len()
+        self.endpoints.len()
     }
 
     /// The next endpoint in turn.
-    pub fn next(&self) -> &Rc<Pool> {
+    pub fn next(&self) -> &Endpoint {
         let turn = self.turn.get();
         self.turn.set(turn.wrapping_add(1));
-        &self.pools[turn % self.pools.len()]
+        &self.endpoints[turn % self.endpoints.len()]
     }
 
     /// Closes idle connections that are past their time.
     pub fn sweep(&self) {
-        self.pools.iter().for_each(|pool| pool.sweep());
+        self.endpoints.iter().for_each(Endpoint::sweep);
     }
 }
 
-/// What an upstream's head may be.
+/// One endpoint on one worker.
+pub struct Endpoint {
+    /// Its bounds, and connections of one exchange each.
+    pub pool: Rc<Pool>,
+    /// Connections that exchanges share, where it speaks HTTP/2.
+    pub http2: Option<Rc<h2::Pool>>,
+}
+
+impl Endpoint {
+    fn new(pool: Rc<Pool>, protocol: Protocol) -> Self {
+        let http2 = (protocol == Protocol::H2).then(|| Rc::new(h2::Pool::new(Rc::clone(&pool))));
+        Self { pool, http2 }
+    }
+
+    fn sweep(&self) {
+        self.pool.sweep();
+        self.http2.iter().for_each(|http2| http2.sweep());
+    }
+}
+
+/// What an upstream's connection may bring.
 #[derive(Clone, Copy, Debug)]
-pub struct HeadLimits {
-    /// Fields.
+pub struct PeerLimits {
+    /// Fields of a head.
     pub fields: usize,
-    /// Bytes.
+    /// Bytes of a head.
     pub bytes: usize,
+    /// Exchanges at a time, where they share the connection.
+    pub streams: u32,
 }

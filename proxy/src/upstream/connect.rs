@@ -1,29 +1,57 @@
-//! A new connection to an endpoint: name, TCP, HTTP/1.1.
+//! A new connection to an endpoint: name and TCP, then HTTP/1.1 or HTTP/2 with prior knowledge.
 
+use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
-use hyper::client::conn::http1;
+use hyper::client::conn::{http1, http2};
 use hyper_util::rt::TokioIo;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 
 use crate::telemetry::metrics::ClusterSeries;
-use crate::upstream::cluster::HeadLimits;
+use crate::upstream::cluster::PeerLimits;
+use crate::upstream::h2::upload::Upload;
+use crate::upstream::h2::wire::Wire;
 use crate::upstream::pool::Connection;
 
 /// The number of fields that hyper parses without an allocation of its own.
 const FREE_FIELDS: usize = 100;
+/// The flow-control window of one HTTP/2 stream, and how much of one request may wait for the endpoint to read.
+const WINDOW: u32 = 64 * 1024;
+/// The largest window (RFC 9113 §6.9.1).
+const LARGEST_WINDOW: u32 = (1 << 31) - 1;
+/// Streams whose late frames are ignored after they were reset: clients leave in crowds.
+const RESET_STREAMS: usize = 1024;
+/// How long sent bytes may stay without an acknowledgement before a shared connection counts as dead.
+const SILENCE: Duration = Duration::from_secs(30);
+/// How often a quiet shared connection is asked for a sign of life, and how often in vain. These are probes of TCP: many
+/// gRPC servers close a connection that sends HTTP/2 pings.
+const PROBES: (Duration, u32) = (Duration::from_secs(10), 3);
 
-/// Connects; the caller bounds the time. The connection's task ends when its sender is dropped or the peer closes.
-pub async fn connect(host: &str, port: u16, head: HeadLimits, series: &Arc<ClusterSeries>) -> io::Result<Connection> {
-    let stream = dial(host, port).await?;
-    let address = stream.peer_addr()?;
-    stream.set_nodelay(true)?;
+/// Tasks of a connection stay on its worker.
+#[derive(Clone, Copy, Debug)]
+pub struct LocalExecutor;
+
+impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for LocalExecutor {
+    fn execute(&self, task: F) {
+        tokio::task::spawn_local(task);
+    }
+}
+
+/// The HTTP/2 side of a connection: where requests go in, and what must be polled for them to go out.
+pub(super) type Http2 = (http2::SendRequest<Upload>, http2::Connection<Wire, Upload, LocalExecutor>);
+
+/// Connects in HTTP/1.1; the caller bounds the time. The connection's task ends when its sender is dropped or the peer
+/// closes.
+pub async fn http1(host: &str, port: u16, limits: PeerLimits, series: &Arc<ClusterSeries>) -> io::Result<Connection> {
+    let (stream, address) = dial(host, port).await?;
     let mut builder = http1::Builder::new();
-    builder.max_header_size(head.bytes);
-    if head.fields != FREE_FIELDS {
-        builder.max_headers(head.fields);
+    builder.max_header_size(limits.bytes);
+    if limits.fields != FREE_FIELDS {
+        builder.max_headers(limits.fields);
     }
     let (sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
     series.connections.inc();
@@ -38,10 +66,54 @@ pub async fn connect(host: &str, port: u16, head: HeadLimits, series: &Arc<Clust
     Ok(Connection { sender, address })
 }
 
-/// Addresses are dialled as they are; names are looked up off the worker, and their addresses tried in turn.
-async fn dial(host: &str, port: u16) -> io::Result<TcpStream> {
-    match host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
-        Ok(address) => TcpStream::connect(SocketAddr::new(address, port)).await,
-        Err(_) => TcpStream::connect((host, port)).await,
+/// Speaks HTTP/2 on a connected socket.
+pub(super) async fn http2(wire: Wire, limits: PeerLimits) -> io::Result<Http2> {
+    let mut builder = http2::Builder::new(LocalExecutor);
+    builder
+        .initial_stream_window_size(WINDOW)
+        // Room for every stream: one whose client does not read must not stop its neighbours.
+        .initial_connection_window_size(WINDOW.saturating_mul(limits.streams).clamp(WINDOW, LARGEST_WINDOW))
+        .max_send_buf_size(WINDOW as usize)
+        .max_concurrent_reset_streams(RESET_STREAMS)
+        .max_header_list_size(u32::try_from(limits.bytes).unwrap_or(u32::MAX));
+    builder.handshake(wire).await.map_err(io::Error::other)
+}
+
+/// Has the kernel find out that the peer of a connection, on which many exchanges depend, is gone.
+pub(super) fn watch(stream: &TcpStream) -> io::Result<()> {
+    let (interval, retries) = PROBES;
+    let probes = TcpKeepalive::new().with_time(interval).with_interval(interval).with_retries(retries);
+    let socket = SockRef::from(stream);
+    socket.set_tcp_keepalive(&probes)?;
+    socket.set_tcp_user_timeout(Some(SILENCE))
+}
+
+/// Connects, without a protocol. Addresses are dialled as they are; names are looked up off the worker, and their
+/// addresses tried in turn.
+pub async fn dial(host: &str, port: u16) -> io::Result<(TcpStream, SocketAddr)> {
+    let stream = match host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
+        Ok(address) => TcpStream::connect(SocketAddr::new(address, port)).await?,
+        Err(_) => TcpStream::connect((host, port)).await?,
+    };
+    stream.set_nodelay(true)?;
+    let address = stream.peer_addr()?;
+    Ok((stream, address))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_kernel_watches_a_shared_connection() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (stream, _) = dial("127.0.0.1", listener.local_addr().unwrap().port()).await.unwrap();
+
+        watch(&stream).unwrap();
+
+        let socket = SockRef::from(&stream);
+        assert!(socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), PROBES.0);
+        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(SILENCE));
     }
 }

@@ -1,6 +1,8 @@
 //! Connections to one endpoint: idle ones are used again, the youngest first; new ones are made within a bound.
 
 use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -8,13 +10,14 @@ use std::time::{Duration, Instant};
 
 use http::Request;
 use hyper::client::conn::http1::SendRequest;
+use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::clock::Clock;
 use crate::error::Reason;
 use crate::telemetry::metrics::ClusterSeries;
 use crate::upstream::body::RequestBody;
-use crate::upstream::cluster::HeadLimits;
+use crate::upstream::cluster::PeerLimits;
 use crate::upstream::{Answer, Attempt, attempt, connect};
 
 /// What a pool may use.
@@ -28,8 +31,8 @@ pub struct Bounds {
     pub connections: usize,
     /// Exchanges that wait for one.
     pub pending: usize,
-    /// What the upstream's head may be.
-    pub head: HeadLimits,
+    /// What a connection may bring.
+    pub peer: PeerLimits,
 }
 
 /// One connection, between exchanges or in one.
@@ -44,9 +47,9 @@ pub struct Connection {
 pub struct Pool {
     host: String,
     port: u16,
-    bounds: Bounds,
-    series: Arc<ClusterSeries>,
-    clock: Rc<Clock>,
+    pub(super) bounds: Bounds,
+    pub(super) series: Arc<ClusterSeries>,
+    pub(super) clock: Rc<Clock>,
     idle: RefCell<Vec<(Connection, Instant)>>,
     permits: Arc<Semaphore>,
     pending: Cell<usize>,
@@ -84,11 +87,8 @@ impl Pool {
 
     /// Sends the request on an idle connection or a fresh one. On failure `request` is only left whole when no
     /// connection could be made.
-    pub async fn lease(
-        self: &Rc<Self>,
-        permit: OwnedSemaphorePermit,
-        request: &mut Request<RequestBody>,
-    ) -> Result<Answer, Reason> {
+    pub async fn send(self: &Rc<Self>, request: &mut Request<RequestBody>) -> Result<Answer, Reason> {
+        let permit = self.permit().await?;
         let mut repeated = false;
         loop {
             let idle = if repeated { None } else { self.take_idle() };
@@ -101,6 +101,7 @@ impl Pool {
             match attempt(connection, request, reused).await {
                 Attempt::Answered(response, connection) => {
                     let lease = Lease { pool: Rc::clone(self), connection, _permit: permit };
+                    let lease = super::Lease::Http1(lease);
                     return Ok(Answer { response, lease, address });
                 }
                 Attempt::NotBegun if reused => {}
@@ -127,9 +128,30 @@ impl Pool {
     }
 
     async fn connect(&self) -> Result<Connection, Reason> {
-        let connecting = connect::connect(&self.host, self.port, self.bounds.head, &self.series);
+        self.in_time(connect::http1(&self.host, self.port, self.bounds.peer, &self.series)).await
+    }
+
+    /// Connects, and has `speak` take the socket up, within the time for a connection.
+    pub(super) async fn connected<T>(
+        &self,
+        speak: impl AsyncFnOnce((TcpStream, SocketAddr)) -> io::Result<T>,
+    ) -> Result<T, Reason> {
+        self.in_time(async { speak(connect::dial(&self.host, self.port).await?).await }).await
+    }
+
+    /// The right to one more connection, if there is one at this moment.
+    pub(super) fn try_permit(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.permits).try_acquire_owned().ok()
+    }
+
+    /// True while there is a right to one more connection.
+    pub(super) fn has_permit(&self) -> bool {
+        self.permits.available_permits() > 0
+    }
+
+    async fn in_time<T>(&self, connecting: impl Future<Output = io::Result<T>>) -> Result<T, Reason> {
         match tokio::time::timeout(self.bounds.connect_timeout, connecting).await {
-            Ok(Ok(connection)) => Ok(connection),
+            Ok(Ok(connected)) => Ok(connected),
             Ok(Err(error)) => {
                 tracing::debug!(host = self.host, port = self.port, %error, "cannot connect");
                 Err(Reason::UpstreamConnect)
@@ -164,10 +186,11 @@ impl Lease {
 }
 
 /// A place in the queue, left also when the exchange is dropped.
-struct Waiting<'a>(&'a Cell<usize>);
+pub(super) struct Waiting<'a>(&'a Cell<usize>);
 
 impl<'a> Waiting<'a> {
-    fn new(pending: &'a Cell<usize>) -> Self {
+    /// Counts one more.
+    pub(super) fn new(pending: &'a Cell<usize>) -> Self {
         pending.set(pending.get() + 1);
         Self(pending)
     }

@@ -6,7 +6,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 pub(crate) mod client;
+pub(crate) mod frames;
 pub(crate) mod h2;
+pub(crate) mod h2_origin;
 pub(crate) mod log;
 pub(crate) mod modules;
 pub(crate) mod origin;

@@ -1,0 +1,287 @@
+//! HTTP/2 with one endpoint: many exchanges share a connection, and another one is made only where all are full.
+//!
+//! Flow control, frames and settings are hyper's. What is decided here is which connection a request takes, and which
+//! request may be repeated.
+
+mod session;
+pub(super) mod upload;
+pub(super) mod wire;
+
+use std::cell::{Cell, RefCell};
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::header::HOST;
+use http::uri::{Authority, Scheme};
+use http::{HeaderValue, Request, Uri, request};
+use tokio::sync::{Notify, OwnedSemaphorePermit};
+
+pub use self::session::Lease;
+use self::session::Session;
+use self::upload::Replay;
+use crate::error::Reason;
+use crate::telemetry::metrics::ClusterSeries;
+use crate::upstream::body::RequestBody;
+use crate::upstream::pool::{self, Bounds, Waiting};
+use crate::upstream::{Answer, is_idempotent};
+
+/// See the module.
+pub struct Pool {
+    /// The endpoint; connections of every kind share its bound.
+    endpoint: Rc<pool::Pool>,
+    sessions: RefCell<Vec<Rc<Session>>>,
+    /// True while a connection is being made; one at a time, on which others wait.
+    opening: Cell<bool>,
+    /// Connections that could not be made.
+    failures: Cell<u64>,
+    /// Rung when a connection was made or not, and when a stream ended.
+    changed: Notify,
+    pending: Cell<usize>,
+}
+
+/// Why one attempt on one stream brought no answer.
+enum Miss {
+    /// Nothing was written.
+    NotBegun,
+    /// The endpoint says that it did not look at the request.
+    Refused,
+    /// The connection broke.
+    Broken,
+    Failed(Reason),
+}
+
+impl Pool {
+    /// A pool without connections.
+    pub fn new(endpoint: Rc<pool::Pool>) -> Self {
+        Self {
+            endpoint,
+            sessions: RefCell::default(),
+            opening: Cell::new(false),
+            failures: Cell::new(0),
+            changed: Notify::new(),
+            pending: Cell::new(0),
+        }
+    }
+
+    /// Sends the request, which has the form of HTTP/1.1. Where no connection could be made, `request` is left whole.
+    ///
+    /// It is sent once more, on another connection where there may be one, when the endpoint refused the stream or said
+    /// with GOAWAY that it did not look at it; and, as for HTTP/1.1, when a used connection broke, for an idempotent
+    /// request without a body.
+    pub async fn send(self: &Rc<Self>, request: &mut Request<RequestBody>) -> Result<Answer, Reason> {
+        let mut lease = self.lease(None).await?;
+        let (mut head, body) = std::mem::replace(request, Request::new(RequestBody::Empty)).into_parts();
+        to_http2(&mut head)?;
+        let replay = Replay::new(body);
+        let mut repeated = false;
+        loop {
+            let session = Rc::clone(&lease.stream.session);
+            let reused = session.begun.replace(session.begun.get() + 1) > 0;
+            let repeat = match self.attempt(lease, &head, &replay).await {
+                Ok(answer) => return Ok(answer),
+                Err(Miss::Failed(reason)) => return Err(reason),
+                // A fresh connection that takes no request is as good as none.
+                Err(Miss::NotBegun) if !reused => return Err(give_up(request, head, &replay)),
+                Err(Miss::NotBegun) => false,
+                Err(Miss::Refused) => true,
+                Err(Miss::Broken) if reused && replay.is_empty() && is_idempotent(&head.method) => true,
+                Err(Miss::Broken) => return Err(Reason::UpstreamReset),
+            };
+            if repeat {
+                if std::mem::replace(&mut repeated, true) {
+                    return Err(Reason::UpstreamReset);
+                }
+                self.endpoint.series.retries.inc();
+            }
+            lease = match self.lease(Some(&session)).await {
+                Ok(lease) => lease,
+                Err(Reason::UpstreamConnect) => return Err(give_up(request, head, &replay)),
+                Err(reason) => return Err(reason),
+            };
+        }
+    }
+
+    async fn attempt(&self, lease: Lease, head: &request::Parts, replay: &Replay) -> Result<Answer, Miss> {
+        let session = &lease.stream.session;
+        let Some(upload) = replay.upload(&lease.stream) else { return Err(Miss::Failed(Reason::UpstreamReset)) };
+        let sent = session.sender.clone().try_send_request(Request::from_parts(head.clone(), upload)).await;
+        match sent {
+            Ok(response) if response.headers().len() > self.bounds().peer.fields => {
+                Err(Miss::Failed(Reason::UpstreamProtocol("head_too_large")))
+            }
+            Ok(response) => {
+                replay.forget();
+                let address = session.address;
+                Ok(Answer { response, lease: super::Lease::Http2(lease), address })
+            }
+            Err(error) if error.message().is_some() => Err(Miss::NotBegun),
+            Err(error) => Err(classify(error.error())),
+        }
+    }
+
+    /// A stream on a connection other than `avoid`, where the bounds allow another.
+    async fn lease(self: &Rc<Self>, avoid: Option<&Rc<Session>>) -> Result<Lease, Reason> {
+        if let Some(lease) = self.free(avoid) {
+            return Ok(lease);
+        }
+        // Whoever waits for a connection that is being made waits for no exchange to end.
+        let growing = self.opening.get() || self.endpoint.has_permit();
+        let streams = if growing { self.streams() } else { 0 };
+        if self.pending.get() >= self.bounds().pending.saturating_add(streams) {
+            return Err(Reason::UpstreamOverflow);
+        }
+        let _waiting = Waiting::new(&self.pending);
+        match tokio::time::timeout(self.bounds().connect_timeout, self.wait(avoid)).await {
+            Ok(outcome) => outcome,
+            Err(_) if self.sessions.borrow().is_empty() => Err(Reason::UpstreamConnect),
+            Err(_) => Err(Reason::UpstreamOverflow),
+        }
+    }
+
+    async fn wait(self: &Rc<Self>, avoid: Option<&Rc<Session>>) -> Result<Lease, Reason> {
+        let failures = self.failures.get();
+        loop {
+            let mut changed = pin!(self.changed.notified());
+            changed.as_mut().enable();
+            if let Some(lease) = self.free(avoid) {
+                return Ok(lease);
+            }
+            if self.failures.get() != failures {
+                return Err(Reason::UpstreamConnect);
+            }
+            if !self.open()
+                && let Some(lease) = avoid.and_then(|_| self.free(None))
+            {
+                return Ok(lease);
+            }
+            changed.await;
+        }
+    }
+
+    /// A stream on the first connection with room, so that connections which are not needed fall idle.
+    fn free(self: &Rc<Self>, avoid: Option<&Rc<Session>>) -> Option<Lease> {
+        let sessions = self.sessions.borrow();
+        let roomy = |session: &&Rc<Session>| {
+            !avoid.is_some_and(|avoid| Rc::ptr_eq(avoid, session)) && session.has_room(self.streams())
+        };
+        sessions.iter().find(roomy).map(|session| Lease::new(self, session))
+    }
+
+    /// Has a connection made, unless one is; false where the bound is reached. It is made even if nobody waits any more.
+    fn open(self: &Rc<Self>) -> bool {
+        if self.opening.get() {
+            return true;
+        }
+        self.forget_closed();
+        let Some(permit) = self.endpoint.try_permit() else { return false };
+        self.opening.set(true);
+        let pool = Rc::clone(self);
+        tokio::task::spawn_local(async move {
+            match pool.connect(permit).await {
+                Ok(session) => pool.sessions.borrow_mut().push(session),
+                Err(_) => pool.failures.set(pool.failures.get() + 1),
+            }
+            pool.opening.set(false);
+            pool.changed.notify_waiters();
+        });
+        true
+    }
+
+    async fn connect(&self, permit: OwnedSemaphorePermit) -> Result<Rc<Session>, Reason> {
+        self.endpoint.connected(async |socket| Session::open(socket, self, permit).await).await
+    }
+
+    /// Drops connections that died or were unused for too long.
+    pub fn sweep(&self) {
+        let oldest = self.now().checked_sub(self.bounds().idle_timeout);
+        self.sessions.borrow_mut().retain(|session| !session.ends(oldest));
+    }
+
+    fn forget_closed(&self) {
+        self.sessions.borrow_mut().retain(|session| !session.ends(None));
+    }
+
+    fn stream_ended(&self) {
+        if self.pending.get() > 0 {
+            self.changed.notify_one();
+        }
+    }
+
+    /// Most exchanges on one connection.
+    fn streams(&self) -> usize {
+        usize::try_from(self.bounds().peer.streams).unwrap_or(usize::MAX)
+    }
+
+    fn bounds(&self) -> &Bounds {
+        &self.endpoint.bounds
+    }
+
+    fn series(&self) -> Arc<ClusterSeries> {
+        Arc::clone(&self.endpoint.series)
+    }
+
+    fn now(&self) -> Instant {
+        self.endpoint.clock.now()
+    }
+}
+
+/// No connection: the request goes back into its place where nothing of its body was read.
+fn give_up(request: &mut Request<RequestBody>, head: request::Parts, replay: &Replay) -> Reason {
+    match replay.reclaim() {
+        Some(body) => {
+            *request = Request::from_parts(head, body);
+            Reason::UpstreamConnect
+        }
+        None => Reason::UpstreamReset,
+    }
+}
+
+/// RFC 9113 §8.3.1: the target takes the place of Host.
+fn to_http2(head: &mut request::Parts) -> Result<(), Reason> {
+    let host = head.headers.remove(HOST);
+    let mut target = std::mem::take(&mut head.uri).into_parts();
+    if let Some(host) = host.as_ref().map(HeaderValue::as_bytes) {
+        target.authority = Some(Authority::try_from(host).map_err(|_| Reason::BadRequest("host_invalid"))?);
+    }
+    target.scheme.get_or_insert(Scheme::HTTP);
+    head.uri = Uri::from_parts(target).map_err(|_| Reason::BadRequest("host_invalid"))?;
+    head.version = http::Version::HTTP_2;
+    head.extensions.clear();
+    Ok(())
+}
+
+/// What an error of a stream or its connection comes to. hyper tells it in the words of h2 alone; the words that a peer
+/// chooses stand behind those.
+fn classify(error: &hyper::Error) -> Miss {
+    let words = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
+    let has = |start: &str| words.starts_with(start);
+    if has("stream error received: refused stream before processing") || has("connection error received: ") {
+        // RFC 9113 §8.7: neither was looked at. h2 tells of a GOAWAY only those streams that it leaves behind.
+        Miss::Refused
+    } else if has("stream error received: ") {
+        Miss::Failed(Reason::UpstreamReset)
+    } else if has("connection error detected: ") || has("stream error detected: ") {
+        Miss::Failed(Reason::UpstreamProtocol("not_http2"))
+    } else {
+        Miss::Broken
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_takes_the_form_of_http_2_once_and_keeps_it() {
+        let request = Request::get("/a?b").header("host", "api.local:81").header("x", "1").body(()).unwrap();
+        let (mut head, ()) = request.into_parts();
+
+        to_http2(&mut head).unwrap();
+        to_http2(&mut head).unwrap();
+
+        assert_eq!(head.uri, "http://api.local:81/a?b");
+        assert!(!head.headers.contains_key(HOST) && head.headers.contains_key("x"));
+    }
+}

@@ -1,0 +1,93 @@
+//! The socket under an HTTP/2 connection: counted as long as it is open, and cut from outside.
+
+use std::cell::Cell;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+use crate::telemetry::metrics::ClusterSeries;
+
+/// Ends a connection whose streams would not end by themselves.
+#[derive(Default)]
+pub(super) struct Shears {
+    cut: Cell<bool>,
+    reader: Cell<Option<Waker>>,
+}
+
+impl Shears {
+    /// The connection reads its end.
+    pub(super) fn cut(&self) {
+        self.cut.set(true);
+        if let Some(reader) = self.reader.take() {
+            reader.wake();
+        }
+    }
+}
+
+/// See the module.
+pub(crate) struct Wire {
+    stream: TokioIo<TcpStream>,
+    shears: Rc<Shears>,
+    series: Arc<ClusterSeries>,
+}
+
+impl Wire {
+    /// A connected socket.
+    pub(super) fn new(stream: TcpStream, shears: Rc<Shears>, series: Arc<ClusterSeries>) -> Self {
+        series.connections.inc();
+        series.connections_active.add(1);
+        Self { stream: TokioIo::new(stream), shears, series }
+    }
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        self.series.connections_active.add(-1);
+    }
+}
+
+impl Read for Wire {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        if self.shears.cut.get() {
+            return Poll::Ready(Ok(()));
+        }
+        let outcome = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if outcome.is_pending() {
+            let known = self.shears.reader.take().filter(|known| known.will_wake(cx.waker()));
+            self.shears.reader.set(Some(known.unwrap_or_else(|| cx.waker().clone())));
+        }
+        outcome
+    }
+}
+
+impl Write for Wire {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+}

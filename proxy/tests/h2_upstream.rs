@@ -1,0 +1,679 @@
+//! Clusters that speak HTTP/2: what an exchange keeps on its way, how connections are shared, and what is repeated.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+#[path = "common/common.rs"]
+mod common;
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread;
+
+use common::client::Client;
+use common::frames::{self, CANCEL, DATA, END_STREAM, HEADERS, REFUSED_STREAM, RST_STREAM};
+use common::h2;
+use common::h2_origin::{H2Origin, Seen, seen, whole};
+use common::modules::probes;
+use common::origin::{Origin, refusing};
+use common::proxy::TestProxy;
+use common::wire::Message;
+use common::{PATIENCE, until};
+use http::{Request, Response, StatusCode};
+use http_body_util::BodyExt;
+use tokio::sync::Semaphore;
+
+/// A cluster of these hosts, which speak HTTP/2, behind the only route.
+fn cluster(limits: &str, hosts: &[SocketAddr]) -> TestProxy {
+    cluster_with(limits, "", hosts)
+}
+
+fn cluster_with(limits: &str, further: &str, hosts: &[SocketAddr]) -> TestProxy {
+    let hosts: Vec<_> = hosts.iter().map(|host| format!("{:?}", host.to_string())).collect();
+    TestProxy::with(&format!(
+        "limits: {{ {limits} }}\nclusters: {{ app: {{ hosts: [{}], protocol: h2 }} }}\n\
+         routes: [{{ to: app, timeout: 2s{further} }}]",
+        hosts.join(", ")
+    ))
+}
+
+fn failures(proxy: &TestProxy, reason: &str) -> f64 {
+    proxy.metric("tollgate_upstream_failures_total", &["cluster=\"app\"", &format!("reason=\"{reason}\"")])
+}
+
+fn retries(proxy: &TestProxy) -> f64 {
+    proxy.metric("tollgate_upstream_retries_total", &["cluster=\"app\""])
+}
+
+/// An origin that remembers its requests and answers each with two chunks and a trailer.
+fn remembering() -> (H2Origin, Arc<Mutex<Vec<Seen>>>) {
+    let requests = Arc::<Mutex<Vec<Seen>>>::default();
+    let known = Arc::clone(&requests);
+    let origin = H2Origin::serving(100, move |request| {
+        let known = Arc::clone(&known);
+        async move {
+            let request = seen(request).await;
+            known.lock().unwrap().push(request);
+            let mut response = Response::new(whole(&["one ", "two"], &[("x-sum", "42")]));
+            response.headers_mut().insert("trailer", "x-sum".parse().unwrap());
+            response
+        }
+    });
+    (origin, requests)
+}
+
+#[test]
+fn an_exchange_of_http_1_travels_in_http_2_both_ways() {
+    let (origin, requests) = remembering();
+    let proxy = cluster("", &[origin.address()]);
+
+    let mut client = proxy.client();
+    client.send("POST /a?b=c HTTP/1.1\r\nhost: api.local:81\r\nte: trailers\r\nconnection: te\r\nx-own: 1\r\n");
+    client.send("transfer-encoding: chunked\r\ntrailer: x-check\r\n\r\n3\r\nabc\r\n0\r\nx-check: 7\r\n\r\n");
+    let answer = client.answer();
+
+    assert_eq!((answer.status(), answer.text()), (200, "one two"));
+    assert_eq!(answer.trailer("x-sum"), Some("42"));
+    let request = requests.lock().unwrap().remove(0);
+    assert_eq!((request.method.as_str(), request.uri.to_string().as_str()), ("POST", "http://api.local:81/a?b=c"));
+    assert_eq!(request.body, b"abc");
+    assert_eq!(request.trailers["x-check"], "7");
+    assert_eq!(
+        (&request.headers["te"], &request.headers["x-own"]),
+        (&"trailers".parse().unwrap(), &"1".parse().unwrap())
+    );
+    assert!(["host", "connection", "transfer-encoding"].iter().all(|name| !request.headers.contains_key(*name)));
+}
+
+#[test]
+fn an_exchange_of_http_2_keeps_its_trailers_both_ways() {
+    let (origin, requests) = remembering();
+    let proxy = cluster("", &[origin.address()]);
+    let request =
+        Request::post("http://test/p").header("te", "trailers").body(h2::body(&["ab", "c"], &[("x-end", "1")]));
+
+    let answer = h2::exchange(proxy.address(), request.unwrap());
+
+    assert_eq!((answer.status, answer.body.as_slice()), (200, &b"one two"[..]));
+    assert_eq!(answer.trailers["x-sum"], "42");
+    let request = requests.lock().unwrap().remove(0);
+    assert_eq!((request.body.as_slice(), &request.headers["te"]), (&b"abc"[..], &"trailers".parse().unwrap()));
+    assert_eq!(request.trailers["x-end"], "1");
+}
+
+#[test]
+fn te_is_not_said_for_a_client_that_did_not_say_it() {
+    let (origin, requests) = remembering();
+    let proxy = cluster("", &[origin.address()]);
+
+    proxy.ask("/", "te: deflate\r\n");
+
+    assert!(!requests.lock().unwrap()[0].headers.contains_key("te"));
+}
+
+#[test]
+fn a_declared_length_stays_and_an_empty_post_has_one() {
+    let (origin, requests) = remembering();
+    let proxy = cluster("", &[origin.address()]);
+
+    proxy.post("/", "", "four");
+    proxy.post("/", "", "");
+
+    let requests = requests.lock().unwrap();
+    assert_eq!(
+        (&requests[0].headers["content-length"], requests[0].body.as_slice()),
+        (&"4".parse().unwrap(), &b"four"[..])
+    );
+    assert_eq!(
+        (&requests[1].headers["content-length"], requests[1].body.as_slice()),
+        (&"0".parse().unwrap(), &b""[..])
+    );
+}
+
+#[test]
+fn answers_without_a_body_have_none() {
+    let origin = H2Origin::serving(100, |request| async move {
+        let mut response = Response::new(whole(&[], &[]));
+        match request.uri().path() {
+            "/204" => *response.status_mut() = StatusCode::NO_CONTENT,
+            "/304" => *response.status_mut() = StatusCode::NOT_MODIFIED,
+            _ => drop(response.headers_mut().insert("content-length", "5".parse().unwrap())),
+        }
+        response
+    });
+    let proxy = cluster("", &[origin.address()]);
+    let mut client = proxy.client();
+
+    client.send("HEAD / HTTP/1.1\r\nhost: test\r\n\r\n");
+    let head = client.answer_to_head();
+    client.send("GET /204 HTTP/1.1\r\nhost: test\r\n\r\n");
+    let no_content = client.answer();
+    client.send("GET /304 HTTP/1.1\r\nhost: test\r\n\r\n");
+    let not_modified = client.answer();
+
+    assert_eq!((head.status(), head.field("content-length")), (200, Some("5")));
+    assert_eq!((no_content.status(), not_modified.status()), (204, 304));
+    assert_eq!(origin.connections(), 1);
+}
+
+#[test]
+fn bodies_stream_both_ways_at_once() {
+    let origin = H2Origin::serving(100, |request: Request<hyper::body::Incoming>| async move {
+        Response::new(request.into_body().boxed_unsync())
+    });
+    let proxy = cluster("", &[origin.address()]);
+    const LENGTH: usize = 16 << 20;
+    let mut client = proxy.client();
+    client.send(format!("POST / HTTP/1.1\r\nhost: test\r\ncontent-length: {LENGTH}\r\n\r\n"));
+    let mut uplink = client.stream().try_clone().unwrap();
+
+    let sender = thread::spawn(move || {
+        let bytes: Vec<u8> = (0..LENGTH).map(|at| u8::try_from(at % 251).unwrap()).collect();
+        std::io::Write::write_all(&mut uplink, &bytes).unwrap();
+    });
+    let answer = client.answer();
+    sender.join().unwrap();
+
+    assert_eq!(answer.body.len(), LENGTH);
+    assert!(answer.body.iter().enumerate().all(|(at, byte)| usize::from(*byte) == at % 251));
+}
+
+/// An origin whose answers wait for the test.
+fn waiting(streams: u32) -> (H2Origin, Arc<Semaphore>) {
+    let gate = Arc::new(Semaphore::new(0));
+    let known = Arc::clone(&gate);
+    let origin = H2Origin::serving(streams, move |_| {
+        let known = Arc::clone(&known);
+        async move {
+            known.acquire().await.unwrap().forget();
+            Response::new(whole(&["done"], &[]))
+        }
+    });
+    (origin, gate)
+}
+
+/// Clients that each ask for something, once the origin has seen all before.
+fn ask(proxy: &TestProxy, origin: &H2Origin, count: usize) -> Vec<Client> {
+    let before = origin.requests();
+    let ask = |number| {
+        let mut client = proxy.client();
+        client.send("GET / HTTP/1.1\r\nhost: test\r\n\r\n");
+        until("the origin has the request", || origin.requests() == before + number);
+        client
+    };
+    (1..=count).map(ask).collect()
+}
+
+#[test]
+fn concurrent_exchanges_share_one_connection() {
+    let (origin, gate) = waiting(100);
+    let proxy = cluster("", &[origin.address()]);
+
+    let clients = ask(&proxy, &origin, 20);
+    gate.add_permits(20);
+
+    for mut client in clients {
+        assert_eq!(client.answer().text(), "done");
+    }
+    assert_eq!((origin.connections(), origin.most()), (1, 20));
+    assert_eq!(proxy.metric("tollgate_upstream_connections_total", &["cluster=\"app\""]), 1.0);
+}
+
+#[test]
+fn a_crowd_that_comes_at_once_waits_for_one_connection() {
+    let origin = H2Origin::saying("done");
+    let proxy = cluster("", &[origin.address()]);
+
+    let answers = h2::talk(proxy.address(), |mut sender| async move {
+        let answers: Vec<_> = (0..50).map(|_| sender.send_request(h2::get("/"))).collect();
+        let mut statuses = Vec::new();
+        for answer in answers {
+            statuses.push(answer.await.unwrap().status().as_u16());
+        }
+        statuses
+    });
+
+    assert_eq!(answers, [200; 50]);
+    assert_eq!(origin.connections(), 1);
+}
+
+#[test]
+fn another_connection_is_made_where_the_endpoint_allows_no_more_streams() {
+    let (origin, gate) = waiting(2);
+    let proxy = cluster("", &[origin.address()]);
+
+    let clients = ask(&proxy, &origin, 5);
+    gate.add_permits(5);
+
+    for mut client in clients {
+        assert_eq!(client.answer().text(), "done");
+    }
+    assert_eq!((origin.connections(), origin.most()), (3, 2));
+}
+
+#[test]
+fn another_connection_is_made_where_our_own_bound_is_reached() {
+    let (origin, gate) = waiting(100);
+    let proxy = cluster("streams: 3", &[origin.address()]);
+
+    let clients = ask(&proxy, &origin, 4);
+    gate.add_permits(4);
+
+    for mut client in clients {
+        assert_eq!(client.answer().text(), "done");
+    }
+    assert_eq!((origin.connections(), origin.most()), (2, 3));
+}
+
+#[test]
+fn past_all_bounds_an_exchange_waits_and_past_the_queue_it_is_refused() {
+    let (origin, gate) = waiting(100);
+    let proxy = cluster("streams: 1, upstream_connections: 1, pending: 1, connect_timeout: 10s", &[origin.address()]);
+    let mut first = ask(&proxy, &origin, 1).remove(0);
+    let mut second = proxy.client();
+    second.send("GET / HTTP/1.1\r\nhost: test\r\n\r\n");
+    proxy.counts("tollgate_http_active_requests", &[], 2.0);
+
+    let third = proxy.get("/");
+
+    assert_eq!(third.status(), 503);
+    assert_eq!(failures(&proxy, "overflow"), 1.0);
+    gate.add_permits(2);
+    assert_eq!((first.answer().text(), second.answer().text()), ("done", "done"));
+    assert_eq!(origin.connections(), 1);
+}
+
+#[test]
+fn a_connection_outlives_its_clients_and_ends_unused() {
+    let origin = H2Origin::saying("x");
+    let proxy = cluster("upstream_idle_timeout: 300ms", &[origin.address()]);
+
+    assert_eq!(proxy.get("/").text(), "x");
+    assert_eq!(proxy.get("/").text(), "x");
+
+    assert_eq!(origin.connections(), 1);
+    until("the connection is closed", || origin.open() == 0);
+    proxy.counts("tollgate_upstream_connections_active", &["cluster=\"app\""], 0.0);
+    assert_eq!(proxy.get("/").text(), "x");
+    assert_eq!(origin.connections(), 2);
+}
+
+#[test]
+fn a_refused_connection_is_503_and_another_endpoint_is_tried() {
+    let alone = cluster("", &[refusing()]);
+    let origin = H2Origin::saying("here");
+    let paired = cluster("", &[refusing(), origin.address()]);
+
+    let refused = alone.post("/", "", "body");
+    let answers: Vec<Message> = (0..2).map(|_| paired.post("/", "", "body")).collect();
+
+    assert_eq!(refused.status(), 503);
+    assert_eq!(failures(&alone, "connect"), 1.0);
+    assert!(answers.iter().all(|answer| answer.text() == "here"));
+}
+
+#[test]
+fn an_endpoint_that_speaks_no_http_2_is_502() {
+    let origin = Origin::scripted(|peer| {
+        peer.send("HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n")?;
+        peer.wait_for_end()
+    });
+    let proxy = cluster("", &[origin.address()]);
+
+    assert_eq!(proxy.get("/").status(), 502);
+    assert_eq!(failures(&proxy, "protocol"), 1.0);
+}
+
+#[test]
+fn an_endpoint_that_closes_without_an_answer_is_502() {
+    let origin = Origin::scripted(|peer| {
+        frames::greet(peer)?;
+        frames::request(peer).map(drop)
+    });
+    let proxy = cluster("", &[origin.address()]);
+
+    assert_eq!(proxy.get("/").status(), 502);
+    assert_eq!(failures(&proxy, "reset"), 1.0);
+}
+
+#[test]
+fn a_head_over_its_limit_is_502() {
+    let origin = H2Origin::serving(100, |request: Request<_>| async move {
+        let mut response = Response::new(whole(&[], &[]));
+        let fields = if request.uri().path() == "/at" { 9 } else { 10 };
+        for number in 0..fields {
+            let name = http::HeaderName::from_bytes(format!("x-{number}").as_bytes()).unwrap();
+            response.headers_mut().insert(name, "1".parse().unwrap());
+        }
+        // hyper adds `date`.
+        response
+    });
+    let proxy = cluster("headers: 10", &[origin.address()]);
+
+    assert_eq!((proxy.get("/at").status(), proxy.get("/past").status()), (200, 502));
+    assert_eq!(failures(&proxy, "protocol"), 1.0);
+}
+
+#[test]
+fn an_answer_that_does_not_begin_is_504_and_its_stream_is_reset() {
+    let (tell, told) = mpsc::channel();
+    let tell = Mutex::new(tell);
+    let origin = Origin::scripted(move |peer| {
+        frames::greet(peer)?;
+        frames::request(peer)?;
+        let frame = frames::next(peer)?;
+        tell.lock().unwrap().send((frame.kind, frame.code())).unwrap();
+        peer.wait_for_end()
+    });
+    let proxy = cluster("", &[origin.address()]);
+
+    assert_eq!(proxy.get("/").status(), 504);
+    assert_eq!(told.recv_timeout(PATIENCE).unwrap(), (RST_STREAM, CANCEL));
+}
+
+/// An origin that answers streams on its second connection and does `script` on its first.
+fn second_chance(script: impl Fn(&mut common::origin::Peer) -> std::io::Result<()> + Send + Sync + 'static) -> Origin {
+    Origin::scripted(move |peer| {
+        frames::greet(peer)?;
+        frames::widen(peer)?;
+        if peer.number == 0 {
+            script(peer)?;
+        }
+        loop {
+            let stream = frames::request(peer)?;
+            frames::answer(peer, stream, "again")?;
+        }
+    })
+}
+
+#[test]
+fn a_request_that_goaway_leaves_behind_is_sent_again_on_a_fresh_connection() {
+    let origin = second_chance(|peer| {
+        frames::request(peer)?;
+        frames::go_away(peer, 0)?;
+        peer.wait_for_end()
+    });
+    let proxy = cluster("", &[origin.address()]);
+
+    let answer = proxy.get("/");
+
+    assert_eq!((answer.status(), answer.text()), (200, "again"));
+    assert_eq!((origin.connections(), retries(&proxy)), (2, 1.0));
+}
+
+#[test]
+fn a_refused_stream_is_sent_again_with_its_body() {
+    let bodies = Arc::<Mutex<Vec<Vec<u8>>>>::default();
+    let known = Arc::clone(&bodies);
+    let origin = Origin::scripted(move |peer| {
+        frames::greet(peer)?;
+        let mut body = Vec::new();
+        let stream = loop {
+            let frame = frames::next(peer)?;
+            if frame.kind == DATA {
+                body.extend_from_slice(&frame.payload);
+            }
+            if frame.ends_stream() {
+                break frame.stream;
+            }
+        };
+        known.lock().unwrap().push(body);
+        if peer.number == 0 {
+            frames::reset(peer, stream, REFUSED_STREAM)?;
+        } else {
+            frames::answer(peer, stream, "again")?;
+        }
+        peer.wait_for_end()
+    });
+    let proxy = cluster("", &[origin.address()]);
+
+    let answer = proxy.post("/", "", "precious");
+
+    assert_eq!((answer.status(), answer.text()), (200, "again"));
+    assert_eq!(*bodies.lock().unwrap(), [b"precious", b"precious"]);
+    assert_eq!((origin.connections(), retries(&proxy)), (2, 1.0));
+}
+
+#[test]
+fn a_request_is_refused_twice_and_no_more() {
+    let asked = Arc::<AtomicUsize>::default();
+    let known = Arc::clone(&asked);
+    let origin = Origin::scripted(move |peer| {
+        frames::greet(peer)?;
+        loop {
+            let stream = frames::request(peer)?;
+            known.fetch_add(1, SeqCst);
+            frames::reset(peer, stream, REFUSED_STREAM)?;
+        }
+    });
+    let proxy = cluster("", &[origin.address()]);
+
+    assert_eq!(proxy.get("/").status(), 502);
+    assert_eq!((asked.load(SeqCst), retries(&proxy)), (2, 1.0));
+}
+
+#[test]
+fn a_request_that_was_looked_at_is_not_sent_again() {
+    const INTERNAL_ERROR: u32 = 2;
+    let origin = second_chance(|peer| {
+        let stream = frames::request(peer)?;
+        frames::reset(peer, stream, INTERNAL_ERROR)?;
+        peer.wait_for_end()
+    });
+    let proxy = cluster("", &[origin.address()]);
+
+    assert_eq!(proxy.get("/").status(), 502);
+    assert_eq!((origin.connections(), retries(&proxy)), (1, 0.0));
+    assert_eq!(failures(&proxy, "reset"), 1.0);
+}
+
+/// Breaks its first connection in the second exchange on it.
+fn breaking() -> (Origin, TestProxy) {
+    let origin = second_chance(|peer| {
+        let stream = frames::request(peer)?;
+        frames::answer(peer, stream, "first")?;
+        frames::request(peer)?;
+        Err(std::io::ErrorKind::ConnectionAborted.into())
+    });
+    let proxy = cluster("upstream_connections: 1", &[origin.address()]);
+    assert_eq!(proxy.get("/").text(), "first");
+    (origin, proxy)
+}
+
+#[test]
+fn a_used_connection_that_breaks_costs_an_idempotent_request_a_retry() {
+    let (origin, proxy) = breaking();
+
+    assert_eq!(proxy.get("/").text(), "again");
+
+    assert_eq!((origin.connections(), retries(&proxy)), (2, 1.0));
+}
+
+#[test]
+fn a_used_connection_that_breaks_fails_a_request_that_may_have_been_carried_out() {
+    let (_origin, proxy) = breaking();
+
+    assert_eq!(proxy.post("/", "", "").status(), 502);
+
+    assert_eq!(retries(&proxy), 0.0);
+}
+
+/// The status of an upload of that many bytes, which the endpoint refuses once it has them all.
+fn refused_after(length: usize) -> u16 {
+    let origin = second_chance(move |peer| {
+        let mut got = 0;
+        let stream = loop {
+            let frame = frames::next(peer)?;
+            got += if frame.kind == DATA { frame.payload.len() } else { 0 };
+            if got == length {
+                break frame.stream;
+            }
+        };
+        frames::reset(peer, stream, REFUSED_STREAM)?;
+        peer.wait_for_end()
+    });
+    let proxy = cluster("", &[origin.address()]);
+    proxy.post("/", "", &"x".repeat(length)).status()
+}
+
+#[test]
+fn a_body_of_more_than_64_kib_is_not_sent_again() {
+    assert_eq!(refused_after(64 << 10), 200);
+    assert_eq!(refused_after((64 << 10) + 1), 502);
+}
+
+#[test]
+fn an_exchange_in_flight_survives_goaway_while_new_ones_go_elsewhere() {
+    let (next, turn) = mpsc::channel::<()>();
+    let turn = Mutex::new(turn);
+    let origin = second_chance(move |peer| {
+        let stream = frames::request(peer)?;
+        frames::begin(peer, stream)?;
+        frames::go_away(peer, stream)?;
+        turn.lock().unwrap().recv_timeout(PATIENCE).unwrap();
+        frames::send(peer, DATA, END_STREAM, stream, b"the rest")?;
+        peer.wait_for_end()
+    });
+    let proxy = cluster("", &[origin.address()]);
+    let mut first = proxy.client();
+    first.send("GET / HTTP/1.1\r\nhost: test\r\n\r\n");
+    let mut head = first.head();
+
+    let second = proxy.get("/");
+    next.send(()).unwrap();
+    first.body(&mut head).unwrap();
+
+    assert_eq!((second.text(), head.text()), ("again", "the rest"));
+    assert_eq!((origin.connections(), retries(&proxy)), (2, 0.0));
+}
+
+/// What an origin sees when its client leaves: `begun` before or after the head of the answer.
+fn left(begun: bool) -> (u8, u32) {
+    let (tell, told) = mpsc::channel();
+    let tell = Mutex::new(tell);
+    let origin = Origin::scripted(move |peer| {
+        frames::greet(peer)?;
+        let frame = frames::next(peer)?;
+        assert_eq!(frame.kind, HEADERS);
+        if begun {
+            frames::begin(peer, frame.stream)?;
+            frames::send(peer, DATA, 0, frame.stream, b"some")?;
+        }
+        tell.lock().unwrap().send((0, 0)).unwrap();
+        let frame = frames::next(peer)?;
+        tell.lock().unwrap().send((frame.kind, frame.code())).unwrap();
+        peer.wait_for_end()
+    });
+    let proxy = cluster("", &[origin.address()]);
+    let mut client = proxy.client();
+    client.send("GET / HTTP/1.1\r\nhost: test\r\n\r\n");
+    told.recv_timeout(PATIENCE).unwrap();
+    if begun {
+        client.head();
+    }
+
+    drop(client);
+
+    told.recv_timeout(PATIENCE).unwrap()
+}
+
+#[test]
+fn a_client_that_leaves_resets_its_stream() {
+    assert_eq!(left(false), (RST_STREAM, CANCEL));
+    assert_eq!(left(true), (RST_STREAM, CANCEL));
+}
+
+#[test]
+fn an_answer_that_breaks_off_is_cut_and_its_neighbour_lives() {
+    let origin = Origin::scripted(|peer| {
+        frames::greet(peer)?;
+        let broken = frames::request(peer)?;
+        frames::begin(peer, broken)?;
+        frames::send(peer, DATA, 0, broken, b"half")?;
+        let whole = frames::request(peer)?;
+        frames::reset(peer, broken, CANCEL)?;
+        frames::answer(peer, whole, "whole")?;
+        peer.wait_for_end()
+    });
+    let proxy = cluster("", &[origin.address()]);
+    let mut client = proxy.client();
+    client.send("GET / HTTP/1.1\r\nhost: test\r\n\r\n");
+    let mut head = client.head();
+
+    let neighbour = proxy.get("/");
+
+    assert_eq!(neighbour.text(), "whole");
+    assert!(client.body(&mut head).is_err());
+    assert_eq!(origin.connections(), 1);
+}
+
+#[test]
+fn a_client_that_does_not_read_holds_up_nobody_else_on_its_connection() {
+    let origin = H2Origin::serving(100, |request: Request<_>| async move {
+        let long = "x".repeat(1 << 20);
+        let chunks = if request.uri().path() == "/long" { vec![long.as_str(); 8] } else { vec!["short"] };
+        Response::new(whole(&chunks, &[]))
+    });
+    let proxy = cluster("", &[origin.address()]);
+    let lazy: Vec<Client> = (0..8)
+        .map(|_| {
+            let mut client = proxy.client();
+            client.send("GET /long HTTP/1.1\r\nhost: test\r\n\r\n");
+            client.head();
+            client
+        })
+        .collect();
+
+    for _ in 0..20 {
+        assert_eq!(proxy.get("/short").text(), "short");
+    }
+
+    assert_eq!(origin.connections(), 1);
+    drop(lazy);
+}
+
+#[test]
+fn an_upload_that_nobody_reads_does_not_keep_its_connection_for_ever() {
+    let origin = Origin::scripted(|peer| {
+        frames::greet(peer)?;
+        let frame = frames::next(peer)?;
+        frames::answer(peer, frame.stream, "enough")?;
+        // No window is ever given, and the stream is not reset.
+        while frames::next(peer).is_ok() {}
+        Ok(())
+    });
+    let proxy = cluster("upstream_idle_timeout: 300ms, idle_timeout: 300ms", &[origin.address()]);
+    let mut client = proxy.client();
+    client.send("POST / HTTP/1.1\r\nhost: test\r\ncontent-length: 1000000\r\n\r\n");
+    let body = vec![b'x'; 1_000_000];
+
+    let mut uplink = client.stream().try_clone().unwrap();
+    // The proxy may hang up in between.
+    let sender = thread::spawn(move || drop(std::io::Write::write_all(&mut uplink, &body)));
+    assert_eq!(client.answer().text(), "enough");
+
+    proxy.counts("tollgate_upstream_connections_active", &["cluster=\"app\""], 0.0);
+    sender.join().unwrap();
+}
+
+#[test]
+fn filters_work_on_an_exchange_with_an_endpoint_of_http_2() {
+    let (origin, requests) = remembering();
+    let config = "{ request_headers: [\"add request-headers x-seen a\"], response_headers: [\"add response-headers x-told b\"] }";
+    let proxy = TestProxy::with(&format!(
+        "{}clusters: {{ app: {{ hosts: [\"{}\"], protocol: h2 }} }}\nroutes: [{{ to: app, filters: [a] }}]",
+        probes(&[("a", config)]),
+        origin.address()
+    ));
+
+    let request = Request::post("http://test/p").header("te", "trailers").body(h2::body(&["abc"], &[("x-end", "1")]));
+    let answer = h2::exchange(proxy.address(), request.unwrap());
+
+    assert_eq!((answer.body.as_slice(), &answer.headers["x-told"]), (&b"one two"[..], &"b".parse().unwrap()));
+    let request = requests.lock().unwrap().remove(0);
+    assert_eq!(
+        (&request.headers["x-seen"], &request.headers["te"]),
+        (&"a".parse().unwrap(), &"trailers".parse().unwrap())
+    );
+    assert_eq!((request.body.as_slice(), &request.trailers["x-end"]), (&b"abc"[..], &"1".parse().unwrap()));
+}
