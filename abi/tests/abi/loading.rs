@@ -73,7 +73,7 @@ fn both_arities_of_old_and_new_grpc_calls_answer() {
                     (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))
                 {EXPORTS}
                 (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
-                    (i32.ne (call $call {zeros}) (i32.const 12))))"#
+                    (i32.ne (call $call {zeros}) (i32.const 4))))"#
         )))
         .unwrap(),
         PluginSettings::default(),
