@@ -21,6 +21,7 @@ mod callout;
 mod clock;
 mod context;
 mod foreign;
+mod grpc;
 mod headers;
 mod legacy;
 mod log;
@@ -171,22 +172,22 @@ fn callouts<H: Host>() -> Vec<Row<H>> {
         closed proxy_grpc_call(
             upstream: u32, upstream_size: u32, service: u32, service_size: u32, method: u32, method_size: u32,
             metadata: u32, metadata_size: u32, message: u32, message_size: u32, timeout: u32, call: u32
-        ) -> status = callout::proxy_grpc_call;
+        ) -> status = grpc::proxy_grpc_call;
         // Older C++ and AssemblyScript SDKs send no initial metadata.
         closed proxy_grpc_call(
             upstream: u32, upstream_size: u32, service: u32, service_size: u32, method: u32, method_size: u32,
             message: u32, message_size: u32, timeout: u32, call: u32
-        ) -> status = callout::proxy_grpc_call_without_metadata;
+        ) -> status = grpc::proxy_grpc_call_without_metadata;
         closed proxy_grpc_stream(
             upstream: u32, upstream_size: u32, service: u32, service_size: u32, method: u32, method_size: u32,
             metadata: u32, metadata_size: u32, call: u32
-        ) -> status = callout::proxy_grpc_stream;
+        ) -> status = grpc::proxy_grpc_stream;
         closed proxy_grpc_stream(
             upstream: u32, upstream_size: u32, service: u32, service_size: u32, method: u32, method_size: u32, call: u32
-        ) -> status = callout::proxy_grpc_stream_without_metadata;
-        closed proxy_grpc_send(call: u32, message: u32, message_size: u32, end: u32) -> status = callout::proxy_grpc_send;
-        closed proxy_grpc_cancel(call: u32) -> status = callout::proxy_grpc_cancel;
-        closed proxy_grpc_close(call: u32) -> status = callout::proxy_grpc_close;
+        ) -> status = grpc::proxy_grpc_stream_without_metadata;
+        closed proxy_grpc_send(call: u32, message: u32, message_size: u32, end: u32) -> status = grpc::proxy_grpc_send;
+        closed proxy_grpc_cancel(call: u32) -> status = grpc::proxy_grpc_cancel;
+        closed proxy_grpc_close(call: u32) -> status = grpc::proxy_grpc_close;
 
         closed proxy_register_shared_queue(name: u32, name_size: u32, queue: u32) -> status
             = shared_queue::proxy_register_shared_queue;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::callout::{CalloutKind, CalloutRefusal, Fields, GrpcCall, HttpCall};
+use crate::callout::{CalloutKind, CalloutRefusal, Fields, HttpCall};
 use crate::context::Contexts;
 use crate::fault::Fault;
 use crate::guest::Guest;
@@ -49,157 +49,6 @@ pub(super) fn proxy_http_call<H: Host>(
     Ok(GuestPtr(call).write_u32(memory, id.get())?)
 }
 
-/// Where the parts of a gRPC callout lie.
-struct GrpcParts {
-    upstream: GuestSlice,
-    service: GuestSlice,
-    method: GuestSlice,
-    metadata: GuestSlice,
-    /// Absent for a stream, whose messages follow.
-    message: Option<GuestSlice>,
-    timeout: u32,
-}
-
-/// Calls a method with one message; the answer comes through `proxy_on_grpc_receive` or `proxy_on_grpc_close`.
-#[expect(clippy::too_many_arguments, reason = "the specification has twelve")]
-pub(super) fn proxy_grpc_call<H: Host>(
-    guest: &mut Guest<'_, H>,
-    upstream: u32,
-    upstream_size: u32,
-    service: u32,
-    service_size: u32,
-    method: u32,
-    method_size: u32,
-    metadata: u32,
-    metadata_size: u32,
-    message: u32,
-    message_size: u32,
-    timeout: u32,
-    call: u32,
-) -> Result<(), Fault> {
-    let parts = GrpcParts {
-        upstream: GuestSlice::new(upstream, upstream_size),
-        service: GuestSlice::new(service, service_size),
-        method: GuestSlice::new(method, method_size),
-        metadata: GuestSlice::new(metadata, metadata_size),
-        message: Some(GuestSlice::new(message, message_size)),
-        timeout,
-    };
-    grpc(guest, "proxy_grpc_call", &parts, GuestPtr(call))
-}
-
-/// The same without initial metadata, as older C++ and AssemblyScript SDKs import it.
-#[expect(clippy::too_many_arguments, reason = "old SDKs have ten")]
-pub(super) fn proxy_grpc_call_without_metadata<H: Host>(
-    guest: &mut Guest<'_, H>,
-    upstream: u32,
-    upstream_size: u32,
-    service: u32,
-    service_size: u32,
-    method: u32,
-    method_size: u32,
-    message: u32,
-    message_size: u32,
-    timeout: u32,
-    call: u32,
-) -> Result<(), Fault> {
-    proxy_grpc_call(
-        guest,
-        upstream,
-        upstream_size,
-        service,
-        service_size,
-        method,
-        method_size,
-        0,
-        0,
-        message,
-        message_size,
-        timeout,
-        call,
-    )
-}
-
-/// Opens a stream to a method; messages go with `proxy_grpc_send` and come through `proxy_on_grpc_receive`.
-#[expect(clippy::too_many_arguments, reason = "the specification has nine")]
-pub(super) fn proxy_grpc_stream<H: Host>(
-    guest: &mut Guest<'_, H>,
-    upstream: u32,
-    upstream_size: u32,
-    service: u32,
-    service_size: u32,
-    method: u32,
-    method_size: u32,
-    metadata: u32,
-    metadata_size: u32,
-    call: u32,
-) -> Result<(), Fault> {
-    let parts = GrpcParts {
-        upstream: GuestSlice::new(upstream, upstream_size),
-        service: GuestSlice::new(service, service_size),
-        method: GuestSlice::new(method, method_size),
-        metadata: GuestSlice::new(metadata, metadata_size),
-        message: None,
-        timeout: 0,
-    };
-    grpc(guest, "proxy_grpc_stream", &parts, GuestPtr(call))
-}
-
-/// The same without initial metadata.
-#[expect(clippy::too_many_arguments, reason = "old SDKs have seven")]
-pub(super) fn proxy_grpc_stream_without_metadata<H: Host>(
-    guest: &mut Guest<'_, H>,
-    upstream: u32,
-    upstream_size: u32,
-    service: u32,
-    service_size: u32,
-    method: u32,
-    method_size: u32,
-    call: u32,
-) -> Result<(), Fault> {
-    proxy_grpc_stream(guest, upstream, upstream_size, service, service_size, method, method_size, 0, 0, call)
-}
-
-/// Sends one message on an open stream, and closes our half after it when `end` is not 0.
-pub(super) fn proxy_grpc_send<H: Host>(
-    guest: &mut Guest<'_, H>,
-    call: u32,
-    message: u32,
-    message_size: u32,
-    end: u32,
-) -> Result<(), Fault> {
-    let (memory, state) = guest.split()?;
-    let message = GuestSlice::new(message, message_size).read(memory)?;
-    let id = find(state, call)?;
-    if id.kind() != Some(CalloutKind::GrpcStream) || message_size > limits::SLICE {
-        return Err(Status::BadArgument.into());
-    }
-    state.host.grpc_send(id, message.to_vec(), end != 0);
-    Ok(())
-}
-
-/// Drops a gRPC callout; no callback follows.
-pub(super) fn proxy_grpc_cancel<H: Host>(guest: &mut Guest<'_, H>, call: u32) -> Result<(), Fault> {
-    let state = guest.state();
-    let id = find(state, call)?;
-    state.callouts.close(id);
-    state.host.cancel_call(id);
-    Ok(())
-}
-
-/// Closes our half of a stream; a unary call is dropped.
-pub(super) fn proxy_grpc_close<H: Host>(guest: &mut Guest<'_, H>, call: u32) -> Result<(), Fault> {
-    let state = guest.state();
-    let id = find(state, call)?;
-    if id.kind() == Some(CalloutKind::GrpcStream) {
-        state.host.grpc_close(id);
-        return Ok(());
-    }
-    state.callouts.close(id);
-    state.host.cancel_call(id);
-    Ok(())
-}
-
 /// How the last callout ended, in a number and words. Outside the callback of a callout that is 0 and nothing, or why the
 /// last callout of this entry was not begun.
 pub(super) fn proxy_get_status<H: Host>(
@@ -216,47 +65,8 @@ pub(super) fn proxy_get_status<H: Host>(
     guest.give(slots, message.as_bytes())
 }
 
-fn grpc<H: Host>(
-    guest: &mut Guest<'_, H>,
-    hostcall: &'static str,
-    parts: &GrpcParts,
-    call: GuestPtr,
-) -> Result<(), Fault> {
-    let (memory, state) = guest.split()?;
-    call.check(memory, 4)?;
-    let upstream = parts.upstream.read(memory)?;
-    let (service, method) = (parts.service.read(memory)?, parts.method.read(memory)?);
-    let metadata = parts.metadata.read(memory)?;
-    let message = parts.message.map(|message| message.read(memory)).transpose()?;
-    let timeout = patience(parts.timeout, state.settings.limits.callouts.timeout)?;
-    let (kind, timeout) = match message {
-        Some(_) => (CalloutKind::GrpcCall, Some(timeout)),
-        None => (CalloutKind::GrpcStream, None),
-    };
-    let request = check_size(upstream, message.unwrap_or_default())
-        .and_then(|()| check_size(&[service, method].concat(), &[]))
-        .and_then(|()| {
-            Ok(GrpcCall {
-                upstream: upstream.to_vec(),
-                service: service.to_vec(),
-                method: method.to_vec(),
-                metadata: fields(metadata)?,
-                message: message.map(<[u8]>::to_vec),
-                timeout,
-            })
-        });
-    let begun = begin(state, hostcall, kind, request, |host, id, call| host.grpc_call(id, call));
-    let id = begun.map_err(|why| match why {
-        // Envoy's answer to an upstream that it does not know, and one of two that SDKs survive here.
-        CalloutRefusal::UnknownUpstream { .. } => Status::ParseFailure,
-        _ => Status::InternalFailure,
-    })?;
-    let (memory, _) = guest.split()?;
-    Ok(call.write_u32(memory, id.get())?)
-}
-
 /// Opens a callout within the bounds and has the embedder begin it. What is refused is reported, and readable as status.
-fn begin<H: Host, C>(
+pub(super) fn begin<H: Host, C>(
     state: &mut State<H>,
     hostcall: &'static str,
     kind: CalloutKind,
@@ -313,18 +123,8 @@ fn report<H: Host>(state: &mut State<H>, hostcall: &'static str, why: &CalloutRe
     state.host.refused(hostcall, &Refusal::Callout(why.clone()));
 }
 
-/// An open gRPC callout. HTTP callouts cannot be named: the specification has no call for that.
-fn find<H: Host>(state: &State<H>, call: u32) -> Result<CalloutId, Status> {
-    let id = CalloutId(call);
-    match id.kind() {
-        Some(CalloutKind::GrpcCall | CalloutKind::GrpcStream) if state.callouts.is_open(id) => Ok(id),
-        Some(CalloutKind::GrpcCall | CalloutKind::GrpcStream) => Err(Status::NotFound),
-        _ => Err(Status::BadArgument),
-    }
-}
-
 /// Milliseconds as the guest gave them: negative ones are refused, 0 and too many are cut to `longest`.
-fn patience(milliseconds: u32, longest: Duration) -> Result<Duration, Status> {
+pub(super) fn patience(milliseconds: u32, longest: Duration) -> Result<Duration, Status> {
     match i32::try_from(milliseconds) {
         Ok(0) => Ok(longest),
         Ok(_) => Ok(Duration::from_millis(milliseconds.into()).min(longest)),
@@ -332,7 +132,7 @@ fn patience(milliseconds: u32, longest: Duration) -> Result<Duration, Status> {
     }
 }
 
-fn check_size(name: &[u8], body: &[u8]) -> Result<(), CalloutRefusal> {
+pub(super) fn check_size(name: &[u8], body: &[u8]) -> Result<(), CalloutRefusal> {
     let over = |bytes: &[u8], bound: u32| u32::try_from(bytes.len()).map_or(true, |size| size > bound);
     if over(name, limits::STRING) {
         return Err(CalloutRefusal::Overflow("bytes of a name"));
@@ -343,7 +143,7 @@ fn check_size(name: &[u8], body: &[u8]) -> Result<(), CalloutRefusal> {
     Ok(())
 }
 
-fn fields(bytes: &[u8]) -> Result<Fields, CalloutRefusal> {
+pub(super) fn fields(bytes: &[u8]) -> Result<Fields, CalloutRefusal> {
     let pairs = super::headers::decode(bytes).map_err(|why| CalloutRefusal::Invalid(why.to_string()))?;
     Ok(pairs.iter().map(|(name, value)| (name.to_vec(), value.to_vec())).collect())
 }
