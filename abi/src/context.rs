@@ -98,6 +98,10 @@ impl<S> Contexts<S> {
         stream
     }
 
+    pub(crate) fn current(&self) -> ContextId {
+        self.current
+    }
+
     pub(crate) fn effective(&self) -> ContextId {
         self.effective
     }

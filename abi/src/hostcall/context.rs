@@ -1,5 +1,6 @@
 //! Which context later hostcalls speak of, and the end of the root context.
 
+use crate::callback::CallbackKind;
 use crate::context::{Contexts, Rundown};
 use crate::fault::Fault;
 use crate::guest::Guest;
@@ -39,5 +40,7 @@ pub(super) fn proxy_done<H: Host>(guest: &mut Guest<'_, H>) -> Result<(), Fault>
         return Err(Status::NotFound.into());
     }
     *rundown = Rundown::Done;
-    if context == Contexts::<H::Stream>::ROOT { Ok(()) } else { state.queue(StreamAction::Done) }
+    // From within its own `proxy_on_done` a context says no more than the callback's answer would.
+    let answering = state.running == CallbackKind::Done && context == state.contexts.current();
+    if answering || context == Contexts::<H::Stream>::ROOT { Ok(()) } else { state.queue(StreamAction::Done) }
 }

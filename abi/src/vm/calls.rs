@@ -96,7 +96,12 @@ pub(super) fn conclude<H: Host>(
     id: ContextId,
     force: bool,
 ) -> Result<bool, Ended> {
-    if rundown(store, id) == Rundown::Serving && !ask_done(store, exports, id)? && !force {
+    let ready = match rundown(store, id) {
+        Rundown::Serving => ask_done(store, exports, id)?,
+        Rundown::Pending => false,
+        Rundown::Done => true,
+    };
+    if !ready && !force {
         return Ok(false);
     }
     if let Some(log) = &exports.log {

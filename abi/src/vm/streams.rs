@@ -85,7 +85,8 @@ impl<H: Host> Vm<H> {
     /// Ends a context unless its guest asks for more time: done, then log and delete, in one guest entry.
     ///
     /// True: it is gone. False: `proxy_on_done` answered false. Callouts and ticks may still choose the context, until
-    /// `Stream::done` says that it is ready, or the embedder's patience ends; either way `end_stream` comes next.
+    /// `Stream::done` says that it is ready, or the embedder's patience ends; either way `end_stream` comes next. The guest
+    /// is asked once; asking again as long as it is not ready answers false.
     /// The stream always comes back.
     pub fn finish_stream(&mut self, id: ContextId, stream: H::Stream) -> (H::Stream, Result<bool, Failure>) {
         self.conclude(id, stream, false)
