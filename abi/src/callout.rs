@@ -2,7 +2,8 @@
 //!
 //! Nothing here connects anywhere. The embedder sends, and brings answers with `Vm::http_call_ended` and `Vm::grpc_event`.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::time::Duration;
 
 use crate::storage::VecHeaderMap;
@@ -41,6 +42,29 @@ pub struct GrpcCall {
     pub message: Option<Vec<u8>>,
     /// How long a unary call may take, within `CalloutLimits::timeout`; `None` for a stream.
     pub timeout: Option<Duration>,
+}
+
+/// A callout as it is counted.
+pub(crate) trait Request {
+    /// Bytes that the host keeps for it until it ends.
+    fn bytes(&self) -> usize;
+}
+
+impl Request for HttpCall {
+    fn bytes(&self) -> usize {
+        self.upstream.len() + of_fields(&self.headers) + self.body.len() + of_fields(&self.trailers)
+    }
+}
+
+impl Request for GrpcCall {
+    fn bytes(&self) -> usize {
+        let names = self.upstream.len() + self.service.len() + self.method.len();
+        names + of_fields(&self.metadata) + self.message.as_ref().map_or(0, Vec::len)
+    }
+}
+
+fn of_fields(fields: &Fields) -> usize {
+    fields.iter().map(|(name, value)| name.len() + value.len()).sum()
 }
 
 /// The whole answer of an HTTP callout.
@@ -149,33 +173,61 @@ impl CalloutId {
 #[derive(Debug, Default)]
 pub(crate) struct Callouts {
     /// What is under way; bounded by `CalloutLimits::in_flight`.
-    open: HashSet<CalloutId>,
+    open: HashMap<CalloutId, Open>,
+    /// The sum of what is open; bounded by `limits::CALLOUT_BYTES`.
+    bytes: usize,
     /// The last sequence number; ids come round after a billion, past those still open.
     last: u32,
-    /// Callouts that the running entry began.
+    /// Callouts that the running entry, or step of the start, began.
     pub(crate) of_entry: usize,
+}
+
+#[derive(Debug)]
+struct Open {
+    bytes: usize,
+    /// The guest has said its last word on a stream.
+    half_closed: bool,
 }
 
 impl Callouts {
     /// The largest sequence number: two bits of an id say the kind.
     const LAST: u32 = u32::MAX >> 2;
 
-    pub(crate) fn open(&mut self, kind: CalloutKind) -> CalloutId {
+    pub(crate) fn open(&mut self, kind: CalloutKind, bytes: usize) -> CalloutId {
         loop {
             self.last = if self.last >= Self::LAST { 1 } else { self.last + 1 };
             let id = CalloutId(self.last << 2 | kind as u32);
-            if self.open.insert(id) {
+            if let Entry::Vacant(place) = self.open.entry(id) {
+                place.insert(Open { bytes, half_closed: false });
+                self.bytes = self.bytes.saturating_add(bytes);
                 return id;
             }
         }
     }
 
+    /// Forgets a callout. False when it was not open.
     pub(crate) fn close(&mut self, id: CalloutId) -> bool {
-        self.open.remove(&id)
+        let closed = self.open.remove(&id);
+        self.bytes = self.bytes.saturating_sub(closed.as_ref().map_or(0, |closed| closed.bytes));
+        closed.is_some()
+    }
+
+    /// Notes that the guest sends no more. False when it had said so before.
+    pub(crate) fn half_close(&mut self, id: CalloutId) -> bool {
+        self.open.get_mut(&id).is_some_and(|open| !std::mem::replace(&mut open.half_closed, true))
     }
 
     pub(crate) fn is_open(&self, id: CalloutId) -> bool {
-        self.open.contains(&id)
+        self.open.contains_key(&id)
+    }
+
+    /// True when the guest may still send on a stream.
+    pub(crate) fn takes_messages(&self, id: CalloutId) -> bool {
+        self.open.get(&id).is_some_and(|open| !open.half_closed)
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     pub(crate) fn count(&self) -> usize {
@@ -191,15 +243,17 @@ mod tests {
     fn ids_name_their_kind_and_are_not_given_twice_while_open() {
         let mut callouts = Callouts { last: Callouts::LAST - 1, ..Callouts::default() };
 
-        let last = callouts.open(CalloutKind::GrpcStream);
-        let first = callouts.open(CalloutKind::Http);
+        let last = callouts.open(CalloutKind::GrpcStream, 1);
+        let first = callouts.open(CalloutKind::Http, 2);
         callouts.last = 0;
-        let second = callouts.open(CalloutKind::Http);
+        let second = callouts.open(CalloutKind::Http, 4);
 
         assert_eq!(last.get(), u32::MAX - 1);
         assert_eq!(last.kind(), Some(CalloutKind::GrpcStream));
         assert_eq!((first.get(), second.get()), (4, 8));
+        assert_eq!(callouts.bytes(), 7);
         assert!(callouts.close(first) && !callouts.close(first));
+        assert_eq!(callouts.bytes(), 5);
     }
 
     #[test]

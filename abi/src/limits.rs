@@ -13,6 +13,8 @@ pub(crate) const PAIRS: usize = 1024;
 /// The most bytes one call writes into a buffer, sends as a local response or stores as a property. They lie in guest
 /// memory already, so this bounds one copy, not the guest.
 pub(crate) const SLICE: u32 = 16 * 1024 * 1024;
+/// The most bytes of requests that one VM may have under way at one time.
+pub(crate) const CALLOUT_BYTES: usize = 64 * 1024 * 1024;
 /// The most random bytes one call may ask for.
 pub(crate) const RANDOM: u32 = 64 * 1024;
 /// The most vectors one `fd_write` may gather.

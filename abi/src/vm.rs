@@ -15,7 +15,7 @@ use crate::error::{Cause, Failure};
 use crate::host::Host;
 use crate::module::Module;
 use crate::settings::PluginSettings;
-use crate::state::State;
+use crate::state::{CalloutStatus, State};
 use crate::types::{ContextId, LogLevel};
 
 mod boot;
@@ -111,7 +111,7 @@ impl<H: Host> Vm<H> {
         if let Some(failure) = self.poisoned(CallbackKind::Tick) {
             return Err(failure);
         }
-        if self.exports.tick.is_none() {
+        if self.exports.tick.is_none() || self.is_over() {
             return Ok(());
         }
         self.enter_root(CallbackKind::Tick, |store, exports| {
@@ -148,6 +148,11 @@ impl<H: Host> Vm<H> {
     /// True once the root context may be deleted: its `proxy_on_done` answered true, or `proxy_done` came since.
     pub fn is_done(&self) -> bool {
         self.store.data().rundown == Rundown::Done
+    }
+
+    /// True when the guest is ready to go and no exchange needs it: what may still come is not for it any more.
+    fn is_over(&self) -> bool {
+        self.is_done() && self.stream_contexts() == 0
     }
 
     /// Ends the root context (`finish`, unless done before, then delete) and drops the guest. A failure on the way is
@@ -210,6 +215,7 @@ impl<H: Host> Vm<H> {
         let outcome = outcome.map_err(|ended| self.bury(ended));
         let state = self.store.data_mut();
         let stream = state.contexts.leave();
+        state.status = CalloutStatus::default();
         state.host.callback_ended(kind, started.elapsed());
         (stream, outcome)
     }

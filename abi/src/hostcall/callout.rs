@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use crate::callout::{CalloutKind, CalloutRefusal, Fields, HttpCall};
+use crate::callout::{CalloutKind, CalloutRefusal, Fields, HttpCall, Request};
 use crate::context::Contexts;
 use crate::fault::Fault;
 use crate::guest::Guest;
 use crate::host::Host;
 use crate::limits::{self, Quota};
 use crate::memory::{GuestPtr, GuestSlice, ResultSlots};
-use crate::state::State;
+use crate::state::{CalloutStatus, State};
 use crate::storage::Refusal;
 use crate::types::{CalloutId, Status};
 
@@ -34,23 +34,29 @@ pub(super) fn proxy_http_call<H: Host>(
     let headers = GuestSlice::new(headers, headers_size).read(memory)?;
     let body = GuestSlice::new(body, body_size).read(memory)?;
     let trailers = GuestSlice::new(trailers, trailers_size).read(memory)?;
-    let timeout = patience(timeout, state.settings.limits.callouts.timeout)?;
-    let request = check_size(upstream, body).and_then(|()| {
+    let longest = state.settings.limits.callouts.timeout;
+    let request = check_size(&[upstream], body).and_then(|()| {
+        let timeout = patience(timeout, longest)?;
         let headers = fields(headers)?;
         complete(&headers)?;
         Ok(HttpCall { upstream: upstream.to_vec(), headers, body: body.to_vec(), trailers: fields(trailers)?, timeout })
     });
     let begun = begin(state, "proxy_http_call", CalloutKind::Http, request, |host, id, call| host.http_call(id, call));
-    let id = begun.map_err(|why| match why {
-        CalloutRefusal::UnknownUpstream { .. } | CalloutRefusal::Invalid(_) => Status::BadArgument,
-        CalloutRefusal::Overflow(_) | CalloutRefusal::Unsupported => Status::InternalFailure,
-    })?;
+    let id = begun.map_err(|why| answer(state, &why, http_status(&why)))?;
     let (memory, _) = guest.split()?;
     Ok(GuestPtr(call).write_u32(memory, id.get())?)
 }
 
-/// How the last callout ended, in a number and words. Outside the callback of a callout that is 0 and nothing, or why the
-/// last callout of this entry was not begun.
+/// Two answers that SDKs survive here.
+fn http_status(why: &CalloutRefusal) -> Status {
+    match why {
+        CalloutRefusal::UnknownUpstream { .. } | CalloutRefusal::Invalid(_) => Status::BadArgument,
+        CalloutRefusal::Overflow(_) | CalloutRefusal::Unsupported => Status::InternalFailure,
+    }
+}
+
+/// How the last callout ended, in a number and words. Outside the callback of a callout that is 0 and nothing, or what
+/// the last callout that this entry could not begin was answered.
 pub(super) fn proxy_get_status<H: Host>(
     guest: &mut Guest<'_, H>,
     code: u32,
@@ -65,8 +71,8 @@ pub(super) fn proxy_get_status<H: Host>(
     guest.give(slots, message.as_bytes())
 }
 
-/// Opens a callout within the bounds and has the embedder begin it. What is refused is reported, and readable as status.
-pub(super) fn begin<H: Host, C>(
+/// Opens a callout within the bounds and has the embedder begin it. What is refused is reported.
+pub(super) fn begin<H: Host, C: Request>(
     state: &mut State<H>,
     hostcall: &'static str,
     kind: CalloutKind,
@@ -74,8 +80,9 @@ pub(super) fn begin<H: Host, C>(
     begin: impl FnOnce(&mut H, CalloutId, C) -> Result<(), CalloutRefusal>,
 ) -> Result<CalloutId, CalloutRefusal> {
     let begun = request.and_then(|call| {
-        admit(state)?;
-        let id = state.callouts.open(kind);
+        let bytes = call.bytes();
+        admit(state, bytes)?;
+        let id = state.callouts.open(kind, bytes);
         match begin(&mut state.host, id, call) {
             Ok(()) => Ok(id),
             Err(why) => {
@@ -86,13 +93,13 @@ pub(super) fn begin<H: Host, C>(
     });
     match &begun {
         Ok(_) => count(state),
-        Err(why) => report(state, hostcall, why),
+        Err(why) => state.host.refused(hostcall, &Refusal::Callout(why.clone())),
     }
     begun
 }
 
 /// Fails when one more callout would pass a bound.
-fn admit<H: Host>(state: &mut State<H>) -> Result<(), CalloutRefusal> {
+fn admit<H: Host>(state: &mut State<H>, bytes: usize) -> Result<(), CalloutRefusal> {
     let bounds = &state.settings.limits.callouts;
     let context = state.contexts.effective();
     let of_stream = state.contexts.life(context).map_or(0, |life| life.callouts);
@@ -102,6 +109,8 @@ fn admit<H: Host>(state: &mut State<H>) -> Result<(), CalloutRefusal> {
         "callouts of one exchange"
     } else if state.callouts.count() >= bounds.in_flight {
         "callouts under way"
+    } else if state.callouts.bytes().saturating_add(bytes) > limits::CALLOUT_BYTES {
+        "bytes of callouts under way"
     } else {
         return Ok(());
     };
@@ -117,24 +126,24 @@ fn count<H: Host>(state: &mut State<H>) {
     }
 }
 
-fn report<H: Host>(state: &mut State<H>, hostcall: &'static str, why: &CalloutRefusal) {
-    state.status.message = why.to_string();
-    state.status.code = Status::InternalFailure.into();
-    state.host.refused(hostcall, &Refusal::Callout(why.clone()));
+/// Lets `proxy_get_status` repeat the answer, with its reason.
+pub(super) fn answer<H: Host>(state: &mut State<H>, why: &CalloutRefusal, status: Status) -> Status {
+    state.status = CalloutStatus { code: status.into(), message: why.to_string() };
+    status
 }
 
 /// Milliseconds as the guest gave them: negative ones are refused, 0 and too many are cut to `longest`.
-pub(super) fn patience(milliseconds: u32, longest: Duration) -> Result<Duration, Status> {
+pub(super) fn patience(milliseconds: u32, longest: Duration) -> Result<Duration, CalloutRefusal> {
     match i32::try_from(milliseconds) {
         Ok(0) => Ok(longest),
         Ok(_) => Ok(Duration::from_millis(milliseconds.into()).min(longest)),
-        Err(_) => Err(Status::BadArgument),
+        Err(_) => Err(CalloutRefusal::Invalid("a negative timeout".to_owned())),
     }
 }
 
-pub(super) fn check_size(name: &[u8], body: &[u8]) -> Result<(), CalloutRefusal> {
+pub(super) fn check_size(names: &[&[u8]], body: &[u8]) -> Result<(), CalloutRefusal> {
     let over = |bytes: &[u8], bound: u32| u32::try_from(bytes.len()).map_or(true, |size| size > bound);
-    if over(name, limits::STRING) {
+    if names.iter().any(|name| over(name, limits::STRING)) {
         return Err(CalloutRefusal::Overflow("bytes of a name"));
     }
     if over(body, limits::SLICE) {
@@ -168,6 +177,7 @@ mod tests {
         assert_eq!(patience(0, longest), Ok(longest));
         assert_eq!(patience(20, longest), Ok(Duration::from_millis(20)));
         assert_eq!(patience(6_000, longest), Ok(longest));
-        assert_eq!(patience(u32::MAX, longest), Err(Status::BadArgument));
+        assert_eq!(patience(0x7fff_ffff, longest), Ok(longest));
+        assert_eq!(patience(0x8000_0000, longest), Err(CalloutRefusal::Invalid("a negative timeout".to_owned())));
     }
 }

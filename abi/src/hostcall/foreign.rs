@@ -49,6 +49,7 @@ pub(super) fn envoy_resolve_dns<H: Host>(
     let number = state.token();
     if state.lookups.len() >= state.settings.limits.callouts.in_flight {
         state.host.over_quota(Quota::Callout);
+        state.host.refused("envoy_resolve_dns", &Refusal::Limit("look-ups under way"));
         return Err(Status::InternalFailure.into());
     }
     if let Err(why) = state.host.resolve_dns(number, name) {

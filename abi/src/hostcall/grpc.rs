@@ -1,6 +1,6 @@
 //! gRPC calls and streams to other upstreams. They are handed to the embedder; what comes of them comes as later callbacks.
 
-use super::callout::{begin, check_size, fields, patience};
+use super::callout::{answer, begin, check_size, fields, patience};
 use crate::callout::{CalloutKind, CalloutRefusal, GrpcCall};
 use crate::fault::Fault;
 use crate::guest::Guest;
@@ -8,6 +8,7 @@ use crate::host::Host;
 use crate::limits;
 use crate::memory::{GuestPtr, GuestSlice};
 use crate::state::State;
+use crate::storage::Refusal;
 use crate::types::{CalloutId, Status};
 
 /// Where the parts of a gRPC callout lie.
@@ -121,7 +122,8 @@ pub(super) fn proxy_grpc_stream_without_metadata<H: Host>(
     proxy_grpc_stream(guest, upstream, upstream_size, service, service_size, method, method_size, 0, 0, call)
 }
 
-/// Sends one message on an open stream, and closes our half after it when `end` is not 0.
+/// Sends one message on an open stream, and closes our half after it when `end` is not 0. After that, there is no more
+/// to send on.
 pub(super) fn proxy_grpc_send<H: Host>(
     guest: &mut Guest<'_, H>,
     call: u32,
@@ -132,8 +134,15 @@ pub(super) fn proxy_grpc_send<H: Host>(
     let (memory, state) = guest.split()?;
     let message = GuestSlice::new(message, message_size).read(memory)?;
     let id = find(state, call)?;
-    if id.kind() != Some(CalloutKind::GrpcStream) || message_size > limits::SLICE {
+    if id.kind() != Some(CalloutKind::GrpcStream) || !state.callouts.takes_messages(id) {
         return Err(Status::BadArgument.into());
+    }
+    if message_size > limits::SLICE {
+        state.host.refused("proxy_grpc_send", &Refusal::Limit("bytes of a message"));
+        return Err(Status::BadArgument.into());
+    }
+    if end != 0 {
+        state.callouts.half_close(id);
     }
     state.host.grpc_send(id, message.to_vec(), end != 0);
     Ok(())
@@ -153,7 +162,9 @@ pub(super) fn proxy_grpc_close<H: Host>(guest: &mut Guest<'_, H>, call: u32) -> 
     let state = guest.state();
     let id = find(state, call)?;
     if id.kind() == Some(CalloutKind::GrpcStream) {
-        state.host.grpc_close(id);
+        if state.callouts.half_close(id) {
+            state.host.grpc_close(id);
+        }
         return Ok(());
     }
     state.callouts.close(id);
@@ -173,28 +184,27 @@ fn grpc<H: Host>(
     let (service, method) = (parts.service.read(memory)?, parts.method.read(memory)?);
     let metadata = parts.metadata.read(memory)?;
     let message = parts.message.map(|message| message.read(memory)).transpose()?;
-    let timeout = patience(parts.timeout, state.settings.limits.callouts.timeout)?;
-    let (kind, timeout) = match message {
-        Some(_) => (CalloutKind::GrpcCall, Some(timeout)),
-        None => (CalloutKind::GrpcStream, None),
-    };
-    let request = check_size(upstream, message.unwrap_or_default())
-        .and_then(|()| check_size(&[service, method].concat(), &[]))
-        .and_then(|()| {
-            Ok(GrpcCall {
-                upstream: upstream.to_vec(),
-                service: service.to_vec(),
-                method: method.to_vec(),
-                metadata: fields(metadata)?,
-                message: message.map(<[u8]>::to_vec),
-                timeout,
-            })
-        });
+    let longest = state.settings.limits.callouts.timeout;
+    let kind = if message.is_some() { CalloutKind::GrpcCall } else { CalloutKind::GrpcStream };
+    let request = check_size(&[upstream, service, method], message.unwrap_or_default()).and_then(|()| {
+        let timeout = patience(parts.timeout, longest)?;
+        Ok(GrpcCall {
+            upstream: upstream.to_vec(),
+            service: service.to_vec(),
+            method: method.to_vec(),
+            metadata: fields(metadata)?,
+            message: message.map(<[u8]>::to_vec),
+            timeout: message.is_some().then_some(timeout),
+        })
+    });
     let begun = begin(state, hostcall, kind, request, |host, id, call| host.grpc_call(id, call));
-    let id = begun.map_err(|why| match why {
-        // Envoy's answer to an upstream that it does not know, and one of two that SDKs survive here.
-        CalloutRefusal::UnknownUpstream { .. } => Status::ParseFailure,
-        _ => Status::InternalFailure,
+    let id = begun.map_err(|why| {
+        let status = match why {
+            // Envoy's answer to an upstream that it does not know, and one of two that SDKs survive here.
+            CalloutRefusal::UnknownUpstream { .. } => Status::ParseFailure,
+            _ => Status::InternalFailure,
+        };
+        answer(state, &why, status)
     })?;
     let (memory, _) = guest.split()?;
     Ok(call.write_u32(memory, id.get())?)

@@ -19,9 +19,13 @@ pub(super) fn proxy_register_shared_queue<H: Host>(
 ) -> Result<(), Fault> {
     let (memory, state) = guest.split()?;
     GuestPtr(queue).check(memory, 4)?;
-    let name = short(GuestSlice::new(name, name_size).read(memory)?)?;
+    let name = GuestSlice::new(name, name_size).read(memory)?;
     let settings = &state.settings;
-    match settings.queues.register(&settings.vm_id, name, &settings.queue_limits) {
+    let registered = match name_size {
+        0..=limits::STRING => settings.queues.register(&settings.vm_id, name, &settings.queue_limits),
+        _ => Err(QueueError::Limit("bytes of the name of a queue")),
+    };
+    match registered {
         Ok(id) => {
             state.host.queue_registered(id);
             Ok(GuestPtr(queue).write_u32(memory, id.get())?)
@@ -94,9 +98,4 @@ fn over<H: Host>(state: &mut State<H>, hostcall: &'static str, why: QueueError) 
             state.refuse(hostcall, &Refusal::Limit(what), Status::InternalFailure)
         }
     }
-}
-
-fn short(name: &[u8]) -> Result<&[u8], Status> {
-    let fits = u32::try_from(name.len()).is_ok_and(|size| size <= limits::STRING);
-    if fits { Ok(name) } else { Err(Status::BadArgument) }
 }

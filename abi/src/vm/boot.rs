@@ -12,7 +12,7 @@ use crate::fault::Exit;
 use crate::host::Host;
 use crate::hostcall;
 use crate::module::Module;
-use crate::state::{Stage, State};
+use crate::state::{CalloutStatus, Stage, State};
 
 /// Starts the guest. An `Err` leaves a store that must not be entered again.
 pub(super) fn boot<H: Host>(store: &mut Store<State<H>>, module: &Module) -> Result<(Exports, Memory), Ended> {
@@ -111,8 +111,10 @@ fn timed<H: Host, T>(
     let started = Instant::now();
     let state = store.data_mut();
     state.running = kind;
+    state.callouts.of_entry = 0;
     state.contexts.enter(Contexts::<H::Stream>::ROOT, None);
     let outcome = step(store);
+    store.data_mut().status = CalloutStatus::default();
     store.data_mut().host.callback_ended(kind, started.elapsed());
     outcome
 }

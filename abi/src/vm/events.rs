@@ -38,7 +38,7 @@ impl<H: Host> Vm<H> {
         id: CalloutId,
         outcome: Result<HttpReply, CalloutFailure>,
     ) -> Result<(), Failure> {
-        if !self.store.data_mut().callouts.close(id) {
+        if id.kind() != Some(CalloutKind::Http) || !self.store.data_mut().callouts.close(id) {
             return Ok(());
         }
         let outcome = outcome.and_then(|reply| match reply.headers.is_empty() {
@@ -58,7 +58,7 @@ impl<H: Host> Vm<H> {
 
     /// Something happened to a gRPC callout. One that the VM does not know (any more) is ignored.
     pub fn grpc_event(&mut self, id: CalloutId, event: GrpcEvent) -> Result<(), Failure> {
-        if !self.store.data().callouts.is_open(id) {
+        if id.kind() == Some(CalloutKind::Http) || !self.store.data().callouts.is_open(id) {
             return Ok(());
         }
         match event {
@@ -162,7 +162,7 @@ impl<H: Host> Vm<H> {
         if let Some(failure) = self.poisoned(kind) {
             return Err(failure);
         }
-        if !self.exports.has(kind) {
+        if !self.exports.has(kind) || self.is_over() {
             return Ok(());
         }
         let state = self.store.data_mut();
@@ -171,7 +171,6 @@ impl<H: Host> Vm<H> {
         let outcome = self.enter_root(kind, |store, exports| call(store, exports, Contexts::<H::Stream>::ROOT.get()));
         let state = self.store.data_mut();
         state.handed = Handed::Nothing;
-        state.status = CalloutStatus::default();
         outcome
     }
 }
