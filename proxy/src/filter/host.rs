@@ -15,7 +15,7 @@ use tollgate_abi::{CallbackKind, ContextId, Host, LogLevel, MetricId, MetricKind
 
 use crate::exchange::Exchange;
 use crate::exchange::stream::FilterStream;
-use crate::telemetry::log::{self, LineBudget};
+use crate::telemetry::log::{self, LineBudget, LineQuota};
 use crate::telemetry::metrics::{PluginSeries, phase_index};
 
 /// The shortest period of a timer: a faster one would cost its neighbours their CPU.
@@ -124,7 +124,7 @@ impl PluginHost {
         Self {
             identity,
             series,
-            budget: LineBudget::new(Instant::now()),
+            budget: LineBudget::new(LineQuota::default(), Instant::now()),
             kept: Some(Vec::new()),
             period: None,
             settled: None,
@@ -135,7 +135,8 @@ impl PluginHost {
     /// The lines that a failed start leaves, as text.
     pub fn kept_lines(&self) -> Vec<String> {
         let lines = self.kept.iter().flatten();
-        lines.map(|(level, line)| format!("{}: {}", level_name(*level), log::GuestText(line))).collect()
+        let text = |bytes| log::GuestText { bytes, limit: self.budget.bytes() };
+        lines.map(|(level, line)| format!("{}: {}", level_name(*level), text(line))).collect()
     }
 
     /// Arrives at a worker: kept lines are logged, counters and the timer move here.
@@ -156,13 +157,18 @@ impl PluginHost {
 
     fn write(&mut self, level: LogLevel, message: &[u8]) {
         let Some(dropped) = self.budget.take(Instant::now()) else {
-            self.series.log_lines_dropped.inc();
+            self.drop_line();
             return;
         };
         if dropped > 0 {
             tracing::warn!(filter = &*self.identity.name, dropped, "lines of the filter were dropped");
         }
-        log::guest_line(&self.identity.name, self.identity.generation, level, message);
+        let text = log::GuestText { bytes: message, limit: self.budget.bytes() };
+        log::guest_line(&self.identity.name, self.identity.generation, level, &text);
+    }
+
+    fn drop_line(&self) {
+        self.series.log_lines_dropped.inc();
     }
 
     fn live<T>(&self, context: ContextId, act: impl FnOnce(&Rc<Exchange>, usize) -> T) -> Option<T> {
@@ -201,7 +207,7 @@ impl Host for PluginHost {
     fn log(&mut self, level: LogLevel, message: &[u8]) {
         match &mut self.kept {
             Some(kept) if kept.len() < KEPT_LINES => kept.push((level, message.to_vec())),
-            Some(_) => self.series.log_lines_dropped.inc(),
+            Some(_) => self.drop_line(),
             None => self.write(level, message),
         }
     }

@@ -15,9 +15,6 @@ pub const VARIABLE: &str = "TOLLGATE_LOG";
 /// The target of every line that a guest wrote.
 const GUEST_TARGET: &str = "tollgate::filter";
 
-/// Bytes of a guest's line that are shown.
-const GUEST_LINE_BYTES: usize = 4096;
-
 /// How lines of the log are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
@@ -47,9 +44,8 @@ pub fn init(format: LogFormat) {
     }
 }
 
-/// Writes one line of a guest, with control characters made visible and cut at 4 KiB.
-pub fn guest_line(plugin: &str, generation: u64, level: LogLevel, message: &[u8]) {
-    let text = GuestText(message);
+/// Writes one line of a guest.
+pub fn guest_line(plugin: &str, generation: u64, level: LogLevel, text: &GuestText<'_>) {
     match level {
         LogLevel::Trace => tracing::trace!(target: GUEST_TARGET, filter = plugin, generation, "{text}"),
         LogLevel::Debug => tracing::debug!(target: GUEST_TARGET, filter = plugin, generation, "{text}"),
@@ -63,22 +59,40 @@ pub fn guest_line(plugin: &str, generation: u64, level: LogLevel, message: &[u8]
 }
 
 /// The bytes of a guest as one line that cannot steer a terminal or start another line.
-pub struct GuestText<'a>(pub &'a [u8]);
+///
+/// What is past the limit is left out; the line says how much that is.
+#[derive(Clone, Copy, Debug)]
+pub struct GuestText<'a> {
+    /// What the guest wrote.
+    pub bytes: &'a [u8],
+    /// The most of it that is shown, in bytes.
+    pub limit: usize,
+}
 
 impl fmt::Display for GuestText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (shown, cut) = match self.0.split_at_checked(GUEST_LINE_BYTES) {
-            Some((shown, cut)) => (shown, cut.len()),
-            None => (self.0, 0),
-        };
+        let shown = cut(self.bytes, self.limit);
         for chunk in shown.utf8_chunks() {
             write_visible(f, chunk.valid())?;
             for byte in chunk.invalid() {
                 write!(f, "\\x{byte:02x}")?;
             }
         }
-        if cut > 0 { write!(f, " … {cut} bytes more") } else { Ok(()) }
+        match self.bytes.len() - shown.len() {
+            0 => Ok(()),
+            more => write!(f, " … {more} bytes more"),
+        }
     }
+}
+
+/// The first `limit` bytes, or up to three fewer where a character would be torn.
+pub(super) fn cut(bytes: &[u8], limit: usize) -> &[u8] {
+    let Some((shown, _)) = bytes.split_at_checked(limit) else { return bytes };
+    let torn = shown.utf8_chunks().last().map_or(0, |last| last.invalid().len());
+    let (whole, rest) = bytes.split_at(limit - torn);
+    // Bytes at the end that are no text are torn from a character only where more bytes make them one.
+    let character = rest.utf8_chunks().next().is_some_and(|next| !next.valid().is_empty());
+    if character { whole } else { shown }
 }
 
 /// Writes text with each control character as its escape.
@@ -94,9 +108,27 @@ pub(super) fn write_visible(f: &mut impl fmt::Write, text: &str) -> fmt::Result 
     Ok(())
 }
 
-/// A token bucket for the lines of one VM: 500 at once, 100 a second after that.
+/// What the guest of one VM may write to the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LineQuota {
+    /// Lines a second, in the long run.
+    pub per_second: u32,
+    /// Lines at once.
+    pub burst: u32,
+    /// Bytes of a line that are shown.
+    pub bytes: usize,
+}
+
+impl Default for LineQuota {
+    fn default() -> LineQuota {
+        LineQuota { per_second: 100, burst: 500, bytes: 4096 }
+    }
+}
+
+/// A token bucket for the lines of one VM.
 #[derive(Debug)]
 pub struct LineBudget {
+    quota: LineQuota,
     /// In thousandths of a line, so that short gaps add up.
     tokens: u64,
     refilled: Instant,
@@ -106,12 +138,15 @@ pub struct LineBudget {
 
 impl LineBudget {
     const LINE: u64 = 1_000;
-    const BURST: u64 = 500 * Self::LINE;
-    const PER_MILLISECOND: u64 = 100 * Self::LINE / 1_000;
 
     /// A full budget.
-    pub fn new(now: Instant) -> LineBudget {
-        LineBudget { tokens: Self::BURST, refilled: now, dropped: 0 }
+    pub fn new(quota: LineQuota, now: Instant) -> LineBudget {
+        LineBudget { quota, tokens: u64::from(quota.burst) * Self::LINE, refilled: now, dropped: 0 }
+    }
+
+    /// Bytes of a line that are shown.
+    pub fn bytes(&self) -> usize {
+        self.quota.bytes
     }
 
     /// Asks for one line. `Some` grants it and says how many lines were refused since the last one granted;
@@ -131,7 +166,9 @@ impl LineBudget {
         let millis = u64::try_from(elapsed).unwrap_or(u64::MAX);
         // Less than a millisecond stays on the clock for the next call.
         self.refilled = self.refilled.checked_add(Duration::from_millis(millis)).unwrap_or(now);
-        self.tokens = self.tokens.saturating_add(millis.saturating_mul(Self::PER_MILLISECOND)).min(Self::BURST);
+        // Lines a second are thousandths of a line a millisecond.
+        let earned = millis.saturating_mul(self.quota.per_second.into());
+        self.tokens = self.tokens.saturating_add(earned).min(u64::from(self.quota.burst) * Self::LINE);
     }
 }
 
@@ -139,51 +176,86 @@ impl LineBudget {
 mod tests {
     use super::*;
 
+    fn shown(bytes: &[u8], limit: usize) -> String {
+        GuestText { bytes, limit }.to_string()
+    }
+
     #[test]
     fn control_characters_of_a_guest_are_made_visible() {
-        let text = GuestText(b"a\nb\x1b[31m\tc\x00\xffd \xc3\xa9").to_string();
+        let text = shown(b"a\nb\x1b[31m\tc\x00\xffd \xc3\xa9", 4096);
 
         assert_eq!(text, "a\\nb\\u{1b}[31m\\tc\\u{0}\\xffd é");
     }
 
     #[test]
-    fn a_line_of_4_kib_is_whole_and_one_byte_more_is_cut() {
-        let whole = vec![b'a'; GUEST_LINE_BYTES];
-        let longer = vec![b'a'; GUEST_LINE_BYTES + 1];
+    fn a_line_at_its_limit_is_whole_and_one_byte_more_is_cut_and_says_so() {
+        assert_eq!(shown(b"abcd", 4), "abcd");
+        assert_eq!(shown(b"abcde", 4), "abcd … 1 bytes more");
+        assert_eq!(shown(b"", 0), "");
+        assert_eq!(shown(b"a", 0), " … 1 bytes more");
+    }
 
-        assert_eq!(GuestText(&whole).to_string().len(), GUEST_LINE_BYTES);
-        assert!(GuestText(&longer).to_string().ends_with("a … 1 bytes more"));
+    #[test]
+    fn a_line_is_cut_between_characters_and_bytes_that_are_none_are_cut_anywhere() {
+        let text = "aé€𝄞".as_bytes();
+        let lengths: Vec<_> = (0..=text.len()).map(|limit| cut(text, limit).len()).collect();
+
+        assert_eq!(lengths, [0, 1, 1, 3, 3, 3, 6, 6, 6, 6, 10]);
+        assert_eq!(cut(&[0xff; 9], 5), [0xff; 5]);
+        assert_eq!(cut(b"a\xe2\x82zzzz", 3), b"a\xe2\x82");
     }
 
     #[test]
     fn a_burst_is_granted_and_the_line_after_it_refused() {
         let now = Instant::now();
-        let mut budget = LineBudget::new(now);
+        for burst in [0, 1, 500] {
+            let mut budget = LineBudget::new(LineQuota { burst, ..LineQuota::default() }, now);
 
-        let granted = (0..500).filter(|_| budget.take(now) == Some(0)).count();
+            let granted = (0..burst).filter(|_| budget.take(now) == Some(0)).count();
 
-        assert_eq!(granted, 500);
-        assert_eq!(budget.take(now), None);
+            assert_eq!(u32::try_from(granted), Ok(burst));
+            assert_eq!(budget.take(now), None);
+        }
     }
 
     #[test]
-    fn a_hundred_lines_come_back_each_second_and_the_first_tells_of_the_refused() {
+    fn a_quota_of_lines_comes_back_each_second_and_the_first_tells_of_the_refused() {
         let now = Instant::now();
-        let mut budget = LineBudget::new(now);
-        while budget.take(now).is_some() {}
+        for (per_second, more) in [(100, 99), (7, 6), (1, 0)] {
+            let mut budget = LineBudget::new(LineQuota { per_second, ..LineQuota::default() }, now);
+            while budget.take(now).is_some() {}
 
-        let later = now + Duration::from_secs(1);
-        let first = budget.take(later);
-        let more = (0..1_000).filter(|_| budget.take(later).is_some()).count();
+            let later = now + Duration::from_secs(1);
+            let first = budget.take(later);
 
-        assert_eq!(first, Some(1));
-        assert_eq!(more, 99);
+            assert_eq!(first, Some(1));
+            assert_eq!((0..1_000).filter(|_| budget.take(later).is_some()).count(), more);
+        }
+    }
+
+    #[test]
+    fn without_lines_a_second_the_burst_is_all() {
+        let now = Instant::now();
+        let mut budget = LineBudget::new(LineQuota { per_second: 0, burst: 1, bytes: 1 }, now);
+
+        assert_eq!(budget.take(now), Some(0));
+        assert_eq!(budget.take(now + Duration::from_secs(1 << 30)), None);
+    }
+
+    #[test]
+    fn a_pause_of_any_length_earns_no_more_than_the_burst() {
+        let now = Instant::now();
+        let most = LineQuota { per_second: u32::MAX, burst: 3, bytes: 1 };
+        let mut budget = LineBudget::new(most, now);
+        let later = now + Duration::from_secs(1 << 30);
+
+        assert_eq!((0..10).filter(|_| budget.take(later).is_some()).count(), 3);
     }
 
     #[test]
     fn gaps_shorter_than_a_line_add_up() {
         let now = Instant::now();
-        let mut budget = LineBudget::new(now);
+        let mut budget = LineBudget::new(LineQuota::default(), now);
         while budget.take(now).is_some() {}
 
         let step = Duration::from_micros(2_500);
