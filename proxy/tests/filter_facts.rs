@@ -170,6 +170,65 @@ fn what_a_filter_counts_is_on_the_page_of_metrics() {
 }
 
 #[test]
+fn the_labels_of_a_filter_s_metric_are_on_the_page_in_either_spelling() {
+    let origin = Origin::saying("x");
+    let config = r#"{ request_headers: ["metric counter hits%3Bzone=b%3Btenant=a 2", 'metric counter hits{tenant="a",zone="b"} 3', "metric counter hits 1"] }"#;
+    let proxy = proxy(&origin.url(), config);
+
+    (0..2).for_each(|_| drop(proxy.get("/")));
+
+    let page = proxy.metrics();
+    for line in ["{filter=\"a\",tenant=\"a\",zone=\"b\"} 10", "{filter=\"a\"} 2"] {
+        assert!(page.contains(&format!("\ntollgate_guest_hits{line}\n")), "{line}\n{page}");
+    }
+}
+
+#[test]
+fn a_metric_with_unreadable_labels_counts_nowhere_warns_once_and_costs_nothing_else() {
+    log::keep();
+    let origin = Origin::saying("x");
+    let config = r#"{ request_headers: ["metric counter odd%3Bfilter=me 2", "metric-get counter odd%3Bfilter=me", "metric gauge odder%3Bx 1", "metric counter even 1"] }"#;
+    let proxy = proxy(&origin.url(), config);
+
+    (0..3).for_each(|_| assert_eq!(proxy.get("/").status(), 200));
+
+    assert_eq!(proxy.metric("tollgate_guest_even", &["filter=\"a\""]), 3.0);
+    assert!(!proxy.metrics().contains("tollgate_guest_odd"));
+    assert_eq!(proxy.metric("tollgate_metrics_dropped_total", &["filter=\"a\""]), 2.0);
+    let warned = log::lines_with("labels cannot be read");
+    assert_eq!(warned.len(), 1, "{warned:?}");
+    assert!(warned[0].contains("WARN") && warned[0].contains("odd;filter=me"), "{warned:?}");
+}
+
+#[test]
+fn metrics_over_the_cap_count_nowhere_and_the_quota_tells() {
+    let origin = Origin::saying("x");
+    let names = (0..1_002).map(|at| format!("metric counter many%3Bat={at} 1")).collect::<Vec<_>>();
+    let proxy = proxy(&origin.url(), &serde_json::json!({ "configure": names }).to_string());
+
+    assert_eq!(proxy.get("/").status(), 200);
+
+    let page = proxy.metrics();
+    assert_eq!(page.lines().filter(|line| line.starts_with("tollgate_guest_many{")).count(), 1_000);
+    // Each VM asks again: the worker's and the one to spare.
+    assert_eq!(proxy.metric("tollgate_filter_quota_exceeded_total", &["quota=\"metric_series\""]), 4.0);
+}
+
+#[test]
+fn lines_over_the_budget_are_dropped_and_the_quota_tells() {
+    let origin = Origin::saying("x");
+    let lines = vec!["log warn over"; 400];
+    let proxy = proxy(&origin.url(), &serde_json::json!({ "request_headers": lines }).to_string());
+
+    (0..4).for_each(|_| assert_eq!(proxy.get("/").status(), 200));
+
+    let a = "filter=\"a\"";
+    let dropped = proxy.metric("tollgate_filter_log_lines_dropped_total", &[a]);
+    assert!(dropped > 0.0 && dropped <= 1_100.0, "{dropped}");
+    assert_eq!(proxy.metric("tollgate_filter_quota_exceeded_total", &[a, "quota=\"log\""]), dropped);
+}
+
+#[test]
 fn a_filter_s_line_is_logged_under_its_name() {
     log::keep();
     let origin = Origin::saying("x");

@@ -16,7 +16,7 @@ use tollgate_config as config;
 
 use crate::filter::host::{Identity, PluginHost};
 use crate::filter::spares::Spares;
-use crate::telemetry::metrics::{ModuleInfo, PluginSeries, Registry};
+use crate::telemetry::metrics::{DEFAULT_SERIES, ModuleInfo, PluginSeries, Registry};
 
 /// A VM that was started and configured.
 pub type ReadyVm = Vm<PluginHost>;
@@ -204,7 +204,7 @@ impl Modules {
             spares: Spares::default(),
             module,
             settings: Arc::new(self.settings(plugin)),
-            series: self.registry.plugin(self.registry.control(), &plugin.name),
+            series: self.registry.plugin(self.registry.control(), &plugin.name, DEFAULT_SERIES),
         };
         self.registry.set_module(generation.describe());
         Ok(Arc::new(generation))

@@ -11,18 +11,20 @@ use std::time::{Duration, Instant};
 
 use fragile::Fragile;
 use tokio::sync::Notify;
-use tollgate_abi::{CallbackKind, ContextId, Host, LogLevel, MetricId, MetricKind, Refusal, Status};
+use tollgate_abi::{CallbackKind, ContextId, Host, LogLevel, MetricId, MetricKind, Quota, Refusal, Status};
 
 use crate::exchange::Exchange;
 use crate::exchange::stream::FilterStream;
 use crate::telemetry::log::{self, LineBudget, LineQuota};
-use crate::telemetry::metrics::{PluginSeries, phase_index};
+use crate::telemetry::metrics::{PluginSeries, Undefined, phase_index};
 
 /// The shortest period of a timer: a faster one would cost its neighbours their CPU.
 const SHORTEST_PERIOD: Duration = Duration::from_millis(10);
 /// Lines that are kept of a starting VM, to be shown when it fails.
 const KEPT_LINES: usize = 100;
 
+/// Bytes of a metric's name that a log line shows.
+const SHOWN_NAME: usize = 256;
 /// The place of a metric that counts nowhere: the last one that an id has room for.
 const NOWHERE: u32 = u32::MAX >> 2;
 
@@ -169,6 +171,18 @@ impl PluginHost {
 
     fn drop_line(&self) {
         self.series.log_lines_dropped.inc();
+        self.series.over_quota(Quota::Log);
+    }
+
+    /// Says once for a plugin why a metric is missing from the page.
+    fn undefined(&self, name: &[u8], why: Undefined, first: bool) {
+        if why == Undefined::Cap {
+            self.series.over_quota(Quota::MetricSeries);
+        }
+        if first {
+            let metric = log::GuestText { bytes: name, limit: SHOWN_NAME };
+            tracing::warn!(filter = &*self.identity.name, %metric, "a metric counts nowhere: {why}");
+        }
     }
 
     fn live<T>(&self, context: ContextId, act: impl FnOnce(&Rc<Exchange>, usize) -> T) -> Option<T> {
@@ -228,6 +242,10 @@ impl Host for PluginHost {
         self.log(LogLevel::Warn, format!("{hostcall} had no effect: {why}").as_bytes());
     }
 
+    fn over_quota(&mut self, quota: Quota) {
+        self.series.over_quota(quota);
+    }
+
     fn set_tick_period(&mut self, period: Option<Duration>) {
         let period = period.map(|period| period.max(SHORTEST_PERIOD));
         self.period = period;
@@ -268,8 +286,9 @@ impl Host for PluginHost {
     }
 
     fn define_metric(&mut self, kind: MetricKind, name: &[u8]) -> Result<MetricId, Status> {
-        // Over the cap an SDK would abort on an error, so the guest gets a metric that counts nowhere.
-        let slot = self.series.custom.define(kind, name).filter(|slot| *slot < NOWHERE).unwrap_or(NOWHERE);
+        // An SDK would abort on an error, so what cannot be defined becomes a metric that counts nowhere.
+        let defined = self.series.custom.define(kind, name).map_err(|(why, first)| self.undefined(name, why, first));
+        let slot = defined.ok().filter(|slot| *slot < NOWHERE).unwrap_or(NOWHERE);
         // Envoy's numbering: the kind in the low two bits.
         Ok(MetricId(slot << 2 | kind as u32))
     }

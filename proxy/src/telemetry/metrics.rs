@@ -3,6 +3,7 @@
 //! Counting takes no lock and shares no cache line between workers. Series are made when a snapshot is taken up, never
 //! per exchange; a series leaves the page when its last holder drops it.
 
+mod callout;
 mod cell;
 mod families;
 mod guest;
@@ -14,13 +15,15 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::SystemTime;
 
+pub use self::callout::{CalloutKind, CalloutOutcome, CalloutSeries};
 pub use self::cell::{
     BUCKETS, CALLBACK_SCALE, Counter, EXCHANGE_SCALE, GUEST_SCALE, Gauge, Histogram, Scale, SharedCounter,
 };
 pub use self::families::{FAMILIES, Family, FamilyKind};
-pub use self::guest::{GuestMetrics, MAX_SERIES};
+use self::guest::GuestTable;
+pub use self::guest::{DEFAULT_SERIES, GuestMetrics, Undefined};
 pub use self::series::{
-    AccessLogSeries, CLASSES, ClusterSeries, FAILURES, ListenerSeries, PHASES, PluginSeries, RouteSeries,
+    AccessLogSeries, CLASSES, ClusterSeries, FAILURES, ListenerSeries, PHASES, PluginSeries, RouteSeries, TcpSeries,
     UpstreamFailure, class_index, failure_index, phase_index,
 };
 
@@ -76,12 +79,29 @@ impl Registry {
         self.lock().clusters.series(cluster.to_owned(), worker, |_| ClusterSeries::new())
     }
 
+    /// The series of a listener's bytes on one worker; the same one while anybody holds it.
+    pub fn tcp(&self, worker: usize, listener: &str) -> Arc<TcpSeries> {
+        self.lock().tcp.series(listener.to_owned(), worker, |_| TcpSeries::default())
+    }
+
     /// The series of a plugin on one worker; the same one while anybody holds it.
-    pub fn plugin(&self, worker: usize, plugin: &str) -> Arc<PluginSeries> {
-        self.lock().plugins.series(plugin.to_owned(), worker, |sibling| {
-            let table = sibling.map(|series: &PluginSeries| Arc::clone(series.custom.table())).unwrap_or_default();
+    ///
+    /// Its guests may define `guest_series` metrics, over all workers; what was asked for last holds.
+    pub fn plugin(&self, worker: usize, plugin: &str, guest_series: usize) -> Arc<PluginSeries> {
+        let series = self.lock().plugins.series(plugin.to_owned(), worker, |sibling| {
+            let shared = sibling.map(|series: &PluginSeries| Arc::clone(series.custom.table()));
+            let table = shared.unwrap_or_else(|| Arc::new(GuestTable::new(guest_series)));
             PluginSeries::new(GuestMetrics::new(table))
-        })
+        });
+        series.custom.table().limit(guest_series);
+        series
+    }
+
+    /// The series of a plugin's callouts to a cluster on one worker; the same one while anybody holds it. The cluster is one
+    /// of the configuration, or `none` for callouts that were refused before there was one.
+    pub fn callouts(&self, worker: usize, plugin: &str, cluster: &str) -> Arc<CalloutSeries> {
+        let key = [plugin, cluster].map(str::to_owned);
+        self.lock().callouts.series(key, worker, |_| CalloutSeries::default())
     }
 
     /// The series of the access log.
@@ -110,7 +130,10 @@ struct Tables {
     routes: Table<[String; 3], RouteSeries>,
     listeners: Table<String, ListenerSeries>,
     clusters: Table<String, ClusterSeries>,
+    tcp: Table<String, TcpSeries>,
     plugins: Table<String, PluginSeries>,
+    /// By plugin and cluster.
+    callouts: Table<[String; 2], CalloutSeries>,
     modules: BTreeMap<String, ModuleInfo>,
 }
 

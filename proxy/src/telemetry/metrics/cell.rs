@@ -34,9 +34,9 @@ impl Counter {
 pub struct SharedCounter(AtomicU64);
 
 impl SharedCounter {
-    /// Adds one.
-    pub fn inc(&self) {
-        self.0.fetch_add(1, Relaxed);
+    /// Adds one. True when it is the first.
+    pub fn inc(&self) -> bool {
+        self.0.fetch_add(1, Relaxed) == 0
     }
 
     /// What was counted so far.

@@ -1,7 +1,7 @@
 //! The one table of metric families: name, kind, help with its unit, labels.
 //!
 //! It holds no numbers. A family that is not here does not exist, except those that guests define
-//! (`tollgate_guest_<name>` with the label `filter`).
+//! (`tollgate_guest_<name>` with the label `filter` and those of the guest).
 
 /// What a family's numbers mean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +57,13 @@ families! {
     CONNECTION_ERRORS = Counter "tollgate_connection_errors_total" ["listener"]
         "Client connections ended because what came was not HTTP or broke a limit.";
 
+    TCP_CONNECTIONS = Counter "tollgate_listener_tcp_connections_total" ["listener"]
+        "Client connections that were passed on as bytes.";
+    TCP_ACTIVE = Gauge "tollgate_listener_tcp_connections_active" ["listener"]
+        "Client connections that are being passed on as bytes.";
+    TCP_BYTES = Counter "tollgate_listener_tcp_bytes_total" ["listener", "direction"]
+        "Bytes passed on, by direction: from clients (in) or to them (out).";
+
     UPSTREAM_RESPONSES = Counter "tollgate_upstream_responses_total" ["cluster", "class"]
         "Answers of upstreams, by class of their status.";
     UPSTREAM_FAILURES = Counter "tollgate_upstream_failures_total" ["cluster", "reason"]
@@ -92,8 +99,16 @@ families! {
         "Number of the generation that serves.";
     FILTER_LOG_DROPPED = Counter "tollgate_filter_log_lines_dropped_total" ["filter"]
         "Log lines of filters over their budget.";
+    FILTER_QUOTA = Counter "tollgate_filter_quota_exceeded_total" ["filter", "quota"]
+        "Times a filter asked for more than it may have, by quota.";
+    FILTER_CALLOUTS = Counter "tollgate_filter_callouts_total" ["filter", "cluster", "kind", "outcome"]
+        "Callouts of filters that ended, by cluster (none: refused before there was one), kind and outcome.";
+    FILTER_CALLOUTS_ACTIVE = Gauge "tollgate_filter_callouts_active" ["filter"]
+        "Callouts of filters under way.";
+    FILTER_CALLOUT_DURATION = Histogram "tollgate_filter_callout_duration_seconds" ["filter"]
+        "From the start of a callout that was sent to its end, in seconds.";
     METRICS_DROPPED = Counter "tollgate_metrics_dropped_total" ["filter"]
-        "Metrics that filters defined over their cap, or under a name that cannot be shown.";
+        "Metrics that filters defined over their cap, or whose names are too long or have unreadable labels.";
 
     ACCESS_LOG_DROPPED = Counter "tollgate_access_log_lines_dropped_total" []
         "Access log lines lost because the writer was behind or could not write.";

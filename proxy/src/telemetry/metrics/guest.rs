@@ -7,7 +7,7 @@
 mod name;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tollgate_abi::MetricKind;
@@ -15,19 +15,36 @@ use tollgate_abi::MetricKind;
 pub(super) use self::name::SeriesName;
 use super::cell::{Counter, Distribution, GUEST_SCALE, Histogram, SharedCounter};
 
-/// Series that the guests of one plugin may define, over all workers.
-pub const MAX_SERIES: usize = 1_000;
+/// Series that the guests of one plugin may define, over all workers, where nothing else is asked for.
+pub const DEFAULT_SERIES: usize = 1_000;
 
-const CHUNK: usize = 64;
-const CHUNKS: usize = MAX_SERIES.div_ceil(CHUNK);
+/// Cells that are made together.
+const BLOCK: usize = 64;
+/// Each chunk has twice the blocks of the one before it.
+const CHUNKS: usize = 12;
+/// Series that there is room for, whatever is asked for.
+const MAX_SERIES: usize = BLOCK * ((1 << CHUNKS) - 1);
+
+/// Why a definition counts nowhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Undefined {
+    /// The plugin has all the series it may have.
+    #[error("the filter has as many series as it may have")]
+    Cap,
+    /// The name passes a bound, or its labels cannot be read.
+    #[error("its name is too long or its labels cannot be read")]
+    Name,
+}
 
 /// What the guests of one plugin have defined, and where each worker keeps its part of the values.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct GuestTable {
     /// Guards definitions and the list of workers, no values.
     definitions: Mutex<Definitions>,
-    /// Definitions refused: over the cap, or a name that cannot be shown.
-    dropped: SharedCounter,
+    /// Series that may be defined.
+    cap: AtomicUsize,
+    /// Definitions refused, by [`Undefined`].
+    dropped: [SharedCounter; 2],
 }
 
 #[derive(Debug, Default)]
@@ -58,6 +75,19 @@ pub(super) enum GuestValue {
 }
 
 impl GuestTable {
+    /// Nothing defined yet.
+    pub(super) fn new(cap: usize) -> GuestTable {
+        let table =
+            GuestTable { definitions: Mutex::default(), cap: AtomicUsize::default(), dropped: Default::default() };
+        table.limit(cap);
+        table
+    }
+
+    /// Changes how many series may be defined; those that are stay.
+    pub(super) fn limit(&self, cap: usize) {
+        self.cap.store(cap.min(MAX_SERIES), Relaxed);
+    }
+
     /// Every series with its value, in the order of their slots.
     pub(super) fn values(&self) -> Vec<(SeriesName, GuestValue)> {
         let definitions = self.lock();
@@ -67,15 +97,12 @@ impl GuestTable {
 
     /// Definitions refused so far.
     pub(super) fn dropped(&self) -> u64 {
-        self.dropped.get()
+        self.dropped.iter().map(SharedCounter::get).sum()
     }
 
-    fn slot(&self, kind: MetricKind, name: &[u8]) -> Option<u32> {
-        let slot = SeriesName::parse(name).and_then(|name| self.lock().slot(name, kind));
-        if slot.is_none() {
-            self.dropped.inc();
-        }
-        slot
+    fn slot(&self, kind: MetricKind, name: &[u8]) -> Result<u32, Undefined> {
+        let name = SeriesName::parse(name).ok_or(Undefined::Name)?;
+        self.lock().slot(name, kind, self.cap.load(Relaxed)).ok_or(Undefined::Cap)
     }
 
     fn lock(&self) -> MutexGuard<'_, Definitions> {
@@ -84,12 +111,12 @@ impl GuestTable {
 }
 
 impl Definitions {
-    fn slot(&mut self, name: SeriesName, kind: MetricKind) -> Option<u32> {
+    fn slot(&mut self, name: SeriesName, kind: MetricKind, cap: usize) -> Option<u32> {
         let key = (name.clone(), kind);
         if let Some(slot) = self.slots.get(&key) {
             return Some(*slot);
         }
-        if self.series.len() >= MAX_SERIES {
+        if self.series.len() >= cap {
             return None;
         }
         let slot = u32::try_from(self.series.len()).ok()?;
@@ -130,12 +157,13 @@ impl GuestMetrics {
         &self.table
     }
 
-    /// The slot of a metric, new or defined before under this name and kind by any worker of the plugin.
+    /// The slot of a metric, new or defined before under this name, kind and labels by any worker of the plugin.
     ///
-    /// `None` when the plugin has [`MAX_SERIES`] already or the name cannot be shown; that is counted.
-    /// Labels are read from `name{key="value"}` and from `name;key=value`.
-    pub fn define(&self, kind: MetricKind, name: &[u8]) -> Option<u32> {
-        self.table.slot(kind, name)
+    /// Labels are read from `name{key="value"}` and from `name;key=value`, in any order. One name may have several sets
+    /// of labels, each a series, and several kinds, each shown as a family of its own. An error is counted, and comes with
+    /// true where it is the plugin's first of its sort.
+    pub fn define(&self, kind: MetricKind, name: &[u8]) -> Result<u32, (Undefined, bool)> {
+        self.table.slot(kind, name).map_err(|why| (why, self.table.dropped[why as usize].inc()))
     }
 
     /// Adds to a counter or a gauge. `None`: no such slot, a histogram, or a negative change of a counter.
@@ -184,11 +212,11 @@ impl GuestMetrics {
 /// One worker's part of the values. A cell is made once and stays where it is, so that reaching it needs no lock.
 #[derive(Debug, Default)]
 #[repr(align(128))]
-struct Cells([OnceLock<Box<Chunk>>; CHUNKS]);
+struct Cells([OnceLock<Box<[Block]>>; CHUNKS]);
 
 #[derive(Debug)]
 #[repr(align(128))]
-struct Chunk([OnceLock<Cell>; CHUNK]);
+struct Block([OnceLock<Cell>; BLOCK]);
 
 #[derive(Debug)]
 enum Cell {
@@ -200,14 +228,36 @@ enum Cell {
 
 impl Cells {
     fn get(&self, slot: u32) -> Option<&Cell> {
-        let (chunk, at) = place(slot)?;
-        self.0.get(chunk)?.get()?.0.get(at)?.get()
+        let place = Place::of(slot)?;
+        place.within(self.0.get(place.chunk)?.get()?)?.get()
     }
 
     fn make(&self, slot: u32, definition: &Definition) -> Option<&Cell> {
-        let (chunk, at) = place(slot)?;
-        let chunk = self.0.get(chunk)?.get_or_init(|| Box::new(Chunk([const { OnceLock::new() }; CHUNK])));
-        Some(chunk.0.get(at)?.get_or_init(|| Cell::new(definition)))
+        let place = Place::of(slot)?;
+        let block = |_| Block([const { OnceLock::new() }; BLOCK]);
+        let chunk = self.0.get(place.chunk)?.get_or_init(|| (0..1_usize << place.chunk).map(block).collect());
+        Some(place.within(chunk)?.get_or_init(|| Cell::new(definition)))
+    }
+}
+
+/// Where the cell of a slot is: chunk 0 has one block, chunk 1 the next two, chunk 2 the next four.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Place {
+    chunk: usize,
+    block: usize,
+    cell: usize,
+}
+
+impl Place {
+    fn of(slot: u32) -> Option<Place> {
+        let slot = usize::try_from(slot).ok()?;
+        let nth = slot / BLOCK + 1;
+        let chunk = nth.ilog2();
+        Some(Place { chunk: usize::try_from(chunk).ok()?, block: nth - (1 << chunk), cell: slot % BLOCK })
+    }
+
+    fn within(self, chunk: &[Block]) -> Option<&OnceLock<Cell>> {
+        chunk.get(self.block)?.0.get(self.cell)
     }
 }
 
@@ -235,21 +285,16 @@ impl Cell {
     }
 }
 
-fn place(slot: u32) -> Option<(usize, usize)> {
-    let slot = usize::try_from(slot).ok()?;
-    Some((slot / CHUNK, slot % CHUNK))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn metrics() -> GuestMetrics {
-        GuestMetrics::new(Arc::default())
+        GuestMetrics::new(Arc::new(GuestTable::new(DEFAULT_SERIES)))
     }
 
     fn two_workers() -> (GuestMetrics, GuestMetrics) {
-        let table = Arc::new(GuestTable::default());
+        let table = Arc::new(GuestTable::new(DEFAULT_SERIES));
         (GuestMetrics::new(Arc::clone(&table)), GuestMetrics::new(table))
     }
 
@@ -260,14 +305,28 @@ mod tests {
         let first = metrics.define(MetricKind::Counter, b"hits");
         let second = metrics.define(MetricKind::Counter, b"hits");
 
-        assert!(first.is_some());
+        assert!(first.is_ok());
         assert_eq!(first, second);
+    }
+
+    #[test]
+    fn one_set_of_labels_is_one_slot_however_it_is_written() {
+        let metrics = metrics();
+        let slot = |name: &[u8]| metrics.define(MetricKind::Counter, name).unwrap();
+
+        let first = slot(b"hits;zone=a;tenant=b");
+
+        assert_eq!(slot(br#"hits{tenant="b",zone="a"}"#), first);
+        assert_ne!(slot(b"hits;zone=b;tenant=a"), first);
+        assert_ne!(slot(b"hits;zone=a"), first);
+        assert_ne!(slot(b"hits"), first);
+        assert_ne!(metrics.define(MetricKind::Gauge, b"hits;zone=a;tenant=b"), Ok(first));
     }
 
     #[test]
     fn workers_of_one_plugin_agree_on_slots() {
         let (one, two) = two_workers();
-        one.define(MetricKind::Counter, b"a");
+        one.define(MetricKind::Counter, b"a").unwrap();
 
         let here = one.define(MetricKind::Counter, b"b");
         let there = two.define(MetricKind::Counter, b"b");
@@ -309,20 +368,73 @@ mod tests {
     }
 
     #[test]
-    fn the_last_series_is_kept_and_one_more_is_dropped_and_counted() {
-        let metrics = metrics();
-        for at in 1..MAX_SERIES {
-            metrics.define(MetricKind::Counter, format!("m{at}").as_bytes());
+    fn the_last_series_is_kept_and_one_more_counts_nowhere() {
+        let metrics = GuestMetrics::new(Arc::new(GuestTable::new(3)));
+        for name in ["a", "a;k=1"] {
+            metrics.define(MetricKind::Counter, name.as_bytes()).unwrap();
         }
 
-        let last = metrics.define(MetricKind::Counter, b"last");
-        let past = metrics.define(MetricKind::Counter, b"past");
+        let last = metrics.define(MetricKind::Counter, b"a;k=2");
+        let past = metrics.define(MetricKind::Counter, b"a;k=3");
 
-        assert_eq!(last, Some(999));
-        assert_eq!(past, None);
-        assert_eq!(metrics.table().dropped(), 1);
-        assert_eq!(metrics.increment(999, 2), Some(()));
-        assert_eq!(metrics.get(999), Some(2));
+        assert_eq!(last, Ok(2));
+        assert_eq!(past, Err((Undefined::Cap, true)));
+        assert_eq!(metrics.define(MetricKind::Counter, b"a;k=1"), Ok(1));
+        assert_eq!(metrics.increment(2, 2), Some(()));
+        assert_eq!(metrics.get(2), Some(2));
+    }
+
+    #[test]
+    fn a_higher_cap_takes_more_and_a_lower_one_keeps_what_is_there() {
+        let metrics = GuestMetrics::new(Arc::new(GuestTable::new(1)));
+        metrics.define(MetricKind::Counter, b"a").unwrap();
+
+        metrics.table().limit(2);
+        let more = metrics.define(MetricKind::Counter, b"b");
+        metrics.table().limit(0);
+
+        assert_eq!(more, Ok(1));
+        assert_eq!(metrics.define(MetricKind::Counter, b"b"), Ok(1));
+        assert_eq!(metrics.define(MetricKind::Counter, b"c"), Err((Undefined::Cap, true)));
+    }
+
+    #[test]
+    fn every_refused_definition_is_counted_and_the_first_of_each_sort_is_told_apart() {
+        let metrics = GuestMetrics::new(Arc::new(GuestTable::new(0)));
+        let refused = |name: &[u8]| metrics.define(MetricKind::Counter, name).unwrap_err();
+
+        assert_eq!(refused(b"a"), (Undefined::Cap, true));
+        assert_eq!(refused(b"a;"), (Undefined::Name, true));
+        assert_eq!(refused(b"a"), (Undefined::Cap, false));
+        assert_eq!(refused(b"a;"), (Undefined::Name, false));
+
+        assert_eq!(metrics.table().dropped(), 4);
+    }
+
+    #[test]
+    fn every_slot_below_the_highest_cap_has_a_place_and_no_two_have_the_same() {
+        let place = |slot| Place::of(slot).unwrap();
+
+        assert_eq!(place(0), Place { chunk: 0, block: 0, cell: 0 });
+        assert_eq!(place(63), Place { chunk: 0, block: 0, cell: 63 });
+        assert_eq!(place(64), Place { chunk: 1, block: 0, cell: 0 });
+        assert_eq!(place(191), Place { chunk: 1, block: 1, cell: 63 });
+        assert_eq!(place(192), Place { chunk: 2, block: 0, cell: 0 });
+        let last = place(u32::try_from(MAX_SERIES).unwrap() - 1);
+        assert_eq!(last, Place { chunk: CHUNKS - 1, block: (1 << (CHUNKS - 1)) - 1, cell: 63 });
+    }
+
+    #[test]
+    fn every_series_of_the_default_cap_counts_for_itself() {
+        let metrics = metrics();
+        for at in 0..DEFAULT_SERIES {
+            let slot = metrics.define(MetricKind::Counter, format!("m;at={at}").as_bytes()).unwrap();
+            metrics.record(slot, at as u64).unwrap();
+        }
+
+        for (at, slot) in (0..DEFAULT_SERIES).zip(0..) {
+            assert_eq!(metrics.get(slot), Some(at as u64));
+        }
     }
 
     #[test]

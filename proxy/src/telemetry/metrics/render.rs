@@ -8,11 +8,15 @@ mod page;
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
+use tollgate_abi::{CallbackKind, Quota};
+
+use super::callout::{CalloutKind, CalloutOutcome, CalloutSeries};
 use super::cell::{Counter, Gauge, Histogram};
 use super::families;
 use super::process::Process;
 use super::series::{
-    CLASSES, ClusterSeries, FAILURES, ListenerSeries, PHASES, PluginSeries, RouteSeries, UpstreamFailure,
+    CLASSES, ClusterSeries, FAILURES, ListenerSeries, PluginSeries, RouteSeries, TcpSeries, UpstreamFailure,
+    phase_index,
 };
 use super::{ModuleInfo, Registry};
 use page::Page;
@@ -23,7 +27,9 @@ pub(super) fn page(registry: &Registry) -> String {
     let routes = tables.routes.living();
     let listeners = tables.listeners.living();
     let clusters = tables.clusters.living();
+    let tcp = tables.tcp.living();
     let plugins = tables.plugins.living();
+    let callouts = tables.callouts.living();
     let modules: Vec<ModuleInfo> = tables.modules.values().cloned().collect();
     drop(tables);
 
@@ -37,8 +43,14 @@ pub(super) fn page(registry: &Registry) -> String {
     for (cluster, series) in &clusters {
         add_cluster(&mut page, cluster, series);
     }
+    for (listener, series) in &tcp {
+        add_tcp(&mut page, listener, series);
+    }
     for (plugin, series) in &plugins {
         add_plugin(&mut page, plugin, series);
+    }
+    for ([plugin, cluster], series) in &callouts {
+        add_callouts(&mut page, plugin, cluster, series);
     }
     for module in &modules {
         add_module(&mut page, module);
@@ -71,6 +83,13 @@ fn add_listener(page: &mut Page, listener: &str, series: &[Arc<ListenerSeries>])
     page.counter(&families::CONNECTION_ERRORS, &labels, total(series, |series| &series.protocol_errors));
 }
 
+fn add_tcp(page: &mut Page, listener: &str, series: &[Arc<TcpSeries>]) {
+    page.counter(&families::TCP_CONNECTIONS, &[listener], total(series, |series| &series.connections));
+    page.gauge(&families::TCP_ACTIVE, &[listener], level(series, |series| &series.active));
+    page.counter(&families::TCP_BYTES, &[listener, "in"], total(series, |series| &series.bytes_in));
+    page.counter(&families::TCP_BYTES, &[listener, "out"], total(series, |series| &series.bytes_out));
+}
+
 fn add_cluster(page: &mut Page, cluster: &str, series: &[Arc<ClusterSeries>]) {
     for (at, class) in CLASSES.into_iter().enumerate() {
         page.counter(&families::UPSTREAM_RESPONSES, &[cluster, class], total(series, |series| &series.responses[at]));
@@ -87,14 +106,7 @@ fn add_cluster(page: &mut Page, cluster: &str, series: &[Arc<ClusterSeries>]) {
 }
 
 fn add_plugin(page: &mut Page, plugin: &str, series: &[Arc<PluginSeries>]) {
-    for (at, phase) in PHASES.into_iter().enumerate() {
-        page.counter(&families::FILTER_CALLS, &[plugin, phase], total(series, |series| &series.calls[at]));
-        let spread = spread(series, |series| &series.duration[at]);
-        // Most modules have few callbacks, and each empty distribution would be eighteen lines.
-        if spread.count() > 0 {
-            page.histogram(&families::FILTER_DURATION, &[plugin, phase], spread);
-        }
-    }
+    add_phases(page, plugin, series);
     for (at, kind) in FAILURES.into_iter().enumerate() {
         page.counter(&families::FILTER_FAILURES, &[plugin, kind], total(series, |series| &series.failures[at]));
     }
@@ -109,6 +121,40 @@ fn add_plugin(page: &mut Page, plugin: &str, series: &[Arc<PluginSeries>]) {
     page.gauge(&families::FILTER_INSTANCES, &labels, level(series, |series| &series.vms));
     page.gauge(&families::FILTER_MEMORY, &labels, level(series, |series| &series.memory_bytes));
     page.counter(&families::FILTER_LOG_DROPPED, &labels, total(series, |series| &series.log_lines_dropped));
+    for (at, quota) in Quota::ALL.into_iter().enumerate() {
+        let count = total(series, |series| &series.quota_exceeded[at]);
+        page.counter(&families::FILTER_QUOTA, &[plugin, quota.as_str()], count);
+    }
+    page.gauge(&families::FILTER_CALLOUTS_ACTIVE, &labels, level(series, |series| &series.callouts_active));
+    let callouts = spread(series, |series| &series.callout_duration);
+    if callouts.count() > 0 {
+        page.histogram(&families::FILTER_CALLOUT_DURATION, &labels, callouts);
+    }
+}
+
+/// Callbacks that were called. Most modules have few, and each of the others would be nineteen lines.
+fn add_phases(page: &mut Page, plugin: &str, series: &[Arc<PluginSeries>]) {
+    for phase in CallbackKind::ALL {
+        let (at, labels) = (phase_index(phase), [plugin, phase.as_str()]);
+        let spread = spread(series, |series| &series.duration[at]);
+        if spread.count() > 0 {
+            page.counter(&families::FILTER_CALLS, &labels, total(series, |series| &series.calls[at]));
+            page.histogram(&families::FILTER_DURATION, &labels, spread);
+        }
+    }
+}
+
+/// Every outcome of the kinds that this filter has used with this cluster.
+fn add_callouts(page: &mut Page, plugin: &str, cluster: &str, series: &[Arc<CalloutSeries>]) {
+    for kind in CalloutKind::ALL {
+        let counts = CalloutOutcome::ALL.map(|outcome| (outcome, total(series, |series| series.ended(kind, outcome))));
+        if counts.iter().all(|(_, count)| *count == 0.0) {
+            continue;
+        }
+        for (outcome, count) in counts {
+            page.counter(&families::FILTER_CALLOUTS, &[plugin, cluster, kind.as_str(), outcome.as_str()], count);
+        }
+    }
 }
 
 fn add_module(page: &mut Page, module: &ModuleInfo) {

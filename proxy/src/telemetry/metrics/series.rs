@@ -3,7 +3,7 @@
 //! Each series is its own allocation on its own cache lines and has one writer: the worker it was made for. Names of
 //! families are not known here; `families` has them.
 
-use tollgate_abi::{CallbackKind, Cause};
+use tollgate_abi::{CallbackKind, Cause, Quota};
 
 use super::cell::{CALLBACK_SCALE, Counter, EXCHANGE_SCALE, Gauge, Histogram, SharedCounter};
 use super::guest::GuestMetrics;
@@ -68,44 +68,12 @@ impl UpstreamFailure {
     }
 }
 
-/// Values of the label `phase`, each at its [`phase_index`].
-pub const PHASES: [&str; 15] = [
-    "init",
-    "vm_start",
-    "configure",
-    "tick",
-    "context_create",
-    "request_headers",
-    "request_body",
-    "request_trailers",
-    "response_headers",
-    "response_body",
-    "response_trailers",
-    "done",
-    "log",
-    "delete",
-    "event",
-];
+/// How many callbacks are told apart: the label `phase` is the callback's short name.
+pub const PHASES: usize = CallbackKind::ALL.len();
 
-/// The place of a callback in [`PHASES`].
+/// The place of a callback in the tables of a plugin.
 pub fn phase_index(callback: CallbackKind) -> usize {
-    match callback {
-        CallbackKind::Init => 0,
-        CallbackKind::VmStart => 1,
-        CallbackKind::Configure => 2,
-        CallbackKind::Tick => 3,
-        CallbackKind::ContextCreate => 4,
-        CallbackKind::RequestHeaders => 5,
-        CallbackKind::RequestBody => 6,
-        CallbackKind::RequestTrailers => 7,
-        CallbackKind::ResponseHeaders => 8,
-        CallbackKind::ResponseBody => 9,
-        CallbackKind::ResponseTrailers => 10,
-        CallbackKind::Done => 11,
-        CallbackKind::Log => 12,
-        CallbackKind::Delete => 13,
-        _ => 14,
-    }
+    callback as usize
 }
 
 /// Values of the label `kind` of filter failures, each at its [`failure_index`].
@@ -197,14 +165,28 @@ impl ClusterSeries {
     }
 }
 
-/// One plugin on one worker.
+/// Connections that one listener passes on as bytes, on one worker.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct TcpSeries {
+    /// Connections begun.
+    pub connections: Counter,
+    /// Connections under way.
+    pub active: Gauge,
+    /// Bytes read from clients.
+    pub bytes_in: Counter,
+    /// Bytes written to clients.
+    pub bytes_out: Counter,
+}
+
+/// One plugin on one worker: about 5 KiB, of which a distribution for each callback is the most.
 #[derive(Debug)]
 #[repr(align(128))]
 pub struct PluginSeries {
     /// Guest entries, by [`phase_index`].
-    pub calls: [Counter; PHASES.len()],
+    pub calls: [Counter; PHASES],
     /// Wall time of guest entries, by [`phase_index`].
-    pub duration: [Histogram; PHASES.len()],
+    pub duration: [Histogram; PHASES],
     /// Failures, by [`failure_index`].
     pub failures: [Counter; FAILURES.len()],
     /// Hostcalls answered OK without effect, because what they asked for is not allowed.
@@ -221,6 +203,12 @@ pub struct PluginSeries {
     pub skipped: Counter,
     /// Exchanges that were refused because this plugin failed.
     pub denied: Counter,
+    /// Times the guest asked for more than it may have, in the order of [`Quota::ALL`].
+    pub quota_exceeded: [Counter; Quota::ALL.len()],
+    /// Callouts under way.
+    pub callouts_active: Gauge,
+    /// From the start of a callout that was sent to its end, however it ended.
+    pub callout_duration: Histogram,
     /// Metrics the guest defined itself.
     pub custom: GuestMetrics,
 }
@@ -228,7 +216,7 @@ pub struct PluginSeries {
 impl PluginSeries {
     pub(super) fn new(custom: GuestMetrics) -> PluginSeries {
         PluginSeries {
-            calls: Default::default(),
+            calls: std::array::from_fn(|_| Counter::default()),
             duration: std::array::from_fn(|_| Histogram::new(&CALLBACK_SCALE)),
             failures: Default::default(),
             refusals: Counter::default(),
@@ -238,8 +226,16 @@ impl PluginSeries {
             log_lines_dropped: Counter::default(),
             skipped: Counter::default(),
             denied: Counter::default(),
+            quota_exceeded: Default::default(),
+            callouts_active: Gauge::default(),
+            callout_duration: Histogram::new(&EXCHANGE_SCALE),
             custom,
         }
+    }
+
+    /// The guest asked for more of this than it may have.
+    pub fn over_quota(&self, quota: Quota) {
+        self.quota_exceeded[quota as usize].inc();
     }
 }
 
@@ -252,6 +248,8 @@ pub struct AccessLogSeries {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
 
     #[test]
@@ -268,6 +266,20 @@ mod tests {
         for (at, failure) in UpstreamFailure::ALL.into_iter().enumerate() {
             assert_eq!(failure.index(), at);
         }
+    }
+
+    #[test]
+    fn every_callback_has_a_place_and_a_name_of_its_own() {
+        let places: HashSet<_> = CallbackKind::ALL.into_iter().map(phase_index).collect();
+        let names: HashSet<_> = CallbackKind::ALL.into_iter().map(CallbackKind::as_str).collect();
+
+        assert_eq!(places, (0..PHASES).collect());
+        assert_eq!(names.len(), PHASES);
+    }
+
+    #[test]
+    fn a_plugin_stays_within_six_kib() {
+        assert!(size_of::<PluginSeries>() <= 6 * 1024, "{}", size_of::<PluginSeries>());
     }
 
     #[test]

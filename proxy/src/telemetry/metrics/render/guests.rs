@@ -1,6 +1,8 @@
 //! The families that guests define, beside those of the proxy.
 //!
-//! No guest can make the page unreadable: names are clean already, and two kinds under one name become two families.
+//! No guest can make the page unreadable: names are clean already, and two kinds under one name become two families. The
+//! kind that was defined first keeps the name (between filters: that of the filter whose name comes first); the other
+//! is called after its kind, as `tollgate_guest_time_counter`.
 
 use std::collections::HashMap;
 use std::sync::Arc;

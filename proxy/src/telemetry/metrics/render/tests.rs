@@ -1,33 +1,16 @@
 //! What a scrape shows, read back by a strict reader of the text format.
 
-use std::collections::{BTreeMap, HashSet};
+mod reader;
+
+use std::collections::HashSet;
 use std::time::Duration;
 
-use tollgate_abi::{CallbackKind, MetricKind};
+use tollgate_abi::{CallbackKind, MetricKind, Quota};
 
-use crate::telemetry::metrics::{FAMILIES, MAX_SERIES, ModuleInfo, Registry, class_index, phase_index};
-
-/// Samples by `name{labels}`, after checking that every line is one the format allows and belongs to the family above it.
-fn read(page: &str) -> BTreeMap<String, f64> {
-    let mut samples = BTreeMap::new();
-    let mut families = HashSet::new();
-    let mut family = String::new();
-    for line in page.lines() {
-        if let Some(rest) = line.strip_prefix("# TYPE ") {
-            family = rest.split(' ').next().unwrap().to_owned();
-            assert!(families.insert(family.clone()), "{family} twice");
-        } else if !line.starts_with("# HELP ") {
-            let (series, value) = line.rsplit_once(' ').unwrap();
-            let name = series.split('{').next().unwrap();
-            let suffix = name.strip_prefix(&family).unwrap();
-            assert!(["", "_bucket", "_sum", "_count"].contains(&suffix), "{line}");
-            assert!(name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_'), "{line}");
-            let fresh = samples.insert(series.to_owned(), value.parse().unwrap());
-            assert!(fresh.is_none(), "{series} twice");
-        }
-    }
-    samples
-}
+use self::reader::read;
+use crate::telemetry::metrics::{
+    CalloutKind, CalloutOutcome, DEFAULT_SERIES, FAMILIES, ModuleInfo, Registry, class_index, phase_index,
+};
 
 #[test]
 fn counters_of_two_workers_are_summed() {
@@ -85,8 +68,12 @@ fn every_family_on_the_page_is_in_the_table_and_every_row_of_the_table_is_on_the
     let _route = registry.route(0, "l", "r", "c");
     let _listener = registry.listener(0, "l");
     let _cluster = registry.cluster(0, "c");
-    let plugin = registry.plugin(0, "p");
+    let plugin = registry.plugin(0, "p", DEFAULT_SERIES);
     plugin.duration[phase_index(CallbackKind::Log)].observe(Duration::from_micros(3));
+    plugin.callout_duration.observe(Duration::from_micros(3));
+    let _tcp = registry.tcp(0, "t");
+    let callouts = registry.callouts(0, "p", "c");
+    callouts.ended(CalloutKind::Http, CalloutOutcome::Ok).inc();
     registry.set_module(ModuleInfo {
         plugin: "p".into(),
         digest: "ab".into(),
@@ -106,8 +93,8 @@ fn every_family_on_the_page_is_in_the_table_and_every_row_of_the_table_is_on_the
 #[test]
 fn guest_metrics_are_summed_and_carry_their_filter_and_labels() {
     let registry = Registry::new(2);
-    let one = registry.plugin(0, "auth");
-    let two = registry.plugin(1, "auth");
+    let one = registry.plugin(0, "auth", DEFAULT_SERIES);
+    let two = registry.plugin(1, "auth", DEFAULT_SERIES);
     let slot = one.custom.define(MetricKind::Counter, b"hits;tenant=acme").unwrap();
     two.custom.define(MetricKind::Counter, b"hits;tenant=acme").unwrap();
 
@@ -121,23 +108,146 @@ fn guest_metrics_are_summed_and_carry_their_filter_and_labels() {
 #[test]
 fn a_guest_metric_over_the_cap_is_dropped_and_counted() {
     let registry = Registry::new(1);
-    let plugin = registry.plugin(0, "greedy");
+    let plugin = registry.plugin(0, "greedy", 20);
 
-    for at in 0..=MAX_SERIES {
-        plugin.custom.define(MetricKind::Counter, format!("m{at}").as_bytes());
+    for at in 0..21 {
+        // The cap is on series, whatever they are called.
+        let defined = plugin.custom.define(MetricKind::Counter, format!("m{};at={at}", at % 2).as_bytes());
+        assert_eq!(defined.is_ok(), at < 20);
     }
 
     let page = registry.render();
     let guests = page.lines().filter(|line| line.starts_with("tollgate_guest_")).count();
-    assert_eq!(guests, MAX_SERIES);
+    assert_eq!(guests, 20);
     assert_eq!(read(&page)[r#"tollgate_metrics_dropped_total{filter="greedy"}"#], 1.0);
+}
+
+#[test]
+fn the_cap_that_was_asked_for_last_holds_for_all_workers() {
+    let registry = Registry::new(2);
+    let one = registry.plugin(0, "p", 1);
+    one.custom.define(MetricKind::Counter, b"a").unwrap();
+
+    let _two = registry.plugin(1, "p", 2);
+
+    assert!(one.custom.define(MetricKind::Counter, b"b").is_ok());
+    assert!(one.custom.define(MetricKind::Counter, b"c").is_err());
+}
+
+#[test]
+fn a_family_may_have_several_sets_of_labels_and_each_is_a_series() {
+    let registry = Registry::new(1);
+    let plugin = registry.plugin(0, "p", DEFAULT_SERIES);
+    let names: [&[u8]; 6] =
+        [b"hits", b"hits;a=1", b"hits;b=2;a=1", br#"hits{a="1",b="2"}"#, b"hits;a=", b"hits;other=x"];
+
+    for name in names {
+        let slot = plugin.custom.define(MetricKind::Counter, name).unwrap();
+        plugin.custom.increment(slot, 1).unwrap();
+    }
+
+    let samples = read(&registry.render());
+    let hits: Vec<_> = samples.iter().filter(|(series, _)| series.starts_with("tollgate_guest_hits")).collect();
+    let expected = [
+        (r#"tollgate_guest_hits{filter="p",a="1",b="2"}"#, 2.0),
+        (r#"tollgate_guest_hits{filter="p",a="1"}"#, 1.0),
+        (r#"tollgate_guest_hits{filter="p",other="x"}"#, 1.0),
+        (r#"tollgate_guest_hits{filter="p"}"#, 2.0),
+    ];
+    assert_eq!(hits.len(), expected.len(), "{hits:?}");
+    for (series, count) in expected {
+        assert_eq!(samples[series], count, "{series}");
+    }
+}
+
+#[test]
+fn labels_of_guests_are_escaped_and_forge_no_line() {
+    let registry = Registry::new(1);
+    let plugin = registry.plugin(0, "p", DEFAULT_SERIES);
+    let hostile = b"h;k=\\\"} 9\ntollgate_workers 7\n\x1b[2J,le=\"1\"\xff";
+
+    plugin.custom.define(MetricKind::Histogram, hostile).unwrap();
+
+    let page = registry.render();
+    let samples = read(&page);
+    let escaped = "h_count{filter=\"p\",k=\"\\\\\\\"} 9\\ntollgate_workers 7\\n\u{fffd}[2J,le=\\\"1\\\"\u{fffd}\"} 0";
+    assert!(page.contains(escaped), "{page}");
+    assert_eq!(samples["tollgate_workers"], 1.0);
+}
+
+#[test]
+fn a_plugin_s_callouts_show_the_kinds_it_used_by_cluster() {
+    let registry = Registry::new(2);
+    let series = [registry.callouts(0, "auth", "users"), registry.callouts(1, "auth", "users")];
+    let _unused = registry.callouts(0, "auth", "none");
+
+    series[0].ended(CalloutKind::Grpc, CalloutOutcome::TooLarge).inc();
+    series[1].ended(CalloutKind::Grpc, CalloutOutcome::TooLarge).inc();
+
+    let samples = read(&registry.render());
+    let shown: Vec<_> = samples.iter().filter(|(series, _)| series.starts_with("tollgate_filter_callouts")).collect();
+    assert_eq!(shown.len(), CalloutOutcome::COUNT, "{shown:?}");
+    let labels = r#"filter="auth",cluster="users",kind="grpc""#;
+    assert_eq!(samples[&format!(r#"tollgate_filter_callouts_total{{{labels},outcome="too_large"}}"#)], 2.0);
+    assert_eq!(samples[&format!(r#"tollgate_filter_callouts_total{{{labels},outcome="ok"}}"#)], 0.0);
+}
+
+#[test]
+fn quotas_count_by_their_word() {
+    let registry = Registry::new(1);
+    let plugin = registry.plugin(0, "p", DEFAULT_SERIES);
+
+    for (times, quota) in (1..).zip(Quota::ALL) {
+        (0..times).for_each(|_| plugin.over_quota(quota));
+    }
+
+    let samples = read(&registry.render());
+    for (times, quota) in (1..).zip(Quota::ALL) {
+        let series = format!(r#"tollgate_filter_quota_exceeded_total{{filter="p",quota="{}"}}"#, quota.as_str());
+        assert_eq!(samples[&series], f64::from(times), "{series}");
+    }
+}
+
+#[test]
+fn only_callbacks_that_were_called_are_shown() {
+    let registry = Registry::new(1);
+    let plugin = registry.plugin(0, "p", DEFAULT_SERIES);
+
+    plugin.calls[phase_index(CallbackKind::Tick)].inc();
+    plugin.duration[phase_index(CallbackKind::Tick)].observe(Duration::from_micros(3));
+
+    let samples = read(&registry.render());
+    let calls: Vec<_> =
+        samples.iter().filter(|(series, _)| series.starts_with("tollgate_filter_calls_total")).collect();
+    assert_eq!(calls, [(&r#"tollgate_filter_calls_total{filter="p",phase="tick"}"#.to_owned(), &1.0)]);
+}
+
+#[test]
+fn a_listener_of_bytes_counts_them_by_direction() {
+    let registry = Registry::new(1);
+    let tcp = registry.tcp(0, "mqtt");
+
+    tcp.connections.inc();
+    tcp.active.add(1);
+    tcp.bytes_in.add(3);
+    tcp.bytes_out.add(5);
+
+    let samples = read(&registry.render());
+    for (series, value) in [
+        (r#"connections_total{listener="mqtt"}"#, 1.0),
+        (r#"connections_active{listener="mqtt"}"#, 1.0),
+        (r#"bytes_total{listener="mqtt",direction="in"}"#, 3.0),
+        (r#"bytes_total{listener="mqtt",direction="out"}"#, 5.0),
+    ] {
+        assert_eq!(samples[&format!("tollgate_listener_tcp_{series}")], value, "{series}");
+    }
 }
 
 #[test]
 fn one_name_used_for_several_kinds_stays_readable() {
     let registry = Registry::new(1);
-    let one = registry.plugin(0, "one");
-    let two = registry.plugin(0, "two");
+    let one = registry.plugin(0, "one", DEFAULT_SERIES);
+    let two = registry.plugin(0, "two", DEFAULT_SERIES);
     one.custom.define(MetricKind::Histogram, b"time").unwrap();
     one.custom.define(MetricKind::Counter, b"time").unwrap();
     two.custom.define(MetricKind::Gauge, b"time").unwrap();
