@@ -85,6 +85,8 @@ impl Account {
 
     fn log(&self, access_log: &crate::telemetry::access_log::AccessLog, asked: &Asked, duration: std::time::Duration) {
         let reason = self.exchange.reason().map(|reason| reason.to_string());
+        let stream = self.exchange.stream.take();
+        let properties = access_log.pick(stream.as_ref().map_or(&[], |stream| &stream.properties));
         access_log.write(&Entry {
             time: SystemTime::now().checked_sub(duration).unwrap_or(SystemTime::UNIX_EPOCH),
             method: &asked.method,
@@ -104,7 +106,10 @@ impl Account {
             user_agent: asked.user_agent.as_deref(),
             request_id: asked.request_id.as_deref(),
             reason: reason.as_deref(),
+            properties: &properties,
         });
+        drop(properties);
+        self.exchange.stream.set(stream);
     }
 }
 

@@ -14,6 +14,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use smallvec::SmallVec;
 use tollgate_config::{LogFormat, LogTarget};
 
 use self::pipe::Pipe;
@@ -29,6 +30,8 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct AccessLog {
     format: LogFormat,
+    /// Names that filters may set with `set_property`, in the order of the line.
+    properties: Arc<[String]>,
     pipe: Pipe,
 }
 
@@ -81,24 +84,43 @@ pub struct Entry<'a> {
     pub request_id: Option<&'a [u8]>,
     /// Why the proxy answered itself or ended the exchange, as "upstream_connect" or "filter_trap:auth".
     pub reason: Option<&'a str>,
+    /// Names and values of [`AccessLog::pick`]; what is past 256 bytes of a value is left out.
+    pub properties: &'a [(&'a str, &'a [u8])],
 }
 
 impl AccessLog {
-    /// Opens the target and starts the thread that writes to it.
-    pub fn open(settings: &tollgate_config::AccessLog, series: Arc<AccessLogSeries>) -> Result<AccessLog, OpenError> {
+    /// Opens the target and starts the thread that writes to it. Its lines show what filters set of `properties`.
+    pub fn open(
+        settings: &tollgate_config::AccessLog,
+        properties: Arc<[String]>,
+        series: Arc<AccessLogSeries>,
+    ) -> Result<AccessLog, OpenError> {
         match &settings.to {
-            LogTarget::Stdout => Ok(AccessLog::to(io::stdout(), settings.format, series)),
+            LogTarget::Stdout => Ok(AccessLog::to(io::stdout(), settings.format, properties, series)),
             LogTarget::File(path) => {
                 let unopened = |source| OpenError { path: path.clone(), source };
                 let file = File::options().create(true).append(true).open(path).map_err(unopened)?;
-                Ok(AccessLog::to(file, settings.format, series))
+                Ok(AccessLog::to(file, settings.format, properties, series))
             }
         }
     }
 
     /// An access log to any writer, which one thread of its own owns from here on.
-    pub fn to(target: impl Write + Send + 'static, format: LogFormat, series: Arc<AccessLogSeries>) -> AccessLog {
-        AccessLog { format, pipe: Pipe::new(target, BUFFER_BYTES, series) }
+    pub fn to(
+        target: impl Write + Send + 'static,
+        format: LogFormat,
+        properties: Arc<[String]>,
+        series: Arc<AccessLogSeries>,
+    ) -> AccessLog {
+        AccessLog { format, properties, pipe: Pipe::new(target, BUFFER_BYTES, series) }
+    }
+
+    /// Of what filters set, by raw path, what a line shows: in the order of the names, absent ones left out.
+    pub fn pick<'a>(&'a self, set: &'a [(Vec<u8>, Vec<u8>)]) -> SmallVec<[(&'a str, &'a [u8]); 4]> {
+        let value =
+            |name: &str| set.iter().find(|(path, _)| path == name.as_bytes()).map(|(_, value)| value.as_slice());
+        let found = |name: &'a String| value(name).map(|value| (name.as_str(), value));
+        self.properties.iter().filter_map(found).collect()
     }
 
     /// Takes one line. Never waits for the target; a line that does not fit is dropped and counted.
@@ -150,7 +172,21 @@ mod tests {
             user_agent: None,
             request_id: None,
             reason: None,
+            properties: &[],
         }
+    }
+
+    #[test]
+    fn a_line_shows_the_named_properties_that_were_set_in_their_order() {
+        let names = ["user", "absent", "plan"].map(str::to_owned);
+        let log = AccessLog::to(io::sink(), LogFormat::Json, names.into(), Arc::default());
+        let set = [("other", "x"), ("plan", "gold"), ("user", "mia"), ("user\0id", "7")];
+        let set = set.map(|(path, value)| (path.as_bytes().to_vec(), value.as_bytes().to_vec()));
+
+        let picked = log.pick(&set);
+
+        assert_eq!(picked.as_slice(), [("user", &b"mia"[..]), ("plan", b"gold")]);
+        assert!(log.pick(&[]).is_empty());
     }
 
     #[test]
@@ -158,7 +194,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("access.log");
         let file = File::options().create(true).append(true).open(&path).unwrap();
-        let log = AccessLog::to(file, LogFormat::Json, Arc::default());
+        let log = AccessLog::to(file, LogFormat::Json, Arc::default(), Arc::default());
 
         std::thread::scope(|scope| {
             for _ in 0..4 {
@@ -177,7 +213,7 @@ mod tests {
     #[test]
     fn a_line_after_closing_is_dropped_and_counted() {
         let series = Arc::new(AccessLogSeries::default());
-        let log = AccessLog::to(io::sink(), LogFormat::Text, Arc::clone(&series));
+        let log = AccessLog::to(io::sink(), LogFormat::Text, Arc::default(), Arc::clone(&series));
         log.close();
 
         log.write(&entry());

@@ -10,7 +10,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::{Serialize, Serializer};
 
 use super::Entry;
-use crate::telemetry::log::write_visible;
+use crate::telemetry::log::{cut, write_visible};
+
+/// Bytes of a property that a line shows: filters may set what clients sent.
+const PROPERTY_BYTES: usize = 256;
 
 /// The fields of a JSON line, in this order. Absent ones are left out.
 #[derive(Serialize)]
@@ -40,6 +43,28 @@ struct Line<'a> {
     request_id: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     user_agent: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Properties::is_empty")]
+    properties: Properties<'a>,
+}
+
+/// What filters set, as an object.
+struct Properties<'a>(&'a [(&'a str, &'a [u8])]);
+
+impl Properties<'_> {
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl Serialize for Properties<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, value)| (name, property(value))))
+    }
+}
+
+/// The value of a property as text, cut between characters.
+fn property(value: &[u8]) -> Cow<'_, str> {
+    String::from_utf8_lossy(cut(value, PROPERTY_BYTES))
 }
 
 /// Appends the entry as a JSON object without a newline.
@@ -63,6 +88,7 @@ pub(super) fn json(line: &mut Vec<u8>, entry: &Entry<'_>) {
         upstream: entry.upstream,
         request_id: entry.request_id.map(String::from_utf8_lossy),
         user_agent: entry.user_agent.map(String::from_utf8_lossy),
+        properties: Properties(entry.properties),
     };
     // Neither a vector nor these types can refuse.
     let _ = serde_json::to_writer(line, &fields);
@@ -102,7 +128,14 @@ fn write_words(out: &mut Words<'_>, entry: &Entry<'_>) -> fmt::Result {
     }
     word(out, "reason", entry.reason.map(Cow::from))?;
     word(out, "id", entry.request_id.map(String::from_utf8_lossy))?;
-    word(out, "agent", entry.user_agent.map(String::from_utf8_lossy))
+    word(out, "agent", entry.user_agent.map(String::from_utf8_lossy))?;
+    entry.properties.iter().try_for_each(|(name, value)| {
+        // Quoted with its name: that is any text, and must not pass for a word of ours.
+        out.write_char(' ')?;
+        quote(out, format_args!("{name}"))?;
+        out.write_char('=')?;
+        quote(out, format_args!("{}", property(value)))
+    })
 }
 
 /// Writes ` name="value"` when there is a value.
@@ -197,6 +230,7 @@ mod tests {
             user_agent: Some(b"curl\x1b[0m\xff"),
             request_id: None,
             reason: Some("upstream_connect"),
+            properties: &[("user", b"mia\"\n\xff"), ("plan", b"")],
         }
     }
 
@@ -232,6 +266,34 @@ mod tests {
         assert_eq!(value["user_agent"], "curl\u{1b}[0m\u{fffd}");
         assert_eq!(value["time"], "2026-11-22T20:45:06.007Z");
         assert!(value.get("request_id").is_none());
+        assert_eq!(value["properties"], serde_json::json!({ "user": "mia\"\n\u{fffd}", "plan": "" }));
+    }
+
+    #[test]
+    fn a_property_is_shown_up_to_its_bound_and_cut_between_characters() {
+        let (longest, longer, torn) = ("a".repeat(256), "a".repeat(257), format!("{}é", "a".repeat(255)));
+        for (value, shown) in [(&longest, 256), (&longer, 256), (&torn, 255)] {
+            let properties = [("user", value.as_bytes())];
+            let mut line = Vec::new();
+
+            json(&mut line, &Entry { properties: &properties, ..hostile() });
+
+            let value: serde_json::Value = serde_json::from_slice(&line).unwrap();
+            assert_eq!(value["properties"]["user"], "a".repeat(shown));
+        }
+    }
+
+    #[test]
+    fn without_properties_nothing_is_said_of_them() {
+        let (mut object, mut words) = (Vec::new(), Vec::new());
+        let entry = Entry { properties: &[], ..hostile() };
+
+        json(&mut object, &entry);
+        text(&mut words, &entry);
+
+        let value: serde_json::Value = serde_json::from_slice(&object).unwrap();
+        assert!(value.get("properties").is_none());
+        assert!(words.ends_with("\u{fffd}\"".as_bytes()));
     }
 
     #[test]
@@ -244,7 +306,8 @@ mod tests {
             String::from_utf8(line).unwrap(),
             "2026-11-22T20:45:06.007Z 127.0.0.1:5000 \"GET /a\\\"b\\\\c HTTP/1.1\" - in=1 out=2 time=1.234ms \
              filters=0ms host=\"h\\r\\nx\" listener=\"edge\" route=\"api\" cluster=\"app\" upstream=10.0.0.1:80 \
-             reason=\"upstream_connect\" agent=\"curl\\u{1b}[0m\u{fffd}\""
+             reason=\"upstream_connect\" agent=\"curl\\u{1b}[0m\u{fffd}\" \
+             \"user\"=\"mia\\\"\\n\u{fffd}\" \"plan\"=\"\""
         );
     }
 }
