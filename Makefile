@@ -1,5 +1,5 @@
 # The verbs of this repository; `make` alone lists them. All of them need Rust 1.95 and gcc; nothing is fetched but crates
-# and the wasm target. .ci/run is `make check` and `make test`.
+# and the wasm target, except by `make examples`. .ci/run is `make check` and `make test`.
 
 GUEST := wasm32-wasip1
 FILTERS := filter-headers filter-api-key filter-noop filter-probe
@@ -9,7 +9,7 @@ GUESTS := --target $(GUEST) $(FILTERS:%=-p %)
 override CARGO_TARGET_DIR := $(CURDIR)/target
 export CARGO_TARGET_DIR
 
-.PHONY: help run test check filters bench dist guest-target
+.PHONY: help run test check filters examples bench dist guest-target
 
 help: ## list the verbs
 	@sed -n 's/^\([a-z]*\):[^#]*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -33,6 +33,12 @@ check: guest-target ## formatting, lints, documentation, dependencies
 
 filters: guest-target ## compile the filters to target/wasm32-wasip1/filter
 	cargo build --profile filter $(GUESTS)
+
+# Their tools come from npm and PyPI and are kept in target/guests; no other verb needs them.
+examples: ## build guests in four languages, run each behind the proxy (needs node and Python)
+	cargo build -p tollgate
+	examples/guests/build.sh
+	cargo test -p tollgate-examples --test guests -- --ignored
 
 bench: filters ## measure the CPU time of a proxied request
 	cargo build --profile dist -p tollgate

@@ -1,4 +1,5 @@
-//! Configurations to start from. Nothing is built here: the files are in `config/`, and `tests/` reads every one of them.
+//! Configurations and guests to start from. Nothing is built here: configurations are in `config/`, and `tests/` reads every
+//! one of them; filters in four languages are in `guests/`, and `make examples` builds and runs every one of them.
 //!
 //! | file | shows |
 //! |---|---|
