@@ -9,7 +9,7 @@ GUESTS := --target $(GUEST) $(FILTERS:%=-p %)
 override CARGO_TARGET_DIR := $(CURDIR)/target
 export CARGO_TARGET_DIR
 
-.PHONY: help run test check filters examples bench dist guest-target
+.PHONY: help run test check filters examples bench fuzz dist guest-target
 
 help: ## list the verbs
 	@sed -n 's/^\([a-z]*\):[^#]*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -46,6 +46,13 @@ bench: filters ## measure the CPU time of a proxied request
 
 dist: ## build the binary that is shipped, target/dist/tollgate
 	cargo build --profile dist -p tollgate
+
+TARGET ?= hostcalls
+SECONDS ?= 600
+
+fuzz: ## fuzz tollgate-abi: TARGET=pairs, property_path, hostcalls or modules, SECONDS=600
+	RUSTC_WRAPPER=$(CURDIR)/abi/fuzz/instrument cargo build --manifest-path abi/fuzz/Cargo.toml --target-dir target/fuzz --bin $(TARGET)
+	target/fuzz/debug/$(TARGET) -max_total_time=$(SECONDS) -timeout=10 -rss_limit_mb=4096 abi/fuzz/corpus/$(TARGET)
 
 # Only a target is added, never a toolchain.
 guest-target:

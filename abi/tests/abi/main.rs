@@ -6,6 +6,7 @@ mod arbitrary;
 mod arguments;
 mod common;
 mod contexts;
+mod corpus;
 mod hostcalls;
 mod layering;
 mod lifecycle;

@@ -1,0 +1,1 @@
+(module (import "env" "proxy_nothing" (func (param f64) (result i64))) (memory (export "memory") 1) (func (export "proxy_abi_version_0_2_0")) (func (export "malloc") (param i32) (result i32) (i32.const 8)))
