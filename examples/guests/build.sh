@@ -40,7 +40,7 @@ installed() {
 # Installs the Python packages that the guest lists; only whole wheels with the hashes given.
 python_tools() {
     installed requirements.txt && return
-    need python3 "Python 3.9 or later with pip installs its compiler"
+    need python3 "Python 3 with pip installs its compiler"
     rm -rf "${tools:?}/$guest"
     echo "$guest: installing $(grep -o '^[a-z-]*==[0-9.]*' "$here/$guest/requirements.txt") from PyPI"
     attempt "pip must reach PyPI or a mirror that it is set up for; then run this again" \
@@ -51,7 +51,7 @@ python_tools() {
 
 npm_tools() {
     installed package-lock.json && return
-    need npm "Node.js 16 or later with npm installs and runs its compiler"
+    need npm "Node.js with npm installs and runs its compiler"
     rm -rf "${tools:?}/$guest"
     mkdir "$tools/$guest"
     cp "$here/$guest/package.json" "$here/$guest/package-lock.json" "$tools/$guest"
