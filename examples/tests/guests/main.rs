@@ -101,7 +101,11 @@ fn c(proxy: &Tollgate) {
 /// Runs the guest behind a proxy of its own and answers with what the table says of it.
 fn run(guest: &Guest) -> (String, u64, f64) {
     let proxy = Tollgate::start(&configuration(guest));
-    let memory = proxy.metric("tollgate_filter_memory_bytes");
+    let mut memory = 0.0;
+    proxy::until("the worker has taken up its VM", || {
+        memory = proxy.metric("tollgate_filter_memory_bytes");
+        memory > 0.0
+    });
 
     // The second time in the same VM, after it was told that every exchange of the first is over.
     (guest.works)(&proxy);
