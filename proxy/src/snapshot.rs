@@ -11,7 +11,7 @@ use crate::exchange::stream::Names;
 use crate::filter::generation::Generation;
 use crate::filter::plugin::Plugin;
 use crate::route::RouteTable;
-use crate::telemetry::metrics::{DEFAULT_SERIES, ListenerSeries, Registry, RouteSeries};
+use crate::telemetry::metrics::{ListenerSeries, Registry, RouteSeries};
 use crate::upstream::cluster::{Cluster, PeerLimits};
 
 /// See the module.
@@ -146,7 +146,8 @@ fn names(listener: &str, route: &str, cluster: &str) -> Arc<Names> {
 
 impl Place<'_> {
     fn plugin(&self, generation: &Arc<Generation>) -> Rc<Plugin> {
-        let series = self.registry.plugin(self.worker, &generation.identity.name, DEFAULT_SERIES);
+        let guest_series = generation.quota.metric_series;
+        let series = self.registry.plugin(self.worker, &generation.identity.name, guest_series);
         Plugin::new(Arc::clone(generation), series)
     }
 

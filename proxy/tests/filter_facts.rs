@@ -200,32 +200,41 @@ fn a_metric_with_unreadable_labels_counts_nowhere_warns_once_and_costs_nothing_e
     assert!(warned[0].contains("WARN") && warned[0].contains("odd;filter=me"), "{warned:?}");
 }
 
-#[test]
-fn metrics_over_the_cap_count_nowhere_and_the_quota_tells() {
-    let origin = Origin::saying("x");
-    let names = (0..1_002).map(|at| format!("metric counter many%3Bat={at} 1")).collect::<Vec<_>>();
-    let proxy = proxy(&origin.url(), &serde_json::json!({ "configure": names }).to_string());
-
-    assert_eq!(proxy.get("/").status(), 200);
-
-    let page = proxy.metrics();
-    assert_eq!(page.lines().filter(|line| line.starts_with("tollgate_guest_many{")).count(), 1_000);
-    // Each VM asks again: the worker's and the one to spare.
-    assert_eq!(proxy.metric("tollgate_filter_quota_exceeded_total", &["quota=\"metric_series\""]), 4.0);
+/// What `proxy` gives, with quotas.
+fn bounded(quota: &str, config: &str) -> TestProxy {
+    let filters = probes_with(&format!("quota: {{ {quota} }}, budget: {{ time: 1s }}"), &[("a", config)]);
+    TestProxy::with(&format!("{filters}routes: [{{ to: echo, filters: [a] }}]"))
 }
 
 #[test]
-fn lines_over_the_budget_are_dropped_and_the_quota_tells() {
-    let origin = Origin::saying("x");
-    let lines = vec!["log warn over"; 400];
-    let proxy = proxy(&origin.url(), &serde_json::json!({ "request_headers": lines }).to_string());
+fn metrics_over_their_quota_count_nowhere_and_are_counted() {
+    let define = ["metric counter many 1", "metric counter many%3Bat=1 1", "metric gauge one 1", "metric gauge two 1"];
+    let proxy = bounded("metric_series: 3", &serde_json::json!({ "configure": define }).to_string());
 
-    (0..4).for_each(|_| assert_eq!(proxy.get("/").status(), 200));
+    assert_eq!(proxy.get("/").status(), 200);
 
+    let shown = |name| proxy.metrics().lines().filter(|line| line.starts_with(name)).count();
+    assert_eq!((shown("tollgate_guest_many{"), shown("tollgate_guest_one{"), shown("tollgate_guest_two{")), (2, 1, 0));
+    // Each VM asks again: the worker's and the one to spare.
+    assert_eq!(proxy.metric("tollgate_filter_quota_exceeded_total", &["filter=\"a\"", "quota=\"metric_series\""]), 2.0);
+}
+
+#[test]
+fn lines_over_their_quota_are_dropped_and_counted_and_long_ones_cut() {
+    log::keep();
+    let lines = ["log warn quota-é-one", "log warn quota-é-two", "log warn quota-é-three", "log warn quota-é-four"];
+    let config = serde_json::json!({ "request_headers": lines }).to_string();
+    let proxy = bounded("log_burst: 2, log_lines: 1, log_line: 7B", &config);
+
+    assert_eq!(proxy.get("/").status(), 200);
+
+    // A line comes back each second that the callback takes.
     let a = "filter=\"a\"";
     let dropped = proxy.metric("tollgate_filter_log_lines_dropped_total", &[a]);
-    assert!(dropped > 0.0 && dropped <= 1_100.0, "{dropped}");
+    assert!((1.0..=2.0).contains(&dropped), "{dropped}");
     assert_eq!(proxy.metric("tollgate_filter_quota_exceeded_total", &[a, "quota=\"log\""]), dropped);
+    let logged = log::lines_with("quota-");
+    assert!(logged[0].contains(": quota- … 6 bytes more filter="), "{logged:?}");
 }
 
 #[test]

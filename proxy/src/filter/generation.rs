@@ -16,7 +16,8 @@ use tollgate_config as config;
 
 use crate::filter::host::{Identity, PluginHost};
 use crate::filter::spares::Spares;
-use crate::telemetry::metrics::{DEFAULT_SERIES, ModuleInfo, PluginSeries, Registry};
+use crate::telemetry::log::LineQuota;
+use crate::telemetry::metrics::{ModuleInfo, PluginSeries, Registry};
 
 /// A VM that was started and configured.
 pub type ReadyVm = Vm<PluginHost>;
@@ -25,6 +26,8 @@ pub type ReadyVm = Vm<PluginHost>;
 pub struct Generation {
     /// What the host of each VM speaks for.
     pub identity: Identity,
+    /// How much the plugin may keep and ask for.
+    pub quota: config::Quota,
     /// What happens to an exchange that the plugin cannot serve.
     pub on_error: config::OnError,
     /// SHA-256 of the module's bytes.
@@ -41,7 +44,7 @@ pub struct Generation {
 impl Generation {
     /// Starts one VM; on failure the fault carries the filter's own lines.
     pub fn start_vm(&self) -> Result<ReadyVm, Fault> {
-        let host = PluginHost::new(self.identity.clone(), Arc::clone(&self.series));
+        let host = PluginHost::new(self.identity.clone(), lines(&self.quota), Arc::clone(&self.series));
         Vm::start(&self.module, Arc::clone(&self.settings), host).map_err(|(failure, host)| Fault {
             plugin: self.identity.name.to_string(),
             module: self.source.clone(),
@@ -198,13 +201,14 @@ impl Modules {
                 vm_id: plugin.vm_id.as_str().into(),
                 generation: self.number,
             },
+            quota: plugin.quota,
             on_error: plugin.on_error,
             digest,
             source: plugin.module.clone(),
             spares: Spares::default(),
             module,
             settings: Arc::new(self.settings(plugin)),
-            series: self.registry.plugin(self.registry.control(), &plugin.name, DEFAULT_SERIES),
+            series: self.registry.plugin(self.registry.control(), &plugin.name, plugin.quota.metric_series),
         };
         self.registry.set_module(generation.describe());
         Ok(Arc::new(generation))
@@ -250,6 +254,14 @@ impl Modules {
             queues: Arc::clone(&self.queues),
             queue_limits: QueueLimits::default(),
         }
+    }
+}
+
+fn lines(quota: &config::Quota) -> LineQuota {
+    LineQuota {
+        per_second: quota.log_lines,
+        burst: quota.log_burst,
+        bytes: usize::try_from(quota.log_line).unwrap_or(usize::MAX),
     }
 }
 

@@ -121,12 +121,12 @@ pub struct PluginHost {
 }
 
 impl PluginHost {
-    /// A host for a VM that is about to start; it counts in the control side's series.
-    pub fn new(identity: Identity, series: Arc<PluginSeries>) -> Self {
+    /// A host for a VM that is about to start and may log so much; it counts in the control side's series.
+    pub fn new(identity: Identity, lines: LineQuota, series: Arc<PluginSeries>) -> Self {
         Self {
             identity,
             series,
-            budget: LineBudget::new(LineQuota::default(), Instant::now()),
+            budget: LineBudget::new(lines, Instant::now()),
             kept: Some(Vec::new()),
             period: None,
             settled: None,
