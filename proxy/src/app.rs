@@ -115,7 +115,7 @@ impl App {
             on_error: generation.on_error,
         });
         let access_log = match &config.telemetry.access_log {
-            Some(settings) => Some(AccessLog::open(settings, Arc::default(), registry.access_log())?),
+            Some(settings) => Some(AccessLog::open(settings, registry.access_log())?),
             None => None,
         };
         Ok(Self { plugins: plugins.collect(), config, workers, registry, generations, access_log })

@@ -82,6 +82,35 @@ fn the_access_log_names_the_filter_that_answered_or_failed() {
     assert_eq!(reasons, ["filter_responded:p", "filter_trap:p"]);
 }
 
+#[test]
+fn the_access_log_shows_the_named_properties_that_filters_set() {
+    let sets = [
+        r#"{ "request_headers": ["set-property user mia%22%0A", "set-property secret x"] }"#,
+        r#"{ "log": ["set-property plan gold"] }"#,
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    let target = |name: &str| folder.path().join(name).display().to_string();
+    let lines = |format: &str| {
+        let file = target(format);
+        let log = format!("{{ format: {format}, to: {file:?}, properties: [plan, user, absent] }}");
+        let filters = probes(&[("p", sets[0]), ("q", sets[1])]);
+        let routes = "routes: [{ match: { path: /set }, to: echo, filters: [p, q] }, { to: echo }]";
+        let proxy = TestProxy::with(&format!("telemetry: {{ access_log: {log} }}\n{filters}{routes}"));
+        ["/set", "/"].iter().for_each(|path| drop(proxy.get(path)));
+        let lines = || fs::read_to_string(&file).unwrap().lines().map(str::to_owned).collect::<Vec<_>>();
+        until("both are logged", || lines().len() == 2);
+        lines()
+    };
+
+    let (objects, words) = (lines("json"), lines("text"));
+
+    let object = |at: usize| serde_json::from_str::<serde_json::Value>(&objects[at]).unwrap();
+    assert_eq!(object(0)["properties"], serde_json::json!({ "plan": "gold", "user": "mia\"\n" }));
+    assert!(object(1).get("properties").is_none());
+    assert!(words[0].ends_with(r#" "plan"="gold" "user"="mia\"\n""#), "{words:?}");
+    assert!(!words[1].contains("plan") && !words[0].contains("secret"), "{words:?}");
+}
+
 fn bind_with(admin: Admin) -> Result<tollgate::app::Bound, AppError> {
     let text = "listen: 127.0.0.1:0\nworkers: 1\nroutes: [{ to: echo }]";
     let mut config = tollgate_config::parse(text, Path::new("t.yaml")).unwrap();

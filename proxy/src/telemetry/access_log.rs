@@ -31,7 +31,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 pub struct AccessLog {
     format: LogFormat,
     /// Names that filters may set with `set_property`, in the order of the line.
-    properties: Arc<[String]>,
+    properties: Vec<String>,
     pipe: Pipe,
 }
 
@@ -89,12 +89,9 @@ pub struct Entry<'a> {
 }
 
 impl AccessLog {
-    /// Opens the target and starts the thread that writes to it. Its lines show what filters set of `properties`.
-    pub fn open(
-        settings: &tollgate_config::AccessLog,
-        properties: Arc<[String]>,
-        series: Arc<AccessLogSeries>,
-    ) -> Result<AccessLog, OpenError> {
+    /// Opens the target and starts the thread that writes to it.
+    pub fn open(settings: &tollgate_config::AccessLog, series: Arc<AccessLogSeries>) -> Result<AccessLog, OpenError> {
+        let properties = settings.properties.clone();
         match &settings.to {
             LogTarget::Stdout => Ok(AccessLog::to(io::stdout(), settings.format, properties, series)),
             LogTarget::File(path) => {
@@ -109,7 +106,7 @@ impl AccessLog {
     pub fn to(
         target: impl Write + Send + 'static,
         format: LogFormat,
-        properties: Arc<[String]>,
+        properties: Vec<String>,
         series: Arc<AccessLogSeries>,
     ) -> AccessLog {
         AccessLog { format, properties, pipe: Pipe::new(target, BUFFER_BYTES, series) }
@@ -194,7 +191,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("access.log");
         let file = File::options().create(true).append(true).open(&path).unwrap();
-        let log = AccessLog::to(file, LogFormat::Json, Arc::default(), Arc::default());
+        let log = AccessLog::to(file, LogFormat::Json, Vec::new(), Arc::default());
 
         std::thread::scope(|scope| {
             for _ in 0..4 {
@@ -213,7 +210,7 @@ mod tests {
     #[test]
     fn a_line_after_closing_is_dropped_and_counted() {
         let series = Arc::new(AccessLogSeries::default());
-        let log = AccessLog::to(io::sink(), LogFormat::Text, Arc::default(), Arc::clone(&series));
+        let log = AccessLog::to(io::sink(), LogFormat::Text, Vec::new(), Arc::clone(&series));
         log.close();
 
         log.write(&entry());
