@@ -113,7 +113,7 @@ mapping! {
         "idle_timeout" => idle_timeout: Option<At<Duration>>,
         /// The longest wait for the end of a request once its head came.
         "request_timeout" => request_timeout: Option<At<Duration>>,
-        /// How long an exchange may stay without a byte.
+        /// How long an exchange, or a connection that is passed on, may stay without a byte.
         "stream_idle_timeout" => stream_idle_timeout: Option<At<Duration>>,
         /// How long a write to a client may take nothing.
         "write_timeout" => write_timeout: Option<At<Duration>>,
@@ -150,7 +150,7 @@ mapping! {
         "idle_timeout" => idle_timeout: Option<At<Duration>>,
         /// The longest wait for the end of a request once its head came.
         "request_timeout" => request_timeout: Option<At<Duration>>,
-        /// How long an exchange may stay without a byte.
+        /// How long an exchange, or a connection that is passed on, may stay without a byte.
         "stream_idle_timeout" => stream_idle_timeout: Option<At<Duration>>,
         /// How long a write to a client may take nothing.
         "write_timeout" => write_timeout: Option<At<Duration>>,

@@ -18,7 +18,7 @@ pub struct Limits {
     pub idle_timeout: Duration,
     /// The longest wait for the end of a request once its head came.
     pub request_timeout: Duration,
-    /// How long an exchange may stay without a byte in either direction.
+    /// How long an exchange, or a connection that is passed on, may stay without a byte in either direction.
     pub stream_idle_timeout: Duration,
     /// How long a write to a client may take nothing.
     pub write_timeout: Duration,

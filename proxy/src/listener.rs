@@ -2,6 +2,7 @@
 
 pub mod connection;
 pub mod io;
+mod tcp;
 
 use std::io::{Error, Result};
 use std::net::{SocketAddr, TcpListener as StdListener};
@@ -148,7 +149,15 @@ pub async fn receive(worker: Rc<Worker>, mut handed: mpsc::UnboundedReceiver<Han
 fn begin(worker: &Rc<Worker>, stream: TcpStream, source: SocketAddr, listener: usize) {
     // Without it small answers wait for the client's acknowledgement; a socket that refuses is still of use.
     let _ = stream.set_nodelay(true);
-    tokio::task::spawn_local(connection::serve(Rc::clone(worker), listener, stream, source));
+    let local = worker.local();
+    match local.listeners.get(listener).and_then(|settings| Some((settings, settings.tcp.as_ref()?))) {
+        None => drop(tokio::task::spawn_local(connection::serve(Rc::clone(worker), listener, stream, source))),
+        Some((settings, tcp)) => {
+            let client = tcp::Accepted { stream, source };
+            let serving = tcp::serve(Rc::clone(worker), Rc::clone(settings), Rc::clone(tcp), client);
+            drop(tokio::task::spawn_local(serving));
+        }
+    }
 }
 
 #[cfg(test)]

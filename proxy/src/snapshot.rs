@@ -11,7 +11,7 @@ use crate::exchange::stream::Names;
 use crate::filter::generation::Generation;
 use crate::filter::plugin::Plugin;
 use crate::route::RouteTable;
-use crate::telemetry::metrics::{ListenerSeries, Registry, RouteSeries};
+use crate::telemetry::metrics::{ListenerSeries, Registry, RouteSeries, TcpSeries};
 use crate::upstream::cluster::{Cluster, PeerLimits};
 
 /// See the module.
@@ -36,6 +36,7 @@ pub struct Listener {
     /// Which route serves what.
     pub table: RouteTable,
     routes: Vec<config::Route>,
+    tcp: Option<config::Tcp>,
 }
 
 impl Snapshot {
@@ -46,6 +47,7 @@ impl Snapshot {
             limits: listener.limits,
             table: RouteTable::new(&listener.routes),
             routes: listener.routes.clone(),
+            tcp: listener.tcp.clone(),
         });
         Self {
             number,
@@ -79,6 +81,20 @@ pub struct LocalListener {
     pub routes: Vec<Rc<LocalRoute>>,
     /// Where exchanges are counted that no route serves.
     pub unrouted: Rc<LocalRoute>,
+    /// Where its connections go as they are, in place of routes.
+    pub tcp: Option<Rc<LocalTcp>>,
+}
+
+/// Where a listener passes its connections on to, on one worker.
+pub struct LocalTcp {
+    /// What it is called.
+    pub names: Arc<Names>,
+    /// The cluster.
+    pub cluster: Rc<Cluster>,
+    /// Its filters, in order.
+    pub chain: Vec<Rc<Plugin>>,
+    /// What this worker counts about it.
+    pub series: Arc<TcpSeries>,
 }
 
 /// A route on one worker.
@@ -163,7 +179,19 @@ impl Place<'_> {
             series: self.registry.listener(self.worker, &listener.name),
             routes: listener.routes.iter().map(|route| Rc::new(self.route(route, targets))).collect(),
             unrouted: Rc::new(self.unrouted(listener)),
+            tcp: listener.tcp.as_ref().and_then(|tcp| self.tcp(tcp, targets)).map(Rc::new),
         }
+    }
+
+    fn tcp(&self, tcp: &config::Tcp, targets: &Targets<'_>) -> Option<LocalTcp> {
+        let (cluster_name, cluster) = targets.cluster(&Target::Cluster(tcp.cluster))?;
+        let listener = &targets.listener.name;
+        Some(LocalTcp {
+            names: names(listener, "tcp", cluster_name),
+            cluster,
+            chain: tcp.chain.iter().filter_map(|PluginId(at)| targets.plugins.get(*at)).map(Rc::clone).collect(),
+            series: self.registry.tcp(self.worker, listener),
+        })
     }
 
     fn unrouted(&self, listener: &Listener) -> LocalRoute {

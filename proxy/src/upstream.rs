@@ -8,6 +8,7 @@ pub mod connect;
 pub mod echo;
 pub mod h2;
 pub mod pool;
+pub mod tunnel;
 
 use std::net::SocketAddr;
 

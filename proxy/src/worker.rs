@@ -60,6 +60,8 @@ pub struct Load {
     pub connections: AtomicUsize,
     /// Exchanges in flight. Only the worker writes it.
     pub exchanges: AtomicUsize,
+    /// Connections that are passed on as bytes. Only the worker writes it.
+    pub passages: AtomicUsize,
 }
 
 /// See the module.

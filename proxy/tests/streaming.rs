@@ -5,7 +5,7 @@
 #[path = "common/common.rs"]
 mod common;
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -117,6 +117,32 @@ fn a_gibibyte_is_uploaded_in_little_memory() {
         assert_eq!(answer.text(), GIB.to_string());
         assert!(most < ROOM, "{} MiB, {chain:?}", most >> 20);
     }
+}
+
+#[test]
+fn a_gibibyte_goes_each_way_through_a_tcp_listener_in_little_memory() {
+    let _alone = alone();
+    let origin = Origin::scripted(|peer| {
+        let mut writer = peer.stream().try_clone()?;
+        let pouring = thread::spawn(move || pour(&mut writer, GIB).unwrap());
+        std::io::copy(&mut peer.reader().take(GIB), &mut Tally::default())?;
+        pouring.join().unwrap();
+        peer.wait_for_end()
+    });
+    let proxy = TestProxy::with(&format!(
+        "listeners: [{{ listen: \"127.0.0.1:0\", tcp: {{ to: \"tcp://{}\" }} }}]",
+        origin.address()
+    ));
+    let mut client = proxy.client();
+    let mut writer = client.stream().try_clone().unwrap();
+
+    let pouring = thread::spawn(move || pour(&mut writer, GIB).unwrap());
+    let mut tally = Tally::default();
+    std::io::copy(&mut client.reader().take(GIB), &mut tally).unwrap();
+    let most = pouring.join().unwrap();
+
+    assert_eq!(tally.0, GIB);
+    assert!(most < ROOM, "{} MiB", most >> 20);
 }
 
 /// Waits until the number stands still for a while, and returns it.

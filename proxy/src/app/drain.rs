@@ -104,5 +104,5 @@ async fn finished(shared: &Shared, timeout: Duration) {
 }
 
 fn exchanges(shared: &Shared) -> usize {
-    shared.loads.iter().map(|load| load.exchanges.load(Relaxed)).sum()
+    shared.loads.iter().map(|load| load.exchanges.load(Relaxed) + load.passages.load(Relaxed)).sum()
 }

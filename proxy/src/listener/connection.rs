@@ -39,14 +39,11 @@ const WINDOW: u32 = 64 * 1024;
 /// Serves a client until either side ends the connection.
 pub async fn serve(worker: Rc<Worker>, listener: usize, stream: TcpStream, source: SocketAddr) {
     let handle = Handle::default();
-    let key = worker.connect(handle.clone());
-    let _known = Known { worker: Rc::clone(&worker), key };
+    let _known = Known::new(&worker, handle.clone());
     let local = worker.local();
     let Some(settings) = local.listeners.get(listener).map(Rc::clone) else { return };
     drop(local);
-    settings.series.connections.inc();
-    settings.series.active.add(1);
-    let _active = Active(Rc::clone(&settings));
+    let _active = Active::new(&settings);
     let Ok(destination) = stream.local_addr() else { return };
     let id = worker.shared.connection_ids.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     let progress = Rc::new(Progress::default());
@@ -248,9 +245,16 @@ impl<D> Timed<D> {
 }
 
 /// Keeps a connection known to its worker.
-struct Known {
+pub(super) struct Known {
     worker: Rc<Worker>,
     key: usize,
+}
+
+impl Known {
+    /// The worker reaches it by this handle.
+    pub(super) fn new(worker: &Rc<Worker>, handle: Handle) -> Self {
+        Self { worker: Rc::clone(worker), key: worker.connect(handle) }
+    }
 }
 
 impl Drop for Known {
@@ -260,7 +264,16 @@ impl Drop for Known {
 }
 
 /// Counts a connection as active.
-struct Active(Rc<LocalListener>);
+pub(super) struct Active(Rc<LocalListener>);
+
+impl Active {
+    /// One more of this listener.
+    pub(super) fn new(listener: &Rc<LocalListener>) -> Self {
+        listener.series.connections.inc();
+        listener.series.active.add(1);
+        Self(Rc::clone(listener))
+    }
+}
 
 impl Drop for Active {
     fn drop(&mut self) {

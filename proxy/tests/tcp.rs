@@ -1,0 +1,455 @@
+//! Connections that are passed on as they come: every byte, every end, every reset, and the bounds of all of it.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+#[path = "common/common.rs"]
+mod common;
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use common::origin::{Origin, Peer, refusing};
+use common::proxy::TestProxy;
+use common::{PATIENCE, until};
+use socket2::SockRef;
+
+const MIB: usize = 1 << 20;
+
+/// A proxy that passes connections on to these hosts.
+fn proxy(limits: &str, hosts: &[SocketAddr]) -> TestProxy {
+    let hosts: Vec<_> = hosts.iter().map(|host| format!("{:?}", host.to_string())).collect();
+    TestProxy::with(&format!(
+        "limits: {{ {limits} }}\nclusters: {{ db: {{ hosts: [{}] }} }}\n\
+         listeners: [{{ name: raw, listen: \"127.0.0.1:0\", tcp: {{ to: db }} }}]",
+        hosts.join(", ")
+    ))
+}
+
+fn connect(proxy: &TestProxy) -> TcpStream {
+    try_connect(proxy).unwrap()
+}
+
+fn try_connect(proxy: &TestProxy) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect_timeout(&proxy.address(), PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_write_timeout(Some(PATIENCE)).unwrap();
+    Ok(stream)
+}
+
+/// True when a new connection is reset before a byte: so early that connecting may already fail.
+fn is_refused(proxy: &TestProxy) -> bool {
+    is_reset(&try_connect(proxy).and_then(|mut stream| to_end(&mut stream)))
+}
+
+/// An endpoint that says back what it hears.
+fn echo() -> Origin {
+    Origin::scripted(|peer| {
+        let mut bytes = vec![0; 1 << 16];
+        loop {
+            match peer.read(&mut bytes)? {
+                0 => return Ok(()),
+                length => peer.send(&bytes[..length])?,
+            }
+        }
+    })
+}
+
+fn exactly(stream: &mut impl Read, length: usize) -> Vec<u8> {
+    let mut bytes = vec![0; length];
+    stream.read_exact(&mut bytes).unwrap();
+    bytes
+}
+
+fn to_end(stream: &mut impl Read) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).map(|_| bytes)
+}
+
+/// Everything that a peer says up to its end.
+fn whole(peer: &mut Peer) -> io::Result<Vec<u8>> {
+    to_end(peer.reader())
+}
+
+/// Closes with RST in place of FIN.
+fn abort(stream: TcpStream) {
+    SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+}
+
+fn is_reset(outcome: &io::Result<Vec<u8>>) -> bool {
+    outcome.as_ref().is_err_and(|error| error.kind() == ErrorKind::ConnectionReset)
+}
+
+/// A byte of a long message, which tells where it stands.
+fn pattern(at: usize) -> u8 {
+    u8::try_from((at ^ (at >> 8) ^ (at >> 16)) & 0xff).unwrap()
+}
+
+#[test]
+fn the_end_of_one_way_leaves_the_other_open() {
+    let origin = Origin::scripted(|peer| {
+        let heard = whole(peer)?;
+        peer.send([b"heard ", heard.as_slice()].concat())
+    });
+    let proxy = proxy("", &[origin.address()]);
+    let mut client = connect(&proxy);
+
+    client.write_all(b"all of it").unwrap();
+    client.shutdown(Shutdown::Write).unwrap();
+
+    assert_eq!(to_end(&mut client).unwrap(), b"heard all of it");
+}
+
+#[test]
+fn an_endpoint_may_end_first_and_still_listen() {
+    let (tell, told) = mpsc::channel();
+    let tell = Mutex::new(tell);
+    let origin = Origin::scripted(move |peer| {
+        peer.send("bye")?;
+        peer.stream().shutdown(Shutdown::Write)?;
+        let heard = whole(peer)?;
+        tell.lock().unwrap().send(heard).unwrap();
+        Ok(())
+    });
+    let proxy = proxy("", &[origin.address()]);
+    let mut client = connect(&proxy);
+
+    assert_eq!(to_end(&mut client).unwrap(), b"bye");
+    client.write_all(b"one more thing").unwrap();
+    drop(client);
+
+    assert_eq!(told.recv_timeout(PATIENCE).unwrap(), b"one more thing");
+}
+
+#[test]
+fn a_client_that_says_nothing_is_heard_to_end() {
+    let origin = Origin::scripted(|peer| {
+        assert!(whole(peer)?.is_empty());
+        peer.send("nothing")
+    });
+    let proxy = proxy("", &[origin.address()]);
+    let mut client = connect(&proxy);
+
+    client.shutdown(Shutdown::Write).unwrap();
+
+    assert_eq!(to_end(&mut client).unwrap(), b"nothing");
+}
+
+fn pour(stream: &mut impl Write, length: usize) {
+    let chunk = 1 << 16;
+    for start in (0..length).step_by(chunk) {
+        let bytes: Vec<u8> = (start..start + chunk).map(pattern).collect();
+        stream.write_all(&bytes).unwrap();
+    }
+}
+
+/// Reads that many bytes of the pattern.
+fn check(stream: &mut impl Read, length: usize) {
+    let (mut at, mut bytes) = (0, vec![0; 1 << 16]);
+    while at < length {
+        let read = stream.read(&mut bytes).unwrap();
+        assert!(read > 0, "ended after {at} bytes");
+        assert!(bytes[..read].iter().enumerate().all(|(offset, byte)| *byte == pattern(at + offset)));
+        at += read;
+    }
+}
+
+#[test]
+fn sixty_four_mebibytes_go_both_ways_at_once() {
+    let length = 64 * MIB;
+    let origin = Origin::scripted(move |peer| {
+        let mut writer = peer.stream().try_clone()?;
+        let pouring = thread::spawn(move || pour(&mut writer, length));
+        check(peer.reader(), length);
+        pouring.join().unwrap();
+        peer.wait_for_end()
+    });
+    let proxy = proxy("", &[origin.address()]);
+    let mut client = connect(&proxy);
+    let mut writer = client.try_clone().unwrap();
+
+    let pouring = thread::spawn(move || {
+        pour(&mut writer, length);
+        writer.shutdown(Shutdown::Write).unwrap();
+    });
+    check(&mut client, length);
+    pouring.join().unwrap();
+
+    assert_eq!(to_end(&mut client).unwrap(), b"");
+    proxy.counts("tollgate_listener_tcp_bytes_total", &["listener=\"raw\"", "direction=\"in\""], length as f64);
+    proxy.counts("tollgate_listener_tcp_bytes_total", &["listener=\"raw\"", "direction=\"out\""], length as f64);
+}
+
+/// The number once it has stopped to grow.
+fn settled(number: &AtomicU64) -> u64 {
+    let (mut last, mut since) = (number.load(SeqCst), Instant::now());
+    let deadline = Instant::now() + PATIENCE;
+    while since.elapsed() < Duration::from_millis(500) {
+        assert!(Instant::now() < deadline, "it grows for ever");
+        let now = number.load(SeqCst);
+        if now != last {
+            (last, since) = (now, Instant::now());
+        }
+        thread::yield_now();
+    }
+    last
+}
+
+#[test]
+fn an_endpoint_that_does_not_read_holds_the_client_back() {
+    let (next, turn) = mpsc::channel::<()>();
+    let turn = Mutex::new(turn);
+    let origin = Origin::scripted(move |peer| {
+        turn.lock().unwrap().recv_timeout(PATIENCE).unwrap();
+        let heard = whole(peer)?.len();
+        peer.send(heard.to_string())
+    });
+    let proxy = proxy("", &[origin.address()]);
+    let mut client = connect(&proxy);
+    let mut writer = client.try_clone().unwrap();
+    let sent = Arc::<AtomicU64>::default();
+    let known = Arc::clone(&sent);
+
+    let pouring = thread::spawn(move || {
+        for _ in 0..1024 {
+            writer.write_all(&[b'x'; 1 << 16]).unwrap();
+            known.fetch_add(1 << 16, SeqCst);
+        }
+        writer.shutdown(Shutdown::Write).unwrap();
+    });
+
+    // The kernel's buffers of two connections, and little of ours.
+    assert!(settled(&sent) < 32 << 20);
+    next.send(()).unwrap();
+    assert_eq!(to_end(&mut client).unwrap(), (64 * MIB).to_string().as_bytes());
+    pouring.join().unwrap();
+}
+
+#[test]
+fn a_reset_of_either_side_resets_the_other() {
+    let (tell, told) = mpsc::channel();
+    let tell = Mutex::new(tell);
+    let origin = Origin::scripted(move |peer| {
+        let mut first = [0];
+        peer.reader().read_exact(&mut first)?;
+        if first[0] == b'!' {
+            return peer.reset();
+        }
+        tell.lock().unwrap().send(whole(peer).map_err(|error| error.kind())).unwrap();
+        Ok(())
+    });
+    let proxy = proxy("", &[origin.address()]);
+    let mut refused = connect(&proxy);
+    let mut leaving = connect(&proxy);
+
+    refused.write_all(b"!").unwrap();
+    assert!(is_reset(&to_end(&mut refused)));
+    leaving.write_all(b"?").unwrap();
+    until("the endpoint hears the client", || proxy.metric("tollgate_listener_tcp_bytes_total", &["\"in\""]) == 2.0);
+    abort(leaving);
+
+    assert_eq!(told.recv_timeout(PATIENCE).unwrap(), Err(ErrorKind::ConnectionReset));
+}
+
+#[test]
+fn an_answer_is_whole_although_its_endpoint_closes_before_it_heard_all() {
+    let origin = Origin::scripted(|peer| {
+        let mut first = [0];
+        peer.reader().read_exact(&mut first)?;
+        peer.send(vec![b'a'; 4 * MIB])
+    });
+    let proxy = proxy("", &[origin.address()]);
+    let mut client = connect(&proxy);
+    let mut writer = client.try_clone().unwrap();
+
+    let pouring = thread::spawn(move || {
+        // At some point nobody listens any more.
+        while writer.write_all(&[b'x'; 1 << 16]).is_ok() {}
+    });
+    let answer = exactly(&mut client, 4 * MIB);
+    client.shutdown(Shutdown::Both).unwrap();
+
+    assert!(answer.iter().all(|byte| *byte == b'a'));
+    pouring.join().unwrap();
+}
+
+#[test]
+fn a_client_is_reset_where_no_endpoint_takes_the_connection() {
+    let alone = proxy("", &[refusing()]);
+
+    assert!(is_refused(&alone));
+    assert_eq!(alone.metric("tollgate_upstream_failures_total", &["cluster=\"db\"", "reason=\"connect\""]), 1.0);
+}
+
+#[test]
+fn another_endpoint_is_tried_where_one_refuses() {
+    let origin = echo();
+    let paired = proxy("", &[refusing(), origin.address()]);
+
+    for _ in 0..2 {
+        let mut client = connect(&paired);
+        client.write_all(b"x").unwrap();
+        assert_eq!(exactly(&mut client, 1), b"x");
+    }
+
+    assert_eq!(paired.metric("tollgate_upstream_retries_total", &["cluster=\"db\""]), 2.0);
+}
+
+#[test]
+fn a_connection_on_which_nothing_moves_is_closed_and_a_busy_one_is_not() {
+    let origin = echo();
+    let proxy = proxy("stream_idle_timeout: 300ms", &[origin.address()]);
+    let (mut busy, mut idle) = (connect(&proxy), connect(&proxy));
+    let begun = Instant::now();
+
+    while begun.elapsed() < Duration::from_secs(1) {
+        busy.write_all(b"x").unwrap();
+        assert_eq!(exactly(&mut busy, 1), b"x");
+    }
+
+    assert_eq!(to_end(&mut idle).unwrap(), b"");
+    assert_eq!(to_end(&mut busy).unwrap(), b"");
+    proxy.counts("tollgate_listener_tcp_connections_active", &["listener=\"raw\""], 0.0);
+}
+
+#[test]
+fn connections_over_the_limit_of_the_process_are_closed() {
+    let origin = echo();
+    let proxy = proxy("connections: 1", &[origin.address()]);
+    let mut first = connect(&proxy);
+    first.write_all(b"x").unwrap();
+    exactly(&mut first, 1);
+
+    let mut second = connect(&proxy);
+
+    assert_eq!(to_end(&mut second).unwrap(), b"");
+    assert_eq!(proxy.metric("tollgate_connections_refused_total", &["listener=\"raw\""]), 1.0);
+    drop(first);
+    until("the place is free", || {
+        let mut third = connect(&proxy);
+        third.write_all(b"x").is_ok() && third.read(&mut [0]).is_ok_and(|length| length == 1)
+    });
+}
+
+#[test]
+fn connections_over_the_limit_of_the_cluster_wait_and_past_the_queue_are_reset() {
+    let origin = echo();
+    let proxy = proxy("upstream_connections: 1, pending: 1, connect_timeout: 10s", &[origin.address()]);
+    let mut first = connect(&proxy);
+    first.write_all(b"x").unwrap();
+    exactly(&mut first, 1);
+    let mut second = connect(&proxy);
+    second.write_all(b"y").unwrap();
+    proxy.counts("tollgate_listener_tcp_connections_active", &[], 2.0);
+
+    assert!(is_refused(&proxy));
+
+    assert_eq!(proxy.metric("tollgate_upstream_failures_total", &["reason=\"overflow\""]), 1.0);
+    drop(first);
+    assert_eq!(exactly(&mut second, 1), b"y");
+    assert_eq!(origin.connections(), 2);
+}
+
+#[test]
+fn a_drain_waits_for_connections_and_serves_new_ones_meanwhile() {
+    let origin = echo();
+    let mut proxy = proxy("drain_timeout: 10s", &[origin.address()]);
+    let mut old = connect(&proxy);
+    old.write_all(b"x").unwrap();
+    exactly(&mut old, 1);
+
+    proxy.drain();
+    let mut fresh = connect(&proxy);
+
+    for client in [&mut old, &mut fresh] {
+        client.write_all(b"more").unwrap();
+        assert_eq!(exactly(client, 4), b"more");
+        client.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(to_end(client).unwrap(), b"");
+    }
+    let begun = Instant::now();
+    proxy.ended();
+    assert!(begun.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
+fn a_drain_cuts_connections_that_outlast_it() {
+    let origin = echo();
+    let mut proxy = proxy("drain_timeout: 300ms", &[origin.address()]);
+    let mut client = connect(&proxy);
+    client.write_all(b"x").unwrap();
+    exactly(&mut client, 1);
+
+    proxy.drain();
+
+    // The end of a process is no failure of its peers: either way the connection is gone.
+    assert!(to_end(&mut client).map_or(true, |rest| rest.is_empty()));
+    proxy.ended();
+}
+
+#[test]
+fn connections_are_counted_and_http_is_spoken_next_door() {
+    let (raw, web) = (echo(), Origin::saying("web"));
+    let proxy = TestProxy::with(&format!(
+        "clusters: {{ db: {{ hosts: [\"{}\"] }} }}\nlisteners:\n\
+         - {{ name: raw, listen: \"127.0.0.1:0\", tcp: {{ to: db }} }}\n\
+         - {{ name: web, listen: \"127.0.0.1:0\", routes: [{{ to: \"{}\" }}] }}",
+        raw.address(),
+        web.url()
+    ));
+    let mut client = connect(&proxy);
+
+    client.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    assert_eq!(exactly(&mut client, 18), b"GET / HTTP/1.1\r\n\r\n");
+    let mut browser = common::client::Client::connect(proxy.address_of("web"));
+    browser.send("GET / HTTP/1.1\r\nhost: test\r\n\r\n");
+
+    assert_eq!(browser.answer().text(), "web");
+    let of_raw = |name: &str| proxy.metric(name, &["listener=\"raw\""]);
+    assert_eq!(of_raw("tollgate_connections_total"), 1.0);
+    assert_eq!(of_raw("tollgate_connections_active"), 1.0);
+    assert_eq!(of_raw("tollgate_listener_tcp_connections_total"), 1.0);
+    assert_eq!(of_raw("tollgate_listener_tcp_bytes_total"), 36.0);
+    assert_eq!(proxy.metric("tollgate_upstream_connections_active", &["cluster=\"db\""]), 1.0);
+    drop(client);
+    proxy.counts("tollgate_connections_active", &["listener=\"raw\""], 0.0);
+    proxy.counts("tollgate_upstream_connections_active", &["cluster=\"db\""], 0.0);
+}
+
+#[test]
+fn connections_are_spread_evenly_where_the_listener_says_so() {
+    let origin = echo();
+    let proxy = TestProxy::with(&format!(
+        "workers: 2\nlisteners: [{{ listen: \"127.0.0.1:0\", balance: even, tcp: {{ to: \"tcp://{}\" }} }}]",
+        origin.address()
+    ));
+
+    let clients: Vec<TcpStream> = (0..8)
+        .map(|_| {
+            let mut client = connect(&proxy);
+            client.write_all(b"x").unwrap();
+            assert_eq!(exactly(&mut client, 1), b"x");
+            client
+        })
+        .collect();
+
+    assert_eq!(origin.connections(), 8);
+    drop(clients);
+}
+
+#[test]
+fn a_connection_that_is_not_made_in_time_is_reset() {
+    let listener = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    listener.bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into()).unwrap();
+    listener.listen(0).unwrap();
+    let address = listener.local_addr().unwrap().as_socket().unwrap();
+    let queue: Vec<_> =
+        (0..16).map_while(|_| TcpStream::connect_timeout(&address, Duration::from_millis(200)).ok()).collect();
+    assert!(queue.len() < 16, "the queue of a listener does not fill");
+    let proxy = proxy("connect_timeout: 300ms", &[address]);
+
+    assert!(is_refused(&proxy));
+}
