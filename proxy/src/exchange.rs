@@ -65,6 +65,8 @@ pub struct Exchange {
     pub in_filters: Cell<Duration>,
     /// The client said `te: trailers`.
     pub takes_trailers: bool,
+    /// When the last byte of the upstream's answer came; kept for filters only.
+    pub answer_ended: Cell<Option<Instant>>,
     timeouts: Timeouts,
     wakers: [Cell<Option<Waker>>; 2],
     /// Coarse: the worker's clock at the last byte.
@@ -88,6 +90,7 @@ impl Exchange {
             awaiting: Cell::new(Awaiting::Bytes),
             in_filters: Cell::new(Duration::ZERO),
             takes_trailers,
+            answer_ended: Cell::new(None),
             timeouts,
             wakers: [Cell::new(None), Cell::new(None)],
             touched: Cell::new(started),
@@ -102,7 +105,18 @@ impl Exchange {
         let mut stream = self.stream.take()?;
         stream.request_bytes = self.request_bytes.get();
         stream.response_bytes = self.response_bytes.get();
+        if let Some(ended) = self.answer_ended.get() {
+            stream.upstream_times.1 = Some(ended);
+        }
         Some(stream)
+    }
+
+    /// True while filters see it.
+    pub fn is_filtered(&self) -> bool {
+        let stream = self.stream.take();
+        let filtered = stream.is_some();
+        self.stream.set(stream);
+        filtered
     }
 
     /// Wakes `half` when something happens that is not its own I/O. One waker a half: the last one counts.

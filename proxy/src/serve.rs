@@ -23,7 +23,7 @@ use crate::client::Client;
 use crate::error::{Abort, Reason};
 use crate::exchange::head::{RequestHead, ResponseHead};
 use crate::exchange::hop::{self, Accepted};
-use crate::exchange::stream::{Facts, FilterStream};
+use crate::exchange::stream::{Facts, FilterStream, Reached};
 use crate::exchange::{Awaiting, Exchange, Half};
 use crate::filter::chain::{Chain, Halt};
 use crate::filter::pump::Pump;
@@ -33,6 +33,8 @@ pub use crate::serve::answer::ResponseBody;
 use crate::snapshot::{Local, LocalRoute};
 use crate::telemetry::metrics::{ClusterSeries, UpstreamFailure, class_index};
 use crate::upstream::body::{AnswerBody, ClientBody, RequestBody};
+use crate::upstream::cluster::Cluster;
+use crate::upstream::pool::Unreached;
 use crate::upstream::{self, echo};
 
 /// Serves one request. `Err` ends the transport (HTTP/1) or the stream (HTTP/2) without an answer.
@@ -240,12 +242,16 @@ async fn reach(
             if matches!(answered, Err(Halt::Fail(Reason::UpstreamTimeout))) {
                 cluster.series.failures[UpstreamFailure::Timeout.index()].inc();
             }
+            let began = answered.is_ok().then(|| client.worker.clock.look());
+            if let Some(chain) = chain {
+                let reached = reached(cluster, request, answered.as_ref().ok());
+                chain.with_stream(|stream| {
+                    stream.upstream_times = (Some(sent), began);
+                    stream.reached = reached;
+                })?;
+            }
             answered.and_then(|answer| {
-                let began = client.worker.clock.look();
-                cluster.series.duration.observe(began.saturating_duration_since(sent));
-                if let Some(chain) = chain {
-                    chain.with_stream(|stream| stream.upstream_times = (Some(sent), Some(began)))?;
-                }
+                cluster.series.duration.observe(began.unwrap_or(sent).saturating_duration_since(sent));
                 accept_answer(client, exchange, answer, &cluster.series)
             })
         }
@@ -257,6 +263,21 @@ async fn reach(
 /// RFC 9113 §8.2.2: the one field of a hop that HTTP/2 has room for, and gRPC asks for.
 fn pass_te(request: &mut Request<RequestBody>) {
     request.headers_mut().insert(http::header::TE, http::HeaderValue::from_static("trailers"));
+}
+
+/// What filters may know about the way to the upstream. A failed attempt leaves its words beside the request.
+fn reached(cluster: &Cluster, request: &Request<RequestBody>, answer: Option<&upstream::Answer>) -> Reached {
+    let beside = request.extensions();
+    let ends = answer.map(|answer| &answer.ends);
+    let failed = || beside.get::<upstream::Attempts>().map(|attempts| attempts.0);
+    Reached {
+        address: ends.map(|ends| ends.address),
+        local: ends.map(|ends| ends.local),
+        endpoints: Some(cluster.endpoints()),
+        attempts: answer.map(|answer| answer.attempts).or_else(failed),
+        waited: answer.map(|answer| answer.waited),
+        failure: beside.get::<Unreached>().map(|why| why.0.clone()),
+    }
 }
 
 async fn reach_echo(request: &mut Request<RequestBody>) -> Result<Answered, Reason> {
@@ -292,7 +313,8 @@ fn accept_answer(
     answer: upstream::Answer,
     series: &ClusterSeries,
 ) -> Result<Answered, Halt> {
-    let upstream::Answer { response, lease, address } = answer;
+    let upstream::Answer { response, lease, ends, .. } = answer;
+    let address = ends.address;
     let (mut parts, body) = response.into_parts();
     series.responses[class_index(Some(parts.status.as_u16()))].inc();
     let content_length = hop::content_length(&parts.headers);

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use tollgate_config::{self as config, ClusterId, Config, Limits, PluginId, Target};
+use tollgate_config::{self as config, ClusterId, Config, HostMatch, Limits, PluginId, Target};
 
 use crate::clock::Clock;
 use crate::exchange::Timeouts;
@@ -156,8 +156,22 @@ impl Local {
     }
 }
 
-fn names(listener: &str, route: &str, cluster: &str) -> Arc<Names> {
-    Arc::new(Names { listener: listener.to_owned(), route: route.to_owned(), cluster: cluster.to_owned() })
+/// The host of a route as it is written.
+fn host(host: &HostMatch) -> String {
+    match host {
+        HostMatch::Any => "*".to_owned(),
+        HostMatch::Exact(name) => name.clone(),
+        HostMatch::Suffix(suffix) => format!("*{suffix}"),
+    }
+}
+
+fn names(listener: &str, route: &str, host: &str, cluster: &str) -> Arc<Names> {
+    Arc::new(Names {
+        listener: listener.to_owned(),
+        route: route.to_owned(),
+        host: host.to_owned(),
+        cluster: cluster.to_owned(),
+    })
 }
 
 impl Place<'_> {
@@ -187,7 +201,7 @@ impl Place<'_> {
         let (cluster_name, cluster) = targets.cluster(&Target::Cluster(tcp.cluster))?;
         let listener = &targets.listener.name;
         Some(LocalTcp {
-            names: names(listener, "tcp", cluster_name),
+            names: names(listener, "tcp", "*", cluster_name),
             cluster,
             chain: tcp.chain.iter().filter_map(|PluginId(at)| targets.plugins.get(*at)).map(Rc::clone).collect(),
             series: self.registry.tcp(self.worker, listener),
@@ -197,7 +211,7 @@ impl Place<'_> {
     fn unrouted(&self, listener: &Listener) -> LocalRoute {
         let limits = &listener.limits;
         LocalRoute {
-            names: names(&listener.name, "none", "none"),
+            names: names(&listener.name, "none", "*", "none"),
             cluster: None,
             chain: Vec::new(),
             timeouts: Timeouts {
@@ -214,7 +228,7 @@ impl Place<'_> {
         let target = cluster.as_ref().map_or("echo", |(name, _)| *name);
         let limits = &targets.listener.limits;
         LocalRoute {
-            names: names(&targets.listener.name, &route.name, target),
+            names: names(&targets.listener.name, &route.name, &host(&route.matcher.host), target),
             series: self.registry.route(self.worker, &targets.listener.name, &route.name, target),
             cluster: cluster.map(|(_, cluster)| cluster),
             chain: route.chain.iter().filter_map(|PluginId(at)| targets.plugins.get(*at)).map(Rc::clone).collect(),

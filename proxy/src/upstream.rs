@@ -10,7 +10,8 @@ pub mod h2;
 pub mod pool;
 pub mod tunnel;
 
-use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
 
 use http::{Method, Request, Response};
 use hyper::body::{Body, Incoming};
@@ -19,7 +20,7 @@ use crate::error::Reason;
 use crate::telemetry::metrics::UpstreamFailure;
 use crate::upstream::body::RequestBody;
 use crate::upstream::cluster::Cluster;
-use crate::upstream::pool::Connection;
+use crate::upstream::pool::{Connection, Ends};
 
 /// What an exchange holds of a connection until its answer ended. Dropped before, it closes the connection or resets the
 /// stream.
@@ -46,9 +47,17 @@ pub struct Answer {
     pub response: Response<Incoming>,
     /// The connection, to be given back when the body is done.
     pub lease: Lease,
-    /// The endpoint's address.
-    pub address: SocketAddr,
+    /// The ends of the connection.
+    pub ends: Rc<Ends>,
+    /// The wait for it; none for one that was idle or is shared.
+    pub waited: Duration,
+    /// Attempts, this one included.
+    pub attempts: u32,
 }
+
+/// How many attempts came to nothing: left beside the request.
+#[derive(Clone, Copy, Debug)]
+pub struct Attempts(pub u32);
 
 /// Sends a request, in the form of HTTP/1.1, to some endpoint of the cluster, in whatever the cluster speaks.
 ///
@@ -57,7 +66,7 @@ pub struct Answer {
 /// reused one, its method is idempotent and it has no body (RFC 9110 §9.2.2). What an endpoint of HTTP/2 says it did
 /// not look at is repeated once.
 pub async fn send(cluster: &Cluster, request: &mut Request<RequestBody>) -> Result<Answer, Reason> {
-    let mut tried = 0;
+    let mut tried = 0_u32;
     loop {
         tried += 1;
         let endpoint = cluster.next();
@@ -67,10 +76,11 @@ pub async fn send(cluster: &Cluster, request: &mut Request<RequestBody>) -> Resu
             Some(http2) => Box::pin(http2.send(request)).await,
         };
         match outcome {
-            Ok(answer) => return Ok(answer),
-            Err(Reason::UpstreamConnect) if tried < 2.min(cluster.endpoints()) => cluster.series.retries.inc(),
+            Ok(answer) => return Ok(Answer { attempts: tried - 1 + answer.attempts, ..answer }),
+            Err(Reason::UpstreamConnect) if tried < 2 && cluster.endpoints() > 1 => cluster.series.retries.inc(),
             Err(reason) => {
                 count(cluster, &reason);
+                request.extensions_mut().insert(Attempts(tried));
                 return Err(reason);
             }
         }

@@ -2,13 +2,15 @@
 //!
 //! It records what filters wish (answer, resume, close); the exchange acts on it after the guest returned.
 
+use std::cell::OnceCell;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use http::Version;
 use tollgate_abi::{Buffer, BufferType, HeaderMap, LocalResponse, MapType, Refusal, Stream, StreamType};
 
+use crate::error::Reason;
 use crate::exchange::buffer::BodyBuffer;
 use crate::exchange::head::{Fields, RequestHead, ResponseHead};
 use crate::exchange::properties;
@@ -23,6 +25,8 @@ pub struct Names {
     pub listener: String,
     /// The route's name.
     pub route: String,
+    /// The host that the route is for, as it is written; `*` for every host.
+    pub host: String,
     /// The cluster's name, `echo`, or `none`.
     pub cluster: String,
 }
@@ -44,6 +48,23 @@ pub struct Facts {
     pub started: Instant,
     /// The declared length of the request's body.
     pub content_length: Option<u64>,
+}
+
+/// How the upstream was reached, as far as it was.
+#[derive(Clone, Debug, Default)]
+pub struct Reached {
+    /// The endpoint that answered.
+    pub address: Option<SocketAddr>,
+    /// This end of the connection to it.
+    pub local: Option<SocketAddr>,
+    /// Endpoints of the cluster.
+    pub endpoints: Option<usize>,
+    /// Attempts, the first one included.
+    pub attempts: Option<u32>,
+    /// The wait for a connection.
+    pub waited: Option<Duration>,
+    /// Why no connection could be made.
+    pub failure: Option<String>,
 }
 
 /// What filters asked for; read and cleared by the chain. `usize` is the place of the filter in the chain.
@@ -76,12 +97,18 @@ pub struct FilterStream {
     pub may_add_trailers: bool,
     /// The body bytes of the current callback.
     pub body: Option<(BufferType, BodyBuffer)>,
-    /// The endpoint that was chosen.
-    pub upstream: Option<SocketAddr>,
-    /// When the request had been handed to the upstream, and when its answer began.
+    /// The upstream's side.
+    pub reached: Reached,
+    /// When the request had been handed to the upstream, and when its answer began; when it ended, once it did.
     pub upstream_times: (Option<Instant>, Option<Instant>),
     /// Words for `response.code_details`.
     pub details: Option<Vec<u8>>,
+    /// Why the upstream's answer is not what the client gets, as far as it is known.
+    pub reason: Option<Reason>,
+    /// The status that went to the client, once the exchange is over.
+    pub status: Option<u16>,
+    /// When the exchange was over.
+    pub ended: Option<Instant>,
     /// Body bytes so far.
     pub request_bytes: u64,
     /// Body bytes so far.
@@ -94,6 +121,7 @@ pub struct FilterStream {
     pub wishes: Wishes,
     /// True while an answer of the proxy can still be sent.
     pub may_respond: bool,
+    wall_clock: OnceCell<SystemTime>,
 }
 
 impl FilterStream {
@@ -107,15 +135,19 @@ impl FilterStream {
             response_trailers: None,
             may_add_trailers: false,
             body: None,
-            upstream: None,
+            reached: Reached::default(),
             upstream_times: (None, None),
             details: None,
+            reason: None,
+            status: None,
+            ended: None,
             request_bytes: 0,
             response_bytes: 0,
             properties: Vec::new(),
             holder: 0,
             wishes: Wishes::default(),
             may_respond: true,
+            wall_clock: OnceCell::new(),
         }
     }
 
@@ -123,6 +155,23 @@ impl FilterStream {
     pub fn has_wishes(&self) -> bool {
         let wishes = &self.wishes;
         wishes.respond.is_some() || wishes.close.is_some() || wishes.refused.is_some() || !wishes.resume.is_empty()
+    }
+
+    /// What a filter set under this raw path.
+    pub fn set_by_filter(&self, path: &[u8]) -> Option<&[u8]> {
+        self.all_set().find(|(name, _)| *name == path).map(|(_, value)| value)
+    }
+
+    /// Everything that filters set, with its raw path.
+    pub fn all_set(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.properties.iter().map(|(name, value)| (name.as_slice(), value.as_slice()))
+    }
+
+    /// The wall clock when the head had been read. It is derived from the monotonic one when somebody asks, so the
+    /// request itself reads one clock only.
+    pub fn wall_clock(&self) -> SystemTime {
+        let started = self.facts.started;
+        *self.wall_clock.get_or_init(|| SystemTime::now().checked_sub(started.elapsed()).unwrap_or(UNIX_EPOCH))
     }
 
     fn trailers(&mut self, map: MapType) -> Option<&mut dyn HeaderMap> {

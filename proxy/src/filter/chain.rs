@@ -7,6 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::Poll;
+use std::time::Instant;
 
 use smallvec::SmallVec;
 use tollgate_abi::{Action, CallbackKind, Cause, ContextId, HeaderMap, LocalResponse, StreamCallback, StreamType};
@@ -266,7 +267,15 @@ impl Chain {
     }
 
     /// `on_done`, `on_log` and `on_delete` of every filter that has a context, once. Failures change nothing any more.
-    pub fn end(&self) {
+    pub fn end(&self, now: Instant) {
+        let exchange = &self.exchange;
+        // A stream that is lent at this moment cannot happen; filters would only miss how it ended.
+        let _ = self.with_stream(|stream| {
+            stream.ended = Some(now);
+            stream.status = exchange.status.get();
+            stream.reason = exchange.reason();
+            stream.may_respond = false;
+        });
         for (place, link) in self.links.iter().enumerate() {
             let Context::Live { id, incarnation } = link.context.replace(Context::Gone) else { continue };
             // The contexts of a dead VM are forgotten already, and its ids may be in use again.
@@ -276,7 +285,6 @@ impl Chain {
             link.plugin.contexts.remove(id);
             let Some(mut stream) = self.exchange.lend() else { return };
             stream.holder = place;
-            stream.may_respond = false;
             let stay = link.plugin.enter(stream, |vm, stream| vm.end_stream(id, stream));
             self.put_back(stay.stream, stay.spent);
         }

@@ -14,6 +14,7 @@ use tollgate_abi::{
 };
 use tollgate_config as config;
 
+use crate::exchange::properties::node::Node;
 use crate::filter::host::{Identity, PluginHost};
 use crate::filter::spares::Spares;
 use crate::telemetry::log::LineQuota;
@@ -159,12 +160,13 @@ pub struct Modules {
     shared_data: HashMap<String, Arc<SharedData>>,
     queues: Arc<SharedQueues>,
     registry: Arc<Registry>,
+    node: Arc<Node>,
     number: u64,
 }
 
 impl Modules {
     /// Nothing compiled yet.
-    pub fn new(engine: Engine, registry: Arc<Registry>) -> Self {
+    pub fn new(engine: Engine, registry: Arc<Registry>, node: &config::Node) -> Self {
         Self {
             engine,
             limits: ModuleLimits::default(),
@@ -172,6 +174,7 @@ impl Modules {
             shared_data: HashMap::new(),
             queues: Arc::default(),
             registry,
+            node: Arc::new(Node::new(node)),
             number: 0,
         }
     }
@@ -200,6 +203,7 @@ impl Modules {
                 root_id: plugin.root_id.as_str().into(),
                 vm_id: plugin.vm_id.as_str().into(),
                 generation: self.number,
+                node: Arc::clone(&self.node),
             },
             quota: plugin.quota,
             on_error: plugin.on_error,

@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 use tollgate_abi::{CallbackKind, ContextId, Host, LogLevel, MetricId, MetricKind, Quota, Refusal, Status};
 
 use crate::exchange::Exchange;
+use crate::exchange::properties::node::Node;
 use crate::exchange::stream::FilterStream;
 use crate::telemetry::log::{self, LineBudget, LineQuota};
 use crate::telemetry::metrics::{PluginSeries, Undefined, phase_index};
@@ -39,6 +40,8 @@ pub struct Identity {
     pub vm_id: Arc<str>,
     /// The generation's number.
     pub generation: u64,
+    /// How the proxy introduces itself.
+    pub node: Arc<Node>,
 }
 
 /// The exchanges that have a context in one VM, and the place of the filter in their chains.
@@ -261,7 +264,7 @@ impl Host for PluginHost {
             [b"plugin_name"] => &self.identity.name,
             [b"plugin_root_id"] => &self.identity.root_id,
             [b"plugin_vm_id"] => &self.identity.vm_id,
-            _ => return None,
+            _ => return self.identity.node.find(path),
         };
         Some(value.as_bytes().to_vec())
     }

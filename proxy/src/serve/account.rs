@@ -77,10 +77,6 @@ impl Account {
     /// An endpoint answered.
     pub(crate) fn answered(&self, address: Option<SocketAddr>) {
         self.upstream.set(address);
-        if let Some(chain) = &self.chain {
-            // A stream that is lent at this moment cannot happen; the address would only be missing from a property.
-            let _ = chain.with_stream(|stream| stream.upstream = address);
-        }
     }
 
     fn log(&self, access_log: &crate::telemetry::access_log::AccessLog, asked: &Asked, duration: std::time::Duration) {
@@ -115,15 +111,16 @@ impl Account {
 
 impl Drop for Account {
     fn drop(&mut self) {
-        if let Some(chain) = &self.chain {
-            chain.end();
-        }
         let worker = &self.client.worker;
         let (exchange, series) = (&self.exchange, &self.route.series);
-        let duration = worker.clock.look().saturating_duration_since(exchange.started);
         if exchange.status.get().is_none() {
             exchange.note(Reason::ClientGone);
         }
+        let ended = worker.clock.look();
+        if let Some(chain) = &self.chain {
+            chain.end(ended);
+        }
+        let duration = ended.saturating_duration_since(exchange.started);
         series.active.add(-1);
         series.requests[class_index(exchange.status.get())].inc();
         series.duration.observe(duration);

@@ -237,14 +237,24 @@ impl Replying {
     fn past_filters(self, halt: Halt) -> Result<Response<ResponseBody>, Abort> {
         match halt {
             Halt::Fail(reason) => {
+                self.show_sent(&own_head(reason.status()));
                 let Self { account, client, version, .. } = self;
                 failure(account, &client, version, reason)
             }
             Halt::Respond(local) => {
                 let (head, body) = self.compose(local);
+                self.show_sent(&head);
                 Ok(self.finish(head, Kind::Direct(AnswerBody::Bytes(body))))
             }
         }
+    }
+
+    /// Filters that are told of the end see the head that was sent, not the one that was not.
+    fn show_sent(&self, head: &ResponseHead) {
+        let mut sent = head.clone();
+        sent.fields.writable = false;
+        // The exchange always has its stream here; without it filters would only miss this head.
+        let _ = self.chain.with_stream(|stream| stream.response = Some(sent));
     }
 
     fn finish(self, head: ResponseHead, kind: Kind) -> Response<ResponseBody> {
@@ -303,7 +313,11 @@ impl Replying {
     /// A local response as a head and a body, in gRPC's form for gRPC (trailers-only).
     fn compose(&self, local: LocalResponse) -> (ResponseHead, Bytes) {
         // Asked for within a callback, so the exchange always has its stream; without it there are only no details.
-        let _ = self.chain.with_stream(|stream| stream.details = Some(local.details.clone()));
+        let reason = self.account.exchange().reason();
+        let _ = self.chain.with_stream(|stream| {
+            stream.details = Some(local.details.clone());
+            stream.reason = reason;
+        });
         if self.is_grpc {
             return (grpc_head(&local), Bytes::new());
         }

@@ -135,6 +135,13 @@ impl AnswerBody {
     }
 }
 
+/// Filters may ask how long the answer took, so for them the clock is looked at once more.
+fn note_end(exchange: &Exchange, clock: &Clock) {
+    if exchange.answer_ended.get().is_none() && exchange.is_filtered() {
+        exchange.answer_ended.set(Some(clock.look()));
+    }
+}
+
 /// A connection may be used again only when the request had been read to its end.
 fn give_back(lease: Option<Lease>, exchange: &Exchange) -> Option<Lease> {
     if let Some(lease) = lease.filter(|_| exchange.request_ended()) {
@@ -166,6 +173,7 @@ impl Body for AnswerBody {
                     exchange.note(Reason::UpstreamReset);
                 }
                 if frame.is_none() || body.is_end_stream() {
+                    note_end(exchange, clock);
                     *lease = give_back(lease.take(), exchange);
                 }
                 Poll::Ready(frame.map(|frame| frame.map_err(|_| Abort)))

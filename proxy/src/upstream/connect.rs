@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use crate::telemetry::metrics::ClusterSeries;
 use crate::upstream::cluster::PeerLimits;
 use crate::upstream::h2::upload::Upload;
 use crate::upstream::h2::wire::Wire;
-use crate::upstream::pool::Connection;
+use crate::upstream::pool::{Connection, Ends};
 
 /// The number of fields that hyper parses without an allocation of its own.
 const FREE_FIELDS: usize = 100;
@@ -47,7 +48,7 @@ pub(super) type Http2 = (http2::SendRequest<Upload>, http2::Connection<Wire, Upl
 /// Connects in HTTP/1.1; the caller bounds the time. The connection's task ends when its sender is dropped or the peer
 /// closes.
 pub async fn http1(host: &str, port: u16, limits: PeerLimits, series: &Arc<ClusterSeries>) -> io::Result<Connection> {
-    let (stream, address) = dial(host, port).await?;
+    let (stream, ends) = dial(host, port).await?;
     let mut builder = http1::Builder::new();
     builder.max_header_size(limits.bytes);
     if limits.fields != FREE_FIELDS {
@@ -59,11 +60,11 @@ pub async fn http1(host: &str, port: u16, limits: PeerLimits, series: &Arc<Clust
     let series = Arc::clone(series);
     tokio::task::spawn_local(async move {
         if let Err(error) = connection.await {
-            tracing::debug!(%address, %error, "upstream connection ended");
+            tracing::debug!(address = %ends.address, %error, "upstream connection ended");
         }
         series.connections_active.add(-1);
     });
-    Ok(Connection { sender, address })
+    Ok(Connection { sender, ends: Rc::new(ends) })
 }
 
 /// Speaks HTTP/2 on a connected socket.
@@ -90,14 +91,14 @@ pub(super) fn watch(stream: &TcpStream) -> io::Result<()> {
 
 /// Connects, without a protocol. Addresses are dialled as they are; names are looked up off the worker, and their
 /// addresses tried in turn.
-pub async fn dial(host: &str, port: u16) -> io::Result<(TcpStream, SocketAddr)> {
+pub async fn dial(host: &str, port: u16) -> io::Result<(TcpStream, Ends)> {
     let stream = match host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
         Ok(address) => TcpStream::connect(SocketAddr::new(address, port)).await?,
         Err(_) => TcpStream::connect((host, port)).await?,
     };
     stream.set_nodelay(true)?;
-    let address = stream.peer_addr()?;
-    Ok((stream, address))
+    let ends = Ends { address: stream.peer_addr()?, local: stream.local_addr()? };
+    Ok((stream, ends))
 }
 
 #[cfg(test)]

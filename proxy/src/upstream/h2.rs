@@ -11,7 +11,7 @@ use std::cell::{Cell, RefCell};
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::header::HOST;
 use http::uri::{Authority, Scheme};
@@ -80,7 +80,7 @@ impl Pool {
             let session = Rc::clone(&lease.stream.session);
             let reused = session.begun.replace(session.begun.get() + 1) > 0;
             let repeat = match self.attempt(lease, &head, &replay).await {
-                Ok(answer) => return Ok(answer),
+                Ok(answer) => return Ok(Answer { attempts: 1 + u32::from(repeated), ..answer }),
                 Err(Miss::Failed(reason)) => return Err(reason),
                 // A fresh connection that takes no request is as good as none.
                 Err(Miss::NotBegun) if !reused => return Err(give_up(request, head, &replay)),
@@ -113,8 +113,9 @@ impl Pool {
             }
             Ok(response) => {
                 replay.forget();
-                let address = session.address;
-                Ok(Answer { response, lease: super::Lease::Http2(lease), address })
+                let ends = Rc::clone(&session.ends);
+                let lease = super::Lease::Http2(lease);
+                Ok(Answer { response, lease, ends, waited: Duration::ZERO, attempts: 1 })
             }
             Err(error) if error.message().is_some() => Err(Miss::NotBegun),
             Err(error) => Err(classify(error.error())),

@@ -39,9 +39,22 @@ pub struct Bounds {
 pub struct Connection {
     /// Where requests go in.
     pub sender: SendRequest<RequestBody>,
+    /// Its two ends, apart from it because it moves with every request.
+    pub ends: Rc<Ends>,
+}
+
+/// The ends of a connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Ends {
     /// The endpoint's address.
     pub address: SocketAddr,
+    /// This end's address.
+    pub local: SocketAddr,
 }
+
+/// Why no connection could be made: the words are left beside the request.
+#[derive(Clone, Debug)]
+pub struct Unreached(pub String);
 
 /// See the module.
 pub struct Pool {
@@ -71,38 +84,45 @@ impl Pool {
         }
     }
 
-    /// The right to use one connection; waits in a bounded queue.
-    pub async fn permit(&self) -> Result<OwnedSemaphorePermit, Reason> {
+    /// The right to use one connection, and the wait for it in a bounded queue.
+    pub async fn permit(&self) -> Result<(OwnedSemaphorePermit, Duration), Reason> {
         if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
-            return Ok(permit);
+            return Ok((permit, Duration::ZERO));
         }
         if self.pending.get() >= self.bounds.pending {
             return Err(Reason::UpstreamOverflow);
         }
-        let waiting = Waiting::new(&self.pending);
+        let (waiting, since) = (Waiting::new(&self.pending), Instant::now());
         let permit = tokio::time::timeout(self.bounds.connect_timeout, Arc::clone(&self.permits).acquire_owned()).await;
         drop(waiting);
-        permit.ok().and_then(Result::ok).ok_or(Reason::UpstreamOverflow)
+        let permit = permit.ok().and_then(Result::ok).ok_or(Reason::UpstreamOverflow)?;
+        Ok((permit, since.elapsed()))
     }
 
     /// Sends the request on an idle connection or a fresh one. On failure `request` is only left whole when no
     /// connection could be made.
     pub async fn send(self: &Rc<Self>, request: &mut Request<RequestBody>) -> Result<Answer, Reason> {
-        let permit = self.permit().await?;
+        let (permit, mut waited) = self.permit().await?;
         let mut repeated = false;
         loop {
             let idle = if repeated { None } else { self.take_idle() };
             let reused = idle.is_some();
             let connection = match idle {
                 Some(connection) => connection,
-                None => self.connect().await?,
+                None => {
+                    let since = Instant::now();
+                    let connected = self.connect().await;
+                    waited += since.elapsed();
+                    connected.map_err(|why| unreached(request, why))?
+                }
             };
-            let address = connection.address;
+            let ends = Rc::clone(&connection.ends);
             match attempt(connection, request, reused).await {
                 Attempt::Answered(response, connection) => {
                     let lease = Lease { pool: Rc::clone(self), connection, _permit: permit };
                     let lease = super::Lease::Http1(lease);
-                    return Ok(Answer { response, lease, address });
+                    let attempts = 1 + u32::from(repeated);
+                    return Ok(Answer { response, lease, ends, waited, attempts });
                 }
                 Attempt::NotBegun if reused => {}
                 // A fresh connection that takes no request is as good as none.
@@ -127,16 +147,17 @@ impl Pool {
         None
     }
 
-    async fn connect(&self) -> Result<Connection, Reason> {
+    async fn connect(&self) -> Result<Connection, String> {
         self.in_time(connect::http1(&self.host, self.port, self.bounds.peer, &self.series)).await
     }
 
     /// Connects, and has `speak` take the socket up, within the time for a connection.
     pub(super) async fn connected<T>(
         &self,
-        speak: impl AsyncFnOnce((TcpStream, SocketAddr)) -> io::Result<T>,
+        speak: impl AsyncFnOnce((TcpStream, Ends)) -> io::Result<T>,
     ) -> Result<T, Reason> {
-        self.in_time(async { speak(connect::dial(&self.host, self.port).await?).await }).await
+        let connected = self.in_time(async { speak(connect::dial(&self.host, self.port).await?).await }).await;
+        connected.map_err(|_| Reason::UpstreamConnect)
     }
 
     /// The right to one more connection, if there is one at this moment.
@@ -149,14 +170,14 @@ impl Pool {
         self.permits.available_permits() > 0
     }
 
-    async fn in_time<T>(&self, connecting: impl Future<Output = io::Result<T>>) -> Result<T, Reason> {
+    async fn in_time<T>(&self, connecting: impl Future<Output = io::Result<T>>) -> Result<T, String> {
         match tokio::time::timeout(self.bounds.connect_timeout, connecting).await {
             Ok(Ok(connected)) => Ok(connected),
             Ok(Err(error)) => {
                 tracing::debug!(host = self.host, port = self.port, %error, "cannot connect");
-                Err(Reason::UpstreamConnect)
+                Err(error.to_string())
             }
-            Err(_) => Err(Reason::UpstreamConnect),
+            Err(_) => Err("timed out".to_owned()),
         }
     }
 
@@ -166,6 +187,12 @@ impl Pool {
         let fresh = |since: Instant| now.saturating_duration_since(since) < self.bounds.idle_timeout;
         self.idle.borrow_mut().retain(|(connection, since)| !connection.sender.is_closed() && fresh(*since));
     }
+}
+
+/// Leaves the words beside the request, where whoever sent it finds them.
+fn unreached(request: &mut Request<RequestBody>, why: String) -> Reason {
+    request.extensions_mut().insert(Unreached(why));
+    Reason::UpstreamConnect
 }
 
 /// A connection in use; dropping it closes the connection.

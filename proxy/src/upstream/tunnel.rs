@@ -39,11 +39,11 @@ pub async fn open(cluster: &Cluster) -> Result<Tunnel, Reason> {
 }
 
 async fn connect(pool: &Pool) -> Result<Tunnel, Reason> {
-    let permit = pool.permit().await?;
-    let (stream, address) = pool.connected(async |socket| Ok(socket)).await?;
+    let (permit, _) = pool.permit().await?;
+    let (stream, ends) = pool.connected(async |socket| Ok(socket)).await?;
     pool.series.connections.inc();
     pool.series.connections_active.add(1);
-    Ok(Tunnel { stream, address, series: Arc::clone(&pool.series), _permit: permit })
+    Ok(Tunnel { stream, address: ends.address, series: Arc::clone(&pool.series), _permit: permit })
 }
 
 impl Drop for Tunnel {

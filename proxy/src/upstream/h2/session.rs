@@ -17,13 +17,14 @@ use crate::upstream::connect::{self, LocalExecutor};
 use crate::upstream::h2::Pool;
 use crate::upstream::h2::upload::Upload;
 use crate::upstream::h2::wire::{Shears, Wire};
+use crate::upstream::pool::Ends;
 
 /// See the module. It closes when it is dropped and its last stream has ended.
 pub(super) struct Session {
     /// Where requests go in.
     pub(super) sender: SendRequest<Upload>,
-    /// The endpoint's address.
-    pub(super) address: SocketAddr,
+    /// The ends of the connection.
+    pub(super) ends: Rc<Ends>,
     /// Absent once it takes no more requests.
     connection: Rc<RefCell<Option<Connection<Wire, Upload, LocalExecutor>>>>,
     shears: Rc<Shears>,
@@ -42,7 +43,7 @@ pub(super) struct Session {
 impl Session {
     /// Speaks HTTP/2 on a fresh socket.
     pub(super) async fn open(
-        (stream, address): (TcpStream, SocketAddr),
+        (stream, ends): (TcpStream, Ends),
         pool: &Pool,
         permit: OwnedSemaphorePermit,
     ) -> io::Result<Rc<Self>> {
@@ -51,10 +52,10 @@ impl Session {
         let wire = Wire::new(stream, Rc::clone(&shears), pool.series());
         let (sender, connection) = connect::http2(wire, pool.bounds().peer).await?;
         let connection = Rc::new(RefCell::new(Some(connection)));
-        tokio::task::spawn_local(drive(Rc::clone(&connection), address));
+        tokio::task::spawn_local(drive(Rc::clone(&connection), ends.address));
         Ok(Rc::new(Self {
             sender,
-            address,
+            ends: Rc::new(ends),
             connection,
             shears,
             streams: Cell::new(0),
