@@ -67,7 +67,8 @@ pub struct Exchange {
     pub takes_trailers: bool,
     /// When the last byte of the upstream's answer came; kept for filters only.
     pub answer_ended: Cell<Option<Instant>>,
-    timeouts: Timeouts,
+    /// Those of the route, which may change.
+    pub timeouts: Cell<Timeouts>,
     wakers: [Cell<Option<Waker>>; 2],
     /// Coarse: the worker's clock at the last byte.
     touched: Cell<Instant>,
@@ -91,7 +92,7 @@ impl Exchange {
             in_filters: Cell::new(Duration::ZERO),
             takes_trailers,
             answer_ended: Cell::new(None),
-            timeouts,
+            timeouts: Cell::new(timeouts),
             wakers: [Cell::new(None), Cell::new(None)],
             touched: Cell::new(started),
             request_ended: Cell::new(None),
@@ -188,11 +189,12 @@ impl Exchange {
 
     fn overdue(&self, now: Instant, name: impl Fn(usize) -> String) -> Option<Reason> {
         let since = |moment: Instant| now.saturating_duration_since(moment);
-        let idle = since(self.touched.get()) > self.timeouts.idle;
+        let timeouts = self.timeouts.get();
+        let idle = since(self.touched.get()) > timeouts.idle;
         match (self.awaiting.get(), self.request_ended.get()) {
-            (Awaiting::Head, Some(ended)) if since(ended) > self.timeouts.head => Some(Reason::UpstreamTimeout),
+            (Awaiting::Head, Some(ended)) if since(ended) > timeouts.head => Some(Reason::UpstreamTimeout),
             (Awaiting::Filter(at), _) if idle => Some(Reason::FilterPaused(name(at))),
-            (_, None) if since(self.started) > self.timeouts.request => Some(Reason::RequestTimeout),
+            (_, None) if since(self.started) > timeouts.request => Some(Reason::RequestTimeout),
             _ if idle => Some(Reason::StreamIdle),
             _ => None,
         }

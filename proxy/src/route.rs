@@ -31,6 +31,7 @@ pub struct RouteTable {
     /// Wildcards, longest first.
     suffix_hosts: Vec<(String, Group)>,
     any_host: Group,
+    asks_fields: bool,
 }
 
 impl RouteTable {
@@ -39,6 +40,7 @@ impl RouteTable {
         let mut table = Self::default();
         for (index, route) in routes.iter().enumerate() {
             let candidate = Candidate::new(index, &route.matcher);
+            table.asks_fields |= !candidate.headers.is_empty();
             table.group(&route.matcher.host).insert(&route.matcher.path, candidate);
         }
         table.suffix_hosts.sort_by_key(|(suffix, _)| Reverse(suffix.len()));
@@ -57,6 +59,11 @@ impl RouteTable {
         exact
             .or_else(|| suffixes.filter_map(|(_, group)| group.best(asked)).next())
             .or_else(|| self.any_host.best(asked))
+    }
+
+    /// True when some route has a condition on a field.
+    pub fn asks_fields(&self) -> bool {
+        self.asks_fields
     }
 
     fn group(&mut self, host: &HostMatch) -> &mut Group {

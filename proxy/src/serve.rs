@@ -122,10 +122,10 @@ impl Serving {
         let Accepted { head, content_length, .. } = accepted;
         let is_grpc = answer::is_grpc(&head.fields.map);
         let chain = self.chain(local, head, content_length);
-        let Self { mut account, client, route, exchange, version, method } = self;
+        let Self { mut account, client, route, version, method, .. } = self;
         account.attach(&chain);
         let replying = answer::Replying { account, client, chain, version, method, is_grpc };
-        let answered = match ask(&replying, &route, &exchange, body, content_length).await {
+        let answered = match ask(&replying, local, route, body, content_length).await {
             Ok(answered) => {
                 replying.account.answered(answered.address);
                 answered
@@ -155,16 +155,37 @@ impl Serving {
 /// The request through the filters and to the upstream.
 async fn ask(
     replying: &answer::Replying,
-    route: &LocalRoute,
-    exchange: &Rc<Exchange>,
+    local: &Local,
+    route: Rc<LocalRoute>,
     body: Incoming,
     content_length: Option<u64>,
 ) -> Result<Answered, Halt> {
-    let answer::Replying { chain, client, version, .. } = replying;
+    let answer::Replying { account, chain, client, version, .. } = replying;
+    let exchange = account.exchange();
     chain.request_headers(body.is_end_stream()).await?;
+    let route = reroute(replying, local, route)?;
     let body = ClientBody::new(body, Rc::clone(exchange), Rc::clone(&client.worker.clock));
     let mut request = filtered_request(chain, body, content_length).await?;
-    reach(client, route, exchange, Some(chain), &mut request, *version).await
+    reach(client, &route, exchange, Some(chain), &mut request, *version).await
+}
+
+/// Chooses the route again where filters changed what routes ask for. Cluster, timeout and names are the new route's;
+/// the filters stay, because they have seen the request.
+fn reroute(replying: &answer::Replying, local: &Local, route: Rc<LocalRoute>) -> Result<Rc<LocalRoute>, Halt> {
+    let answer::Replying { account, chain, client, .. } = replying;
+    let asks_fields = local.snapshot.listeners.get(client.listener).is_some_and(|known| known.table.asks_fields());
+    let found = chain.with_stream(|stream| {
+        let edited = std::mem::take(&mut stream.request.edited);
+        let concerns = edited.target || (edited.fields && asks_fields);
+        concerns.then(|| find_route(local, client.listener, &stream.request))
+    })?;
+    let Some(found) = found else { return Ok(route) };
+    let unrouted = || local.listeners.get(client.listener).map(|listener| Rc::clone(&listener.unrouted));
+    if let Some(next) = found.as_ref().cloned().or_else(unrouted) {
+        account.reroute(&next);
+        chain.with_stream(|stream| stream.facts.names = Arc::clone(&next.names))?;
+    }
+    found.ok_or(Halt::Fail(Reason::NoRoute))
 }
 
 /// The request as it leaves the filters. Where the client declared a length, the head waits for the first bytes: if they

@@ -27,6 +27,7 @@ macro_rules! imports {
             proxy_get_header_map_size(u32, *mut u8);
             proxy_continue_stream(u32);
             proxy_close_stream(u32);
+            proxy_clear_route_cache();
             proxy_send_local_response(u32, *mut u8, u32, *mut u8, u32, *mut u8, u32, u32);
             proxy_http_call(*mut u8, u32, *mut u8, u32, *mut u8, u32, *mut u8, u32, u32, *mut u8);
             proxy_grpc_call(*mut u8, u32, *mut u8, u32, *mut u8, u32, *mut u8, u32, *mut u8, u32, u32, *mut u8);

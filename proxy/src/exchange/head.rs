@@ -123,6 +123,17 @@ pub struct RequestHead {
     pub path: PathAndQuery,
     /// All other fields, without Host and hop-by-hop fields.
     pub fields: Fields,
+    /// What filters changed.
+    pub edited: Edited,
+}
+
+/// What filters changed of a request's head since its route was chosen.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Edited {
+    /// Method, authority or path, or a filter wants the route chosen again whatever it changed.
+    pub target: bool,
+    /// Some other field.
+    pub fields: bool,
 }
 
 /// The value of one pseudo-header, parsed.
@@ -161,12 +172,22 @@ impl RequestHead {
         if !self.fields.writable {
             return Err(Refusal::ReadOnly);
         }
-        match Pseudo::parse(name, value)? {
-            Pseudo::Method(method) => self.method = method,
-            Pseudo::Scheme(scheme) => self.scheme = scheme,
-            Pseudo::Authority(authority) => self.authority = authority,
-            Pseudo::Path(path) => self.path = path,
-        }
+        self.edited.target |= match Pseudo::parse(name, value)? {
+            Pseudo::Method(method) => std::mem::replace(&mut self.method, method) != self.method,
+            Pseudo::Authority(authority) => std::mem::replace(&mut self.authority, authority) != self.authority,
+            Pseudo::Path(path) => std::mem::replace(&mut self.path, path) != self.path,
+            // No route asks for it.
+            Pseudo::Scheme(scheme) => {
+                self.scheme = scheme;
+                false
+            }
+        };
+        Ok(())
+    }
+
+    fn edit(&mut self, edit: impl FnOnce(&mut Fields) -> Result<(), Refusal>) -> Result<(), Refusal> {
+        edit(&mut self.fields)?;
+        self.edited.fields = true;
         Ok(())
     }
 }
@@ -196,16 +217,24 @@ impl HeaderMap for RequestHead {
     }
 
     fn add(&mut self, name: &[u8], value: &[u8]) -> Result<(), Refusal> {
-        if name.first() == Some(&b':') { self.set_pseudo(name, value) } else { self.fields.add(name, value) }
+        if name.first() == Some(&b':') {
+            self.set_pseudo(name, value)
+        } else {
+            self.edit(|fields| fields.add(name, value))
+        }
     }
 
     fn replace(&mut self, name: &[u8], value: &[u8]) -> Result<(), Refusal> {
-        if name.first() == Some(&b':') { self.set_pseudo(name, value) } else { self.fields.replace(name, value) }
+        if name.first() == Some(&b':') {
+            self.set_pseudo(name, value)
+        } else {
+            self.edit(|fields| fields.replace(name, value))
+        }
     }
 
     /// A request without one of its pseudo-headers cannot be sent, so they can be changed and never removed.
     fn remove(&mut self, name: &[u8]) -> Result<(), Refusal> {
-        if name.first() == Some(&b':') { Err(refused_name(name)) } else { self.fields.remove(name) }
+        if name.first() == Some(&b':') { Err(refused_name(name)) } else { self.edit(|fields| fields.remove(name)) }
     }
 
     /// The list must name `:method`, `:authority` and `:path`; `:scheme` stays when absent.
@@ -220,7 +249,7 @@ impl HeaderMap for RequestHead {
         for (name, value) in pseudo {
             fresh.set_pseudo(name, value)?;
         }
-        fresh.fields.replace_all(&regular)?;
+        fresh.edit(|fields| fields.replace_all(&regular))?;
         *self = fresh;
         Ok(())
     }
@@ -317,6 +346,7 @@ mod tests {
             authority: Authority::from_static("api.local"),
             path: PathAndQuery::from_static("/a?b=c"),
             fields: Fields::new(map, 2),
+            edited: Edited::default(),
         }
     }
 

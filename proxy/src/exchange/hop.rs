@@ -8,7 +8,7 @@ use http::{Method, Request, StatusCode, Version, request};
 use smallvec::SmallVec;
 
 use crate::error::Reason;
-use crate::exchange::head::{Fields, RequestHead};
+use crate::exchange::head::{Edited, Fields, RequestHead};
 
 /// The longest request target that is read, in bytes.
 pub const TARGET_LIMIT: usize = 16 * 1024;
@@ -87,7 +87,8 @@ pub fn accept<B>(request: Request<B>, field_limit: usize) -> Result<(Accepted, B
     // RFC 9110 §10.1.1: the proxy answers 100 itself as soon as the body is wanted.
     let takes_trailers = strip(&mut parts.headers, |name| matches!(name, "host" | "expect" | "content-length"));
     let fields = Fields::new(parts.headers, field_limit);
-    let head = RequestHead { method: parts.method, scheme: Scheme::HTTP, authority, path, fields };
+    let (method, edited) = (parts.method, Edited::default());
+    let head = RequestHead { method, scheme: Scheme::HTTP, authority, path, fields, edited };
     Ok((Accepted { head, version: parts.version, content_length, takes_trailers }, body))
 }
 

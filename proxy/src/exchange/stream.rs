@@ -240,4 +240,8 @@ impl Stream for Box<FilterStream> {
     fn close(&mut self, _half: StreamType) {
         self.wishes.close.get_or_insert(self.holder);
     }
+
+    fn clear_route_cache(&mut self) {
+        self.request.edited.target = true;
+    }
 }

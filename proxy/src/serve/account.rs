@@ -2,9 +2,10 @@
 //!
 //! Closing tells filters that it is over, counts it, and writes the access log.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use http::Version;
@@ -22,7 +23,7 @@ use crate::telemetry::metrics::class_index;
 /// See the module.
 pub(crate) struct Account {
     client: Rc<Client>,
-    route: Rc<LocalRoute>,
+    route: RefCell<Rc<LocalRoute>>,
     exchange: Rc<Exchange>,
     chain: Option<Rc<Chain>>,
     key: usize,
@@ -55,7 +56,7 @@ impl Account {
         Self {
             key: worker.watch(exchange),
             client: Rc::clone(client),
-            route: Rc::clone(route),
+            route: RefCell::new(Rc::clone(route)),
             exchange: Rc::clone(exchange),
             chain: None,
             upstream: Cell::new(None),
@@ -67,6 +68,14 @@ impl Account {
     pub(crate) fn attach(&mut self, chain: &Rc<Chain>) {
         self.client.worker.watch_chain(self.key, chain);
         self.chain = Some(Rc::clone(chain));
+    }
+
+    /// The exchange goes another way than it was opened for, and counts there.
+    pub(crate) fn reroute(&self, route: &Rc<LocalRoute>) {
+        let before = self.route.replace(Rc::clone(route));
+        before.series.active.add(-1);
+        route.series.active.add(1);
+        self.exchange.timeouts.set(route.timeouts);
     }
 
     /// The exchange.
@@ -83,6 +92,7 @@ impl Account {
         let reason = self.exchange.reason().map(|reason| reason.to_string());
         let stream = self.exchange.stream.take();
         let properties = access_log.pick(stream.as_ref().map_or(&[], |stream| &stream.properties));
+        let names = Arc::clone(&self.route.borrow().names);
         access_log.write(&Entry {
             time: SystemTime::now().checked_sub(duration).unwrap_or(SystemTime::UNIX_EPOCH),
             method: &asked.method,
@@ -94,9 +104,9 @@ impl Account {
             response_bytes: self.exchange.response_bytes.get(),
             duration,
             filters: self.exchange.in_filters.get(),
-            listener: &self.route.names.listener,
-            route: Some(&self.route.names.route),
-            cluster: Some(&self.route.names.cluster),
+            listener: &names.listener,
+            route: Some(&names.route),
+            cluster: Some(&names.cluster),
             upstream: self.upstream.get(),
             client: self.client.source,
             user_agent: asked.user_agent.as_deref(),
@@ -112,7 +122,7 @@ impl Account {
 impl Drop for Account {
     fn drop(&mut self) {
         let worker = &self.client.worker;
-        let (exchange, series) = (&self.exchange, &self.route.series);
+        let exchange = &self.exchange;
         if exchange.status.get().is_none() {
             exchange.note(Reason::ClientGone);
         }
@@ -121,6 +131,8 @@ impl Drop for Account {
             chain.end(ended);
         }
         let duration = ended.saturating_duration_since(exchange.started);
+        let route = self.route.borrow();
+        let series = &route.series;
         series.active.add(-1);
         series.requests[class_index(exchange.status.get())].inc();
         series.duration.observe(duration);
