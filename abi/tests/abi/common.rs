@@ -4,7 +4,8 @@ use std::sync::{Arc, LazyLock};
 
 use tollgate_abi::testing::{RecordingHost, RecordingStream, guest};
 use tollgate_abi::{
-    Engine, EngineSettings, Failure, GuestErrors, Module, ModuleError, ModuleLimits, PluginSettings, Vm,
+    Engine, EngineSettings, Failure, GuestErrors, Host, LogLevel, Module, ModuleError, ModuleLimits, PluginSettings,
+    VecHeaderMap, Vm, pairs,
 };
 
 /// One engine for all tests of a binary, as a proxy has one.
@@ -39,6 +40,23 @@ pub(crate) fn start(body: &str) -> TestVm {
 
 pub(crate) fn strict() -> PluginSettings {
     PluginSettings { guest_errors: GuestErrors::Strict, ..PluginSettings::default() }
+}
+
+/// Starts `body` on a host that knows the upstreams "idp" and "geo".
+pub(crate) fn start_calling(body: &str, settings: PluginSettings) -> TestVm {
+    let host = RecordingHost { upstreams: vec!["idp".into(), "geo".into()], ..RecordingHost::default() };
+    Vm::start(&module(body), Arc::new(settings), host).map_err(|(failure, _)| failure).expect("the guest starts")
+}
+
+/// A data segment of WAT.
+pub(crate) fn data(at: usize, bytes: &[u8]) -> String {
+    let escaped: String = bytes.iter().map(|byte| format!("\\{byte:02x}")).collect();
+    format!("(data (i32.const {at}) \"{escaped}\")\n")
+}
+
+/// The wire form of a list of fields.
+pub(crate) fn encoded(fields: &[(&str, &str)]) -> Vec<u8> {
+    pairs::encode(&VecHeaderMap::new(fields.iter().copied()))
 }
 
 /// A guest whose request header callback does `body` and continues; `data` are data segments and helpers.
@@ -81,5 +99,17 @@ impl Ran {
 
     pub(crate) fn refused(&self) -> Vec<&'static str> {
         self.vm.host().refused.iter().map(|(hostcall, _)| *hostcall).collect()
+    }
+}
+
+/// A host that implements only what it must.
+#[derive(Default)]
+pub(crate) struct Lines(pub(crate) Vec<Vec<u8>>);
+
+impl Host for Lines {
+    type Stream = RecordingStream;
+
+    fn log(&mut self, _: LogLevel, message: &[u8]) {
+        self.0.push(message.to_vec());
     }
 }

@@ -4,14 +4,20 @@
 
 mod arbitrary;
 mod arguments;
+mod callouts;
 mod common;
+mod connections;
 mod contexts;
 mod corpus;
+mod endings;
+mod events;
+mod grpc;
 mod hostcalls;
 mod layering;
 mod lifecycle;
 mod limits;
 mod loading;
 mod poison;
+mod queues;
 mod supported;
 mod wasi;
