@@ -9,7 +9,7 @@ use crate::types::PeerType;
 
 mod exports;
 
-pub(crate) use exports::Exports;
+pub(crate) use exports::{Exports, function};
 
 /// Which callback: the label of metrics, log lines and failures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -222,7 +222,7 @@ impl StreamCallback {
 /// The types of parameters and results that an export may have.
 type Shape = (&'static [WireType], &'static [WireType]);
 
-/// The shapes this host can call an export with; empty for names that it never calls.
+/// The shapes this host can call an export with; empty for names that no host looks up.
 pub(crate) fn shapes(export: &str) -> &'static [Shape] {
     use WireType::I32;
     match export {
@@ -249,6 +249,11 @@ pub(crate) fn shapes(export: &str) -> &'static [Shape] {
         "proxy_on_foreign_function" | "envoy_on_resolve_dns" => &[(&[I32, I32, I32], &[])],
         "proxy_on_request_trailers" | "proxy_on_response_trailers" => &[(&[I32, I32], &[I32])],
         "proxy_on_done" => &[(&[I32], &[I32])],
+        // Envoy looks these up and refuses other types; here they load and are not called.
+        "proxy_on_request_metadata" | "proxy_on_response_metadata" | "proxy_validate_configuration" => {
+            &[(&[I32, I32], &[I32])]
+        }
+        "envoy_on_stats_update" => &[(&[I32, I32], &[])],
         _ => &[],
     }
 }

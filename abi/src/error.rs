@@ -78,11 +78,16 @@ pub struct UnknownImport {
     pub wanted: String,
     /// The types under which this host knows the name; empty when it does not.
     pub known: Vec<Signature>,
+    /// The import that was probably meant, with its module; `None` when nothing comes near.
+    pub meant: Option<String>,
 }
 
 impl fmt::Display for UnknownImport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{} {}", self.module, self.name, self.wanted)?;
+        if let Some(meant) = &self.meant {
+            write!(f, " (did you mean {meant}?)")?;
+        }
         if self.known.is_empty() {
             return Ok(());
         }

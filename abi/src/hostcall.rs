@@ -3,9 +3,7 @@
 //! Imports are linked by type, not by the module's marker, so modules that mix generations load. What a row does is in
 //! `hostcall/*` and `wasi`.
 
-use std::collections::HashSet;
-
-use wasmtime::Linker;
+use wasmtime::{Extern, Linker, Store};
 
 use crate::error::UnknownImport;
 use crate::host::{Host, Stream};
@@ -23,6 +21,7 @@ mod context;
 mod foreign;
 mod grpc;
 mod headers;
+mod hint;
 mod legacy;
 mod log;
 mod metrics;
@@ -30,6 +29,8 @@ mod property;
 mod shared_data;
 mod shared_queue;
 mod stream;
+#[cfg(feature = "testing")]
+mod stub;
 mod timer;
 
 pub(crate) use clock::wall_clock;
@@ -42,16 +43,13 @@ pub(crate) struct Import {
     pub(crate) signature: Signature,
 }
 
-/// Defines what `imports` name on `linker`; they have passed `check`.
-pub(crate) fn link<H: Host>(linker: &mut Linker<State<H>>, imports: &[Import]) -> wasmtime::Result<()> {
+/// The functions that `imports` name, in their order; they have passed `check`.
+pub(crate) fn link<H: Host>(store: &mut Store<State<H>>, imports: &[Import]) -> wasmtime::Result<Vec<Extern>> {
     let tables = Tables::<H>::new();
-    let distinct: HashSet<&Import> = imports.iter().collect();
-    for import in distinct {
-        if let Some(row) = tables.find(import) {
-            (row.define)(linker, &import.module)?;
-        }
-    }
-    Ok(())
+    let mut linker = Linker::new(store.engine());
+    // A linker knows a name once, and a module may import one in two types: each is taken as soon as it is defined.
+    linker.allow_shadowing(true);
+    imports.iter().map(|import| tables.function(&mut linker, store, import)).collect()
 }
 
 /// What the table lacks for `import`, or `None` when it has it.
@@ -65,6 +63,7 @@ pub(crate) fn check(import: &Import) -> Option<UnknownImport> {
         name: import.name.clone(),
         wanted: import.signature.to_string(),
         known: tables.named(&import.module, &import.name).map(Row::signature).collect(),
+        meant: tables.meant(import),
     })
 }
 
@@ -80,6 +79,15 @@ pub(crate) fn property_path(path: &[u8]) -> Option<Vec<&[u8]>> {
     property::parts(path)
 }
 
+/// Every import, with the name of its module.
+#[cfg(feature = "testing")]
+pub(crate) fn every_import() -> Vec<(&'static str, String, Signature)> {
+    let tables = Tables::<Nobody>::new();
+    let modules = ["env", "wasi_snapshot_preview1", "wasi_unstable"];
+    let of = |module| tables.rows(module).iter().map(move |row| (module, row.name.to_owned(), row.signature()));
+    modules.into_iter().flat_map(of).collect()
+}
+
 /// Every row, by module name.
 struct Tables<H: Host> {
     env: Vec<Row<H>>,
@@ -91,11 +99,41 @@ impl<H: Host> Tables<H> {
         let mut env = served();
         env.extend(callouts());
         env.extend(legacy_rows());
+        env.extend(dialects());
         Tables { env, wasi: wasi::rows() }
     }
 
     fn named<'a>(&'a self, module: &str, name: &'a str) -> impl Iterator<Item = &'a Row<H>> {
         self.rows(module).iter().filter(move |row| row.name == name)
+    }
+
+    fn function(
+        &self,
+        linker: &mut Linker<State<H>>,
+        store: &mut Store<State<H>>,
+        import: &Import,
+    ) -> wasmtime::Result<Extern> {
+        if let Some(row) = self.find(import) {
+            (row.define)(linker, &import.module)?;
+        }
+        #[cfg(feature = "testing")]
+        stub::define(linker, import)?;
+        linker.get(store, &import.module, &import.name)
+    }
+
+    /// The import whose name `import` has under another module, or nearly has.
+    fn meant(&self, import: &Import) -> Option<String> {
+        let modules = [("env", &self.env), ("wasi_snapshot_preview1", &self.wasi)];
+        let names = |rows: &'_ [Row<H>]| rows.iter().map(|row| row.name).collect::<Vec<_>>();
+        if self.named(&import.module, &import.name).next().is_some() {
+            return None;
+        }
+        modules.iter().find_map(|(module, rows)| {
+            let known = names(rows);
+            let same = known.contains(&import.name.as_str()).then_some(import.name.as_str());
+            let near = || hint::nearest(&import.name, known.iter().copied());
+            same.or_else(near).map(|name| format!("{module}.{name}"))
+        })
     }
 
     fn rows(&self, module: &str) -> &[Row<H>] {
@@ -200,18 +238,35 @@ fn callouts<H: Host>() -> Vec<Row<H>> {
     }
 }
 
-/// What only older ABI versions, forks and toolchains import.
+/// What only older ABI versions, Envoy and toolchains import.
 fn legacy_rows<H: Host>() -> Vec<Row<H>> {
     rows! {
         closed proxy_continue_request() -> status = stream::proxy_continue_request;
         closed proxy_continue_response() -> status = stream::proxy_continue_response;
         closed proxy_clear_route_cache() -> status = stream::proxy_clear_route_cache;
         closed proxy_get_configuration(data: u32, size: u32) -> status = buffer::proxy_get_configuration;
-        closed proxy_set_active_span_tag(key: u32, key_size: u32, value: u32, size: u32) -> status = always(Status::Ok);
         closed envoy_resolve_dns(name: u32, name_size: u32, token: u32) -> status = foreign::envoy_resolve_dns;
         open emscripten_notify_memory_growth(memory: u32) = legacy::emscripten_notify_memory_growth;
         open pthread_equal(one: u32, other: u32) -> number = legacy::pthread_equal;
         open abort(message: u32, file: u32, line: u32, column: u32) = legacy::abort;
+    }
+}
+
+/// What forks of hosts offer. It links, so that a filter loads and finds out what it cannot have.
+fn dialects<H: Host>() -> Vec<Row<H>> {
+    rows! {
+        // Of Istio's fork; a tag that nobody reads is no reason to fail.
+        closed proxy_set_active_span_tag(key: u32, key_size: u32, value: u32, size: u32) -> status = always(Status::Ok);
+        // Of Higress.
+        closed proxy_redis_init(
+            upstream: u32, upstream_size: u32, user: u32, user_size: u32, password: u32, password_size: u32, timeout: u32
+        ) -> status = always(Status::Unimplemented);
+        closed proxy_redis_call(upstream: u32, upstream_size: u32, query: u32, query_size: u32, call: u32) -> status
+            = always(Status::Unimplemented);
+        closed proxy_get_upstream_hosts(data: u32, size: u32) -> status = always(Status::Unimplemented);
+        closed proxy_set_upstream_override_host(host: u32, size: u32) -> status = always(Status::Unimplemented);
+        closed proxy_inject_encoded_data_to_filter_chain(data: u32, size: u32, end: u32) -> status
+            = always(Status::Unimplemented);
     }
 }
 

@@ -112,6 +112,8 @@ mod memory;
 mod module;
 mod outline;
 mod row;
+#[cfg(feature = "testing")]
+mod sabotage;
 mod settings;
 mod shared_data;
 mod shared_queue;

@@ -89,6 +89,7 @@ impl Outline {
             name: import.name.to_owned(),
             wanted: wanted.to_owned(),
             known: Vec::new(),
+            meant: None,
         };
         match import.ty {
             TypeRef::Func(index) => {
@@ -141,11 +142,13 @@ impl Outline {
     }
 
     fn abi_version(&self) -> Result<AbiVersion, ModuleError> {
-        let marker = self.exports.iter().map(|export| export.name.as_str()).find(|name| is_marker(name));
-        match marker {
-            Some("proxy_abi_version_0_1_0") => Ok(AbiVersion::V0_1_0),
-            Some("proxy_abi_version_0_2_0") => Ok(AbiVersion::V0_2_0),
-            Some("proxy_abi_version_0_2_1" | "proxy_abi_version_0_2_100") => Ok(AbiVersion::V0_2_1),
+        let functions = self.exports.iter().filter(|export| export.kind == ExternalKind::Func);
+        let mut names = functions.map(|export| export.name.as_str());
+        // A module may show other hosts a marker of theirs beside one of ours.
+        if let Some(known) = names.clone().find_map(version) {
+            return Ok(known);
+        }
+        match names.find(|name| is_marker(name)) {
             Some(other) => Err(ModuleError::UnknownAbiVersion(other.to_owned())),
             None => Err(ModuleError::NoAbiVersion),
         }
@@ -186,6 +189,15 @@ impl Outline {
 
     fn signature(&self, index: u32) -> Option<Signature> {
         self.types.get(usize::try_from(index).ok()?).map(Signature::from)
+    }
+}
+
+fn version(marker: &str) -> Option<AbiVersion> {
+    match marker {
+        "proxy_abi_version_0_1_0" => Some(AbiVersion::V0_1_0),
+        "proxy_abi_version_0_2_0" => Some(AbiVersion::V0_2_0),
+        "proxy_abi_version_0_2_1" | "proxy_abi_version_0_2_100" => Some(AbiVersion::V0_2_1),
+        _ => None,
     }
 }
 

@@ -133,7 +133,7 @@ fn find<P: WasmParams, R: WasmResults>(
     store: &mut impl AsContextMut,
     kind: CallbackKind,
 ) -> Option<TypedFunc<P, R>> {
-    instance.get_typed_func(store, kind.export()).ok()
+    function(instance, store, kind.export())
 }
 
 fn find_either<P: WasmParams, R: WasmResults>(
@@ -141,7 +141,20 @@ fn find_either<P: WasmParams, R: WasmResults>(
     store: &mut impl AsContextMut,
     names: [&str; 2],
 ) -> Option<TypedFunc<P, R>> {
-    names.iter().find_map(|name| instance.get_typed_func(&mut *store, name).ok())
+    names.iter().find_map(|name| function(instance, store, name))
+}
+
+/// The export of this name, when it is a function of this type.
+pub(crate) fn function<P: WasmParams, R: WasmResults>(
+    instance: &Instance,
+    store: &mut impl AsContextMut,
+    name: &str,
+) -> Option<TypedFunc<P, R>> {
+    #[cfg(feature = "testing")]
+    if crate::sabotage::takes(name) {
+        return None;
+    }
+    instance.get_typed_func(store, name).ok()
 }
 
 fn find_headers(instance: &Instance, store: &mut impl AsContextMut, kind: CallbackKind) -> Option<HeadersFn> {

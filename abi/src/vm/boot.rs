@@ -2,11 +2,11 @@
 
 use std::time::Instant;
 
-use wasmtime::{Instance, Linker, Memory, Store};
+use wasmtime::{Instance, Memory, Store};
 
 use super::calls::{create_context, wire};
 use super::ending::Ended;
-use crate::callback::{CallbackKind, Exports};
+use crate::callback::{CallbackKind, Exports, function};
 use crate::context::Contexts;
 use crate::fault::Exit;
 use crate::host::Host;
@@ -16,10 +16,9 @@ use crate::state::{CalloutStatus, Stage, State};
 
 /// Starts the guest. An `Err` leaves a store that must not be entered again.
 pub(super) fn boot<H: Host>(store: &mut Store<State<H>>, module: &Module) -> Result<(Exports, Memory), Ended> {
-    let mut linker = Linker::new(module.engine().wasmtime());
-    hostcall::link(&mut linker, module.imports())?;
+    let imports = hostcall::link(store, module.imports())?;
     let (instance, memory) = timed(store, CallbackKind::Init, |store| {
-        let instance = linker.instantiate(&mut *store, module.wasmtime())?;
+        let instance = Instance::new(&mut *store, module.wasmtime(), &imports)?;
         let memory = adopt(store, &instance)?;
         initialise(store, &instance)?;
         Ok((instance, memory))
@@ -37,7 +36,7 @@ fn adopt<H: Host>(store: &mut Store<State<H>>, instance: &Instance) -> Result<Me
     // spec v0.2.1: malloc is for guests without proxy_on_memory_allocate. TinyGo exports both, and
     // its collector never takes back what malloc gave.
     let names = ["proxy_on_memory_allocate", "malloc"];
-    let allocator = names.iter().find_map(|name| instance.get_typed_func(&mut *store, name).ok());
+    let allocator = names.iter().find_map(|name| function(instance, store, name));
     let state = store.data_mut();
     state.memory = Some(memory);
     state.allocator = allocator;
@@ -46,22 +45,22 @@ fn adopt<H: Host>(store: &mut Store<State<H>>, instance: &Instance) -> Result<Me
 
 /// A reactor has `_initialize` and perhaps `main`; a command has `_start`; a module with neither has its start section.
 fn initialise<H: Host>(store: &mut Store<State<H>>, instance: &Instance) -> Result<(), Ended> {
-    if let Ok(initialize) = instance.get_typed_func::<(), ()>(&mut *store, "_initialize") {
+    if let Some(initialize) = function::<(), ()>(instance, store, "_initialize") {
         initialize.call(&mut *store, ())?;
         return main(store, instance);
     }
-    match instance.get_typed_func::<(), ()>(&mut *store, "_start") {
-        Ok(start) => unless_exited(start.call(&mut *store, ())),
-        Err(_) => Ok(()),
+    match function::<(), ()>(instance, store, "_start") {
+        Some(start) => unless_exited(start.call(&mut *store, ())),
+        None => Ok(()),
     }
 }
 
 fn main<H: Host>(store: &mut Store<State<H>>, instance: &Instance) -> Result<(), Ended> {
-    if let Ok(main) = instance.get_typed_func::<(u32, u32), u32>(&mut *store, "main") {
+    if let Some(main) = function::<(u32, u32), u32>(instance, store, "main") {
         return unless_exited(main.call(&mut *store, (0, 0)).map(drop));
     }
     for name in ["main", "__main_void"] {
-        if let Ok(main) = instance.get_typed_func::<(), u32>(&mut *store, name) {
+        if let Some(main) = function::<(), u32>(instance, store, name) {
             return unless_exited(main.call(&mut *store, ()).map(drop));
         }
     }

@@ -9,7 +9,6 @@ mod metrics;
 mod properties;
 mod shared_data;
 mod streams;
-mod unserved;
 
 fn plain() -> RecordingStream {
     RecordingStream::request([(":path", "/pets"), ("Accept", "a"), ("x", "1"), ("accept", "b")])

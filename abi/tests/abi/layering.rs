@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// Files from the bottom up. A file may use those before it and, in a group, those beside it.
 const FLOORS: [&[&str]; 13] = [
-    &["types", "signature", "limits"],
+    &["types", "signature", "limits", "sabotage"],
     // A refusal may be that of a callout, whose answers are header maps.
     &["storage", "callout", "callback", "shared_data", "shared_queue", "memory", "deadline"],
     &["host", "pairs", "error", "settings", "fault"],

@@ -30,7 +30,26 @@ fn every_unknown_import_is_named_with_its_type_and_the_known_ones() {
         "imports that this host does not offer: env.table (table); env.proxy_fly (i32, f64) -> i64; \
          env.proxy_done (i32) (known as () -> i32); env.proxy_grpc_stream () \
          (known as (i32, i32, i32, i32, i32, i32, i32, i32, i32) -> i32 or (i32, i32, i32, i32, i32, i32, i32) -> i32); \
-         wasi_snapshot_preview2.fd_write (i32, i32, i32, i32) -> i32"
+         wasi_snapshot_preview2.fd_write (i32, i32, i32, i32) -> i32 (did you mean wasi_snapshot_preview1.fd_write?)"
+    );
+}
+
+#[test]
+fn a_near_miss_is_named_with_what_was_meant() {
+    let message = refused(&format!(
+        r#"(module
+            (import "env" "proxy_get_header_map_valu" (func (param i32) (result i32)))
+            (import "env" "fd_write" (func (param i32 i32 i32 i32) (result i32)))
+            (import "environment" "proxy_log" (func (param i32 i32 i32) (result i32)))
+            {EXPORTS})"#
+    ));
+
+    assert_eq!(
+        message,
+        "imports that this host does not offer: \
+         env.proxy_get_header_map_valu (i32) -> i32 (did you mean env.proxy_get_header_map_value?); \
+         env.fd_write (i32, i32, i32, i32) -> i32 (did you mean wasi_snapshot_preview1.fd_write?); \
+         environment.proxy_log (i32, i32, i32) -> i32 (did you mean env.proxy_log?)"
     );
 }
 
