@@ -1,6 +1,6 @@
 //! How long one guest entry may run: CPU time of this thread, with a cap on wall-clock time.
 //!
-//! It is asked at epoch ticks only, so an entry shorter than a tick never reads the CPU clock.
+//! It is asked at epoch ticks and in hostcalls that compute for long, so a short entry never reads the CPU clock.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ pub(crate) struct Deadline {
     started: Instant,
     cpu: Duration,
     wall_factor: u32,
-    /// CPU time of this thread at the first tick of the entry; the guest ran for less than a tick before it.
+    /// CPU time of this thread at the first look in the entry; the guest ran for less than a tick before it.
     base: Option<Duration>,
 }
 
@@ -22,7 +22,7 @@ impl Deadline {
         Deadline { started, cpu, wall_factor, base: None }
     }
 
-    /// True when the time is over. Called once per tick while the guest runs.
+    /// True when the time is over. Called once per tick while the guest runs, and between the steps of long hostcalls.
     ///
     /// The cap counts only for a guest that also worked: one that was merely preempted, however long and however often,
     /// ends by itself as soon as it runs.

@@ -108,6 +108,11 @@ pub trait Host: Send + 'static {
         let _ = (timer, after);
     }
 
+    /// A timer that has not fired is not wanted any more; firing it all the same has no effect.
+    fn cancel_timer(&mut self, timer: u32) {
+        let _ = timer;
+    }
+
     /// A foreign function that this crate does not know. An `Err` goes to the guest as it is; SDKs survive
     /// `NotFound`, `BadArgument`, `SerializationFailure` and `InternalFailure`.
     fn foreign_function(&mut self, name: &[u8], arguments: &[u8]) -> Result<Vec<u8>, Status> {

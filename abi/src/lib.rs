@@ -23,6 +23,10 @@
 //! are noticed by the [`Engine`]'s ticker thread, so a callback that is short costs two clock reads and nothing else.
 //! Guest code may use 512 KiB of the stack of the thread that enters it; give such threads 2 MiB.
 //!
+//! # Features
+//! `functions`, on by default, brings the foreign functions that compress, sign, verify and read protobuf, with their
+//! dependencies. `testing` brings a recording host and guests from a few lines of WAT.
+//!
 //! # Panics
 //! A panic of the embedder inside a hostcall, or while queued actions are delivered, is caught where the entry began and
 //! becomes [`Cause::Host`]; the stream still comes back. One inside [`Host::callback_ended`] is not caught. That needs unwinding: a binary built with `panic = "abort"` aborts instead.
@@ -128,6 +132,7 @@ pub use callback::{CallbackKind, StreamCallback};
 pub use callout::{CalloutFailure, CalloutKind, CalloutRefusal, Fields, GrpcCall, GrpcEvent, HttpCall, HttpReply};
 pub use engine::{Engine, EngineSettings};
 pub use error::{Cause, EngineError, Failure, ModuleError, UnknownImport};
+pub use foreign::DnsRecord;
 pub use host::{Host, LocalResponse, Stream};
 pub use limits::{CalloutLimits, Limits, ModuleLimits, QueueLimits, Quota, SharedDataLimits};
 pub use module::Module;
@@ -140,4 +145,4 @@ pub use types::{
     AbiVersion, Action, BufferType, CalloutId, ContextId, LogLevel, MapType, MetricId, MetricKind, PeerType, QueueId,
     Status, StreamType, UnknownNumber,
 };
-pub use vm::{DnsRecord, Vm};
+pub use vm::Vm;

@@ -15,6 +15,31 @@ pub(crate) const PAIRS: usize = 1024;
 pub(crate) const SLICE: u32 = 16 * 1024 * 1024;
 /// The most bytes of requests that one VM may have under way at one time.
 pub(crate) const CALLOUT_BYTES: usize = 64 * 1024 * 1024;
+/// The most bytes that `uncompress` makes.
+#[cfg(feature = "functions")]
+pub(crate) const UNCOMPRESSED: usize = 16 * 1024 * 1024;
+/// The longest private key in DER that `sign` takes.
+#[cfg(feature = "functions")]
+pub(crate) const PRIVATE_KEY: usize = 3 * 1024;
+/// The longest modulus of RSA, in bytes, with which `sign` signs: one signature takes a few milliseconds.
+#[cfg(feature = "functions")]
+pub(crate) const RSA_SIGNER: usize = 512;
+/// The most bytes of arguments that `tollgate.jwt_verify` takes.
+#[cfg(feature = "functions")]
+pub(crate) const JWT: usize = 128 * 1024;
+/// The most issuers, audiences or algorithms in one call of `tollgate.jwt_verify`.
+#[cfg(feature = "functions")]
+pub(crate) const JWT_LIST: usize = 32;
+/// The most keys of a set that one call of `tollgate.jwt_verify` tries.
+#[cfg(feature = "functions")]
+pub(crate) const JWT_KEYS: usize = 8;
+/// The most properties one VM may declare.
+#[cfg(feature = "functions")]
+pub(crate) const DECLARATIONS: usize = 64;
+/// The shortest time of a one-shot timer; shorter ones wait as long, so that timers cannot follow each other without end.
+pub(crate) const SHORTEST_TIMER: Duration = Duration::from_millis(10);
+/// The longest host name that can be looked up (RFC 1035, in text).
+pub(crate) const HOST_NAME: usize = 253;
 /// The most random bytes one call may ask for.
 pub(crate) const RANDOM: u32 = 64 * 1024;
 /// The most vectors one `fd_write` may gather.

@@ -2,7 +2,7 @@
 //!
 //! It never enters the guest.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -44,12 +44,31 @@ pub(crate) struct State<H: Host> {
     pub(crate) status: CalloutStatus,
     pub(crate) handed: Handed,
     /// DNS look-ups that the guest waits for, by token.
-    pub(crate) lookups: HashSet<u32>,
+    pub(crate) lookups: HashMap<u32, Asker>,
     /// One-shot timers that run, by number, with the context that set them.
     pub(crate) timers: HashMap<u32, ContextId>,
+    /// Properties that the guest declared, and how often each may be set.
+    pub(crate) declared: HashMap<Vec<u8>, Writable>,
     last_token: u32,
     /// Zero of the guest's monotonic clock.
     pub(crate) born: Instant,
+}
+
+/// How a look-up is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asker {
+    /// Through `envoy_on_resolve_dns`.
+    Envoy,
+    /// Through `proxy_on_foreign_function`, as long as this context lives.
+    Function(ContextId),
+}
+
+/// How often a declared property may be set for one exchange.
+#[cfg_attr(not(feature = "functions"), expect(dead_code, reason = "nobody declares"))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Writable {
+    Once,
+    Always,
 }
 
 /// How far the guest is.
@@ -138,8 +157,9 @@ impl<H: Host> State<H> {
             callouts: Callouts::default(),
             status: CalloutStatus::default(),
             handed: Handed::Nothing,
-            lookups: HashSet::new(),
+            lookups: HashMap::new(),
             timers: HashMap::new(),
+            declared: HashMap::new(),
             last_token: 0,
             settings,
         }
@@ -179,10 +199,30 @@ impl<H: Host> State<H> {
         self.contexts.stream()?.buffer(buffer)
     }
 
-    /// A fresh number for a look-up or a timer.
+    /// A fresh number for a look-up or a timer: one that neither has at the moment.
     pub(crate) fn token(&mut self) -> u32 {
-        self.last_token = self.last_token.wrapping_add(1).max(1);
-        self.last_token
+        loop {
+            self.last_token = self.last_token.wrapping_add(1).max(1);
+            if !self.timers.contains_key(&self.last_token) && !self.lookups.contains_key(&self.last_token) {
+                return self.last_token;
+            }
+        }
+    }
+
+    /// Forgets a context and the timers it set.
+    pub(crate) fn close(&mut self, context: ContextId) {
+        self.contexts.close(context);
+        if self.timers.is_empty() {
+            return;
+        }
+        let host = &mut self.host;
+        self.timers.retain(|timer, owner| {
+            let keeps = *owner != context;
+            if !keeps {
+                host.cancel_timer(*timer);
+            }
+            keeps
+        });
     }
 
     /// Reports a refusal; the answer is OK unless the operator asked for codes.

@@ -55,7 +55,7 @@ pub struct RecordingHost {
     pub queues: Vec<QueueId>,
     /// Host names that the guest looked up, with their tokens. Names without a dot are refused.
     pub lookups: Vec<(u32, String)>,
-    /// One-shot timers that the guest set.
+    /// One-shot timers that the guest set, without those that were cancelled.
     pub timers: Vec<(u32, Duration)>,
     /// Foreign functions that answer with these bytes.
     pub functions: HashMap<Vec<u8>, Vec<u8>>,
@@ -167,6 +167,10 @@ impl Host for RecordingHost {
 
     fn set_timer(&mut self, timer: u32, after: Duration) {
         self.timers.push((timer, after));
+    }
+
+    fn cancel_timer(&mut self, timer: u32) {
+        self.timers.retain(|(known, _)| *known != timer);
     }
 
     fn foreign_function(&mut self, name: &[u8], _: &[u8]) -> Result<Vec<u8>, Status> {

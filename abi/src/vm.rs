@@ -25,7 +25,6 @@ mod events;
 mod streams;
 
 use ending::{Ended, failure, guarded};
-pub use events::DnsRecord;
 
 /// One instance of a module with its root context configured.
 ///

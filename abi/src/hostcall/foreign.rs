@@ -4,9 +4,9 @@ use crate::fault::Fault;
 use crate::foreign;
 use crate::guest::Guest;
 use crate::host::Host;
-use crate::limits::{self, Quota};
+use crate::limits;
 use crate::memory::{GuestPtr, GuestSlice, ResultSlots};
-use crate::storage::Refusal;
+use crate::state::Asker;
 use crate::types::Status;
 
 /// Calls a function of this crate or of the embedder. Result pointers of 0 discard the result.
@@ -44,18 +44,6 @@ pub(super) fn envoy_resolve_dns<H: Host>(
     let (memory, state) = guest.split()?;
     GuestPtr(token).check(memory, 4)?;
     let name = GuestSlice::new(name, name_size).read(memory)?;
-    let name = std::str::from_utf8(name).ok().filter(|name| (1..=253).contains(&name.len()));
-    let name = name.ok_or(Status::BadArgument)?;
-    let number = state.token();
-    if state.lookups.len() >= state.settings.limits.callouts.in_flight {
-        state.host.over_quota(Quota::Callout);
-        state.host.refused("envoy_resolve_dns", &Refusal::Limit("look-ups under way"));
-        return Err(Status::InternalFailure.into());
-    }
-    if let Err(why) = state.host.resolve_dns(number, name) {
-        state.host.refused("envoy_resolve_dns", &Refusal::Callout(why));
-        return Err(Status::BadArgument.into());
-    }
-    state.lookups.insert(number);
+    let number = foreign::look_up(state, name, Asker::Envoy)?;
     Ok(GuestPtr(token).write_u32(memory, number)?)
 }

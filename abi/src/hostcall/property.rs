@@ -1,6 +1,7 @@
 //! Properties: what the exchange, the embedder and this crate know under a path.
 
 use crate::fault::Fault;
+use crate::foreign;
 use crate::guest::Guest;
 use crate::host::{Host, Stream};
 use crate::limits;
@@ -37,11 +38,10 @@ pub(super) fn proxy_set_property<H: Host>(
     let (memory, state) = guest.split()?;
     let path = GuestSlice::new(path, path_size).read(memory)?;
     let value = GuestSlice::new(value, size).read(memory)?;
-    let outcome = match state.contexts.stream() {
-        _ if path_size > limits::STRING => Err(Refusal::Limit("bytes of a property path")),
-        _ if size > limits::SLICE => Err(Refusal::Limit("bytes of a property")),
-        Some(stream) => stream.set_property(path, value),
-        None => Err(Refusal::Unavailable),
+    let outcome = match () {
+        () if path_size > limits::STRING => Err(Refusal::Limit("bytes of a property path")),
+        () if size > limits::SLICE => Err(Refusal::Limit("bytes of a property")),
+        () => foreign::set_property(state, path, value),
     };
     match outcome {
         Err(Refusal::Unavailable) => state.refuse("proxy_set_property", &Refusal::Unavailable, Status::NotFound),

@@ -2,9 +2,6 @@
 //!
 //! Each is one guest entry. What it hands over can be read as long as the callback runs.
 
-use std::net::IpAddr;
-use std::time::Duration;
-
 use wasmtime::Store;
 
 use super::calls::wire;
@@ -13,21 +10,12 @@ use crate::callback::{CallbackKind, Exports};
 use crate::callout::{CalloutFailure, CalloutKind, GrpcEvent, HttpReply};
 use crate::context::Contexts;
 use crate::error::Failure;
-use crate::foreign;
+use crate::foreign::{self, DnsRecord};
 use crate::host::Host;
-use crate::state::{CalloutStatus, Handed, State};
+use crate::state::{Asker, CalloutStatus, Handed, State};
 use crate::storage::HeaderMap;
-use crate::types::{BufferType, CalloutId, MapType, QueueId, Status};
+use crate::types::{BufferType, CalloutId, ContextId, MapType, QueueId, Status};
 use crate::vm::Vm;
-
-/// One address of a host name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DnsRecord {
-    /// The address.
-    pub address: IpAddr,
-    /// How long it may be used.
-    pub ttl: Duration,
-}
 
 impl<H: Host> Vm<H> {
     /// An HTTP callout ended. One that the VM does not know (any more) is ignored.
@@ -107,10 +95,12 @@ impl<H: Host> Vm<H> {
 
     /// A look-up ended; no records say that it failed. A token that the VM does not know is ignored.
     pub fn dns_resolved(&mut self, token: u32, records: &[DnsRecord]) -> Result<(), Failure> {
-        if !self.store.data_mut().lookups.remove(&token) {
-            return Ok(());
+        let Some(asker) = self.store.data_mut().lookups.remove(&token) else { return Ok(()) };
+        if let Asker::Function(context) = asker {
+            return self.answer_context(foreign::RESOLVED, context, token, &foreign::records(records));
         }
-        let answer = envoy_records(records);
+        // Envoy hands nothing at all over where a look-up failed.
+        let answer = if records.is_empty() { Vec::new() } else { foreign::records(records) };
         let size = wire(answer.len());
         let handed = Handed::Bytes(BufferType::CallData, answer);
         self.tell(CallbackKind::ResolveDns, handed, CalloutStatus::default(), |store, exports, root| {
@@ -123,11 +113,16 @@ impl<H: Host> Vm<H> {
     pub fn timer_fired(&mut self, timer: u32) -> Result<(), Failure> {
         let state = self.store.data_mut();
         let Some(context) = state.timers.remove(&timer) else { return Ok(()) };
-        if state.contexts.find(context.get()).is_none() {
+        self.answer_context(foreign::TIMER, context, timer, &[])
+    }
+
+    /// Answers what a context asked for under a token, unless it has ended.
+    fn answer_context(&mut self, function: u32, context: ContextId, token: u32, rest: &[u8]) -> Result<(), Failure> {
+        if self.store.data().contexts.find(context.get()).is_none() {
             return Ok(());
         }
-        let arguments = [context.get().to_le_bytes(), timer.to_le_bytes()].concat();
-        self.call_foreign_function(foreign::TIMER, arguments)
+        let arguments = [&context.get().to_le_bytes()[..], &token.to_le_bytes(), rest].concat();
+        self.call_foreign_function(function, arguments)
     }
 
     /// All gRPC callbacks have three numbers: the root, the callout, and a size or status.
@@ -178,36 +173,4 @@ impl<H: Host> Vm<H> {
 /// Envoy tells of every failure with the number of a broken connection; the words say which it was.
 fn failed(why: CalloutFailure) -> CalloutStatus {
     CalloutStatus { code: Status::BrokenConnection.into(), message: why.to_string() }
-}
-
-/// Envoy's layout: the count, every time to live in seconds, every address with a NUL behind it.
-fn envoy_records(records: &[DnsRecord]) -> Vec<u8> {
-    if records.is_empty() {
-        return Vec::new();
-    }
-    let mut bytes = wire(records.len()).to_le_bytes().to_vec();
-    for record in records {
-        let seconds = u32::try_from(record.ttl.as_secs()).unwrap_or(u32::MAX);
-        bytes.extend(seconds.to_le_bytes());
-    }
-    for record in records {
-        bytes.extend(record.address.to_string().into_bytes());
-        bytes.push(0);
-    }
-    bytes
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn records_are_laid_out_as_envoy_does() {
-        let record = |address: [u8; 4], ttl| DnsRecord { address: address.into(), ttl: Duration::from_secs(ttl) };
-
-        let bytes = envoy_records(&[record([10, 0, 0, 1], 60), record([10, 0, 0, 2], 5)]);
-
-        assert_eq!(bytes, b"\x02\0\0\0\x3c\0\0\0\x05\x00\x00\x0010.0.0.1\x0010.0.0.2\0");
-        assert!(envoy_records(&[]).is_empty());
-    }
 }

@@ -59,7 +59,7 @@ impl<H: Host> Vm<H> {
             first(store, exports, id)
         });
         if outcome.is_err() {
-            self.store.data_mut().contexts.close(id);
+            self.store.data_mut().close(id);
         }
         (stream, outcome.map(|action| (id, action)))
     }
@@ -102,18 +102,18 @@ impl<H: Host> Vm<H> {
     fn conclude(&mut self, id: ContextId, stream: H::Stream, force: bool) -> (H::Stream, Result<bool, Failure>) {
         let was_live = self.store.data().contexts.is_live(id);
         if let Some(failure) = self.poisoned(CallbackKind::Log) {
-            self.store.data_mut().contexts.close(id);
+            self.store.data_mut().close(id);
             return (stream, Err(failure));
         }
         let Exports { done, log, delete, .. } = &self.exports;
         if !was_live || (done.is_none() && log.is_none() && delete.is_none()) {
-            self.store.data_mut().contexts.close(id);
+            self.store.data_mut().close(id);
             return (stream, Ok(true));
         }
         let (stream, outcome) =
             self.enter_stream(CallbackKind::Log, id, stream, |store, exports| conclude(store, exports, id, force));
         if !matches!(outcome, Ok(false)) {
-            self.store.data_mut().contexts.close(id);
+            self.store.data_mut().close(id);
         }
         (stream, outcome)
     }
