@@ -90,6 +90,9 @@ pub(crate) fn hostcalls(input: &[u8]) {
     act.vm.retire();
 }
 
+const CALL_COUNT: u32 = 52;
+const _: () = assert!(CALLS.len() == 52, "the count follows the list");
+
 /// Bytes of the input, zeros after its end.
 struct Script<'a>(&'a [u8]);
 
@@ -114,7 +117,7 @@ impl Script<'_> {
     fn calls(&mut self) -> Vec<u8> {
         let mut words = vec![u32::from(self.byte() % 5)];
         for _ in 0..self.byte() % 8 {
-            words.push(u32::from(self.byte()) % CALLS.len() as u32);
+            words.push(u32::from(self.byte()) % CALL_COUNT);
             words.extend(std::array::from_fn::<u32, 8, _>(|_| self.number()));
         }
         words.into_iter().flat_map(u32::to_le_bytes).collect()
@@ -195,9 +198,10 @@ impl Act {
     fn end(&mut self, number: u8, force: bool) -> Result<(), Failure> {
         let Some((id, stream)) = self.pick(number) else { return Ok(()) };
         let (stream, gone) = match force {
-            true => match self.vm.end_stream(id, stream) {
-                (stream, outcome) => (stream, outcome.map(|()| true)),
-            },
+            true => {
+                let (stream, outcome) = self.vm.end_stream(id, stream);
+                (stream, outcome.map(|()| true))
+            }
             false => self.vm.finish_stream(id, stream),
         };
         if gone? {

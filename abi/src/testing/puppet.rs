@@ -128,9 +128,20 @@ fn data() -> String {
         "compress",
         "uncompress",
         "sign",
-        "expr_create",
-        "expr_evaluate",
+        "verify_signature",
+        "declare_property",
+        "set_envoy_filter_state",
+        "clear_route_cache",
         "tollgate.sha256",
+        "tollgate.hmac_sha256",
+        "tollgate.jwt_verify",
+        "tollgate.shared_data_delete",
+        "tollgate.shared_data_keys",
+        "tollgate.shared_data_set_ttl",
+        "tollgate.header_values",
+        "tollgate.set_timer",
+        "tollgate.cancel_timer",
+        "tollgate.resolve_dns",
     ];
     let texts = texts.iter().enumerate().map(|(index, text)| {
         let at = DATA + 32 * u32::try_from(index).unwrap_or_default();

@@ -11,6 +11,7 @@ mod contexts;
 mod corpus;
 mod endings;
 mod events;
+mod foreign;
 mod grpc;
 mod hostcalls;
 mod layering;

@@ -109,6 +109,20 @@ fn every_row_says_how_far_it_goes() {
 }
 
 #[test]
+fn every_foreign_function_has_its_row() {
+    let named: HashSet<String> = quoted(&read("SUPPORTED.md")).into_iter().collect();
+    let source = read("src/foreign.rs");
+    let arms = source.lines().filter_map(|line| line.trim_start().strip_prefix("b\""));
+    let names: Vec<&str> = arms.filter_map(|arm| arm.split_once("\" =>").map(|(name, _)| name)).collect();
+
+    assert!(names.len() > 15, "the names are where the test looks");
+    for name in names {
+        assert!(named.contains(name), "SUPPORTED.md lacks {name}");
+        assert!(!name.contains('.') || source.contains(&format!("//! | `{name}` |")), "foreign.rs explains no {name}");
+    }
+}
+
+#[test]
 fn every_test_it_names_exists() {
     let page = read("SUPPORTED.md");
     let tests = known_tests();
