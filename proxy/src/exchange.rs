@@ -6,6 +6,8 @@
 pub mod buffer;
 pub mod head;
 pub mod hop;
+pub mod lent;
+pub mod passage;
 pub mod properties;
 pub mod stream;
 

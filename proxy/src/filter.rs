@@ -1,6 +1,6 @@
 //! Filters: from bytes on disk to a generation of VMs, and from a request to callbacks in their order.
 //!
-//! `generation` and `spares` belong to the control side; `plugin`, `chain` and `pump` to a worker. HTTP types stay in
+//! `generation` and `spares` belong to the control side; `plugin`, `chain`, `pump` and `tcp` to a worker. HTTP types stay in
 //! `exchange`; wasm types stay in `tollgate-abi`.
 
 pub mod chain;
@@ -9,3 +9,4 @@ pub mod host;
 pub mod plugin;
 pub mod pump;
 pub mod spares;
+pub mod tcp;

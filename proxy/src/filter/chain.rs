@@ -18,6 +18,7 @@ mod body;
 pub use self::body::Flow;
 use self::body::Hold;
 use crate::error::Reason;
+use crate::exchange::lent::Lent;
 use crate::exchange::stream::FilterStream;
 use crate::exchange::{Awaiting, Exchange, Half};
 use crate::filter::plugin::Plugin;
@@ -260,10 +261,12 @@ impl Chain {
         self.exchange.lend().ok_or(Halt::Fail(Reason::Internal("the exchange is lent twice")))
     }
 
-    fn put_back(&self, stream: Box<FilterStream>, spent: std::time::Duration) {
+    fn put_back(&self, stream: Lent, spent: std::time::Duration) {
         let exchange = &self.exchange;
         exchange.in_filters.set(exchange.in_filters.get() + spent);
-        exchange.stream.set(Some(stream));
+        if let Lent::Http(stream) = stream {
+            exchange.stream.set(Some(stream));
+        }
     }
 
     /// `on_done`, `on_log` and `on_delete` of every filter that has a context, once. Failures change nothing any more.

@@ -14,8 +14,9 @@ use tokio::sync::Notify;
 use tollgate_abi::{CallbackKind, ContextId, Host, LogLevel, MetricId, MetricKind, Quota, Refusal, Status};
 
 use crate::exchange::Exchange;
+use crate::exchange::lent::{Lender, Lent};
+use crate::exchange::passage::Passage;
 use crate::exchange::properties::node::Node;
-use crate::exchange::stream::FilterStream;
 use crate::telemetry::log::{self, LineBudget, LineQuota};
 use crate::telemetry::metrics::{PluginSeries, Undefined, phase_index};
 
@@ -44,22 +45,28 @@ pub struct Identity {
     pub node: Arc<Node>,
 }
 
-/// The exchanges that have a context in one VM, and the place of the filter in their chains.
+/// The exchanges and connections that have a context in one VM, and the place of the filter in their chains.
 #[derive(Default)]
 pub struct Contexts {
     live: RefCell<HashMap<ContextId, Owner, BuildHasherDefault<IdHasher>>>,
 }
 
-/// Whose a context is: the exchange, and the place of the filter in its chain.
+/// Whose a context is, and the place of the filter in its chain.
 struct Owner {
-    exchange: Rc<Exchange>,
+    lender: Lender,
     place: usize,
 }
 
 impl Contexts {
     /// A context was created for the filter at `place` of the exchange's chain.
     pub fn insert(&self, context: ContextId, exchange: &Rc<Exchange>, place: usize) {
-        let owner = Owner { exchange: Rc::clone(exchange), place };
+        let owner = Owner { lender: Lender::Exchange(Rc::clone(exchange)), place };
+        self.live.borrow_mut().insert(context, owner);
+    }
+
+    /// A context was created for the filter at `place` of a connection's chain.
+    pub fn insert_passage(&self, context: ContextId, passage: &Rc<Passage>, place: usize) {
+        let owner = Owner { lender: Lender::Passage(Rc::clone(passage)), place };
         self.live.borrow_mut().insert(context, owner);
     }
 
@@ -71,7 +78,7 @@ impl Contexts {
     /// Forgets all of them, waking each exchange: the VM is dead and its policy is due.
     pub fn abandon(&self) {
         let abandoned = std::mem::take(&mut *self.live.borrow_mut());
-        abandoned.values().for_each(|owner| owner.exchange.wake());
+        abandoned.values().for_each(|owner| owner.lender.wake());
     }
 }
 
@@ -188,10 +195,10 @@ impl PluginHost {
         }
     }
 
-    fn live<T>(&self, context: ContextId, act: impl FnOnce(&Rc<Exchange>, usize) -> T) -> Option<T> {
+    fn live<T>(&self, context: ContextId, act: impl FnOnce(&Lender, usize) -> T) -> Option<T> {
         let settled = self.settled.as_ref()?.get();
         let live = settled.contexts.live.borrow();
-        live.get(&context).map(|owner| act(&owner.exchange, owner.place))
+        live.get(&context).map(|owner| act(&owner.lender, owner.place))
     }
 }
 
@@ -219,7 +226,7 @@ fn lowest_level() -> LogLevel {
 }
 
 impl Host for PluginHost {
-    type Stream = Box<FilterStream>;
+    type Stream = Lent;
 
     fn log(&mut self, level: LogLevel, message: &[u8]) {
         match &mut self.kept {
@@ -269,23 +276,12 @@ impl Host for PluginHost {
         Some(value.as_bytes().to_vec())
     }
 
-    fn borrow_stream(&mut self, context: ContextId) -> Option<Box<FilterStream>> {
-        let borrowed = self.live(context, |exchange, place| {
-            let mut stream = exchange.lend()?;
-            stream.holder = place;
-            Some(stream)
-        });
-        borrowed.flatten()
+    fn borrow_stream(&mut self, context: ContextId) -> Option<Lent> {
+        self.live(context, Lender::lend).flatten()
     }
 
-    fn return_stream(&mut self, context: ContextId, stream: Box<FilterStream>) {
-        let wishes = stream.has_wishes();
-        self.live(context, |exchange, _| {
-            exchange.stream.set(Some(stream));
-            if wishes {
-                exchange.wake();
-            }
-        });
+    fn return_stream(&mut self, context: ContextId, stream: Lent) {
+        self.live(context, |lender, _| lender.take_back(stream));
     }
 
     fn define_metric(&mut self, kind: MetricKind, name: &[u8]) -> Result<MetricId, Status> {

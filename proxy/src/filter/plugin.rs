@@ -10,7 +10,7 @@ use std::time::Duration;
 use tollgate_abi::{Cause, Failure};
 use tollgate_config::OnError;
 
-use crate::exchange::stream::FilterStream;
+use crate::exchange::lent::Lent;
 use crate::filter::generation::{Generation, ReadyVm};
 use crate::filter::host::{Contexts, Ticker};
 use crate::telemetry::metrics::{PluginSeries, failure_index};
@@ -40,8 +40,8 @@ pub struct Plugin {
 
 /// What a stay in the VM came to.
 pub struct Stay<T> {
-    /// The exchange's stream, back from the guest.
-    pub stream: Box<FilterStream>,
+    /// What was lent, back from the guest.
+    pub stream: Lent,
     /// The guest's answer; `Err` once the VM is dead.
     pub answer: Result<T, Cause>,
     /// Time spent in the guest.
@@ -136,9 +136,10 @@ impl Plugin {
     /// Lends a stream to the VM for one callback. Without a VM the stream comes straight back.
     pub fn enter<T>(
         &self,
-        stream: Box<FilterStream>,
-        call: impl FnOnce(&mut ReadyVm, Box<FilterStream>) -> (Box<FilterStream>, Result<T, Failure>),
+        stream: impl Into<Lent>,
+        call: impl FnOnce(&mut ReadyVm, Lent) -> (Lent, Result<T, Failure>),
     ) -> Stay<T> {
+        let stream = stream.into();
         let mut guard = self.vm.borrow_mut();
         let Some(vm) = guard.as_mut() else {
             return Stay { stream, answer: Err(self.last_cause.get()), spent: Duration::ZERO };

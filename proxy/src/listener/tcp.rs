@@ -1,42 +1,39 @@
 //! One client connection whose bytes are passed on to an endpoint as they come, and the endpoint's to the client.
 //!
 //! An end that one side says is said on to the other, and the opposite way goes on. A side that breaks off, or an endpoint
-//! that cannot be reached, is told with a reset: a mere end would look like a whole conversation.
+//! that cannot be reached, is told with a reset: a mere end would look like a whole conversation. So is a filter that
+//! failed; one that closes the connection has what left the filters written before.
 
 mod relay;
 
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{Shutdown, SocketAddr};
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
+use tollgate_abi::PeerType;
+use tollgate_config::Limits;
 
-use self::relay::{Broken, Relay, Side, reset};
+use self::relay::{Relay, Side, Stop, reset};
 use crate::client::Handle;
 use crate::clock::Clock;
+use crate::error::Reason;
+use crate::exchange::passage::{Passage, PassageFacts};
+use crate::filter::tcp::TcpChain;
 use crate::listener::connection::{Active, Known};
 use crate::snapshot::{LocalListener, LocalTcp};
 use crate::upstream::tunnel::{self, Tunnel};
 use crate::worker::Worker;
 
-/// Passes a connection on until either side ends it, nothing moves for `limits.stream_idle_timeout`, or the worker ends.
-pub(super) async fn serve(worker: Rc<Worker>, listener: Rc<LocalListener>, tcp: Rc<LocalTcp>, client: Accepted) {
-    let _known = Known::new(&worker, Handle::default());
-    let _active = Active::new(&listener);
-    let _busy = Busy::new(&worker, &tcp);
-    match tunnel::open(&tcp.cluster).await {
-        Ok(tunnel) => pass(&worker.clock, (&listener, &tcp), &client.stream, &tunnel).await,
-        Err(reason) => {
-            tracing::debug!(source = %client.source, %reason, "a connection cannot be passed on");
-            reset(&client.stream);
-        }
-    }
-}
+/// How long a peer may take to hear the end that it was told.
+const FAREWELL: Duration = Duration::from_millis(500);
 
 /// A client's socket.
 pub(super) struct Accepted {
@@ -44,51 +41,177 @@ pub(super) struct Accepted {
     pub(super) source: SocketAddr,
 }
 
-async fn pass(clock: &Clock, (listener, tcp): (&LocalListener, &LocalTcp), client: &TcpStream, tunnel: &Tunnel) {
-    let mut relay = Relay::new(client, &tunnel.stream);
-    let mut idle = Idle::new(clock, listener.limits.stream_idle_timeout);
-    let end = std::future::poll_fn(|cx| {
-        let before = relay.bytes();
-        let (outcome, moved) = relay.poll(cx);
-        let after = relay.bytes();
-        tcp.series.bytes_in.add(after.0 - before.0);
-        tcp.series.bytes_out.add(after.1 - before.1);
-        match outcome {
-            Poll::Ready(outcome) => Poll::Ready(outcome),
-            Poll::Pending => idle.poll(cx, moved).map(Ok),
-        }
-    });
-    match end.await {
-        Err(Broken { side: Side::Client, was_whole: false }) => reset(&tunnel.stream),
-        Err(Broken { side: Side::Upstream, was_whole: false }) => reset(client),
-        Ok(()) | Err(_) => {}
+/// Passes a connection on until either side ends it, nothing moves for `limits.stream_idle_timeout`, a filter ends it, or
+/// the worker does.
+pub(super) async fn serve(worker: Rc<Worker>, listener: Rc<LocalListener>, tcp: Rc<LocalTcp>, client: Accepted) {
+    let _known = Known::new(&worker, Handle::default());
+    let _active = Active::new(&listener);
+    let _busy = Busy::new(&worker, &tcp);
+    let Ok(chain) = chain(&worker, &listener, &tcp, &client) else { return };
+    let serving =
+        Serving { worker: &worker, limits: &listener.limits, tcp: &tcp, chain: chain.as_ref(), client: &client };
+    let peer = serving.run().await;
+    if let Some(chain) = &chain {
+        chain.end(peer);
     }
+}
+
+/// The filters of a connection; `None` where there are none.
+fn chain(
+    worker: &Worker,
+    listener: &LocalListener,
+    tcp: &LocalTcp,
+    client: &Accepted,
+) -> std::io::Result<Option<TcpChain>> {
+    if tcp.chain.is_empty() {
+        return Ok(None);
+    }
+    let facts = PassageFacts {
+        names: Arc::clone(&tcp.names),
+        source: client.source,
+        destination: client.stream.local_addr()?,
+        connection: worker.shared.connection_ids.fetch_add(1, Relaxed),
+    };
+    let buffer = listener.limits.buffer.as_usize();
+    Ok(Some(TcpChain::new(Rc::new(Passage::new(facts)), &tcp.chain, buffer)))
+}
+
+struct Serving<'a> {
+    worker: &'a Worker,
+    limits: &'a Limits,
+    tcp: &'a LocalTcp,
+    chain: Option<&'a TcpChain>,
+    client: &'a Accepted,
+}
+
+impl Serving<'_> {
+    /// Answers who ended the client's connection.
+    async fn run(&self) -> PeerType {
+        match self.connect().await {
+            Ok(tunnel) => self.pass(&tunnel).await,
+            Err(Reason::FilterClosed(_)) => {
+                farewell(&self.client.stream).await;
+                PeerType::Local
+            }
+            Err(reason) => {
+                self.fail(&reason);
+                PeerType::Local
+            }
+        }
+    }
+
+    async fn connect(&self) -> Result<Tunnel, Reason> {
+        if let Some(chain) = self.chain {
+            chain.begin(self.limits.stream_idle_timeout).await?;
+        }
+        let tunnel = tunnel::open(&self.tcp.cluster).await?;
+        if let Some(chain) = self.chain {
+            chain.connected(tunnel.address)?;
+        }
+        Ok(tunnel)
+    }
+
+    async fn pass(&self, tunnel: &Tunnel) -> PeerType {
+        let mut relay = Relay::new(&self.client.stream, &tunnel.stream, self.chain);
+        let mut idle = Idle::new(&self.worker.clock, self.limits.stream_idle_timeout);
+        let outcome = std::future::poll_fn(|cx| {
+            if let Some(chain) = self.chain {
+                chain.passage().register(cx.waker());
+            }
+            let moved = match self.advance(&mut relay, cx) {
+                (Poll::Ready(outcome), _) => return Poll::Ready(outcome),
+                (Poll::Pending, moved) => moved,
+            };
+            idle.poll(cx, moved, self.patience(&relay)).map(|()| match self.chain.and_then(TcpChain::holder) {
+                Some(filter) => Err(Stop::Failed(Reason::FilterPaused(filter.to_owned()))),
+                None => Ok(()),
+            })
+        });
+        let outcome = outcome.await;
+        let peer = relay.finish(&outcome);
+        match outcome {
+            Err(Stop::Broken { side: Side::Client, was_whole: false }) => reset(&tunnel.stream),
+            Err(Stop::Broken { side: Side::Upstream, was_whole: false }) => reset(&self.client.stream),
+            Err(Stop::Failed(reason)) => {
+                reset(&tunnel.stream);
+                self.fail(&reason);
+            }
+            Ok(()) | Err(Stop::Broken { .. }) => {}
+        }
+        peer
+    }
+
+    fn advance(&self, relay: &mut Relay<'_>, cx: &mut Context<'_>) -> (Poll<Result<(), Stop>>, bool) {
+        let before = relay.bytes();
+        let outcome = relay.poll(cx);
+        let after = relay.bytes();
+        self.tcp.series.bytes_in.add(after.0 - before.0);
+        self.tcp.series.bytes_out.add(after.1 - before.1);
+        outcome
+    }
+
+    /// How long nothing may move.
+    fn patience(&self, relay: &Relay<'_>) -> Duration {
+        if relay.was_said() {
+            FAREWELL
+        } else if relay.is_closing() {
+            self.limits.write_timeout
+        } else {
+            self.limits.stream_idle_timeout
+        }
+    }
+
+    fn fail(&self, reason: &Reason) {
+        tracing::debug!(source = %self.client.source, %reason, "a connection is not passed on");
+        reset(&self.client.stream);
+    }
+}
+
+/// Says the end, and waits for the peer's: what it may still be saying is dropped, because to close with it unread would
+/// reset the connection.
+async fn farewell(stream: &TcpStream) {
+    // A socket that cannot be shut is gone.
+    let _ = SockRef::from(stream).shutdown(Shutdown::Write);
+    let listening = async {
+        let mut rest = [0; 1024];
+        while stream.readable().await.is_ok() {
+            match stream.try_read(&mut rest) {
+                Ok(0) => return,
+                Err(error) if error.kind() != std::io::ErrorKind::WouldBlock => return,
+                Ok(_) | Err(_) => {}
+            }
+        }
+    };
+    // Whatever came of it, the socket is closed next.
+    let _ = tokio::time::timeout(FAREWELL, listening).await;
 }
 
 /// The time without a byte in either direction.
 struct Idle<'a> {
     clock: &'a Clock,
-    limit: Duration,
     since: Instant,
     sleep: Pin<Box<Sleep>>,
 }
 
 impl<'a> Idle<'a> {
     fn new(clock: &'a Clock, limit: Duration) -> Self {
-        Self { clock, limit, since: clock.look(), sleep: Box::pin(tokio::time::sleep(limit)) }
+        Self { clock, since: clock.look(), sleep: Box::pin(tokio::time::sleep(limit)) }
     }
 
-    /// Completes when nothing moved for too long. The timer is set again only when it rang.
-    fn poll(&mut self, cx: &mut Context<'_>, moved: bool) -> Poll<()> {
+    /// Completes when nothing moved for `limit`. The timer is set again only for an earlier deadline or when it rang.
+    fn poll(&mut self, cx: &mut Context<'_>, moved: bool, limit: Duration) -> Poll<()> {
         if moved {
             self.since = self.clock.now();
         }
+        let deadline = tokio::time::Instant::from_std(self.since + limit);
+        if deadline < self.sleep.deadline() {
+            self.sleep.as_mut().reset(deadline);
+        }
         while self.sleep.as_mut().poll(cx).is_ready() {
-            let deadline = self.since + self.limit;
-            if self.clock.look() >= deadline {
+            if tokio::time::Instant::now() >= deadline {
                 return Poll::Ready(());
             }
-            self.sleep.as_mut().reset(deadline.into());
+            self.sleep.as_mut().reset(deadline);
         }
         Poll::Pending
     }

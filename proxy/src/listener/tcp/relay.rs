@@ -1,15 +1,21 @@
-//! Two sockets with bytes going both ways between them, each way at the pace of whoever reads it.
+//! Two sockets with bytes going both ways between them, each way through its filters and at the pace of whoever reads it.
 
 use std::io;
 use std::net::Shutdown;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use socket2::SockRef;
 use tokio::net::TcpStream;
+use tollgate_abi::PeerType;
 
-/// Bytes that are read at once. Nothing more is read before they are written, so this is all that one way holds.
+use crate::error::Reason;
+use crate::exchange::Half;
+use crate::filter::tcp::{Released, TcpChain};
+
+/// Bytes that are read at once. Nothing more is read before they are written, so this is all that one way holds, apart
+/// from its filters.
 const CHUNK: usize = 32 * 1024;
 
 /// One of the two sockets.
@@ -19,118 +25,221 @@ pub(super) enum Side {
     Upstream,
 }
 
-/// A peer is gone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Broken {
-    pub(super) side: Side,
-    /// It had said its end before, and the other side was told all of it.
-    pub(super) was_whole: bool,
+/// Why bytes do not move any more.
+#[derive(Debug)]
+pub(super) enum Stop {
+    /// A peer is gone.
+    Broken {
+        side: Side,
+        /// It had said its end before, and the other side was told all of it.
+        was_whole: bool,
+    },
+    /// The filters ended it.
+    Failed(Reason),
 }
 
 /// See the module.
 pub(super) struct Relay<'a> {
     client: &'a TcpStream,
     upstream: &'a TcpStream,
+    chain: Option<&'a TcpChain>,
     up: Way,
     down: Way,
+    /// A filter had it closed: what left the filters is written, and nothing more is read.
+    closing: bool,
+    /// The filters heard that the upstream's connection is closed.
+    told: bool,
 }
 
 impl<'a> Relay<'a> {
     /// Nothing was read yet.
-    pub(super) fn new(client: &'a TcpStream, upstream: &'a TcpStream) -> Self {
-        Self { client, upstream, up: Way::default(), down: Way::default() }
+    pub(super) fn new(client: &'a TcpStream, upstream: &'a TcpStream, chain: Option<&'a TcpChain>) -> Self {
+        let (up, down) = (Way::new(Half::Request), Way::new(Half::Response));
+        Self { client, upstream, chain, up, down, closing: false, told: false }
     }
 
-    /// Moves what can be moved. Completes when both ways have come to their end, or a peer broke off; otherwise answers
-    /// whether anything moved.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> (Poll<Result<(), Broken>>, bool) {
+    /// Moves what can be moved. Completes when both ways have come to their end, or something stopped them; the other
+    /// answer is whether anything moved.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> (Poll<Result<(), Stop>>, bool) {
         let mut moved = false;
         loop {
             match self.step(cx) {
-                Ok(_) if self.is_over() => return (Poll::Ready(Ok(())), true),
+                Ok(_) if self.was_said() && self.up.ended && self.down.ended => return (Poll::Ready(Ok(())), true),
                 Ok(false) => return (Poll::Pending, moved),
                 Ok(true) => moved = true,
-                Err(broken) => return (Poll::Ready(Err(broken)), moved),
+                // Nobody is left to whom it would matter.
+                Err(Stop::Broken { .. }) if self.closing => return (Poll::Ready(Ok(())), moved),
+                Err(stop) => return (Poll::Ready(Err(stop)), moved),
             }
         }
     }
 
-    fn is_over(&self) -> bool {
+    /// True once both sides were told the end of what they hear.
+    pub(super) fn was_said(&self) -> bool {
         self.up.shut && self.down.shut
     }
 
-    fn step(&mut self, cx: &mut Context<'_>) -> Result<bool, Broken> {
-        let client = (self.client, Side::Client);
-        let upstream = (self.upstream, Side::Upstream);
-        let up = match self.up.step(cx, client, upstream) {
-            // It had no use for the rest of what the client says, and the client still gets all of its answer.
-            Err(Side::Upstream) if self.down.ended => {
-                self.up.discard();
-                true
-            }
-            outcome => outcome.map_err(|side| self.broken(side))?,
-        };
-        let down = self.down.step(cx, upstream, client).map_err(|side| self.broken(side))?;
-        Ok(up || down)
-    }
-
-    fn broken(&self, side: Side) -> Broken {
-        let own = if side == Side::Client { &self.up } else { &self.down };
-        Broken { side, was_whole: own.shut }
+    /// True once a filter had it closed.
+    pub(super) fn is_closing(&self) -> bool {
+        self.closing
     }
 
     /// Bytes read from the client, and bytes written to it.
     pub(super) fn bytes(&self) -> (u64, u64) {
         (self.up.read, self.down.written)
     }
+
+    fn step(&mut self, cx: &mut Context<'_>) -> Result<bool, Stop> {
+        if let Some(chain) = self.chain
+            && self.heard(chain)?
+        {
+            return Ok(true);
+        }
+        let up = match self.up.step(cx, self.chain, self.client, self.upstream) {
+            // It had no use for the rest of what the client says, and the client still gets all of its answer.
+            Err(Miss::Broken(Side::Upstream)) if self.down.ended => {
+                self.up.give_up();
+                true
+            }
+            outcome => outcome.map_err(|miss| self.stop(miss))?,
+        };
+        let down = self.down.step(cx, self.chain, self.upstream, self.client).map_err(|miss| self.stop(miss))?;
+        Ok(up || down)
+    }
+
+    /// What the filters have to be told, and what they wish; true when there was something.
+    fn heard(&mut self, chain: &TcpChain) -> Result<bool, Stop> {
+        if self.down.ended && !self.told {
+            self.told = true;
+            chain.upstream_closed(PeerType::Remote).map_err(Stop::Failed)?;
+            return Ok(true);
+        }
+        match chain.take_close() {
+            Some(Reason::FilterClosed(_)) => {
+                self.closing = true;
+                self.up.close();
+                self.down.close();
+                Ok(true)
+            }
+            Some(reason) => Err(Stop::Failed(reason)),
+            None => Ok(false),
+        }
+    }
+
+    /// Nothing moves any more: the filters hear of the upstream's end, unless they did, and the answer is who ended the
+    /// client's connection.
+    pub(super) fn finish(&self, outcome: &Result<(), Stop>) -> PeerType {
+        let broken = |side| matches!(outcome, Err(Stop::Broken { side: broken, .. }) if *broken == side);
+        let who = |remote| if remote { PeerType::Remote } else { PeerType::Local };
+        if let Some(chain) = self.chain.filter(|_| !self.told) {
+            // It is over: a filter that fails here changes nothing.
+            let _ = chain.upstream_closed(who(broken(Side::Upstream)));
+        }
+        who(broken(Side::Client) || (self.up.ended && !self.closing))
+    }
+
+    fn stop(&self, miss: Miss) -> Stop {
+        match miss {
+            Miss::Broken(Side::Client) => Stop::Broken { side: Side::Client, was_whole: self.up.shut },
+            Miss::Broken(Side::Upstream) => Stop::Broken { side: Side::Upstream, was_whole: self.down.shut },
+            Miss::Failed(reason) => Stop::Failed(reason),
+        }
+    }
 }
 
-/// One way, with what was read and not yet written.
-#[derive(Default)]
+/// Why one way does not go on.
+enum Miss {
+    Broken(Side),
+    Failed(Reason),
+}
+
+impl From<Reason> for Miss {
+    fn from(reason: Reason) -> Self {
+        Self::Failed(reason)
+    }
+}
+
+/// One way, with what left the filters and is not yet written.
 struct Way {
+    half: Half,
     out: Bytes,
     /// The source said its end.
     ended: bool,
+    /// Nothing follows `out`.
+    last: bool,
     /// The end was said on.
     shut: bool,
-    /// The target takes nothing more: what the source says is dropped, so that closing does not reset the source.
-    discards: bool,
+    /// What the source says is dropped: to close with it unread would reset the source.
+    deaf: bool,
     read: u64,
     written: u64,
 }
 
 impl Way {
+    fn new(half: Half) -> Self {
+        Self { half, out: Bytes::new(), ended: false, last: false, shut: false, deaf: false, read: 0, written: 0 }
+    }
+
     /// Writes what there is, then reads a chunk; true when anything moved.
     fn step(
         &mut self,
         cx: &mut Context<'_>,
-        (from, source): (&TcpStream, Side),
-        (to, target): (&TcpStream, Side),
-    ) -> Result<bool, Side> {
-        if self.discards {
-            // No sign of life: the time for the rest runs from the last byte that somebody took.
-            while self.read(cx, from).map_err(|_| source)? && !self.ended {}
-            self.out.clear();
-            self.shut = self.ended;
-            return Ok(false);
+        chain: Option<&TcpChain>,
+        from: &TcpStream,
+        to: &TcpStream,
+    ) -> Result<bool, Miss> {
+        let (source, target) = match self.half {
+            Half::Request => (Side::Client, Side::Upstream),
+            Half::Response => (Side::Upstream, Side::Client),
+        };
+        let moved = self.write(cx, to).map_err(|_| Miss::Broken(target))?;
+        if self.deaf {
+            self.drop_rest(cx, from);
         }
-        let mut moved = self.write(cx, to).map_err(|_| target)?;
-        if !self.out.is_empty() || self.shut {
+        if self.shut || !self.out.is_empty() {
             return Ok(moved);
         }
-        if self.ended {
+        if self.last {
             self.shut = true;
             // A socket that cannot be shut is gone, which its other way finds out.
             let _ = SockRef::from(to).shutdown(Shutdown::Write);
             return Ok(true);
         }
-        moved |= self.read(cx, from).map_err(|_| source)?;
-        Ok(moved)
+        if let Some(released) = chain.map(|chain| chain.resumed(self.half)).transpose()?.flatten() {
+            self.release(released);
+            return Ok(true);
+        }
+        let room = chain.map_or(CHUNK, |chain| chain.room(self.half).min(CHUNK));
+        if self.ended || room == 0 {
+            return Ok(moved);
+        }
+        let Some(chunk) = read(cx, from, room).map_err(|_| Miss::Broken(source))? else { return Ok(moved) };
+        self.read = self.read.saturating_add(chunk.len() as u64);
+        self.ended = chunk.is_empty();
+        let released = match chain {
+            Some(chain) => chain.data(self.half, chunk, self.ended)?,
+            None => Some((chunk, self.ended)),
+        };
+        self.release(released.unwrap_or_default());
+        Ok(true)
     }
 
-    fn discard(&mut self) {
-        self.discards = true;
+    fn release(&mut self, (bytes, last): Released) {
+        self.out = bytes;
+        self.last = last;
+    }
+
+    /// Nothing more is read; what left the filters is still written.
+    fn close(&mut self) {
+        self.last = true;
+        self.deaf = true;
+    }
+
+    /// The target takes nothing more.
+    fn give_up(&mut self) {
         self.out.clear();
+        self.shut = true;
+        self.deaf = true;
     }
 
     fn write(&mut self, cx: &mut Context<'_>, to: &TcpStream) -> io::Result<bool> {
@@ -150,25 +259,29 @@ impl Way {
         Ok(moved)
     }
 
-    fn read(&mut self, cx: &mut Context<'_>, from: &TcpStream) -> io::Result<bool> {
-        while from.poll_read_ready(cx)?.is_ready() {
-            let mut chunk = BytesMut::with_capacity(CHUNK);
-            match from.try_read_buf(&mut chunk) {
-                Ok(0) => {
-                    self.ended = true;
-                    return Ok(true);
-                }
-                Ok(length) => {
-                    self.read = self.read.saturating_add(length as u64);
-                    self.out = chunk.freeze();
-                    return Ok(true);
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Err(error),
+    /// This is no sign of life: the time for the rest runs from the last byte that somebody took.
+    fn drop_rest(&mut self, cx: &mut Context<'_>, from: &TcpStream) {
+        while !self.ended {
+            match read(cx, from, CHUNK) {
+                Ok(Some(chunk)) => self.ended = chunk.is_empty(),
+                Ok(None) => return,
+                Err(_) => self.ended = true,
             }
         }
-        Ok(false)
     }
+}
+
+/// A chunk of at most `room` bytes, empty at the end; `None` while there is none.
+fn read(cx: &mut Context<'_>, from: &TcpStream, room: usize) -> io::Result<Option<Bytes>> {
+    while from.poll_read_ready(cx)?.is_ready() {
+        let mut chunk = BytesMut::with_capacity(CHUNK).limit(room);
+        match from.try_read_buf(&mut chunk) {
+            Ok(_) => return Ok(Some(chunk.into_inner().freeze())),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(None)
 }
 
 /// Has the socket closed with a reset, so that its peer takes nothing for a whole conversation.
