@@ -142,11 +142,12 @@ pub struct Place<'a> {
 impl Local {
     /// Takes a snapshot up: each plugin takes one of the VMs that were started for it.
     pub fn new(snapshot: Arc<Snapshot>, place: &Place<'_>) -> Self {
-        let plugins: Vec<Rc<Plugin>> = snapshot.generations.iter().map(|generation| place.plugin(generation)).collect();
         let limits = &snapshot.limits;
         let peer =
             PeerLimits { fields: limits.headers, bytes: limits.header_bytes.as_usize(), streams: limits.streams };
         let clusters: Vec<Rc<Cluster>> = snapshot.clusters.iter().map(|cluster| place.cluster(cluster, peer)).collect();
+        let plugins = snapshot.generations.iter().map(|generation| place.plugin(generation, &clusters));
+        let plugins: Vec<Rc<Plugin>> = plugins.collect();
         let listeners = snapshot.listeners.iter().map(|listener| {
             let targets = Targets { listener, configs: &snapshot.clusters, clusters: &clusters, plugins: &plugins };
             Rc::new(place.listener(&targets))
@@ -175,10 +176,8 @@ fn names(listener: &str, route: &str, host: &str, cluster: &str) -> Arc<Names> {
 }
 
 impl Place<'_> {
-    fn plugin(&self, generation: &Arc<Generation>) -> Rc<Plugin> {
-        let guest_series = generation.quota.metric_series;
-        let series = self.registry.plugin(self.worker, &generation.identity.name, guest_series);
-        Plugin::new(Arc::clone(generation), series)
+    fn plugin(&self, generation: &Arc<Generation>, clusters: &[Rc<Cluster>]) -> Rc<Plugin> {
+        Plugin::new(Arc::clone(generation), generation.means(self.registry, self.worker, clusters))
     }
 
     fn cluster(&self, cluster: &config::Cluster, peer: PeerLimits) -> Rc<Cluster> {

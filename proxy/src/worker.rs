@@ -27,7 +27,7 @@ pub struct Shared {
     pub access_log: Option<AccessLog>,
     /// One for each worker.
     pub loads: Box<[Load]>,
-    /// Workers that have taken up their sockets.
+    /// Workers that have taken up their sockets and not ended.
     pub serving: AtomicUsize,
     /// Client connections of the process.
     pub connections: AtomicUsize,
@@ -155,10 +155,22 @@ impl Worker {
         self.shared.discount_connection(self.index);
     }
 
-    /// Tells every filter that it goes away. Exchanges that are still there get their policy.
-    pub fn retire(&self) {
+    /// Tells every filter that it goes away, and gives those that ask for time until `hurry` completes. Exchanges that are
+    /// still there get their policy.
+    pub async fn retire(&self, hurry: impl Future<Output = ()>) {
         let local = Rc::clone(&self.local.borrow());
         local.plugins.iter().for_each(|plugin| plugin.retire());
+        let gone = async {
+            for plugin in &local.plugins {
+                plugin.retired().await;
+            }
+        };
+        tokio::select! {
+            biased;
+            () = gone => {}
+            () = hurry => {}
+        }
+        local.plugins.iter().for_each(|plugin| plugin.end());
     }
 
     /// Ends exchanges that are out of time.

@@ -20,7 +20,7 @@ pub(super) fn generations(
         return Ok(Vec::new());
     }
     let engine = Engine::new(&EngineSettings::default())?;
-    let mut modules = Modules::new(engine, Arc::clone(registry), &config.node);
+    let mut modules = Modules::new(engine, Arc::clone(registry), config);
     let (mut generations, mut faults) = (Vec::new(), Vec::new());
     for plugin in &config.plugins {
         match modules.prepare(plugin).and_then(|generation| start(&generation, workers + 1).map(|()| generation)) {

@@ -16,6 +16,8 @@ use crate::worker::Shared;
 const LOOK: Duration = Duration::from_millis(10);
 /// How long clients may take to fetch last bytes and close, once no exchange is left.
 const FAREWELL: Duration = Duration::from_millis(500);
+/// How long a filter may take to end once it was told.
+const ROOT_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What the workers do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +26,8 @@ pub enum Phase {
     Serving,
     /// Connections close after their exchange.
     Draining,
+    /// Filters are told that they go away; those that ask for time get it.
+    Retiring,
     /// Workers end, whatever is left.
     Ended,
 }
@@ -75,20 +79,32 @@ impl Bells {
 
 /// Drains the workers within `timeout`; another ring hurries. Afterwards the workers end.
 pub async fn drain(shared: &Shared, phase: &watch::Sender<Phase>, timeout: Duration, bells: &mut Bells) {
+    let deadline = Instant::now() + timeout;
     phase.send_replace(Phase::Draining);
-    tokio::select! {
-        () = finished(shared, timeout) => {}
-        () = bells.ring() => tracing::warn!("told twice: ending at once"),
-    }
+    let hurried = unless_rung(bells, finished(shared, deadline)).await;
     let left = exchanges(shared);
     if left > 0 {
         tracing::warn!(exchanges = left, "ended with exchanges in flight");
     }
+    if !hurried {
+        phase.send_replace(Phase::Retiring);
+        unless_rung(bells, retired(shared, deadline.min(Instant::now() + ROOT_PATIENCE))).await;
+    }
     phase.send_replace(Phase::Ended);
 }
 
-async fn finished(shared: &Shared, timeout: Duration) {
-    let deadline = Instant::now() + timeout;
+/// Waits for `end`; true when told to end at once instead.
+async fn unless_rung(bells: &mut Bells, end: impl Future<Output = ()>) -> bool {
+    tokio::select! {
+        () = end => false,
+        () = bells.ring() => {
+            tracing::warn!("told twice: ending at once");
+            true
+        }
+    }
+}
+
+async fn finished(shared: &Shared, deadline: Instant) {
     let mut quiet_since = None;
     while Instant::now() < deadline {
         let quiet = exchanges(shared) == 0;
@@ -99,6 +115,13 @@ async fn finished(shared: &Shared, timeout: Duration) {
         if !quiet {
             quiet_since = None;
         }
+        sleep(LOOK).await;
+    }
+}
+
+/// Waits until every worker's filters are gone.
+async fn retired(shared: &Shared, deadline: Instant) {
+    while Instant::now() < deadline && shared.serving.load(Relaxed) > 0 {
         sleep(LOOK).await;
     }
 }

@@ -32,18 +32,20 @@ pub(super) struct Assignment {
     pub(super) phase: watch::Receiver<Phase>,
 }
 
-/// Runs a worker until the phase is `Ended`. Its tasks end with its runtime.
+/// Runs a worker until the phase is `Retiring`, and until its filters are gone or the phase is `Ended`. Its tasks end with its runtime.
 pub(super) async fn run(assignment: Assignment) {
     let Assignment { index, shared, sockets, handed, hand, mut phase } = assignment;
     let worker = Worker::new(index, shared);
-    for socket in sockets {
-        tokio::task::spawn_local(listener::accept(Rc::clone(&worker), socket, hand.clone()));
-    }
-    tokio::task::spawn_local(listener::receive(Rc::clone(&worker), handed));
+    let accept = |socket| tokio::task::spawn_local(listener::accept(Rc::clone(&worker), socket, hand.clone()));
+    let mut accepting: Vec<_> = sockets.into_iter().map(accept).collect();
+    accepting.push(tokio::task::spawn_local(listener::receive(Rc::clone(&worker), handed)));
     tokio::task::spawn_local(sweep(Rc::downgrade(&worker)));
     worker.shared.serving.fetch_add(1, Relaxed);
     obey(&worker, &mut phase).await;
-    worker.retire();
+    // Nobody is let in to filters that go away.
+    accepting.iter().for_each(tokio::task::JoinHandle::abort);
+    worker.retire(ended(&mut phase)).await;
+    worker.shared.serving.fetch_sub(1, Relaxed);
 }
 
 async fn obey(worker: &Worker, phase: &mut watch::Receiver<Phase>) {
@@ -51,13 +53,19 @@ async fn obey(worker: &Worker, phase: &mut watch::Receiver<Phase>) {
         match *phase.borrow_and_update() {
             Phase::Serving => {}
             Phase::Draining => worker.drain(),
-            Phase::Ended => return,
+            Phase::Retiring | Phase::Ended => return,
         }
         // The sender lives as long as the process serves; without it there is nothing left to obey.
         if phase.changed().await.is_err() {
             return;
         }
     }
+}
+
+/// Completes when nobody has time any more.
+async fn ended(phase: &mut watch::Receiver<Phase>) {
+    // Without a sender there is nobody to give any.
+    let _ = phase.wait_for(|phase| *phase == Phase::Ended).await;
 }
 
 /// Looks after timeouts until the worker is gone.

@@ -5,20 +5,27 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use tollgate_abi::{
-    CallbackKind, Engine, Failure, GuestErrors, Limits, Module, ModuleError, ModuleLimits, PluginSettings, QueueLimits,
-    SharedData, SharedQueues, Vm,
+    AbiVersion, CallbackKind, CalloutLimits, Engine, Failure, GuestErrors, Limits, Module, ModuleError, ModuleLimits,
+    PluginSettings, QueueLimits, SharedData, SharedDataLimits, SharedQueues, Vm,
 };
 use tollgate_config as config;
 
 use crate::exchange::properties::node::Node;
-use crate::filter::host::{Identity, PluginHost};
+use crate::filter::callout::desk::{LocalCallee, Means};
+use crate::filter::callout::{Callee, Reach};
+use crate::filter::host::{Asking, Identity, PluginHost};
 use crate::filter::spares::Spares;
 use crate::telemetry::log::LineQuota;
-use crate::telemetry::metrics::{ModuleInfo, PluginSeries, Registry};
+use crate::telemetry::metrics::{CalloutSeries, ModuleInfo, PluginSeries, Registry};
+use crate::upstream::cluster::Cluster;
+
+/// The label of callouts that were refused before there was a cluster.
+const NO_CLUSTER: &str = "none";
 
 /// A VM that was started and configured.
 pub type ReadyVm = Vm<PluginHost>;
@@ -40,18 +47,40 @@ pub struct Generation {
     module: Module,
     settings: Arc<PluginSettings>,
     series: Arc<PluginSeries>,
+    /// Where callouts are counted that a starting VM was refused.
+    refused: Arc<CalloutSeries>,
+    reach: Arc<Reach>,
 }
 
 impl Generation {
     /// Starts one VM; on failure the fault carries the filter's own lines.
     pub fn start_vm(&self) -> Result<ReadyVm, Fault> {
-        let host = PluginHost::new(self.identity.clone(), lines(&self.quota), Arc::clone(&self.series));
+        let asking = Asking::new(Arc::clone(&self.reach), Arc::clone(&self.refused));
+        let host = PluginHost::new(self.identity.clone(), lines(&self.quota), Arc::clone(&self.series), asking);
         Vm::start(&self.module, Arc::clone(&self.settings), host).map_err(|(failure, host)| Fault {
             plugin: self.identity.name.to_string(),
             module: self.source.clone(),
             kind: Box::new(FaultKind::Start(failure)),
             lines: host.kept_lines(),
         })
+    }
+
+    /// What the plugin works with on a worker that has these clusters, which are those of the configuration in their order.
+    pub fn means(&self, registry: &Registry, worker: usize, clusters: &[Rc<Cluster>]) -> Means {
+        let name = &self.identity.name;
+        let callee = |callee: &Callee| {
+            let cluster = Rc::clone(clusters.get(callee.cluster.0)?);
+            Some(LocalCallee { cluster, series: registry.callouts(worker, name, &callee.name) })
+        };
+        Means {
+            callees: self.reach.calls.iter().filter_map(callee).collect(),
+            reach: Arc::clone(&self.reach),
+            series: (
+                registry.plugin(worker, name, self.quota.metric_series),
+                registry.callouts(worker, name, NO_CLUSTER),
+            ),
+            queues: (Arc::clone(&self.settings.queues), self.settings.queue_limits.messages),
+        }
     }
 
     /// True when the module wants to see this callback.
@@ -156,25 +185,28 @@ impl fmt::Display for Fault {
 pub struct Modules {
     engine: Engine,
     limits: ModuleLimits,
-    compiled: HashMap<Digest, Module>,
-    shared_data: HashMap<String, Arc<SharedData>>,
+    compiled: HashMap<(Digest, Option<AbiVersion>), Module>,
+    /// By `vm_id`, with the largest of its plugins' quotas.
+    shared: HashMap<String, (Arc<SharedData>, QueueLimits)>,
     queues: Arc<SharedQueues>,
+    clusters: Vec<config::Cluster>,
     registry: Arc<Registry>,
     node: Arc<Node>,
     number: u64,
 }
 
 impl Modules {
-    /// Nothing compiled yet.
-    pub fn new(engine: Engine, registry: Arc<Registry>, node: &config::Node) -> Self {
+    /// Nothing of the configuration's plugins compiled yet.
+    pub fn new(engine: Engine, registry: Arc<Registry>, config: &config::Config) -> Self {
         Self {
             engine,
             limits: ModuleLimits::default(),
             compiled: HashMap::new(),
-            shared_data: HashMap::new(),
+            shared: shared(&config.plugins),
             queues: Arc::default(),
+            clusters: config.clusters.clone(),
             registry,
-            node: Arc::new(Node::new(node)),
+            node: Arc::new(Node::new(&config.node)),
             number: 0,
         }
     }
@@ -195,7 +227,7 @@ impl Modules {
         if let Some(wanted) = plugin.sha256.map(Digest).filter(|wanted| *wanted != digest) {
             return Err(FaultKind::Digest { wanted, found: digest });
         }
-        let module = self.compile(digest, &bytes)?;
+        let module = self.compile(digest, &bytes, plugin.abi.map(abi_version))?;
         self.number += 1;
         let generation = Generation {
             identity: Identity {
@@ -213,6 +245,8 @@ impl Modules {
             module,
             settings: Arc::new(self.settings(plugin)),
             series: self.registry.plugin(self.registry.control(), &plugin.name, plugin.quota.metric_series),
+            refused: self.registry.callouts(self.registry.control(), &plugin.name, NO_CLUSTER),
+            reach: Arc::new(Reach::new(plugin, &self.clusters)),
         };
         self.registry.set_module(generation.describe());
         Ok(Arc::new(generation))
@@ -231,17 +265,17 @@ impl Modules {
         Ok(bytes)
     }
 
-    fn compile(&mut self, digest: Digest, bytes: &[u8]) -> Result<Module, FaultKind> {
-        if let Some(module) = self.compiled.get(&digest) {
+    fn compile(&mut self, digest: Digest, bytes: &[u8], abi: Option<AbiVersion>) -> Result<Module, FaultKind> {
+        if let Some(module) = self.compiled.get(&(digest, abi)) {
             return Ok(module.clone());
         }
-        let module = Module::compile(&self.engine, bytes, &self.limits).map_err(FaultKind::Module)?;
-        self.compiled.insert(digest, module.clone());
+        let module = Module::compile_as(&self.engine, bytes, &self.limits, abi).map_err(FaultKind::Module)?;
+        self.compiled.insert((digest, abi), module.clone());
         Ok(module)
     }
 
     fn settings(&mut self, plugin: &config::Plugin) -> PluginSettings {
-        let shared_data = self.shared_data.entry(plugin.vm_id.clone()).or_default();
+        let (shared_data, queue_limits) = self.shared.entry(plugin.vm_id.clone()).or_default();
         PluginSettings {
             name: plugin.name.clone(),
             root_id: plugin.root_id.clone(),
@@ -249,31 +283,72 @@ impl Modules {
             vm_config: plugin.vm_config.clone(),
             config: plugin.config.clone(),
             env: plugin.env.clone(),
-            limits: limits(plugin.budget),
+            limits: limits(plugin.budget, &plugin.quota),
             guest_errors: match plugin.guest_errors {
                 config::GuestErrors::Lenient => GuestErrors::Lenient,
                 config::GuestErrors::Strict => GuestErrors::Strict,
             },
             shared_data: Arc::clone(shared_data),
             queues: Arc::clone(&self.queues),
-            queue_limits: QueueLimits::default(),
+            queue_limits: *queue_limits,
         }
     }
 }
 
 fn lines(quota: &config::Quota) -> LineQuota {
-    LineQuota {
-        per_second: quota.log_lines,
-        burst: quota.log_burst,
-        bytes: usize::try_from(quota.log_line).unwrap_or(usize::MAX),
+    LineQuota { per_second: quota.log_lines, burst: quota.log_burst, bytes: size(quota.log_line) }
+}
+
+/// What plugins of one `vm_id` share, each bound the largest of theirs.
+fn shared(plugins: &[config::Plugin]) -> HashMap<String, (Arc<SharedData>, QueueLimits)> {
+    let mut quotas: HashMap<&str, config::Quota> = HashMap::new();
+    for plugin in plugins {
+        let widest = quotas.entry(&plugin.vm_id).or_insert(plugin.quota);
+        let own = &plugin.quota;
+        widest.shared_data_keys = widest.shared_data_keys.max(own.shared_data_keys);
+        widest.shared_data_value = widest.shared_data_value.max(own.shared_data_value);
+        widest.shared_data = widest.shared_data.max(own.shared_data);
+        widest.queues = widest.queues.max(own.queues);
+        widest.queue_messages = widest.queue_messages.max(own.queue_messages);
+        widest.queue_bytes = widest.queue_bytes.max(own.queue_bytes);
+    }
+    let made = quotas.into_iter().map(|(vm_id, quota)| {
+        let data = SharedDataLimits {
+            keys: quota.shared_data_keys,
+            value: size(quota.shared_data_value),
+            total: size(quota.shared_data),
+        };
+        let queues =
+            QueueLimits { queues: quota.queues, messages: quota.queue_messages, bytes: size(quota.queue_bytes) };
+        (vm_id.to_owned(), (Arc::new(SharedData::new(data)), queues))
+    });
+    made.collect()
+}
+
+fn limits(budget: config::Budget, quota: &config::Quota) -> Limits {
+    Limits {
+        memory: size(budget.memory),
+        callback: budget.time,
+        start: budget.start,
+        callouts: CalloutLimits {
+            per_callback: quota.callouts_per_callback,
+            per_stream: quota.callouts_per_stream,
+            in_flight: quota.callouts,
+            timeout: quota.callout_timeout,
+        },
+        timers: quota.timers,
+        ..Limits::default()
     }
 }
 
-fn limits(budget: config::Budget) -> Limits {
-    Limits {
-        memory: usize::try_from(budget.memory).unwrap_or(usize::MAX),
-        callback: budget.time,
-        start: budget.start,
-        ..Limits::default()
+fn size(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}
+
+fn abi_version(version: config::AbiVersion) -> AbiVersion {
+    match version {
+        config::AbiVersion::V0_1_0 => AbiVersion::V0_1_0,
+        config::AbiVersion::V0_2_0 => AbiVersion::V0_2_0,
+        config::AbiVersion::V0_2_1 => AbiVersion::V0_2_1,
     }
 }

@@ -1,22 +1,27 @@
-//! What one VM of a plugin may ask of the proxy: log lines, metrics, a timer, names, and exchanges of its own.
+//! What one VM of a plugin may ask of the proxy: log lines, metrics, timers, names, exchanges of its own, and other
+//! upstreams.
 //!
 //! A host is made on the control side, where the VM starts, and settles once on the worker that runs the VM.
 
-use std::cell::RefCell;
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+mod asking;
+mod contexts;
+
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fragile::Fragile;
 use tokio::sync::Notify;
-use tollgate_abi::{CallbackKind, ContextId, Host, LogLevel, MetricId, MetricKind, Quota, Refusal, Status};
+use tollgate_abi::{
+    CallbackKind, CalloutId, CalloutRefusal, ContextId, Host, HttpCall, LogLevel, MetricId, MetricKind, QueueId, Quota,
+    Refusal, Status,
+};
 
-use crate::exchange::Exchange;
-use crate::exchange::lent::{Lender, Lent};
-use crate::exchange::passage::Passage;
+pub use self::asking::Asking;
+pub use self::contexts::Contexts;
+use crate::exchange::lent::Lent;
 use crate::exchange::properties::node::Node;
+use crate::filter::callout::desk::Desk;
 use crate::telemetry::log::{self, LineBudget, LineQuota};
 use crate::telemetry::metrics::{PluginSeries, Undefined, phase_index};
 
@@ -45,43 +50,6 @@ pub struct Identity {
     pub node: Arc<Node>,
 }
 
-/// The exchanges and connections that have a context in one VM, and the place of the filter in their chains.
-#[derive(Default)]
-pub struct Contexts {
-    live: RefCell<HashMap<ContextId, Owner, BuildHasherDefault<IdHasher>>>,
-}
-
-/// Whose a context is, and the place of the filter in its chain.
-struct Owner {
-    lender: Lender,
-    place: usize,
-}
-
-impl Contexts {
-    /// A context was created for the filter at `place` of the exchange's chain.
-    pub fn insert(&self, context: ContextId, exchange: &Rc<Exchange>, place: usize) {
-        let owner = Owner { lender: Lender::Exchange(Rc::clone(exchange)), place };
-        self.live.borrow_mut().insert(context, owner);
-    }
-
-    /// A context was created for the filter at `place` of a connection's chain.
-    pub fn insert_passage(&self, context: ContextId, passage: &Rc<Passage>, place: usize) {
-        let owner = Owner { lender: Lender::Passage(Rc::clone(passage)), place };
-        self.live.borrow_mut().insert(context, owner);
-    }
-
-    /// A context is gone.
-    pub fn remove(&self, context: ContextId) {
-        self.live.borrow_mut().remove(&context);
-    }
-
-    /// Forgets all of them, waking each exchange: the VM is dead and its policy is due.
-    pub fn abandon(&self) {
-        let abandoned = std::mem::take(&mut *self.live.borrow_mut());
-        abandoned.values().for_each(|owner| owner.lender.wake());
-    }
-}
-
 /// The timer of one root context: the period, and a bell for its change.
 #[derive(Debug, Default)]
 pub struct Ticker {
@@ -91,26 +59,19 @@ pub struct Ticker {
     pub changed: Notify,
 }
 
-/// Spreads context ids, which only we choose: one multiplication, where a keyed hash would cost more than the look-up.
-#[derive(Default)]
-struct IdHasher(u64);
-
-impl Hasher for IdHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|byte| self.write_u32(u32::from(*byte)));
-    }
-
-    /// 2⁶⁴ divided by the golden ratio (Knuth, The Art of Computer Programming, vol. 3, §6.4).
-    fn write_u32(&mut self, id: u32) {
-        self.0 = (self.0 ^ u64::from(id)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    }
+/// What a host gets when its VM arrives at a worker.
+pub struct Arrival {
+    /// The worker's counters.
+    pub series: Arc<PluginSeries>,
+    /// Exchanges with a context in the VM.
+    pub contexts: Rc<Contexts>,
+    /// The timer of the root context.
+    pub ticker: Rc<Ticker>,
+    /// Where the VM's questions go.
+    pub desk: Rc<Desk>,
 }
 
-/// What a host gets when its VM arrives at a worker.
+/// What a host keeps of that.
 struct Settled {
     contexts: Rc<Contexts>,
     ticker: Rc<Ticker>,
@@ -128,11 +89,12 @@ pub struct PluginHost {
     settled: Option<Fragile<Settled>>,
     /// Time spent in the guest since it was last asked for.
     spent: Duration,
+    asking: Asking,
 }
 
 impl PluginHost {
     /// A host for a VM that is about to start and may log so much; it counts in the control side's series.
-    pub fn new(identity: Identity, lines: LineQuota, series: Arc<PluginSeries>) -> Self {
+    pub fn new(identity: Identity, lines: LineQuota, series: Arc<PluginSeries>, asking: Asking) -> Self {
         Self {
             identity,
             series,
@@ -141,6 +103,7 @@ impl PluginHost {
             period: None,
             settled: None,
             spent: Duration::ZERO,
+            asking,
         }
     }
 
@@ -151,15 +114,32 @@ impl PluginHost {
         lines.map(|(level, line)| format!("{}: {}", level_name(*level), text(line))).collect()
     }
 
-    /// Arrives at a worker: kept lines are logged, counters and the timer move here.
-    pub fn settle(&mut self, series: Arc<PluginSeries>, contexts: Rc<Contexts>, ticker: Rc<Ticker>) {
+    /// Arrives at a worker: kept lines are logged, counters and the timer move here, kept questions are asked.
+    pub fn settle(&mut self, arrival: Arrival) {
         for (level, line) in self.kept.take().into_iter().flatten() {
             self.write(level, &line);
         }
+        let Arrival { series, contexts, ticker, desk } = arrival;
         self.series = series;
         ticker.period.set(self.period);
         ticker.changed.notify_one();
         self.settled = Some(Fragile::new(Settled { contexts, ticker }));
+        self.asking.settle(desk);
+    }
+
+    /// True when answers of that desk are for this VM.
+    pub fn is_served_by(&self, desk: &Desk) -> bool {
+        self.asking.is_of(desk)
+    }
+
+    /// What the guest is told of next came after so many callouts.
+    pub fn follow(&mut self, hops: u8) {
+        self.asking.follow(hops);
+    }
+
+    /// True when a callout was refused since `follow` because it would go round.
+    pub fn looped(&self) -> bool {
+        self.asking.looped()
     }
 
     /// Time spent in the guest since the last call of this.
@@ -193,12 +173,6 @@ impl PluginHost {
             let metric = log::GuestText { bytes: name, limit: SHOWN_NAME };
             tracing::warn!(filter = &*self.identity.name, %metric, "a metric counts nowhere: {why}");
         }
-    }
-
-    fn live<T>(&self, context: ContextId, act: impl FnOnce(&Lender, usize) -> T) -> Option<T> {
-        let settled = self.settled.as_ref()?.get();
-        let live = settled.contexts.live.borrow();
-        live.get(&context).map(|owner| act(&owner.lender, owner.place))
     }
 }
 
@@ -249,6 +223,9 @@ impl Host for PluginHost {
 
     fn refused(&mut self, hostcall: &'static str, why: &Refusal) {
         self.series.refusals.inc();
+        if let Refusal::Callout(why) = why {
+            self.asking.refused(hostcall, why);
+        }
         self.log(LogLevel::Warn, format!("{hostcall} had no effect: {why}").as_bytes());
     }
 
@@ -277,11 +254,35 @@ impl Host for PluginHost {
     }
 
     fn borrow_stream(&mut self, context: ContextId) -> Option<Lent> {
-        self.live(context, Lender::lend).flatten()
+        let stream = self.settled.as_ref()?.get().contexts.lend(context)?;
+        self.asking.turn_to(&stream);
+        Some(stream)
     }
 
     fn return_stream(&mut self, context: ContextId, stream: Lent) {
-        self.live(context, |lender, _| lender.take_back(stream));
+        if let Some(settled) = &self.settled {
+            settled.get().contexts.put_back(context, stream);
+        }
+    }
+
+    fn http_call(&mut self, id: CalloutId, call: HttpCall) -> Result<(), CalloutRefusal> {
+        self.asking.http(id, call)
+    }
+
+    fn cancel_call(&mut self, id: CalloutId) {
+        self.asking.cancel(id);
+    }
+
+    fn queue_registered(&mut self, queue: QueueId) {
+        self.asking.registered(queue);
+    }
+
+    fn resolve_dns(&mut self, token: u32, name: &str) -> Result<(), CalloutRefusal> {
+        self.asking.resolve(token, name)
+    }
+
+    fn set_timer(&mut self, timer: u32, after: Duration) {
+        self.asking.timer(timer, after);
     }
 
     fn define_metric(&mut self, kind: MetricKind, name: &[u8]) -> Result<MetricId, Status> {

@@ -3,16 +3,19 @@
 //! A VM is never entered again after a failure. Which policy an exchange gets is the chain's business.
 
 use std::cell::{Cell, RefCell};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tollgate_abi::{Cause, Failure};
+use tokio::sync::Notify;
+use tollgate_abi::{CallbackKind, Cause, Failure};
 use tollgate_config::OnError;
 
 use crate::exchange::lent::Lent;
+use crate::filter::callout::desk::{Desk, Means};
+use crate::filter::callout::{Event, hops};
 use crate::filter::generation::{Generation, ReadyVm};
-use crate::filter::host::{Contexts, Ticker};
+use crate::filter::host::{Arrival, Contexts, Ticker};
 use crate::telemetry::metrics::{PluginSeries, failure_index};
 
 /// How often one wait for a spare VM is looked at again.
@@ -36,6 +39,12 @@ pub struct Plugin {
     missing: Cell<bool>,
     last_cause: Cell<Cause>,
     ticker: Rc<Ticker>,
+    means: Means,
+    me: Weak<Plugin>,
+    /// True once the plugin goes away: exchanges get its policy, and no VM takes the place of the last one.
+    retiring: Cell<bool>,
+    /// Rung when the last VM is gone.
+    gone: Notify,
 }
 
 /// What a stay in the VM came to.
@@ -50,10 +59,10 @@ pub struct Stay<T> {
 
 impl Plugin {
     /// Takes up a plugin on this worker with one of its ready VMs, and runs its timer as long as the plugin lives.
-    pub fn new(generation: Arc<Generation>, series: Arc<PluginSeries>) -> Rc<Self> {
-        let plugin = Rc::new(Self {
+    pub fn new(generation: Arc<Generation>, means: Means) -> Rc<Self> {
+        let plugin = Rc::new_cyclic(|me| Self {
             generation,
-            series,
+            series: Arc::clone(&means.series.0),
             contexts: Rc::default(),
             vm: RefCell::new(None),
             incarnation: Cell::new(0),
@@ -61,6 +70,10 @@ impl Plugin {
             missing: Cell::new(false),
             last_cause: Cell::new(Cause::Refused),
             ticker: Rc::default(),
+            means,
+            me: Weak::clone(me),
+            retiring: Cell::new(false),
+            gone: Notify::new(),
         });
         plugin.revive();
         tokio::task::spawn_local(tick(Rc::downgrade(&plugin), Rc::clone(&plugin.ticker)));
@@ -90,6 +103,9 @@ impl Plugin {
     /// True when there is a VM; otherwise waits for one within bounds. False: the policy applies.
     pub async fn ready(&self) -> bool {
         for _ in 0..SPARE_WAITS {
+            if self.retiring.get() {
+                return false;
+            }
             let arrived = self.generation.spares.arrived();
             tokio::pin!(arrived);
             arrived.as_mut().enable();
@@ -107,8 +123,8 @@ impl Plugin {
 
     /// True when there is a VM, taking a spare one where needed.
     pub fn revive(&self) -> bool {
-        if self.vm.borrow().is_some() {
-            return true;
+        if self.vm.borrow().is_some() || self.retiring.get() {
+            return !self.retiring.get();
         }
         let spare = self.generation.spares.take(self.missing.get());
         self.missing.set(spare.is_none());
@@ -119,7 +135,12 @@ impl Plugin {
     }
 
     fn install(&self, mut vm: ReadyVm) {
-        vm.host_mut().settle(Arc::clone(&self.series), Rc::clone(&self.contexts), Rc::clone(&self.ticker));
+        vm.host_mut().settle(Arrival {
+            series: Arc::clone(&self.series),
+            contexts: Rc::clone(&self.contexts),
+            ticker: Rc::clone(&self.ticker),
+            desk: Desk::new(Weak::clone(&self.me), self.means.clone()),
+        });
         self.incarnation.set(self.incarnation.get().wrapping_add(1));
         self.served.set(0);
         self.series.vms.set(1);
@@ -144,7 +165,14 @@ impl Plugin {
         let Some(vm) = guard.as_mut() else {
             return Stay { stream, answer: Err(self.last_cause.get()), spent: Duration::ZERO };
         };
-        let (stream, answer) = call(vm, stream);
+        let calls = !self.means.callees.is_empty();
+        if calls {
+            vm.host_mut().follow(hops_of(&stream));
+        }
+        let (mut stream, answer) = call(vm, stream);
+        if calls && vm.host().looped() {
+            end_loop(&mut stream);
+        }
         let spent = vm.host_mut().take_spent();
         let answer = answer.map_err(|failure| {
             *guard = None;
@@ -160,26 +188,84 @@ impl Plugin {
         self.served.set(self.served.get() + 1);
     }
 
-    /// Ends the VM in order: its root context hears of it. Contexts that are still there are abandoned.
-    pub fn retire(&self) {
-        let vm = self.vm.borrow_mut().take();
-        self.contexts.abandon();
-        if let Some(vm) = vm {
-            self.incarnation.set(self.incarnation.get().wrapping_add(1));
-            self.series.vms.set(0);
-            vm.retire();
-        }
+    /// Tells the VM what came of something it asked for, `hops` callouts in a row; a VM that came after it hears nothing.
+    pub fn deliver(&self, from: &Desk, hops: u8, event: Event) {
+        self.enter_root(|vm| {
+            if !vm.host().is_served_by(from) {
+                return Ok(());
+            }
+            vm.host_mut().follow(hops);
+            event.tell(vm)
+        });
     }
 
     fn tick(&self) {
         // A VM that died when none was to spare is replaced here even if no exchange asks for it.
         self.revive();
+        self.enter_root(|vm| {
+            vm.host_mut().follow(0);
+            vm.tick()
+        });
+    }
+
+    /// Has the root context look at something that no exchange is charged for.
+    fn enter_root(&self, call: impl FnOnce(&mut ReadyVm) -> Result<(), Failure>) {
         let mut guard = self.vm.borrow_mut();
-        if let Some(Err(failure)) = guard.as_mut().map(ReadyVm::tick) {
-            *guard = None;
-            drop(guard);
-            self.replace(&failure);
+        let Some(vm) = guard.as_mut() else { return };
+        let outcome = call(vm);
+        vm.host_mut().take_spent();
+        let over = self.retiring.get() && vm.is_done();
+        match outcome {
+            Err(failure) => {
+                *guard = None;
+                drop(guard);
+                self.replace(&failure);
+            }
+            Ok(()) => {
+                drop(guard);
+                if over {
+                    self.end();
+                }
+            }
         }
+    }
+
+    /// Tells the root context that its plugin goes away. Exchanges that are still there are abandoned. A root context that
+    /// asks for time still hears of ticks, queues, timers and callouts, until it says that it is done or [`Plugin::end`].
+    pub fn retire(&self) {
+        if self.retiring.replace(true) {
+            return;
+        }
+        self.incarnation.set(self.incarnation.get().wrapping_add(1));
+        self.contexts.abandon();
+        self.enter_root(|vm| {
+            vm.host_mut().follow(0);
+            vm.finish().map(drop)
+        });
+    }
+
+    /// Completes when no VM is left after [`Plugin::retire`].
+    pub async fn retired(&self) {
+        loop {
+            let gone = self.gone.notified();
+            tokio::pin!(gone);
+            gone.as_mut().enable();
+            if self.vm.borrow().is_none() {
+                return;
+            }
+            gone.await;
+        }
+    }
+
+    /// Ends the VM in order, whether its root context is done or not.
+    pub fn end(&self) {
+        self.retire();
+        let vm = self.vm.borrow_mut().take();
+        if let Some(vm) = vm {
+            self.series.vms.set(0);
+            vm.retire();
+        }
+        self.gone.notify_waiters();
     }
 
     /// The VM is gone: says so once, wakes the exchanges that had a context in it, and has a fresh one take over.
@@ -199,12 +285,45 @@ impl Plugin {
             failure.message
         );
         self.contexts.abandon();
-        self.revive();
+        if self.retiring.get() {
+            self.gone.notify_waiters();
+        } else if !self.revive() && self.generation.exports(CallbackKind::QueueReady) {
+            tokio::task::spawn_local(recover(Weak::clone(&self.me)));
+        }
+    }
+}
+
+/// Waits for a VM in place of a dead one: its queues fill, and no exchange may ever ask for it.
+async fn recover(plugin: Weak<Plugin>) {
+    while let Some(plugin) = plugin.upgrade() {
+        if plugin.ready().await || plugin.retiring.get() {
+            return;
+        }
+        drop(plugin);
+        tokio::time::sleep(SPARE_WAIT).await;
+    }
+}
+
+/// How many callouts in a row led to this exchange; a connection does not say.
+fn hops_of(lent: &Lent) -> u8 {
+    match lent {
+        Lent::Http(stream) => hops::of(&stream.request.fields.map),
+        Lent::Tcp(_) => 0,
+    }
+}
+
+/// Whatever the guest makes of a callout that was refused because it goes round, this exchange goes no further.
+fn end_loop(lent: &mut Lent) {
+    if let Lent::Http(stream) = lent
+        && stream.may_respond
+    {
+        let holder = stream.holder;
+        stream.wishes.respond.get_or_insert_with(|| (holder, hops::loop_detected()));
     }
 }
 
 /// Rings the root context's timer, and ends with the plugin.
-async fn tick(plugin: std::rc::Weak<Plugin>, ticker: Rc<Ticker>) {
+async fn tick(plugin: Weak<Plugin>, ticker: Rc<Ticker>) {
     loop {
         let due = match ticker.period.get() {
             Some(period) => tokio::time::timeout(period, ticker.changed.notified()).await.is_err(),

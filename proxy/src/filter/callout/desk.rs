@@ -1,0 +1,161 @@
+//! The desk of one VM on its worker: carries out what the VM asked for, and tells it what came of it.
+//!
+//! It ends with its VM: what is under way then is dropped, and nobody else hears of it.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::future::Future;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+
+use tokio::task::AbortHandle;
+use tollgate_abi::{CalloutId, QueueId, QueueWaker, SharedQueues};
+
+use crate::filter::callout::dns::Resolver;
+use crate::filter::callout::ledger::{self, Ledger};
+use crate::filter::callout::mailbox::Mailbox;
+use crate::filter::callout::{Event, Question, Reach};
+use crate::filter::plugin::Plugin;
+use crate::telemetry::metrics::{CalloutKind, CalloutSeries, PluginSeries};
+use crate::upstream::cluster::Cluster;
+
+/// What a desk works with, on one worker.
+#[derive(Clone)]
+pub struct Means {
+    /// What the plugin may reach.
+    pub reach: Arc<Reach>,
+    /// The clusters of [`Reach::calls`], in that order, as this worker uses them.
+    pub callees: Rc<[LocalCallee]>,
+    /// What this worker counts about the plugin, and about callouts that were refused.
+    pub series: (Arc<PluginSeries>, Arc<CalloutSeries>),
+    /// The queues of the process, and the most messages in one of the plugin's own.
+    pub queues: (Arc<SharedQueues>, usize),
+}
+
+/// A cluster that a plugin may call, on one worker.
+pub struct LocalCallee {
+    /// Its connections.
+    pub cluster: Rc<Cluster>,
+    /// What this worker counts about the plugin's callouts to it.
+    pub series: Arc<CalloutSeries>,
+}
+
+/// See the module.
+pub struct Desk {
+    plugin: Weak<Plugin>,
+    means: Means,
+    resolver: Resolver,
+    /// Absent until the VM registers a queue.
+    mailbox: RefCell<Option<Arc<dyn QueueWaker>>>,
+    tasks: RefCell<HashMap<Task, AbortHandle>>,
+}
+
+/// Names something under way. Bounded by what the VM may ask for at one time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Task {
+    Callout(CalloutId),
+    Timer(u32),
+    Resolve(u32),
+    Mail,
+}
+
+impl Desk {
+    /// The desk of a VM that arrives at the plugin's worker.
+    pub fn new(plugin: Weak<Plugin>, means: Means) -> Rc<Self> {
+        Rc::new(Self {
+            plugin,
+            means,
+            resolver: Resolver::default(),
+            mailbox: RefCell::default(),
+            tasks: RefCell::default(),
+        })
+    }
+
+    /// Where refused callouts are counted.
+    pub fn nowhere(&self) -> &Arc<CalloutSeries> {
+        &self.means.series.1
+    }
+
+    /// Begins what the VM asks for.
+    pub fn take(self: &Rc<Self>, question: Question) {
+        match question {
+            Question::Http(id, question) => {
+                let Some(callee) = self.means.callees.get(question.callee.0) else { return };
+                let (hops, limit, cluster) = (question.hops, self.means.reach.body, Rc::clone(&callee.cluster));
+                let ledger = self.ledger(callee, CalloutKind::Http);
+                self.run(Task::Callout(id), hops, async move {
+                    let outcome = question.ask(&cluster, limit).await;
+                    ledger.close(ledger::outcome(&outcome));
+                    Event::HttpEnded(id, outcome)
+                });
+            }
+            Question::Resolve(token, name) => {
+                let desk = Rc::clone(self);
+                self.run(Task::Resolve(token), 0, async move {
+                    Event::Resolved(token, desk.resolver.resolve(name, desk.means.reach.patience).await)
+                });
+            }
+            Question::Timer(timer, after) => self.run(Task::Timer(timer), 0, async move {
+                tokio::time::sleep(after).await;
+                Event::TimerFired(timer)
+            }),
+        }
+    }
+
+    /// Has the VM told of the messages of a queue from now on, in place of whoever was.
+    pub fn listen(self: &Rc<Self>, queue: QueueId) {
+        let (queues, limit) = &self.means.queues;
+        let mut mailbox = self.mailbox.borrow_mut();
+        let mailbox = mailbox.get_or_insert_with(|| self.open_mailbox(*limit));
+        queues.listen(queue, mailbox);
+    }
+
+    fn open_mailbox(self: &Rc<Self>, limit: usize) -> Arc<dyn QueueWaker> {
+        let mailbox = Arc::new(Mailbox::new(limit));
+        let (desk, read) = (Rc::clone(self), Arc::clone(&mailbox));
+        let reading = tokio::task::spawn_local(async move {
+            loop {
+                let queue = read.next().await;
+                desk.tell(0, Event::QueueReady(queue));
+                // However many messages wait, exchanges have their turn.
+                tokio::task::yield_now().await;
+            }
+        });
+        self.tasks.borrow_mut().insert(Task::Mail, reading.abort_handle());
+        mailbox
+    }
+
+    /// Drops a callout.
+    pub fn cancel(&self, id: CalloutId) {
+        if let Some(task) = self.tasks.borrow_mut().remove(&Task::Callout(id)) {
+            task.abort();
+        }
+    }
+
+    /// Drops everything: the VM is gone.
+    pub fn close(&self) {
+        let tasks = std::mem::take(&mut *self.tasks.borrow_mut());
+        tasks.into_values().for_each(|task| task.abort());
+    }
+
+    fn ledger(&self, callee: &LocalCallee, kind: CalloutKind) -> Ledger {
+        Ledger::open(Arc::clone(&self.means.series.0), Arc::clone(&callee.series), kind)
+    }
+
+    /// Works on a task of its own, and tells the VM what came of it. `hops`: of callouts, to what this is the answer of.
+    fn run(self: &Rc<Self>, task: Task, hops: u8, work: impl Future<Output = Event> + 'static) {
+        let desk = Rc::clone(self);
+        let working = tokio::task::spawn_local(async move {
+            let event = work.await;
+            desk.tasks.borrow_mut().remove(&task);
+            desk.tell(hops, event);
+        });
+        self.tasks.borrow_mut().insert(task, working.abort_handle());
+    }
+
+    fn tell(&self, hops: u8, event: Event) {
+        if let Some(plugin) = self.plugin.upgrade() {
+            plugin.deliver(self, hops, event);
+        }
+    }
+}

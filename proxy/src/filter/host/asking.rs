@@ -1,0 +1,139 @@
+//! What a VM asks of others: checked at once, kept until the VM settles on its worker, then handed to its desk.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fragile::Fragile;
+use tollgate_abi::{CalloutId, CalloutRefusal, HttpCall, QueueId};
+
+use crate::exchange::lent::Lent;
+use crate::filter::callout::desk::Desk;
+use crate::filter::callout::http::HttpQuestion;
+use crate::filter::callout::{Question, Reach, hops, ledger};
+use crate::telemetry::metrics::CalloutSeries;
+
+/// The shortest one-shot timer: a faster one would be a loop through the worker.
+const SHORTEST_TIMER: Duration = Duration::from_millis(1);
+
+/// See the module.
+pub struct Asking {
+    reach: Arc<Reach>,
+    /// What was asked before the VM settled, at most as much as a VM may have under way.
+    kept: Vec<Question>,
+    /// Queues that were registered before the VM settled: a spare VM must not take their word from one that serves.
+    queues: Vec<QueueId>,
+    desk: Option<Fragile<Rc<Desk>>>,
+    /// How many callouts led to what the guest is told of at the moment.
+    hops: u8,
+    /// True once a callout was refused because it would go round.
+    looped: bool,
+    /// Where refused callouts are counted.
+    nowhere: Arc<CalloutSeries>,
+}
+
+impl Asking {
+    /// Nothing asked yet. `nowhere` counts what a starting VM is refused.
+    pub fn new(reach: Arc<Reach>, nowhere: Arc<CalloutSeries>) -> Self {
+        Self { reach, kept: Vec::new(), queues: Vec::new(), desk: None, hops: 0, looped: false, nowhere }
+    }
+
+    /// Hands over what was kept. Timers run from here.
+    pub(super) fn settle(&mut self, desk: Rc<Desk>) {
+        self.nowhere = Arc::clone(desk.nowhere());
+        std::mem::take(&mut self.queues).into_iter().for_each(|queue| desk.listen(queue));
+        std::mem::take(&mut self.kept).into_iter().for_each(|question| desk.take(question));
+        self.desk = Some(Fragile::new(desk));
+    }
+
+    /// True when that desk is this VM's.
+    pub(super) fn is_of(&self, desk: &Desk) -> bool {
+        self.desk().is_some_and(|own| std::ptr::eq(Rc::as_ptr(own), desk))
+    }
+
+    /// What the guest is told of next came after so many callouts.
+    pub(super) fn follow(&mut self, hops: u8) {
+        self.hops = hops;
+        self.looped = false;
+    }
+
+    /// The guest turns to another exchange.
+    pub(super) fn turn_to(&mut self, lent: &Lent) {
+        if let Lent::Http(stream) = lent
+            && !self.reach.calls.is_empty()
+        {
+            self.hops = self.hops.max(hops::of(&stream.request.fields.map));
+        }
+    }
+
+    /// True when a callout was refused since `follow` because it would go round.
+    pub(super) fn looped(&self) -> bool {
+        self.looped
+    }
+
+    /// A callout was refused, here or before it came here.
+    pub(super) fn refused(&self, hostcall: &str, why: &CalloutRefusal) {
+        ledger::refused(&self.nowhere, hostcall, why);
+    }
+
+    pub(super) fn http(&mut self, id: CalloutId, call: HttpCall) -> Result<(), CalloutRefusal> {
+        let hops = self.admit()?;
+        let question = HttpQuestion::new(call, &self.reach, hops)?;
+        self.ask(Question::Http(id, Box::new(question)));
+        Ok(())
+    }
+
+    pub(super) fn resolve(&mut self, token: u32, name: &str) -> Result<(), CalloutRefusal> {
+        if !self.reach.resolves(name) {
+            return Err(CalloutRefusal::Invalid(format!("this filter may not look {name:?} up")));
+        }
+        self.ask(Question::Resolve(token, name.to_owned()));
+        Ok(())
+    }
+
+    pub(super) fn timer(&mut self, timer: u32, after: Duration) {
+        self.ask(Question::Timer(timer, after.max(SHORTEST_TIMER)));
+    }
+
+    pub(super) fn cancel(&mut self, id: CalloutId) {
+        match self.desk() {
+            Some(desk) => desk.cancel(id),
+            None => self.kept.retain(|question| question.callout() != Some(id)),
+        }
+    }
+
+    pub(super) fn registered(&mut self, queue: QueueId) {
+        match self.desk() {
+            Some(desk) => desk.listen(queue),
+            None if self.queues.contains(&queue) => {}
+            None => self.queues.push(queue),
+        }
+    }
+
+    /// The hops of the next callout, unless it would go round.
+    fn admit(&mut self) -> Result<u8, CalloutRefusal> {
+        let next = hops::next(self.hops);
+        self.looped |= next.is_err();
+        next
+    }
+
+    fn ask(&mut self, question: Question) {
+        match self.desk() {
+            Some(desk) => desk.take(question),
+            None => self.kept.push(question),
+        }
+    }
+
+    fn desk(&self) -> Option<&Rc<Desk>> {
+        self.desk.as_ref().map(Fragile::get)
+    }
+}
+
+/// Nobody is left to hear of an answer.
+impl Drop for Asking {
+    fn drop(&mut self) {
+        if let Some(desk) = self.desk() {
+            desk.close();
+        }
+    }
+}
