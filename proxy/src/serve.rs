@@ -140,6 +140,7 @@ impl Serving {
         let buffer = local.listeners.get(self.client.listener).map_or(0, |listener| listener.limits.buffer.as_usize());
         let facts = Facts {
             names: Arc::clone(&self.route.names),
+            quotas: Arc::clone(&self.route.quotas),
             source: self.client.source,
             destination: self.client.destination,
             connection: self.client.id,

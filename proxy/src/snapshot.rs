@@ -7,7 +7,7 @@ use tollgate_config::{self as config, ClusterId, Config, HostMatch, Limits, Plug
 
 use crate::clock::Clock;
 use crate::exchange::Timeouts;
-use crate::exchange::stream::Names;
+use crate::exchange::stream::{Names, PropertyQuota};
 use crate::filter::generation::Generation;
 use crate::filter::plugin::Plugin;
 use crate::route::RouteTable;
@@ -105,6 +105,8 @@ pub struct LocalRoute {
     pub cluster: Option<Rc<Cluster>>,
     /// Its filters, in order.
     pub chain: Vec<Rc<Plugin>>,
+    /// What each of them may set on an exchange.
+    pub quotas: Arc<[PropertyQuota]>,
     /// How long its exchanges may wait.
     pub timeouts: Timeouts,
     /// What this worker counts about it.
@@ -213,6 +215,7 @@ impl Place<'_> {
             names: names(&listener.name, "none", "*", "none"),
             cluster: None,
             chain: Vec::new(),
+            quotas: Arc::default(),
             timeouts: Timeouts {
                 idle: limits.stream_idle_timeout,
                 request: limits.request_timeout,
@@ -226,11 +229,14 @@ impl Place<'_> {
         let cluster = targets.cluster(&route.target);
         let target = cluster.as_ref().map_or("echo", |(name, _)| *name);
         let limits = &targets.listener.limits;
+        let plugins = route.chain.iter().filter_map(|PluginId(at)| targets.plugins.get(*at));
+        let chain: Vec<Rc<Plugin>> = plugins.map(Rc::clone).collect();
         LocalRoute {
             names: names(&targets.listener.name, &route.name, &host(&route.matcher.host), target),
             series: self.registry.route(self.worker, &targets.listener.name, &route.name, target),
             cluster: cluster.map(|(_, cluster)| cluster),
-            chain: route.chain.iter().filter_map(|PluginId(at)| targets.plugins.get(*at)).map(Rc::clone).collect(),
+            quotas: chain.iter().map(|plugin| plugin.generation.manners.properties).collect(),
+            chain,
             timeouts: Timeouts {
                 idle: limits.stream_idle_timeout,
                 request: limits.request_timeout,

@@ -457,3 +457,51 @@ fn what_a_filter_sets_is_found_by_the_next_and_never_over_what_is_built_in() {
     assert_eq!(pairs::decode(&map).unwrap()[0], (&b"wasm.user"[..], &b"bob"[..]));
     assert_eq!(answer.field("x-user"), Some("bob"));
 }
+
+/// What a strict filter with a quota of two properties of eight bytes is told of each command.
+#[test]
+fn a_filter_sets_as_much_as_its_quota_and_no_more() {
+    let origin = Origin::answering(ok("x"));
+    let set = |path: &str, value: &str, at: usize| {
+        format!("\"raw proxy_set_property ptr:{path} ptr:{value} -> request-headers x-{at}\"")
+    };
+    let commands = [
+        set("one", "1", 0),
+        set("two", "12345678", 1),
+        set("two", "123456789", 2),
+        set("three", "3", 3),
+        set("one", "again", 4),
+        set("ninebytes", "1", 5),
+    ];
+    for (settings, refused) in [("guest_errors: strict", "2"), ("guest_errors: lenient", "0")] {
+        let both = format!("{settings}, budget: {{ time: 1s }}, quota: {{ properties: 2, property: 8B }}");
+        let config = format!("{{ request_headers: [{}] }}", commands.join(", "));
+        let second = "{ request_headers: [\"set-property three 3\", \"property one -> request-headers x-one\", \
+                      \"property two -> request-headers x-two\", \"property three -> request-headers x-three\"] }";
+        let filters = probes_with(&both, &[("first", &config), ("second", second)]);
+        let proxy =
+            TestProxy::with(&format!("{filters}routes: [{{ to: {:?}, filters: [first, second] }}]", origin.url()));
+
+        proxy.get("/");
+
+        let request = origin.requests().pop().unwrap();
+        let field = |name: &str| request.field(name).unwrap().to_owned();
+        let told: Vec<_> = (0..6).map(|at| field(&format!("x-{at}"))).collect();
+        assert_eq!(told, ["0", "0", refused, refused, "0", refused], "{settings}");
+        // The second filter has a quota of its own.
+        assert_eq!(["x-one", "x-two", "x-three"].map(field), ["again", "12345678", "3"], "{settings}");
+        assert_eq!(proxy.metric("tollgate_filter_refusals_total", &["filter=\"first\""]), 3.0, "{}", proxy.metrics());
+    }
+}
+
+#[test]
+fn what_a_filter_sets_stays_until_the_exchange_is_logged() {
+    log::keep();
+    let origin = Origin::answering(ok("x"));
+    let config = "{ request_headers: [\"set-property stays-until 1\"], log: [\"property stays-until\"] }";
+    let proxy = proxy(&origin, config);
+
+    proxy.get("/");
+
+    until("it was read", || !log::lines_with("probe: property stays-until = 1").is_empty());
+}

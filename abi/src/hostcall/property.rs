@@ -4,7 +4,7 @@ use crate::fault::Fault;
 use crate::foreign;
 use crate::guest::Guest;
 use crate::host::{Host, Stream};
-use crate::limits;
+use crate::limits::{self, Quota};
 use crate::memory::{GuestSlice, ResultSlots};
 use crate::settings::PluginSettings;
 use crate::state::State;
@@ -45,6 +45,10 @@ pub(super) fn proxy_set_property<H: Host>(
     };
     match outcome {
         Err(Refusal::Unavailable) => state.refuse("proxy_set_property", &Refusal::Unavailable, Status::NotFound),
+        Err(Refusal::Limit(what)) => {
+            state.host.over_quota(Quota::Property);
+            state.answer("proxy_set_property", Err(Refusal::Limit(what)))
+        }
         outcome => state.answer("proxy_set_property", outcome),
     }
 }

@@ -15,9 +15,6 @@ use crate::exchange::buffer::BodyBuffer;
 use crate::exchange::head::{Fields, RequestHead, ResponseHead};
 use crate::exchange::properties;
 
-/// Most properties that filters of one exchange may set, and the most bytes of each.
-const PROPERTIES: (usize, usize) = (64, 4096);
-
 /// How an exchange's way is called in metrics, logs and properties.
 #[derive(Debug)]
 pub struct Names {
@@ -36,6 +33,8 @@ pub struct Names {
 pub struct Facts {
     /// Its names. Each worker has its own copy, so that counting references bounces no cache line between workers.
     pub names: Arc<Names>,
+    /// What each filter of the chain may set, in its order.
+    pub quotas: Arc<[PropertyQuota]>,
     /// The client's address.
     pub source: SocketAddr,
     /// The address that the client connected to.
@@ -65,6 +64,25 @@ pub struct Reached {
     pub waited: Option<Duration>,
     /// Why no connection could be made.
     pub failure: Option<String>,
+}
+
+/// How much a plugin may keep in the properties of one exchange.
+#[derive(Clone, Copy, Debug)]
+pub struct PropertyQuota {
+    /// Properties.
+    pub count: usize,
+    /// Bytes of the path, and of the value, of each.
+    pub bytes: usize,
+}
+
+/// Something that a filter set.
+#[derive(Clone, Debug)]
+struct Property {
+    /// As it came, NULs between the segments.
+    path: Vec<u8>,
+    value: Vec<u8>,
+    /// The place in the chain of the filter that set it first, whose quota it counts in.
+    owner: usize,
 }
 
 /// What filters asked for; read and cleared by the chain. `usize` is the place of the filter in the chain.
@@ -113,8 +131,8 @@ pub struct FilterStream {
     pub request_bytes: u64,
     /// Body bytes so far.
     pub response_bytes: u64,
-    /// What filters set: raw path, value.
-    pub properties: Vec<(Vec<u8>, Vec<u8>)>,
+    /// What filters set, oldest first.
+    properties: Vec<Property>,
     /// The place in the chain of the filter that holds the stream at the moment.
     pub holder: usize,
     /// What filters asked for.
@@ -164,7 +182,7 @@ impl FilterStream {
 
     /// Everything that filters set, with its raw path.
     pub fn all_set(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.properties.iter().map(|(name, value)| (name.as_slice(), value.as_slice()))
+        self.properties.iter().map(|property| (property.path.as_slice(), property.value.as_slice()))
     }
 
     /// The wall clock when the head had been read. It is derived from the monotonic one when somebody asks, so the
@@ -209,17 +227,19 @@ impl Stream for Box<FilterStream> {
     }
 
     fn set_property(&mut self, path: &[u8], value: &[u8]) -> Result<(), Refusal> {
-        let (count, bytes) = PROPERTIES;
-        if value.len() > bytes || path.len() > bytes {
+        let owner = self.holder;
+        let quota = self.facts.quotas.get(owner).copied().ok_or(Refusal::Unavailable)?;
+        if value.len() > quota.bytes || path.len() > quota.bytes {
             return Err(Refusal::Limit("bytes of a property"));
         }
-        if let Some((_, known)) = self.properties.iter_mut().find(|(name, _)| name == path) {
-            *known = value.to_vec();
-        } else if self.properties.len() < count {
-            self.properties.push((path.to_vec(), value.to_vec()));
-        } else {
+        if let Some(known) = self.properties.iter_mut().find(|known| known.path == path) {
+            known.value = value.to_vec();
+            return Ok(());
+        }
+        if self.properties.iter().filter(|known| known.owner == owner).count() >= quota.count {
             return Err(Refusal::Limit("properties of one exchange"));
         }
+        self.properties.push(Property { path: path.to_vec(), value: value.to_vec(), owner });
         Ok(())
     }
 

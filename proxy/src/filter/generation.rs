@@ -19,6 +19,7 @@ use crate::exchange::properties::node::Node;
 use crate::filter::callout::desk::{LocalCallee, Means};
 use crate::filter::callout::{Callee, Reach};
 use crate::filter::host::{Asking, Identity, PluginHost};
+use crate::filter::manners::Manners;
 use crate::filter::spares::Spares;
 use crate::telemetry::log::LineQuota;
 use crate::telemetry::metrics::{CalloutSeries, ModuleInfo, PluginSeries, Registry};
@@ -38,6 +39,8 @@ pub struct Generation {
     pub quota: config::Quota,
     /// What happens to an exchange that the plugin cannot serve.
     pub on_error: config::OnError,
+    /// How its exchanges are treated.
+    pub manners: Manners,
     /// SHA-256 of the module's bytes.
     pub digest: Digest,
     /// Where the module came from.
@@ -239,6 +242,7 @@ impl Modules {
             },
             quota: plugin.quota,
             on_error: plugin.on_error,
+            manners: Manners::new(plugin),
             digest,
             source: plugin.module.clone(),
             spares: Spares::default(),

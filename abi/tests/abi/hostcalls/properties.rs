@@ -83,3 +83,13 @@ fn a_property_written_without_a_stream_is_refused() {
     assert_eq!((lenient.host().told(), exact.host().told()), (vec![0], vec![1]));
     assert_eq!(lenient.host().refused, [("proxy_set_property", Refusal::Unavailable)]);
 }
+
+#[test]
+fn a_property_over_its_quota_is_counted_as_such() {
+    let body = "(call $tell (call $proxy_set_property (i32.const 0) (i32.const 65537) (i32.const 0) (i32.const 1)))";
+
+    let ran = request_with("", body, plain(), strict());
+
+    assert_eq!(ran.told(), [2]);
+    assert_eq!(ran.vm.host().quotas, [tollgate_abi::Quota::Property]);
+}
