@@ -49,6 +49,8 @@ pub enum Reason {
     StreamIdle,
     /// A filter paused and nobody continued in time.
     FilterPaused(String),
+    /// A filter would hold more exchanges paused than it may, and its policy is `deny`.
+    FilterPausesTooMany(String),
     /// A filter failed and its policy is `deny`.
     FilterFailed {
         /// The plugin's name.
@@ -82,9 +84,8 @@ impl Reason {
             Self::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::ClientGone => StatusCode::BAD_REQUEST,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
-            Self::UpstreamConnect | Self::UpstreamOverflow | Self::FilterFailed { .. } => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::UpstreamConnect | Self::UpstreamOverflow => StatusCode::SERVICE_UNAVAILABLE,
+            Self::FilterFailed { .. } | Self::FilterPausesTooMany(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::UpstreamReset | Self::UpstreamProtocol(_) => StatusCode::BAD_GATEWAY,
             Self::UpstreamTimeout | Self::StreamIdle | Self::FilterPaused(_) => StatusCode::GATEWAY_TIMEOUT,
             Self::BodyOverLimit { request: true } => StatusCode::PAYLOAD_TOO_LARGE,
@@ -104,7 +105,7 @@ impl Reason {
             Self::UpstreamProtocol(_) | Self::UpstreamTimeout | Self::StreamIdle => Side::Upstream,
             Self::BodyOverLimit { request: false } => Side::Upstream,
             Self::FilterPaused(_) | Self::FilterFailed { .. } | Self::FilterResponded(_) => Side::Filter,
-            Self::LocalResponseRefused(_) | Self::FilterClosed(_) => Side::Filter,
+            Self::LocalResponseRefused(_) | Self::FilterClosed(_) | Self::FilterPausesTooMany(_) => Side::Filter,
             Self::Internal(_) => Side::Internal,
         }
     }
@@ -132,6 +133,7 @@ impl fmt::Display for Reason {
             Self::UpstreamTimeout => f.write_str("upstream_timeout"),
             Self::StreamIdle => f.write_str("stream_idle"),
             Self::FilterPaused(plugin) => write!(f, "filter_paused:{plugin}"),
+            Self::FilterPausesTooMany(plugin) => write!(f, "filter_pauses_too_many:{plugin}"),
             Self::FilterFailed { plugin, cause } => write!(f, "filter_{}:{plugin}", cause.as_str()),
             Self::LocalResponseRefused(plugin) => write!(f, "filter_local_response_refused:{plugin}"),
             Self::FilterResponded(plugin) => write!(f, "filter_responded:{plugin}"),

@@ -27,6 +27,16 @@ pub enum Half {
     Response,
 }
 
+impl Half {
+    /// A word for log lines.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Request => "request",
+            Self::Response => "response",
+        }
+    }
+}
+
 /// How long an exchange may wait for what; from `config::limits` and its route.
 #[derive(Clone, Copy, Debug)]
 pub struct Timeouts {

@@ -177,10 +177,11 @@ impl Worker {
     pub fn sweep_exchanges(&self) {
         let now = self.clock.look();
         for (_, live) in self.exchanges.borrow().iter() {
-            let name = |place| {
-                let chain = live.chain.as_ref().and_then(Weak::upgrade);
-                chain.map_or_else(String::new, |chain| chain.name(place).to_owned())
-            };
+            let chain = live.chain.as_ref().and_then(Weak::upgrade);
+            if let Some(chain) = &chain {
+                chain.sweep(now);
+            }
+            let name = |place| chain.as_ref().map_or_else(String::new, |chain| chain.name(place).to_owned());
             live.exchange.sweep(now, name);
         }
     }

@@ -14,9 +14,11 @@ use tollgate_abi::{Action, CallbackKind, Cause, ContextId, HeaderMap, LocalRespo
 use tollgate_config::OnError;
 
 mod body;
+mod pause;
 
 pub use self::body::Flow;
 use self::body::Hold;
+use self::pause::{Pause, Until};
 use crate::error::Reason;
 use crate::exchange::lent::Lent;
 use crate::exchange::stream::FilterStream;
@@ -45,6 +47,7 @@ struct Link {
     context: Cell<Context>,
     request: RefCell<Hold>,
     response: RefCell<Hold>,
+    pauses: [RefCell<Option<Pause>>; 2],
 }
 
 /// What a filter of this exchange is, to its VM.
@@ -54,16 +57,30 @@ enum Context {
     None,
     /// It has a context in the VM of that incarnation.
     Live { id: ContextId, incarnation: u32 },
+    /// It held the exchange for too long: only the end is for it.
+    Aside { id: ContextId, incarnation: u32 },
     /// It failed and its policy is `skip`, or it failed and the exchange is ending.
     Gone,
+}
+
+impl Context {
+    /// True when no callback before the end is for it any more.
+    fn is_out(self) -> bool {
+        matches!(self, Self::Aside { .. } | Self::Gone)
+    }
 }
 
 impl Chain {
     /// The filters of an exchange, none of which has seen it. `buffer` bounds what each may hold of a body.
     pub fn new(exchange: Rc<Exchange>, plugins: impl Iterator<Item = Rc<Plugin>>, buffer: usize) -> Self {
         let hold = || RefCell::new(Hold::new(buffer));
-        let links =
-            plugins.map(|plugin| Link { plugin, context: Cell::new(Context::None), request: hold(), response: hold() });
+        let links = plugins.map(|plugin| Link {
+            plugin,
+            context: Cell::new(Context::None),
+            request: hold(),
+            response: hold(),
+            pauses: Default::default(),
+        });
         Self { exchange, links: links.collect(), halted: RefCell::new(None) }
     }
 
@@ -79,10 +96,9 @@ impl Chain {
 
     /// True when some filter wants to see this callback.
     pub fn wants(&self, kinds: &[CallbackKind]) -> bool {
-        self.links.iter().any(|link| {
-            let live = !matches!(link.context.get(), Context::Gone);
-            live && kinds.iter().any(|kind| link.plugin.generation.exports(*kind))
-        })
+        self.links
+            .iter()
+            .any(|link| !link.context.get().is_out() && kinds.iter().any(|kind| link.plugin.generation.exports(*kind)))
     }
 
     /// Runs `on_request_headers` of every filter, waiting where one pauses.
@@ -110,7 +126,7 @@ impl Chain {
     }
 
     async fn settle_headers(&self, place: usize, action: Action, half: Half) -> Result<(), Halt> {
-        if action == Action::Continue {
+        if action == Action::Continue || !self.pause(place, half, Until::Filter)? {
             return Ok(());
         }
         let before = self.exchange.awaiting.replace(Awaiting::Filter(place));
@@ -120,6 +136,7 @@ impl Chain {
         });
         let outcome = resumed.await;
         self.exchange.awaiting.set(before);
+        self.unpause(place, half);
         outcome
     }
 
@@ -132,7 +149,7 @@ impl Chain {
         if let Err(halt) = self.wished() {
             return Poll::Ready(Err(halt));
         }
-        if self.links[place].context.get() == Context::Gone {
+        if self.links[place].context.get().is_out() {
             return Poll::Ready(Ok(()));
         }
         if self.is_dead(place) {
@@ -141,7 +158,7 @@ impl Chain {
         }
         match self.take_resume(place, half) {
             Ok(true) => Poll::Ready(Ok(())),
-            Ok(false) => Poll::Pending,
+            Ok(false) => self.expired(place, half).map_or(Poll::Pending, Poll::Ready),
             Err(halt) => Poll::Ready(Err(halt)),
         }
     }
@@ -150,7 +167,7 @@ impl Chain {
         let link = &self.links[place];
         match link.context.get() {
             Context::Live { incarnation, .. } => incarnation != link.plugin.incarnation(),
-            Context::None | Context::Gone => false,
+            Context::None | Context::Aside { .. } | Context::Gone => false,
         }
     }
 
@@ -208,15 +225,20 @@ impl Chain {
     fn policy(&self, place: usize, cause: Cause) -> Result<(), Halt> {
         let link = &self.links[place];
         link.context.set(Context::Gone);
-        match link.plugin.on_error() {
+        self.judge(place, Reason::FilterFailed { plugin: link.plugin.name().to_owned(), cause })
+    }
+
+    /// The exchange goes on without a filter, or ends for this reason.
+    fn judge(&self, place: usize, reason: Reason) -> Result<(), Halt> {
+        let plugin = &self.links[place].plugin;
+        match plugin.on_error() {
             OnError::Skip => {
-                link.plugin.series.skipped.inc();
+                plugin.series.skipped.inc();
                 Ok(())
             }
             OnError::Deny => {
-                link.plugin.series.denied.inc();
-                let plugin = link.plugin.name().to_owned();
-                Err(Halt::Fail(Reason::FilterFailed { plugin, cause }))
+                plugin.series.denied.inc();
+                Err(Halt::Fail(reason))
             }
         }
     }
@@ -280,7 +302,8 @@ impl Chain {
             stream.may_respond = false;
         });
         for (place, link) in self.links.iter().enumerate() {
-            let Context::Live { id, incarnation } = link.context.replace(Context::Gone) else { continue };
+            let context = link.context.replace(Context::Gone);
+            let (Context::Live { id, incarnation } | Context::Aside { id, incarnation }) = context else { continue };
             // The contexts of a dead VM are forgotten already, and its ids may be in use again.
             if incarnation != link.plugin.incarnation() {
                 continue;
@@ -319,5 +342,9 @@ impl Link {
             Half::Request => &self.request,
             Half::Response => &self.response,
         }
+    }
+
+    fn pause(&self, half: Half) -> &RefCell<Option<Pause>> {
+        &self.pauses[half as usize]
     }
 }

@@ -31,6 +31,8 @@ pub struct Plugin {
     pub series: Arc<PluginSeries>,
     /// Exchanges with a context in the VM.
     pub contexts: Rc<Contexts>,
+    /// Halves of exchanges that it holds paused.
+    pub paused: Cell<usize>,
     vm: RefCell<Option<ReadyVm>>,
     /// Changes whenever the VM does, so that contexts of a dead one are recognised.
     incarnation: Cell<u32>,
@@ -64,6 +66,7 @@ impl Plugin {
             generation,
             series: Arc::clone(&means.series.0),
             contexts: Rc::default(),
+            paused: Cell::new(0),
             vm: RefCell::new(None),
             incarnation: Cell::new(0),
             served: Cell::new(0),

@@ -91,7 +91,7 @@ impl Account {
     fn log(&self, access_log: &crate::telemetry::access_log::AccessLog, asked: &Asked, duration: std::time::Duration) {
         let reason = self.exchange.reason().map(|reason| reason.to_string());
         let stream = self.exchange.stream.take();
-        let properties = access_log.pick(stream.as_ref().map_or(&[], |stream| &stream.properties));
+        let properties = access_log.pick(|path| stream.as_ref().and_then(|stream| stream.set_by_filter(path)));
         let names = Arc::clone(&self.route.borrow().names);
         access_log.write(&Entry {
             time: SystemTime::now().checked_sub(duration).unwrap_or(SystemTime::UNIX_EPOCH),

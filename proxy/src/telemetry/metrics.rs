@@ -23,8 +23,8 @@ pub use self::families::{FAMILIES, Family, FamilyKind};
 use self::guest::GuestTable;
 pub use self::guest::{DEFAULT_SERIES, GuestMetrics, Undefined};
 pub use self::series::{
-    AccessLogSeries, CLASSES, ClusterSeries, FAILURES, ListenerSeries, PHASES, PluginSeries, RouteSeries, TcpSeries,
-    UpstreamFailure, class_index, failure_index, phase_index,
+    AccessLogSeries, CLASSES, ClusterSeries, FAILURES, ListenerSeries, PAUSED, PHASES, PluginSeries, RouteSeries,
+    TcpSeries, UpstreamFailure, class_index, failure_index, phase_index,
 };
 
 /// Everything the process counts.

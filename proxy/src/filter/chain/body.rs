@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tollgate_abi::{Action, Buffer, BufferType, CallbackKind, HeaderMap, StreamCallback};
 use tollgate_config::OnError;
 
-use super::{Chain, Context, Halt};
+use super::{Chain, Context, Halt, Until};
 use crate::error::Reason;
 use crate::exchange::Half;
 use crate::exchange::buffer::BodyBuffer;
@@ -70,7 +70,8 @@ impl Chain {
         };
         let mut hold = link.hold(half).borrow_mut();
         hold.end |= end;
-        if matches!(link.context.get(), Context::Gone | Context::None) || !link.plugin.generation.exports(kind) {
+        let context = link.context.get();
+        if context.is_out() || context == Context::None || !link.plugin.generation.exports(kind) {
             hold.paused = false;
             return Ok(Some(joined(&mut hold.body, chunk)));
         }
@@ -109,13 +110,14 @@ impl Chain {
             stream.body.take()
         })?;
         // What a filter did to a body before it failed and was skipped is undone.
-        let failed = link.context.get() == Context::Gone;
+        let failed = link.context.get().is_out();
         hold.body = original.filter(|_| failed).or(back.map(|(_, body)| body)).unwrap_or_default();
         action
     }
 
     fn settle_body(&self, place: usize, half: Half, hold: &mut Hold, action: Action) -> Result<Option<Bytes>, Halt> {
-        hold.paused = action != Action::Continue && !self.take_resume(place, half)?;
+        let until = if hold.end { Until::Filter } else { Until::Body };
+        hold.paused = self.holds(place, half, action, until)?;
         if action == Action::PauseDroppingBytes {
             hold.body.take();
         }
@@ -123,6 +125,15 @@ impl Chain {
             return Err(Halt::Fail(Reason::BodyOverLimit { request: half == Half::Request }));
         }
         Ok((!hold.paused).then(|| hold.body.take()))
+    }
+
+    /// True when a filter holds this half after its callback.
+    fn holds(&self, place: usize, half: Half, action: Action, until: Until) -> Result<bool, Halt> {
+        if action == Action::Continue || self.take_resume(place, half)? {
+            self.unpause(place, half);
+            return Ok(false);
+        }
+        self.pause(place, half, until)
     }
 
     /// Brings trailers to the filters from `from` on. What a filter held of the body leaves before them.
@@ -135,7 +146,7 @@ impl Chain {
             }
             let mut hold = self.links[place].hold(half).borrow_mut();
             let action = self.trailers_step(half, place, &mut hold)?;
-            hold.paused = action != Action::Continue && !self.take_resume(place, half)?;
+            hold.paused = self.holds(place, half, action, Until::Filter)?;
             hold.trailers = hold.paused;
             let held = joined(&mut hold.body, std::mem::take(&mut bytes));
             if hold.paused {
@@ -177,6 +188,7 @@ impl Chain {
     }
 
     fn release(&self, half: Half, step: usize, place: usize) -> Result<Flow, Halt> {
+        self.unpause(place, half);
         let mut hold = self.links[place].hold(half).borrow_mut();
         hold.paused = false;
         let (bytes, end, trailers) = (hold.body.take(), hold.end, std::mem::take(&mut hold.trailers));

@@ -76,8 +76,11 @@ pub fn phase_index(callback: CallbackKind) -> usize {
     callback as usize
 }
 
-/// Values of the label `kind` of filter failures, each at its [`failure_index`].
-pub const FAILURES: [&str; 7] = ["trap", "deadline", "memory", "exit", "refused", "host", "poisoned"];
+/// Values of the label `kind` of filter failures, each at its [`failure_index`]; the last one at [`PAUSED`].
+pub const FAILURES: [&str; 8] = ["trap", "deadline", "memory", "exit", "refused", "host", "poisoned", "paused"];
+
+/// The place in [`FAILURES`] of a filter that held an exchange for too long; its VM lives.
+pub const PAUSED: usize = 7;
 
 /// The place of a cause in [`FAILURES`].
 pub fn failure_index(cause: &Cause) -> usize {
