@@ -12,6 +12,7 @@ use tollgate_abi::{Buffer, BufferType, HeaderMap, MapType, Refusal, Stream, Stre
 
 use crate::exchange::Half;
 use crate::exchange::buffer::BodyBuffer;
+use crate::exchange::properties;
 use crate::exchange::stream::Names;
 
 /// Most properties that filters of one connection may set, and the most bytes of each.
@@ -98,34 +99,15 @@ impl PassageStream {
         self.resume.len() < before
     }
 
-    fn built_in(&self, path: &[&[u8]]) -> Option<Vec<u8>> {
-        let names = &self.facts.names;
-        match path {
-            [b"source", part] => address(self.facts.source, part),
-            [b"destination", part] => address(self.facts.destination, part),
-            [b"upstream", part] => address(self.upstream?, part),
-            [b"connection", b"id"] | [b"connection_id"] => Some(number(self.facts.connection)),
-            // No listener speaks TLS, so no client has shown a certificate.
-            [b"connection", b"mtls"] => Some(vec![0]),
-            [b"listener_name" | b"filter_chain_name"] => Some(names.listener.as_bytes().to_vec()),
-            [b"xds", b"listener_name" | b"filter_chain_name"] => Some(names.listener.as_bytes().to_vec()),
-            [b"cluster_name"] | [b"xds", b"cluster_name"] => Some(names.cluster.as_bytes().to_vec()),
-            [b"listener_direction"] | [b"xds", b"listener_direction"] => Some(number(0)),
-            _ => None,
-        }
+    /// What a filter set under this raw path.
+    pub fn set_by_filter(&self, path: &[u8]) -> Option<&[u8]> {
+        self.all_set().find(|(name, _)| *name == path).map(|(_, value)| value)
     }
-}
 
-fn address(address: SocketAddr, part: &[u8]) -> Option<Vec<u8>> {
-    match part {
-        b"address" => Some(address.to_string().into_bytes()),
-        b"port" => Some(number(u64::from(address.port()))),
-        _ => None,
+    /// Everything that filters set, with its raw path.
+    pub fn all_set(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.properties.iter().map(|(name, value)| (name.as_slice(), value.as_slice()))
     }
-}
-
-fn number(value: u64) -> Vec<u8> {
-    value.to_le_bytes().to_vec()
 }
 
 impl Stream for Box<PassageStream> {
@@ -139,10 +121,7 @@ impl Stream for Box<PassageStream> {
     }
 
     fn property(&mut self, path: &[&[u8]]) -> Option<Vec<u8>> {
-        self.built_in(path).or_else(|| {
-            let raw = path.join(&0);
-            self.properties.iter().find(|(name, _)| *name == raw).map(|(_, value)| value.clone())
-        })
+        properties::passage::of_passage(self, path)
     }
 
     fn set_property(&mut self, path: &[u8], value: &[u8]) -> Result<(), Refusal> {
@@ -204,6 +183,7 @@ mod tests {
         assert_eq!(stream.property(&[b"destination", b"port"]).unwrap(), 5432_u64.to_le_bytes());
         assert_eq!(stream.property(&[b"connection", b"id"]).unwrap(), 7_u64.to_le_bytes());
         assert_eq!(stream.property(&[b"xds", b"cluster_name"]).unwrap(), b"db");
+        assert_eq!(stream.property(&[b"xds", b"route_name"]), None);
         assert_eq!(stream.property(&[b"upstream", b"port"]), None);
         stream.upstream = Some("10.0.0.3:1".parse().unwrap());
         assert_eq!(stream.property(&[b"upstream", b"port"]).unwrap(), 1_u64.to_le_bytes());
@@ -213,12 +193,15 @@ mod tests {
     fn properties_of_filters_are_kept_up_to_their_bounds() {
         let mut stream = stream();
 
+        stream.set_property(b"plugin_name", b"forged").unwrap();
         stream.set_property(b"a\0b", b"1").unwrap();
         stream.set_property(b"a\0b", &[b'x'; 4096]).unwrap();
 
         assert_eq!(stream.property(&[b"a", b"b"]).unwrap().len(), 4096);
         assert!(stream.set_property(b"a\0b", &[b'x'; 4097]).is_err());
-        for number in 1..64 {
+        assert_eq!(stream.property(&[b"filter_state", b"wasm.a", b"b"]).unwrap().len(), 4096);
+        assert_eq!(stream.property(&[b"plugin_name"]), None);
+        for number in 2..64 {
             stream.set_property(format!("{number}").as_bytes(), b"").unwrap();
         }
         assert!(stream.set_property(b"one more", b"").is_err());

@@ -6,6 +6,7 @@
 
 mod message;
 pub mod node;
+pub mod passage;
 mod peer;
 
 use std::time::Duration;
@@ -13,7 +14,7 @@ use std::time::Duration;
 use http::Version;
 use tollgate_abi::{HeaderMap, VecHeaderMap, pairs};
 
-use crate::exchange::stream::FilterStream;
+use crate::exchange::stream::{FilterStream, Names};
 
 /// Envoy's names for what no exchange here has, and what is answered elsewhere. Filters cannot set them either.
 const NEVER: [&[u8]; 12] = [
@@ -39,21 +40,20 @@ pub fn of_stream(stream: &FilterStream, path: &[&[u8]]) -> Option<Vec<u8>> {
         b"response" => message::response(stream, rest),
         b"source" => peer::address(stream.facts.source, rest),
         b"destination" => peer::address(stream.facts.destination, rest),
-        b"connection" => peer::connection(stream, rest),
-        b"connection_id" => peer::connection(stream, path),
+        b"connection" => peer::connection(stream.facts.connection, rest),
+        b"connection_id" => peer::connection(stream.facts.connection, path),
         b"upstream" => peer::upstream(stream, rest),
-        b"xds" => named(stream, rest),
-        b"route_name" | b"cluster_name" | b"listener_name" | b"listener_direction" => named(stream, path),
-        b"virtual_host_name" | b"filter_chain_name" => named(stream, path),
-        b"filter_state" => filter_state(stream, rest),
+        b"xds" => named(&stream.facts.names, rest),
+        b"route_name" | b"cluster_name" | b"listener_name" | b"listener_direction" => named(&stream.facts.names, path),
+        b"virtual_host_name" | b"filter_chain_name" => named(&stream.facts.names, path),
+        b"filter_state" => filter_state(stream.all_set(), rest),
         name if NEVER.contains(&name) => None,
         _ => stream.set_by_filter(&path.join(&0)).map(<[u8]>::to_vec),
     }
 }
 
 /// Route, cluster and listener under Envoy's names; the old top-level ones are the same.
-fn named(stream: &FilterStream, path: &[&[u8]]) -> Option<Vec<u8>> {
-    let names = &stream.facts.names;
+fn named(names: &Names, path: &[&[u8]]) -> Option<Vec<u8>> {
     match path {
         [b"route_name"] => text(&names.route),
         [b"cluster_name"] => text(&names.cluster),
@@ -66,14 +66,15 @@ fn named(stream: &FilterStream, path: &[&[u8]]) -> Option<Vec<u8>> {
 }
 
 /// What filters set, under Envoy's keys: `wasm.` and the path as it was set.
-fn filter_state(stream: &FilterStream, path: &[&[u8]]) -> Option<Vec<u8>> {
+fn filter_state<'s>(mut set: impl Iterator<Item = (&'s [u8], &'s [u8])>, path: &[&[u8]]) -> Option<Vec<u8>> {
     if path.is_empty() {
         let prefixed = |name: &[u8]| [b"wasm.", name].concat();
-        let all = stream.all_set().map(|(name, value)| (prefixed(name), value));
+        let all = set.map(|(name, value)| (prefixed(name), value));
         return Some(pairs::encode(&VecHeaderMap::new(all)));
     }
     let key = path.join(&0);
-    stream.set_by_filter(key.strip_prefix(b"wasm.")?).map(<[u8]>::to_vec)
+    let name = key.strip_prefix(b"wasm.")?;
+    set.find(|(known, _)| *known == name).map(|(_, value)| value.to_vec())
 }
 
 /// A map of fields as CEL shows it: each name once, repeated values joined by a comma.

@@ -13,9 +13,9 @@ pub(super) fn address(address: SocketAddr, path: &[&[u8]]) -> Option<Vec<u8>> {
     }
 }
 
-pub(super) fn connection(stream: &FilterStream, path: &[&[u8]]) -> Option<Vec<u8>> {
+pub(super) fn connection(id: u64, path: &[&[u8]]) -> Option<Vec<u8>> {
     match path {
-        [b"id"] | [b"connection_id"] => number(stream.facts.connection),
+        [b"id"] | [b"connection_id"] => number(id),
         // No listener speaks TLS, so no client has shown a certificate.
         [b"mtls"] => Some(vec![0]),
         _ => None,
