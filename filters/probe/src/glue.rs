@@ -50,6 +50,30 @@ impl Context for Root {
         self.run(Callback::CallResponse);
     }
 
+    fn on_grpc_call_response(&mut self, _id: u32, status: u32, _size: usize) {
+        self.run(if status == 0 { Callback::GrpcMessage } else { Callback::GrpcClose });
+    }
+
+    fn on_grpc_stream_initial_metadata(&mut self, _id: u32, _count: u32) {
+        self.run(Callback::GrpcInitial);
+    }
+
+    fn on_grpc_stream_message(&mut self, _id: u32, _size: usize) {
+        self.run(Callback::GrpcMessage);
+    }
+
+    fn on_grpc_stream_trailing_metadata(&mut self, _id: u32, _count: u32) {
+        self.run(Callback::GrpcTrailers);
+    }
+
+    fn on_grpc_stream_close(&mut self, _id: u32, _status: u32) {
+        self.run(Callback::GrpcClose);
+    }
+
+    fn on_foreign_function(&mut self, _function: u32, _size: usize) {
+        self.run(Callback::ForeignFunction);
+    }
+
     fn on_done(&mut self) -> bool {
         !self.run(Callback::RootDone).refused
     }
@@ -143,6 +167,30 @@ impl Stream {
 impl Context for Stream {
     fn on_http_call_response(&mut self, _id: u32, _headers: usize, _body: usize, _trailers: usize) {
         self.run(Callback::CallResponse);
+    }
+
+    fn on_grpc_call_response(&mut self, _id: u32, status: u32, _size: usize) {
+        self.run(if status == 0 { Callback::GrpcMessage } else { Callback::GrpcClose });
+    }
+
+    fn on_grpc_stream_initial_metadata(&mut self, _id: u32, _count: u32) {
+        self.run(Callback::GrpcInitial);
+    }
+
+    fn on_grpc_stream_message(&mut self, _id: u32, _size: usize) {
+        self.run(Callback::GrpcMessage);
+    }
+
+    fn on_grpc_stream_trailing_metadata(&mut self, _id: u32, _count: u32) {
+        self.run(Callback::GrpcTrailers);
+    }
+
+    fn on_grpc_stream_close(&mut self, _id: u32, _status: u32) {
+        self.run(Callback::GrpcClose);
+    }
+
+    fn on_foreign_function(&mut self, _function: u32, _size: usize) {
+        self.run(Callback::ForeignFunction);
     }
 
     fn on_done(&mut self) -> bool {

@@ -16,7 +16,8 @@
 //!
 //! Callbacks: `vm_start`, `configure`, `tick`, `queue_ready`, `root_done` of the root context; `request_headers`,
 //! `request_body`, `request_trailers`, `response_headers`, `response_body`, `response_trailers`, `done`, `log` of a stream
-//! context; `call_response` of whichever made the call. Other keys are refused. No configuration is no command.
+//! context; `call_response`, `grpc_initial`, `grpc_message`, `grpc_trailers`, `grpc_close` and `foreign_function` of
+//! whichever asked. A gRPC call that succeeds is its `grpc_message`, one that fails its `grpc_close`. Other keys are refused. No configuration is no command.
 //!
 //! A request adds commands to its own stream context with headers `x-probe-CALLBACK` (dashes for underscores), as in
 //! `x-probe-response-headers: set response-headers x-a 1; remove response-headers server`. They run after the configured
@@ -49,7 +50,10 @@
 //! | `resume-after-ticks N` | `pause`, and the root context continues this half of the exchange at its Nth tick from now |
 //! | `continue STREAM` · `close STREAM` | of the current context |
 //! | `reply STATUS BODY [NAME=VALUE…]` | a local response |
-//! | `call UPSTREAM TIMEOUT_MS PATH BODY [NAME=VALUE…]` | a callout, GET or with a body POST; the pairs replace its headers; its id |
+//! | `call UPSTREAM TIMEOUT_MS PATH BODY [NAME=VALUE…]` | a callout, GET or with a body POST; the pairs replace its headers, or are trailers when NAME starts with `trailer:`; its id |
+//! | `grpc-call UPSTREAM TIMEOUT_MS SERVICE METHOD MESSAGE [NAME=VALUE…]` | a gRPC call; the pairs are its metadata; its id |
+//! | `grpc-stream UPSTREAM SERVICE METHOD [NAME=VALUE…]` | opens a gRPC stream; its id |
+//! | `grpc-send MESSAGE` · `grpc-last MESSAGE` · `grpc-close` · `grpc-cancel` | on the last gRPC callout of the plugin |
 //! | `foreign NAME ARGUMENT` | calls a foreign function; what it returned |
 //! | `tick MS` · `effective ID` · `done` | timer period · effective context · end of a root context that refused `root_done` |
 //! | `metric KIND NAME VALUE` · `metric-get KIND NAME` | counters are incremented, the others recorded · the value |

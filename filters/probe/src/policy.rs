@@ -14,7 +14,7 @@ use std::fmt;
 use serde::Deserialize;
 
 pub use bytes::{decode_pairs, encode_pairs};
-pub use command::{Act, Callout, Command, Fault, Sink};
+pub use command::{Act, Callout, Command, Fault, GrpcCallout, Sink};
 pub use hostcall::{Answer, Arg, Hostcall, Out, Outcome, Value};
 pub use refusal::{Cause, Refusal};
 
@@ -100,6 +100,11 @@ pub enum Callback {
     QueueReady,
     RootDone,
     CallResponse,
+    GrpcInitial,
+    GrpcMessage,
+    GrpcTrailers,
+    GrpcClose,
+    ForeignFunction,
     RequestHeaders,
     RequestBody,
     RequestTrailers,
@@ -111,13 +116,18 @@ pub enum Callback {
 }
 
 impl Callback {
-    const NAMES: [(&str, Self); 14] = [
+    const NAMES: [(&str, Self); 19] = [
         ("vm_start", Self::VmStart),
         ("configure", Self::Configure),
         ("tick", Self::Tick),
         ("queue_ready", Self::QueueReady),
         ("root_done", Self::RootDone),
         ("call_response", Self::CallResponse),
+        ("grpc_initial", Self::GrpcInitial),
+        ("grpc_message", Self::GrpcMessage),
+        ("grpc_trailers", Self::GrpcTrailers),
+        ("grpc_close", Self::GrpcClose),
+        ("foreign_function", Self::ForeignFunction),
         ("request_headers", Self::RequestHeaders),
         ("request_body", Self::RequestBody),
         ("request_trailers", Self::RequestTrailers),
@@ -132,6 +142,8 @@ impl Callback {
     pub fn body(self) -> u32 {
         match self {
             Self::CallResponse => 4,
+            Self::GrpcMessage => 5,
+            Self::ForeignFunction => 8,
             _ => self.stream(),
         }
     }
@@ -235,6 +247,8 @@ mod tests {
         assert_eq!(Callback::RequestBody.body(), 0);
         assert_eq!(Callback::ResponseTrailers.body(), 1);
         assert_eq!(Callback::CallResponse.body(), 4);
+        assert_eq!(Callback::GrpcMessage.body(), 5);
+        assert_eq!(Callback::ForeignFunction.body(), 8);
         assert_eq!(Callback::CallResponse.stream(), 0);
     }
 }

@@ -5,11 +5,11 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use proxy_wasm::hostcalls;
-use proxy_wasm::types::{Action, LogLevel};
+use proxy_wasm::types::{Action, LogLevel, Status};
 
 use super::ffi::{self, Frame};
 use super::shared::Shared;
-use crate::policy::{Act, Answer, Arg, Callback, Callout, Command, Fault, Hostcall, Outcome, Sink, Value};
+use crate::policy::{Act, Answer, Arg, Callback, Callout, Command, Fault, GrpcCallout, Hostcall, Outcome, Sink, Value};
 
 pub(super) struct Run<'a> {
     at: Callback,
@@ -65,6 +65,8 @@ impl<'a> Run<'a> {
             Act::OnHandle { open, then } => return Some(self.on_handle(open, then).into()),
             Act::Copy(call) => return self.copy(call),
             Act::Callout(callout) => return Some(dispatch(callout).into()),
+            Act::GrpcCallout(callout) => return Some(self.dispatch_grpc(callout).into()),
+            Act::OnGrpc(call) => return Some(self.on_grpc(call).into()),
             Act::BodyUpper => return Some(self.body_upper().into()),
             Act::BodyBuffer => {}
             Act::Pause => self.action = Action::Pause,
@@ -91,6 +93,20 @@ impl<'a> Run<'a> {
             Ok(handle) => ffi::call(then, self.frame(handle)).answer(then.answer),
             Err(outcome) => outcome.answer(open.answer),
         }
+    }
+
+    fn dispatch_grpc(&self, callout: &GrpcCallout) -> String {
+        match open_grpc(callout) {
+            Ok(id) => {
+                self.shared.grpc.set(id);
+                id.to_string()
+            }
+            Err(status) => format!("status {}", status as u32),
+        }
+    }
+
+    fn on_grpc(&self, call: &Hostcall) -> String {
+        ffi::call(call, self.frame(self.shared.grpc.get().into())).answer(call.answer)
     }
 
     fn copy(&self, call: &Hostcall) -> Option<Vec<u8>> {
@@ -133,9 +149,23 @@ fn dispatch(callout: &Callout) -> String {
     let headers = callout.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     let body = Some(callout.body.as_slice()).filter(|body| !body.is_empty());
     let timeout = Duration::from_millis(callout.timeout_ms.into());
-    match hostcalls::dispatch_http_call(&callout.upstream, headers, body, vec![], timeout) {
+    let trailers = callout.trailers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    match hostcalls::dispatch_http_call(&callout.upstream, headers, body, trailers, timeout) {
         Ok(id) => id.to_string(),
         Err(status) => format!("status {}", status as u32),
+    }
+}
+
+fn open_grpc(callout: &GrpcCallout) -> Result<u32, Status> {
+    let GrpcCallout { upstream, service, method, metadata, message } = callout;
+    let upstream = &String::from_utf8_lossy(upstream);
+    let metadata = metadata.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect();
+    match message {
+        Some((message, milliseconds)) => {
+            let timeout = Duration::from_millis((*milliseconds).into());
+            hostcalls::dispatch_grpc_call(upstream, service, method, metadata, Some(message), timeout)
+        }
+        None => hostcalls::open_grpc_stream(upstream, service, method, metadata),
     }
 }
 

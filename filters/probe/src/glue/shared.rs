@@ -1,7 +1,7 @@
 //! What a root context shares with its stream contexts: ids it has opened and streams that wait for its ticks.
 //! No borrow outlives a method, and no method runs while the host calls back.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 
 use super::ffi::{self, Frame};
@@ -10,6 +10,8 @@ use crate::policy::{Arg, Hostcall, Outcome, Value};
 
 #[derive(Default)]
 pub(super) struct Shared {
+    /// The last gRPC callout.
+    pub(super) grpc: Cell<u32>,
     handles: RefCell<HashMap<Hostcall, u64>>,
     waiting: RefCell<Vec<Waiting>>,
 }

@@ -42,6 +42,10 @@ pub enum Act {
     Copy(Hostcall),
     /// A callout.
     Callout(Callout),
+    /// A gRPC callout; the root context remembers the last one.
+    GrpcCallout(GrpcCallout),
+    /// A hostcall with the last gRPC callout as `Arg::Handle`.
+    OnGrpc(Hostcall),
     /// The body in capitals.
     BodyUpper,
     /// Nothing further until the body ended.
@@ -65,8 +69,25 @@ pub struct Callout {
     pub headers: Vec<(String, String)>,
     /// Empty for none.
     pub body: Vec<u8>,
+    /// In order.
+    pub trailers: Vec<(String, String)>,
     /// In milliseconds; what 0 means is for the host to say.
     pub timeout_ms: u32,
+}
+
+/// A gRPC call or stream, in the types the SDK wants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GrpcCallout {
+    /// The cluster, or what else names one.
+    pub upstream: Vec<u8>,
+    /// The service.
+    pub service: String,
+    /// The method.
+    pub method: String,
+    /// In order.
+    pub metadata: Vec<(String, Vec<u8>)>,
+    /// The one message of a call and its timeout in milliseconds; a stream has neither.
+    pub message: Option<(Vec<u8>, u32)>,
 }
 
 /// What a filter should not do.

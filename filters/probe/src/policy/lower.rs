@@ -182,6 +182,23 @@ mod tests {
         assert_eq!((callout.upstream.as_str(), callout.timeout_ms), ("idp", 250));
         assert_eq!(callout.body, b"x");
         assert!(matches!(read("call idp 0 / ''"), Act::Callout(get) if get.headers[0].1 == "GET"));
+        let Act::Callout(callout) = read("call idp 0 / '' trailer:x-sum=1") else { panic!("not a callout") };
+        assert_eq!(callout.trailers, [("x-sum".to_owned(), "1".to_owned())]);
+    }
+
+    #[test]
+    fn grpc_commands_open_a_callout_and_then_name_it() {
+        let Act::GrpcCallout(call) = read("grpc-call idp 250 pkg.S M a%00 x-a=1") else { panic!("not a callout") };
+        let names = (call.upstream.as_slice(), call.service.as_str(), call.method.as_str());
+        assert_eq!(names, (&b"idp"[..], "pkg.S", "M"));
+        assert_eq!(call.metadata, [("x-a".to_owned(), b"1".to_vec())]);
+        assert_eq!(call.message, Some((b"a\0".to_vec(), 250)));
+        assert!(matches!(read("grpc-stream idp S M"), Act::GrpcCallout(stream) if stream.message.is_none()));
+        let on = |name, args: Vec<Arg>| Act::OnGrpc(Hostcall::new(name, [vec![Arg::Handle], args].concat()));
+        assert_eq!(read("grpc-send x"), on("proxy_grpc_send", vec![b("x"), n(0)]));
+        assert_eq!(read("grpc-last x"), on("proxy_grpc_send", vec![b("x"), n(1)]));
+        assert_eq!(read("grpc-close"), on("proxy_grpc_close", vec![]));
+        assert_eq!(read("grpc-cancel"), on("proxy_grpc_cancel", vec![]));
     }
 
     #[test]

@@ -2,9 +2,9 @@
 //! They read in any callback; whether the host lets them there is what tests find out.
 
 use super::*;
-use crate::policy::{Answer, Callout};
+use crate::policy::{Answer, Callout, GrpcCallout};
 
-pub(super) const FAMILIES: &[Family] = &[headers, body, stream];
+pub(super) const FAMILIES: &[Family] = &[headers, body, stream, grpc];
 
 fn headers(command: &str, words: &mut Words<'_>) -> Read {
     match command {
@@ -113,10 +113,50 @@ fn callout(words: &mut Words<'_>) -> Result<Callout, Cause> {
     let method = if body.is_empty() { "GET" } else { "POST" };
     let defaults = [(":method", method), (":path", &path), (":authority", &upstream)];
     let mut headers: Vec<(String, String)> = defaults.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    let mut trailers = Vec::new();
     for (name, value) in words.pairs()? {
         let [name, value] = [name, value].map(|part| String::from_utf8_lossy(&part).into_owned());
+        if let Some(name) = name.strip_prefix("trailer:") {
+            trailers.push((name.to_owned(), value));
+            continue;
+        }
         headers.retain(|(known, _)| *known != name);
         headers.push((name, value));
     }
-    Ok(Callout { upstream, headers, body, timeout_ms })
+    Ok(Callout { upstream, headers, body, trailers, timeout_ms })
+}
+
+fn grpc(command: &str, words: &mut Words<'_>) -> Read {
+    let handle = Arg::Handle;
+    let on_grpc = |name, args: Vec<Arg>| Ok(Some(Act::OnGrpc(Hostcall::new(name, args))));
+    match command {
+        "grpc-call" => {
+            let upstream = words.bytes("a cluster")?;
+            let timeout = words.number("milliseconds")?;
+            let names = (words.text("a service")?, words.text("a method")?);
+            let message = words.bytes("a message")?;
+            grpc_callout(upstream, names, Some((message, timeout)), words)
+        }
+        "grpc-stream" => {
+            let upstream = words.bytes("a cluster")?;
+            let names = (words.text("a service")?, words.text("a method")?);
+            grpc_callout(upstream, names, None, words)
+        }
+        "grpc-send" => on_grpc("proxy_grpc_send", vec![handle, bytes(words, "a message")?, Arg::number(0)]),
+        "grpc-last" => on_grpc("proxy_grpc_send", vec![handle, bytes(words, "a message")?, Arg::number(1)]),
+        "grpc-close" => on_grpc("proxy_grpc_close", vec![handle]),
+        "grpc-cancel" => on_grpc("proxy_grpc_cancel", vec![handle]),
+        _ => Ok(None),
+    }
+}
+
+fn grpc_callout(
+    upstream: Vec<u8>,
+    (service, method): (String, String),
+    message: Option<(Vec<u8>, u32)>,
+    words: &mut Words<'_>,
+) -> Read {
+    let pair = |(name, value): (Vec<u8>, Vec<u8>)| (String::from_utf8_lossy(&name).into_owned(), value);
+    let metadata = words.pairs()?.into_iter().map(pair).collect();
+    Ok(Some(Act::GrpcCallout(GrpcCallout { upstream, service, method, metadata, message })))
 }
