@@ -173,6 +173,18 @@ pub trait Stream: Send + 'static {
         Err(Refusal::Unavailable)
     }
 
+    /// Whether this answer could be sent now, as it is; asked before the guest goes on, so that a strict one is told.
+    /// An answer of which only a field is refused (`Name`, `Value`) is delivered all the same unless `guest_errors` is
+    /// strict: the embedder leaves the field out.
+    fn check_response(&mut self, response: &LocalResponse) -> Result<(), Refusal> {
+        let _ = response;
+        Ok(())
+    }
+
+    /// The guest asked for an answer that cannot be sent, and for no other: it may wait for the end of an exchange that
+    /// nothing would end. The embedder ends it. Delivered after the guest call returned.
+    fn response_refused(&mut self) {}
+
     /// Lets a paused half go on; a half that is not paused ignores it. Delivered after the guest call returned.
     fn resume(&mut self, half: StreamType) {
         let _ = half;

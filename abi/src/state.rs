@@ -19,6 +19,9 @@ use crate::settings::{GuestErrors, PluginSettings};
 use crate::storage::{Buffer, HeaderMap, Refusal, VecHeaderMap};
 use crate::types::{AbiVersion, BufferType, ContextId, MapType, Status, StreamType};
 
+/// How refused local responses are reported.
+const RESPOND: &str = "proxy_send_local_response";
+
 /// The data of one store.
 pub(crate) struct State<H: Host> {
     pub(crate) host: H,
@@ -119,6 +122,8 @@ pub(crate) struct CalloutStatus {
 /// Something with an effect outside the guest, held back until the outermost guest call returned.
 pub(crate) enum StreamAction {
     Respond(LocalResponse),
+    /// A local response that is not to be.
+    RefuseResponse,
     Resume(StreamType),
     Close(StreamType),
     Done,
@@ -127,7 +132,7 @@ pub(crate) enum StreamAction {
 impl StreamAction {
     fn hostcall(&self) -> &'static str {
         match self {
-            StreamAction::Respond(_) => "proxy_send_local_response",
+            StreamAction::Respond(_) | StreamAction::RefuseResponse => RESPOND,
             StreamAction::Resume(_) => "proxy_continue_stream",
             StreamAction::Close(_) => "proxy_close_stream",
             StreamAction::Done => "proxy_done",
@@ -249,14 +254,45 @@ impl<H: Host> State<H> {
         if self.contexts.stream().is_none() {
             return self.answer(hostcall, Err(Refusal::Unavailable));
         }
-        if matches!(action, StreamAction::Respond(_)) && self.has_response(context) {
-            return self.answer(hostcall, Err(Refusal::Unavailable));
-        }
         if self.actions.len() >= limits::ACTIONS {
             return self.answer(hostcall, Err(Refusal::Limit("actions of one callback")));
         }
         self.actions.push((context, action));
         Ok(())
+    }
+
+    /// Has the client answered after the guest has returned; the first answer of an entry wins. An answer that cannot be
+    /// sent is told to the exchange, which ends in another way. There is one of either for each exchange of an entry,
+    /// so the bound on actions does not hold them back.
+    pub(crate) fn respond(&mut self, response: LocalResponse) -> Result<(), Fault> {
+        let context = self.contexts.effective();
+        let Some(stream) = self.contexts.stream() else {
+            return self.answer(RESPOND, Err(Refusal::Unavailable));
+        };
+        let checked = stream.check_response(&response);
+        let only_a_field = matches!(checked, Err(Refusal::Name(_) | Refusal::Value(_)));
+        match checked {
+            _ if self.has_response(context) => return self.answer(RESPOND, Err(Refusal::Unavailable)),
+            Err(why) if only_a_field && self.settings.guest_errors == GuestErrors::Lenient => {
+                self.host.refused(RESPOND, &why);
+            }
+            Err(why) => return self.refuse_response(&why),
+            Ok(()) => {}
+        }
+        self.actions.push((context, StreamAction::Respond(response)));
+        Ok(())
+    }
+
+    /// The guest asked for an answer that cannot be sent.
+    pub(crate) fn refuse_response(&mut self, why: &Refusal) -> Result<(), Fault> {
+        let context = self.contexts.effective();
+        let refused = |(known, action): &(ContextId, StreamAction)| {
+            *known == context && matches!(action, StreamAction::RefuseResponse)
+        };
+        if self.contexts.stream().is_some() && !self.actions.iter().any(refused) {
+            self.actions.push((context, StreamAction::RefuseResponse));
+        }
+        self.refuse(RESPOND, why, Status::BadArgument)
     }
 
     /// Delivers what the entry asked for, in order, then gives borrowed exchanges back.
@@ -271,8 +307,9 @@ impl<H: Host> State<H> {
         let mut actions = std::mem::take(&mut self.actions);
         let answered: Vec<ContextId> = actions.iter().filter_map(responder).collect();
         for (context, action) in actions.drain(..) {
-            // A local response ends the exchange, so there is nothing left to continue.
-            let moot = matches!(action, StreamAction::Resume(_)) && answered.contains(&context);
+            // A local response ends the exchange, so there is nothing left to continue, or to end in another way.
+            let moot = matches!(action, StreamAction::Resume(_) | StreamAction::RefuseResponse);
+            let moot = moot && answered.contains(&context);
             if !moot {
                 self.deliver(context, action);
             }
@@ -293,9 +330,10 @@ impl<H: Host> State<H> {
         match action {
             StreamAction::Respond(response) => {
                 if let Err(why) = stream.local_response(response) {
-                    self.host.refused("proxy_send_local_response", &why);
+                    self.host.refused(RESPOND, &why);
                 }
             }
+            StreamAction::RefuseResponse => stream.response_refused(),
             StreamAction::Resume(half) => stream.resume(half),
             StreamAction::Close(half) => stream.close(half),
             StreamAction::Done => stream.done(),

@@ -229,6 +229,8 @@ pub struct RecordingStream {
     pub properties: HashMap<String, Vec<u8>>,
     /// Local responses and continues and closes, in the order in which they were delivered.
     pub events: Vec<StreamEvent>,
+    /// What is wrong with every local response, if anything is.
+    pub unfit: Option<Refusal>,
 }
 
 /// Something that was done to a `RecordingStream`.
@@ -236,6 +238,8 @@ pub struct RecordingStream {
 pub enum StreamEvent {
     /// A local response.
     Responded(LocalResponse),
+    /// A local response was asked for that cannot be sent.
+    ResponseRefused,
     /// A half was told to go on.
     Resumed(StreamType),
     /// A half was closed.
@@ -289,6 +293,14 @@ impl Stream for RecordingStream {
     fn local_response(&mut self, response: LocalResponse) -> Result<(), Refusal> {
         self.events.push(StreamEvent::Responded(response));
         Ok(())
+    }
+
+    fn check_response(&mut self, _: &LocalResponse) -> Result<(), Refusal> {
+        self.unfit.clone().map_or(Ok(()), Err)
+    }
+
+    fn response_refused(&mut self) {
+        self.events.push(StreamEvent::ResponseRefused);
     }
 
     fn resume(&mut self, half: StreamType) {

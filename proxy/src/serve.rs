@@ -316,8 +316,8 @@ async fn uninterrupted<T>(
     mut work: Pin<&mut impl Future<Output = Result<T, Reason>>>,
 ) -> Result<T, Halt> {
     std::future::poll_fn(|cx| {
-        if let Some(halt) = chain.and_then(Chain::take_halt) {
-            return Poll::Ready(Err(halt));
+        if let Some(chain) = chain {
+            chain.take_halt().map_or_else(|| chain.wished(), Err)?;
         }
         if exchange.interrupted() {
             return Poll::Ready(Err(Halt::Fail(exchange.reason().unwrap_or(Reason::ClientGone))));

@@ -60,8 +60,8 @@ pub(super) fn proxy_send_local_response<H: Host>(
         headers: GuestSlice::new(headers, headers_size).read(memory)?,
     };
     match parts.check(code, grpc) {
-        Ok(response) => state.queue(StreamAction::Respond(response)),
-        Err(why) => state.answer("proxy_send_local_response", Err(why)),
+        Ok(response) => state.respond(response),
+        Err(why) => state.refuse_response(&why),
     }
 }
 

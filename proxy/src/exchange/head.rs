@@ -46,13 +46,23 @@ impl Fields {
         if !self.writable {
             return Err(Refusal::ReadOnly);
         }
-        let name = HeaderName::from_bytes(name).map_err(|_| refused_name(name))?;
-        if FRAMING.contains(&name) {
-            return Err(refused_name(name.as_str().as_bytes()));
-        }
-        let value = HeaderValue::from_bytes(value).map_err(|_| refused_value(name.as_str().as_bytes()))?;
-        Ok((name, value))
+        check_field(name, value)
     }
+}
+
+/// What every field that a filter makes must be, wherever it goes.
+pub fn check_field(name: &[u8], value: &[u8]) -> Result<(HeaderName, HeaderValue), Refusal> {
+    let name = HeaderName::from_bytes(name).map_err(|_| refused_name(name))?;
+    if FRAMING.contains(&name) {
+        return Err(refused_name(name.as_str().as_bytes()));
+    }
+    let value = HeaderValue::from_bytes(value).map_err(|_| refused_value(name.as_str().as_bytes()))?;
+    Ok((name, value))
+}
+
+/// True for a field that only the proxy sets.
+pub fn is_framing(name: &[u8]) -> bool {
+    FRAMING.iter().any(|known| known.as_str().as_bytes().eq_ignore_ascii_case(name))
 }
 
 impl HeaderMap for Fields {
@@ -100,8 +110,7 @@ impl HeaderMap for Fields {
     fn replace_all(&mut self, fields: &[(&[u8], &[u8])]) -> Result<(), Refusal> {
         let mut fresh = Self { map: http::HeaderMap::with_capacity(fields.len()), ..*self };
         for (name, value) in fields {
-            let framing = FRAMING.iter().any(|known| known.as_str().as_bytes().eq_ignore_ascii_case(name));
-            if !framing {
+            if !is_framing(name) {
                 fresh.add(name, value)?;
             }
         }

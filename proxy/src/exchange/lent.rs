@@ -60,6 +60,14 @@ impl Stream for Lent {
         either!(self, stream => stream.local_response(response))
     }
 
+    fn check_response(&mut self, response: &LocalResponse) -> Result<(), Refusal> {
+        either!(self, stream => stream.check_response(response))
+    }
+
+    fn response_refused(&mut self) {
+        either!(self, stream => stream.response_refused());
+    }
+
     fn resume(&mut self, half: StreamType) {
         either!(self, stream => stream.resume(half));
     }
@@ -100,20 +108,28 @@ impl Lender {
         }
     }
 
-    /// Takes back what `lend` gave, and wakes its owner where the filter wished something.
-    pub fn take_back(&self, lent: Lent) {
-        let wishes = match &lent {
-            Lent::Http(stream) => stream.has_wishes(),
-            Lent::Tcp(stream) => stream.has_wishes(),
-        };
+    /// Takes back what `lend` gave the filter of this name, and wakes its owner where the filter wished something. A wish
+    /// that leaves an exchange no choice ends it even while it waits for its upstream.
+    pub fn take_back(&self, lent: Lent, name: &str) {
         match (self, lent) {
-            (Self::Exchange(exchange), Lent::Http(stream)) => exchange.stream.set(Some(stream)),
-            (Self::Passage(passage), Lent::Tcp(stream)) => passage.stream.set(Some(stream)),
+            (Self::Exchange(exchange), Lent::Http(mut stream)) => {
+                let (ending, wishes) = (stream.take_ending(name), stream.has_wishes());
+                exchange.stream.set(Some(stream));
+                match ending {
+                    Some(reason) => exchange.interrupt(reason),
+                    None if wishes => exchange.wake(),
+                    None => {}
+                }
+            }
+            (Self::Passage(passage), Lent::Tcp(stream)) => {
+                let wishes = stream.has_wishes();
+                passage.stream.set(Some(stream));
+                if wishes {
+                    passage.wake();
+                }
+            }
             // A VM gives back what it got.
             _ => {}
-        }
-        if wishes {
-            self.wake();
         }
     }
 

@@ -12,7 +12,7 @@ use tollgate_abi::{Buffer, BufferType, HeaderMap, LocalResponse, MapType, Refusa
 
 use crate::error::Reason;
 use crate::exchange::buffer::BodyBuffer;
-use crate::exchange::head::{Fields, RequestHead, ResponseHead};
+use crate::exchange::head::{Fields, RequestHead, ResponseHead, check_field, is_framing};
 use crate::exchange::properties;
 
 /// How an exchange's way is called in metrics, logs and properties.
@@ -169,6 +169,15 @@ impl FilterStream {
         }
     }
 
+    /// Takes the wish that leaves the exchange no other choice than to end at once; `name` is the filter's.
+    pub fn take_ending(&mut self, name: &str) -> Option<Reason> {
+        let (refused, close) = (self.wishes.refused.take(), self.wishes.close.take());
+        if refused.is_some() {
+            return Some(Reason::LocalResponseRefused(name.to_owned()));
+        }
+        close.map(|_| Reason::FilterClosed(name.to_owned()))
+    }
+
     /// True when a filter wishes something that the exchange has not acted on.
     pub fn has_wishes(&self) -> bool {
         let wishes = &self.wishes;
@@ -243,10 +252,23 @@ impl Stream for Box<FilterStream> {
         Ok(())
     }
 
+    /// Framing fields are left out without a word, as in `replace_all`: a guest that states the length means no harm.
+    fn check_response(&mut self, response: &LocalResponse) -> Result<(), Refusal> {
+        if !self.may_respond {
+            return Err(Refusal::ReadOnly);
+        }
+        let mut fields = response.headers.iter().filter(|(name, _)| !is_framing(name));
+        fields.try_for_each(|(name, value)| check_field(name, value).map(drop))
+    }
+
+    fn response_refused(&mut self) {
+        self.wishes.refused.get_or_insert(self.holder);
+    }
+
     fn local_response(&mut self, response: LocalResponse) -> Result<(), Refusal> {
         if !self.may_respond {
             // Nothing truthful can be sent any more: the message is ended so that the client sees the failure.
-            self.wishes.refused.get_or_insert(self.holder);
+            self.response_refused();
             return Err(Refusal::ReadOnly);
         }
         self.wishes.respond.get_or_insert((self.holder, response));

@@ -244,7 +244,7 @@ impl Chain {
     }
 
     /// What filters wished, in order of weight: a refused or a given answer, then the end.
-    fn wished(&self) -> Result<(), Halt> {
+    pub fn wished(&self) -> Result<(), Halt> {
         let (refused, respond, close) = self.with_stream(|stream| {
             let wishes = &mut stream.wishes;
             (wishes.refused.take(), wishes.respond.take(), wishes.close.take())

@@ -261,7 +261,7 @@ impl Host for PluginHost {
 
     fn return_stream(&mut self, context: ContextId, stream: Lent) {
         if let Some(settled) = &self.settled {
-            settled.get().contexts.put_back(context, stream);
+            settled.get().contexts.put_back(context, stream, &self.identity.name);
         }
     }
 

@@ -70,6 +70,8 @@ impl<B: Body<Data = Bytes> + Unpin> Pump<B> {
                 return Poll::Ready(Ok(()));
             }
         }
+        // A filter may have answered or ended the exchange from its root context.
+        self.chain.wished()?;
         if self.source_ended {
             return Poll::Pending;
         }

@@ -323,11 +323,7 @@ impl Replying {
         }
         let status = StatusCode::from_u16(local.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut fields = Fields::new(HeaderMap::new(), local.headers.len());
-        for (name, value) in &local.headers {
-            if let Err(refusal) = fields.add(name, value) {
-                tracing::warn!(field = %String::from_utf8_lossy(name), "a local response goes without a field: {refusal}");
-            }
-        }
+        add_all(&mut fields, &local.headers);
         if !local.body.is_empty() && !fields.map.contains_key(header::CONTENT_TYPE) {
             fields.map.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
         }
@@ -362,13 +358,20 @@ fn grpc_head(local: &LocalResponse) -> ResponseHead {
         429 | 502 | 503 | 504 => 14,
         _ => 2,
     });
-    let mut map = HeaderMap::new();
-    map.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-    map.insert(HeaderName::from_static("grpc-status"), HeaderValue::from(u16::from(code)));
-    if let Ok(message) = HeaderValue::from_str(&percent_encode(&local.body)) {
-        map.insert(HeaderName::from_static("grpc-message"), message);
+    let mut fields = Fields::new(HeaderMap::new(), local.headers.len());
+    add_all(&mut fields, &local.headers);
+    fields.map.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    fields.map.insert(HeaderName::from_static("grpc-status"), HeaderValue::from(u16::from(code)));
+    match HeaderValue::from_str(&percent_encode(&local.body)) {
+        Ok(message) if !message.is_empty() => drop(fields.map.insert(HeaderName::from_static("grpc-message"), message)),
+        _ => {}
     }
-    ResponseHead { status: StatusCode::OK, fields: Fields::new(map, local.headers.len()) }
+    ResponseHead { status: StatusCode::OK, fields }
+}
+
+/// Adds what a filter wants on its answer, without what may not be there: the filter has been told of it.
+fn add_all(fields: &mut Fields, wanted: &[(Vec<u8>, Vec<u8>)]) {
+    wanted.iter().for_each(|(name, value)| drop(fields.add(name, value)));
 }
 
 /// gRPC's percent-encoding of a status message: printable ASCII but `%` stays.

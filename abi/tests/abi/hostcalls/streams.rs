@@ -1,7 +1,7 @@
 //! What answers, continues or closes an exchange.
 
-use tollgate_abi::testing::StreamEvent;
-use tollgate_abi::{LocalResponse, StreamType};
+use tollgate_abi::testing::{RecordingStream, StreamEvent};
+use tollgate_abi::{LocalResponse, Refusal, StreamType};
 
 use super::plain;
 use crate::common::{request, request_with, start, strict};
@@ -93,8 +93,69 @@ fn a_local_response_with_an_impossible_status_or_bad_headers_is_refused() {
 
         assert_eq!((lenient.told(), exact.told()), (vec![0], vec![2]));
         assert_eq!(lenient.refused(), ["proxy_send_local_response"]);
-        assert!(lenient.stream.events.is_empty());
+        assert_eq!(lenient.stream.events, [StreamEvent::ResponseRefused]);
+        assert_eq!(exact.stream.events, [StreamEvent::ResponseRefused]);
     }
+}
+
+#[test]
+fn an_answer_that_can_be_sent_makes_up_for_one_that_cannot() {
+    for calls in [[199, 403], [403, 199]] {
+        let ran = request(RESPONSE, &calls.map(|code| respond(code, 0, -1)).concat(), plain());
+
+        let [StreamEvent::Responded(response)] = &ran.stream.events[..] else { panic!("{:?}", ran.stream.events) };
+        assert_eq!(response.status, 403);
+    }
+}
+
+#[test]
+fn two_answers_that_cannot_be_sent_are_told_once() {
+    let ran = request(RESPONSE, &respond(199, 0, -1).repeat(2), plain());
+
+    assert_eq!(ran.stream.events, [StreamEvent::ResponseRefused]);
+    assert_eq!(ran.refused().len(), 2);
+}
+
+#[test]
+fn an_answer_that_comes_too_late_is_refused_while_the_guest_can_hear_it() {
+    let late = RecordingStream { unfit: Some(Refusal::ReadOnly), ..plain() };
+
+    let lenient = request(RESPONSE, &respond(403, 0, -1), late.clone());
+    let exact = request_with(RESPONSE, &respond(403, 0, -1), late, strict());
+
+    assert_eq!((lenient.told(), exact.told()), (vec![0], vec![2]));
+    assert_eq!(lenient.stream.events, [StreamEvent::ResponseRefused]);
+    assert_eq!(exact.stream.events, [StreamEvent::ResponseRefused]);
+}
+
+#[test]
+fn an_answer_with_a_field_that_cannot_be_sent_goes_without_it_unless_strict() {
+    let odd = RecordingStream { unfit: Some(Refusal::Name("k".into())), ..plain() };
+
+    let lenient = request(RESPONSE, &respond(403, 16, -1), odd.clone());
+    let exact = request_with(RESPONSE, &respond(403, 16, -1), odd, strict());
+
+    assert_eq!((lenient.told(), exact.told()), (vec![0], vec![2]));
+    assert!(matches!(lenient.stream.events[..], [StreamEvent::Responded(_)]), "{:?}", lenient.stream.events);
+    assert_eq!(lenient.refused(), ["proxy_send_local_response"]);
+    assert_eq!(exact.stream.events, [StreamEvent::ResponseRefused]);
+}
+
+#[test]
+fn an_answer_is_queued_whatever_else_a_callback_asks_for() {
+    let ran = request(
+        RESPONSE,
+        &format!(
+            "(local $i i32) (loop $again
+                (drop (call $proxy_close_stream (i32.const 0)))
+                (br_if $again (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 2000))))
+             {}",
+            respond(403, 0, -1)
+        ),
+        plain(),
+    );
+
+    assert!(matches!(ran.stream.events.last(), Some(StreamEvent::Responded(_))));
 }
 
 #[test]

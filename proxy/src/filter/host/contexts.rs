@@ -54,10 +54,10 @@ impl Contexts {
         owner.lender.lend(owner.place)
     }
 
-    /// Puts a stream back; an owner that has something to do about it is woken.
-    pub(super) fn put_back(&self, context: ContextId, stream: Lent) {
+    /// Puts a stream back that the filter of this name had; an owner that has something to do about it is woken.
+    pub(super) fn put_back(&self, context: ContextId, stream: Lent, name: &str) {
         if let Some(owner) = self.live.borrow().get(&context) {
-            owner.lender.take_back(stream);
+            owner.lender.take_back(stream, name);
         }
     }
 }
