@@ -32,7 +32,7 @@
 //! becomes [`Cause::Host`]; the stream still comes back. One inside [`Host::callback_ended`] is not caught. That needs unwinding: a binary built with `panic = "abort"` aborts instead.
 //!
 //! # Example
-//! A filter that adds a header, run without any proxy around it.
+//! A filter that adds a header, run without any proxy around it. `examples/embed.rs` is the same as a program.
 //!
 //! ```
 //! use std::sync::Arc;

@@ -12,6 +12,7 @@ mod corpus;
 mod endings;
 mod events;
 mod foreign;
+mod example;
 mod grpc;
 mod hostcalls;
 mod layering;
