@@ -11,20 +11,22 @@ use crate::storage::Refusal;
 use crate::types::Status;
 
 /// Chooses a live context of this VM until the entry ends. Its exchange is borrowed from the embedder once an entry;
-/// an embedder that has none to lend leaves the context without maps and buffers.
+/// an embedder that has none to lend leaves the context without maps and buffers. So does the bound of an entry: what
+/// follows must not happen to the exchange that was chosen before.
 pub(super) fn proxy_set_effective_context<H: Host>(guest: &mut Guest<'_, H>, context: u32) -> Result<(), Fault> {
     let state = guest.state();
     let context = state.contexts.find(context).ok_or(Status::BadArgument)?;
-    if state.contexts.lacks(context) {
-        if state.contexts.borrowed() >= limits::BORROWED {
-            let why = Refusal::Limit("contexts of one callback");
-            return state.refuse("proxy_set_effective_context", &why, Status::BadArgument);
-        }
-        if let Some(stream) = state.host.borrow_stream(context) {
-            state.contexts.borrow(context, stream);
-        }
-    }
     state.contexts.choose(context);
+    if !state.contexts.lacks(context) {
+        return Ok(());
+    }
+    if state.contexts.borrowed() >= limits::BORROWED {
+        let why = Refusal::Limit("contexts of one callback");
+        return state.refuse("proxy_set_effective_context", &why, Status::BadArgument);
+    }
+    if let Some(stream) = state.host.borrow_stream(context) {
+        state.contexts.borrow(context, stream);
+    }
     Ok(())
 }
 
