@@ -6,7 +6,7 @@ use tollgate_abi::testing::{RecordingStream, wat};
 use crate::common::{compile, request, try_start};
 
 /// Every pointer of every hostcall, one call each; `BAD` is a pointer past the end and `LEN` a length that wraps.
-const CALLS: [&str; 34] = [
+const CALLS: [&str; 48] = [
     "proxy_log (i32.const 2) BAD (i32.const 1)",
     "proxy_log (i32.const 2) (i32.const 8) LEN",
     "proxy_get_log_level BAD",
@@ -41,6 +41,20 @@ const CALLS: [&str; 34] = [
     "proxy_define_metric (i32.const 0) BAD (i32.const 1) (i32.const 32)",
     "proxy_define_metric (i32.const 0) (i32.const 8) (i32.const 1) BAD",
     "proxy_call_foreign_function BAD (i32.const 1) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)",
+    "proxy_call_foreign_function (i32.const 8) (i32.const 1) (i32.const 8) LEN (i32.const 0) (i32.const 0)",
+    "proxy_call_foreign_function (i32.const 8) (i32.const 1) (i32.const 0) (i32.const 0) BAD (i32.const 36)",
+    "proxy_call_foreign_function (i32.const 8) (i32.const 1) (i32.const 0) (i32.const 0) (i32.const 32) BAD",
+    "proxy_get_configuration BAD (i32.const 36)",
+    "proxy_get_status BAD (i32.const 32) (i32.const 36)",
+    "proxy_get_status (i32.const 40) BAD (i32.const 36)",
+    "proxy_get_status (i32.const 40) (i32.const 32) BAD",
+    "proxy_register_shared_queue BAD (i32.const 1) (i32.const 32)",
+    "proxy_register_shared_queue (i32.const 8) (i32.const 1) BAD",
+    "proxy_resolve_shared_queue (i32.const 8) LEN (i32.const 8) (i32.const 1) (i32.const 32)",
+    "proxy_resolve_shared_queue (i32.const 8) (i32.const 1) (i32.const 8) (i32.const 1) BAD",
+    "proxy_enqueue_shared_queue (i32.const 1) (i32.const 8) LEN",
+    "proxy_dequeue_shared_queue (i32.const 1) BAD (i32.const 36)",
+    "envoy_resolve_dns (i32.const 8) (i32.const 1) BAD",
 ];
 
 #[test]
@@ -60,6 +74,8 @@ fn a_pointer_or_length_outside_memory_is_status_six_and_has_no_effect() {
     assert_eq!(ran.stream, stream());
     assert!(ran.vm.host().refused.is_empty());
     assert!(ran.vm.host().metrics.is_empty());
+    assert!(ran.vm.host().queues.is_empty());
+    assert!(ran.vm.host().lookups.is_empty());
 }
 
 #[test]

@@ -148,6 +148,19 @@ fn malformed_headers_and_trailers_are_a_bad_argument() {
 }
 
 #[test]
+fn a_pointer_outside_memory_is_status_six_wherever_it_is_and_nothing_is_sent() {
+    for place in ["4096", "4224", "4104", "4112", "32"] {
+        // The last byte of 16 pages: no more than it fits there.
+        let call = call().replacen(&format!("(i32.const {place})"), "(i32.const 1048575)", 1);
+
+        let vm = ticked(&HEADERS, &call);
+
+        assert_eq!(vm.host().told(), [6], "{place}");
+        assert!(vm.host().http_calls.is_empty());
+    }
+}
+
+#[test]
 fn a_timeout_is_cut_to_the_longest_zero_is_the_longest_and_a_negative_one_refused() {
     let asked = |timeout| {
         let vm = ticked(&HEADERS, &call_with(&HEADERS, timeout));

@@ -227,6 +227,21 @@ fn calls_and_streams_count_together() {
     assert_eq!(vm.host().quotas, [Quota::Callout]);
 }
 
+#[test]
+fn a_pointer_outside_memory_is_status_six_wherever_it_is_and_nothing_is_sent() {
+    let outside = |body: &str, place: &str| body.replacen(&format!("(i32.const {place})"), "(i32.const 1048575)", 1);
+    for place in ["4096", "4104", "4120", "4224", "4128", "32"] {
+        let vm = ticked(&format!("{} {}", outside(&call(), place), outside(STREAM, place)));
+
+        // A stream has no message.
+        let of_stream = if place == "4128" { 0 } else { 6 };
+        assert_eq!(vm.host().told(), [6, of_stream], "{place}");
+    }
+    let vm = ticked(&format!("{STREAM} {}", outside(&send(LAST, 5, 0), "4128")));
+    assert_eq!(vm.host().told(), [0, 6]);
+    assert!(vm.host().grpc_events.is_empty());
+}
+
 // what is sent
 
 #[test]
