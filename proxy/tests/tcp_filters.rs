@@ -265,6 +265,20 @@ fn a_connection_that_is_paused_at_its_beginning_reaches_nobody_and_loses_nothing
 }
 
 #[test]
+fn a_client_that_leaves_while_it_is_held_at_the_door_is_forgotten() {
+    let origin = echo();
+    let proxy = proxy(origin.address(), HELD_AT_THE_DOOR);
+    let client = connect(&proxy);
+    until("the filter knows it", || calls(&proxy, "new_connection") == 1.0);
+
+    SockRef::from(&client).set_linger(Some(Duration::ZERO)).unwrap();
+    drop(client);
+
+    proxy.counts("tollgate_listener_tcp_connections_active", &[], 0.0);
+    assert_eq!(origin.connections(), 0);
+}
+
+#[test]
 fn a_connection_that_nobody_continues_is_reset() {
     let origin = echo();
     let guest = guest(HELD_AT_THE_DOOR);

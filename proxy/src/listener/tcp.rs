@@ -16,6 +16,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use socket2::SockRef;
+use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
 use tollgate_abi::PeerType;
@@ -87,8 +88,15 @@ struct Serving<'a> {
 impl Serving<'_> {
     /// Answers who ended the client's connection.
     async fn run(&self) -> PeerType {
-        match self.connect().await {
+        // Nothing is read yet, so a client that leaves is seen by its error alone.
+        let gone = self.client.stream.ready(Interest::ERROR);
+        let connected = tokio::select! {
+            connected = self.connect() => connected,
+            _ = gone => Err(Reason::ClientGone),
+        };
+        match connected {
             Ok(tunnel) => self.pass(&tunnel).await,
+            Err(Reason::ClientGone) => PeerType::Remote,
             Err(Reason::FilterClosed(_)) => {
                 farewell(&self.client.stream).await;
                 PeerType::Local

@@ -111,6 +111,7 @@ where
     F: Future<Output = Response<Body>> + Send + 'static,
 {
     while let Ok((stream, _)) = listener.accept().await {
+        stream.set_nodelay(true).unwrap();
         counts.connections.fetch_add(1, SeqCst);
         counts.open.fetch_add(1, SeqCst);
         let (counts, handler) = (Arc::clone(&counts), Arc::clone(&handler));
