@@ -6,6 +6,7 @@
 
 pub mod desk;
 pub mod dns;
+pub mod grpc;
 pub mod hops;
 pub mod http;
 pub mod ledger;
@@ -16,6 +17,7 @@ use std::time::Duration;
 use tollgate_abi::{CalloutFailure, CalloutId, CalloutRefusal, DnsRecord, Failure, GrpcEvent, HttpReply, QueueId};
 use tollgate_config::{self as config, ClusterId, HostMatch, Protocol};
 
+use crate::filter::callout::grpc::GrpcQuestion;
 use crate::filter::callout::http::HttpQuestion;
 use crate::filter::generation::ReadyVm;
 
@@ -85,8 +87,10 @@ impl Reach {
 /// Something asked, checked, and not yet begun.
 #[derive(Debug)]
 pub enum Question {
-    /// An HTTP request, and how many hops of callouts led to it.
+    /// An HTTP request.
     Http(CalloutId, Box<HttpQuestion>),
+    /// A gRPC call or stream.
+    Grpc(CalloutId, Box<GrpcQuestion>),
     /// The addresses of a host name.
     Resolve(u32, String),
     /// One ring after this time.
@@ -94,13 +98,27 @@ pub enum Question {
 }
 
 impl Question {
-    /// The callout that it is.
-    pub fn callout(&self) -> Option<CalloutId> {
+    /// What it becomes when it is begun.
+    pub fn task(&self) -> Task {
         match self {
-            Self::Http(id, _) => Some(*id),
-            Self::Resolve(..) | Self::Timer(..) => None,
+            Self::Http(id, _) | Self::Grpc(id, _) => Task::Callout(*id),
+            Self::Resolve(token, _) => Task::Resolve(*token),
+            Self::Timer(timer, _) => Task::Timer(*timer),
         }
     }
+}
+
+/// Names something under way for a VM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Task {
+    /// A callout.
+    Callout(CalloutId),
+    /// A look-up.
+    Resolve(u32),
+    /// A one-shot timer.
+    Timer(u32),
+    /// Word from queues, as long as the VM lives.
+    Mail,
 }
 
 /// Something that a VM is told of.

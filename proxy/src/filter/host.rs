@@ -13,14 +13,15 @@ use std::time::{Duration, Instant};
 use fragile::Fragile;
 use tokio::sync::Notify;
 use tollgate_abi::{
-    CallbackKind, CalloutId, CalloutRefusal, ContextId, Host, HttpCall, LogLevel, MetricId, MetricKind, QueueId, Quota,
-    Refusal, Status,
+    CallbackKind, CalloutId, CalloutRefusal, ContextId, GrpcCall, Host, HttpCall, LogLevel, MetricId, MetricKind,
+    QueueId, Quota, Refusal, Status,
 };
 
 pub use self::asking::Asking;
 pub use self::contexts::Contexts;
 use crate::exchange::lent::Lent;
 use crate::exchange::properties::node::Node;
+use crate::filter::callout::Event;
 use crate::filter::callout::desk::Desk;
 use crate::telemetry::log::{self, LineBudget, LineQuota};
 use crate::telemetry::metrics::{PluginSeries, Undefined, phase_index};
@@ -135,6 +136,11 @@ impl PluginHost {
     /// What the guest is told of next came after so many callouts.
     pub fn follow(&mut self, hops: u8) {
         self.asking.follow(hops);
+    }
+
+    /// The guest is about to hear of the end of this.
+    pub fn forget(&mut self, event: &Event) {
+        self.asking.forget(event);
     }
 
     /// True when a callout was refused since `follow` because it would go round.
@@ -269,6 +275,18 @@ impl Host for PluginHost {
         self.asking.http(id, call)
     }
 
+    fn grpc_call(&mut self, id: CalloutId, call: GrpcCall) -> Result<(), CalloutRefusal> {
+        self.asking.grpc(id, call)
+    }
+
+    fn grpc_send(&mut self, id: CalloutId, message: Vec<u8>, end_of_stream: bool) {
+        self.asking.grpc_send(id, &message, end_of_stream);
+    }
+
+    fn grpc_close(&mut self, id: CalloutId) {
+        self.asking.grpc_close(id);
+    }
+
     fn cancel_call(&mut self, id: CalloutId) {
         self.asking.cancel(id);
     }
@@ -283,6 +301,10 @@ impl Host for PluginHost {
 
     fn set_timer(&mut self, timer: u32, after: Duration) {
         self.asking.timer(timer, after);
+    }
+
+    fn cancel_timer(&mut self, timer: u32) {
+        self.asking.cancel_timer(timer);
     }
 
     fn define_metric(&mut self, kind: MetricKind, name: &[u8]) -> Result<MetricId, Status> {

@@ -198,6 +198,7 @@ impl Plugin {
                 return Ok(());
             }
             vm.host_mut().follow(hops);
+            vm.host_mut().forget(&event);
             event.tell(vm)
         });
     }

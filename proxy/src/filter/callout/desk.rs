@@ -12,9 +12,10 @@ use tokio::task::AbortHandle;
 use tollgate_abi::{CalloutId, QueueId, QueueWaker, SharedQueues};
 
 use crate::filter::callout::dns::Resolver;
+use crate::filter::callout::grpc::GrpcQuestion;
 use crate::filter::callout::ledger::{self, Ledger};
 use crate::filter::callout::mailbox::Mailbox;
-use crate::filter::callout::{Event, Question, Reach};
+use crate::filter::callout::{Event, Question, Reach, Task};
 use crate::filter::plugin::Plugin;
 use crate::telemetry::metrics::{CalloutKind, CalloutSeries, PluginSeries};
 use crate::upstream::cluster::Cluster;
@@ -50,15 +51,6 @@ pub struct Desk {
     tasks: RefCell<HashMap<Task, AbortHandle>>,
 }
 
-/// Names something under way. Bounded by what the VM may ask for at one time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Task {
-    Callout(CalloutId),
-    Timer(u32),
-    Resolve(u32),
-    Mail,
-}
-
 impl Desk {
     /// The desk of a VM that arrives at the plugin's worker.
     pub fn new(plugin: Weak<Plugin>, means: Means) -> Rc<Self> {
@@ -89,6 +81,7 @@ impl Desk {
                     Event::HttpEnded(id, outcome)
                 });
             }
+            Question::Grpc(id, question) => self.talk(id, *question),
             Question::Resolve(token, name) => {
                 let desk = Rc::clone(self);
                 self.run(Task::Resolve(token), 0, async move {
@@ -100,6 +93,21 @@ impl Desk {
                 Event::TimerFired(timer)
             }),
         }
+    }
+
+    fn talk(self: &Rc<Self>, id: CalloutId, question: GrpcQuestion) {
+        let Some(callee) = self.means.callees.get(question.callee.0) else { return };
+        let (hops, limit, cluster) = (question.hops, self.means.reach.body, Rc::clone(&callee.cluster));
+        let ledger = self.ledger(callee, CalloutKind::Grpc);
+        let desk = Rc::clone(self);
+        let talking = tokio::task::spawn_local(async move {
+            let tell = |event| desk.tell(hops, Event::Grpc(id, event));
+            let (last, ending) = question.talk(&cluster, limit, tell).await;
+            ledger.close(ending.outcome);
+            desk.tasks.borrow_mut().remove(&Task::Callout(id));
+            last.into_iter().for_each(tell);
+        });
+        self.tasks.borrow_mut().insert(Task::Callout(id), talking.abort_handle());
     }
 
     /// Has the VM told of the messages of a queue from now on, in place of whoever was.
@@ -125,9 +133,9 @@ impl Desk {
         mailbox
     }
 
-    /// Drops a callout.
-    pub fn cancel(&self, id: CalloutId) {
-        if let Some(task) = self.tasks.borrow_mut().remove(&Task::Callout(id)) {
+    /// Drops something under way.
+    pub fn cancel(&self, task: Task) {
+        if let Some(task) = self.tasks.borrow_mut().remove(&task) {
             task.abort();
         }
     }

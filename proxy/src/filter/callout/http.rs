@@ -44,9 +44,10 @@ pub struct HttpQuestion {
 }
 
 impl HttpQuestion {
-    /// Checks what a guest asks for, the `hops`th callout in a row.
+    /// Checks what a guest asks for, after `hops` callouts in a row.
     pub fn new(call: HttpCall, reach: &Reach, hops: u8) -> Result<Self, CalloutRefusal> {
         let callee = reach.callee(&call.upstream)?;
+        let hops = hops::next(hops)?;
         let mut head = head(&call.headers)?;
         let trailers = trailers(&call.trailers)?;
         head.fields.map.insert(hops::HOPS, HeaderValue::from(u16::from(hops)));
@@ -265,7 +266,7 @@ mod tests {
             trailers: pairs(trailers),
             timeout: Duration::from_secs(1),
         };
-        HttpQuestion::new(call, &Reach { calls: vec![callee], ..Reach::default() }, 2)
+        HttpQuestion::new(call, &Reach { calls: vec![callee], ..Reach::default() }, 1)
     }
 
     fn with(more: &[(&str, &str)]) -> Result<HttpQuestion, CalloutRefusal> {

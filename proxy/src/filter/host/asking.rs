@@ -1,16 +1,19 @@
 //! What a VM asks of others: checked at once, kept until the VM settles on its worker, then handed to its desk.
 
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use fragile::Fragile;
-use tollgate_abi::{CalloutId, CalloutRefusal, HttpCall, QueueId};
+use tollgate_abi::{CalloutId, CalloutRefusal, GrpcCall, GrpcEvent, HttpCall, QueueId};
 
 use crate::exchange::lent::Lent;
 use crate::filter::callout::desk::Desk;
+use crate::filter::callout::grpc::GrpcQuestion;
+use crate::filter::callout::grpc::outbox::Outbox;
 use crate::filter::callout::http::HttpQuestion;
-use crate::filter::callout::{Question, Reach, hops, ledger};
+use crate::filter::callout::{Event, Question, Reach, Task, hops, ledger};
 use crate::telemetry::metrics::CalloutSeries;
 
 /// The shortest one-shot timer: a faster one would be a loop through the worker.
@@ -21,6 +24,8 @@ pub struct Asking {
     reach: Arc<Reach>,
     /// What was asked before the VM settled, at most as much as a VM may have under way.
     kept: Vec<Question>,
+    /// Where messages of gRPC streams go that the guest may still send on.
+    outboxes: HashMap<CalloutId, Outbox>,
     /// Queues that were registered before the VM settled: a spare VM must not take their word from one that serves.
     queues: Vec<QueueId>,
     desk: Option<Fragile<Rc<Desk>>>,
@@ -35,7 +40,16 @@ pub struct Asking {
 impl Asking {
     /// Nothing asked yet. `nowhere` counts what a starting VM is refused.
     pub fn new(reach: Arc<Reach>, nowhere: Arc<CalloutSeries>) -> Self {
-        Self { reach, kept: Vec::new(), queues: Vec::new(), desk: None, hops: 0, looped: false, nowhere }
+        Self {
+            reach,
+            kept: Vec::new(),
+            outboxes: HashMap::new(),
+            queues: Vec::new(),
+            desk: None,
+            hops: 0,
+            looped: false,
+            nowhere,
+        }
     }
 
     /// Hands over what was kept. Timers run from here.
@@ -66,6 +80,13 @@ impl Asking {
         }
     }
 
+    /// The guest is about to hear of the end of this.
+    pub(super) fn forget(&mut self, event: &Event) {
+        if let Event::Grpc(id, GrpcEvent::Closed { .. }) = event {
+            self.outboxes.remove(id);
+        }
+    }
+
     /// True when a callout was refused since `follow` because it would go round.
     pub(super) fn looped(&self) -> bool {
         self.looped
@@ -77,10 +98,30 @@ impl Asking {
     }
 
     pub(super) fn http(&mut self, id: CalloutId, call: HttpCall) -> Result<(), CalloutRefusal> {
-        let hops = self.admit()?;
-        let question = HttpQuestion::new(call, &self.reach, hops)?;
+        self.look_for_loop();
+        let question = HttpQuestion::new(call, &self.reach, self.hops)?;
         self.ask(Question::Http(id, Box::new(question)));
         Ok(())
+    }
+
+    pub(super) fn grpc(&mut self, id: CalloutId, call: GrpcCall) -> Result<(), CalloutRefusal> {
+        self.look_for_loop();
+        let (question, outbox) = GrpcQuestion::new(call, &self.reach, self.hops)?;
+        self.outboxes.extend(outbox.map(|outbox| (id, outbox)));
+        self.ask(Question::Grpc(id, Box::new(question)));
+        Ok(())
+    }
+
+    /// A message that finds no room closes its stream, which the guest hears of later.
+    pub(super) fn grpc_send(&mut self, id: CalloutId, message: &[u8], end_of_stream: bool) {
+        let room = self.outboxes.get(&id).is_some_and(|outbox| outbox.push(message));
+        if room && end_of_stream {
+            self.grpc_close(id);
+        }
+    }
+
+    pub(super) fn grpc_close(&mut self, id: CalloutId) {
+        self.outboxes.remove(&id);
     }
 
     pub(super) fn resolve(&mut self, token: u32, name: &str) -> Result<(), CalloutRefusal> {
@@ -95,11 +136,13 @@ impl Asking {
         self.ask(Question::Timer(timer, after.max(SHORTEST_TIMER)));
     }
 
+    pub(super) fn cancel_timer(&mut self, timer: u32) {
+        self.give_up(Task::Timer(timer));
+    }
+
     pub(super) fn cancel(&mut self, id: CalloutId) {
-        match self.desk() {
-            Some(desk) => desk.cancel(id),
-            None => self.kept.retain(|question| question.callout() != Some(id)),
-        }
+        self.outboxes.remove(&id);
+        self.give_up(Task::Callout(id));
     }
 
     pub(super) fn registered(&mut self, queue: QueueId) {
@@ -110,11 +153,15 @@ impl Asking {
         }
     }
 
-    /// The hops of the next callout, unless it would go round.
-    fn admit(&mut self) -> Result<u8, CalloutRefusal> {
-        let next = hops::next(self.hops);
-        self.looped |= next.is_err();
-        next
+    fn look_for_loop(&mut self) {
+        self.looped |= hops::next(self.hops).is_err();
+    }
+
+    fn give_up(&mut self, task: Task) {
+        match self.desk() {
+            Some(desk) => desk.cancel(task),
+            None => self.kept.retain(|question| question.task() != task),
+        }
     }
 
     fn ask(&mut self, question: Question) {
