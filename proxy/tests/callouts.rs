@@ -74,6 +74,21 @@ fn an_answer_resumes_a_paused_request_and_gives_it_a_header() {
 }
 
 #[test]
+fn trailers_of_either_side_travel_where_they_are_announced() {
+    let answer =
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntrailer: x-sum\r\n\r\n1\r\na\r\n0\r\nx-sum: 2\r\n\r\n";
+    let (origin, auth) = (Origin::saying("upstream"), Origin::answering(answer));
+    let config = "{ request_headers: [\"call auth 5000 / body trailer:x-sum=1\", pause], \
+                  call_response: [\"copy call-trailers x-sum -> request-headers x-sum\", \"continue request\"] }";
+    let proxy = calling(&auth.address().to_string(), &origin, config);
+
+    proxy.get("/");
+
+    assert_eq!((auth.request().text(), auth.request().trailer("x-sum")), ("body", Some("1")));
+    assert_eq!(origin.request().field("x-sum"), Some("2"));
+}
+
+#[test]
 fn callouts_use_connections_again() {
     let (origin, auth) = (Origin::saying("upstream"), Origin::saying("alice"));
     let config = "{ request_headers: [\"call auth 5000 / ''\", pause], call_response: [\"continue request\"] }";

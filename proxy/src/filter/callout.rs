@@ -14,7 +14,7 @@ pub mod mailbox;
 
 use std::time::Duration;
 
-use tollgate_abi::{CalloutFailure, CalloutId, CalloutRefusal, DnsRecord, Failure, GrpcEvent, HttpReply, QueueId};
+use tollgate_abi::{CalloutFailure, CalloutId, CalloutRefusal, DnsRecord, Failure, GrpcEvent, HttpReply};
 use tollgate_config::{self as config, ClusterId, HostMatch, Protocol};
 
 use crate::filter::callout::grpc::GrpcQuestion;
@@ -117,8 +117,6 @@ pub enum Task {
     Resolve(u32),
     /// A one-shot timer.
     Timer(u32),
-    /// Word from queues, as long as the VM lives.
-    Mail,
 }
 
 /// Something that a VM is told of.
@@ -128,8 +126,6 @@ pub enum Event {
     HttpEnded(CalloutId, Result<HttpReply, CalloutFailure>),
     /// Something happened to a gRPC callout.
     Grpc(CalloutId, GrpcEvent),
-    /// A message waits in a queue.
-    QueueReady(QueueId),
     /// A one-shot timer is over.
     TimerFired(u32),
     /// A look-up ended; no records say that it failed.
@@ -142,7 +138,6 @@ impl Event {
         match self {
             Self::HttpEnded(id, outcome) => vm.http_call_ended(id, outcome),
             Self::Grpc(id, event) => vm.grpc_event(id, event),
-            Self::QueueReady(queue) => vm.queue_ready(queue),
             Self::TimerFired(timer) => vm.timer_fired(timer),
             Self::Resolved(token, records) => vm.dns_resolved(token, &records),
         }

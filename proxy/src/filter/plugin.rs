@@ -8,11 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use tollgate_abi::{CallbackKind, Cause, Failure};
+use tollgate_abi::{Cause, Failure, QueueId};
 use tollgate_config::OnError;
 
 use crate::exchange::lent::Lent;
 use crate::filter::callout::desk::{Desk, Means};
+use crate::filter::callout::mailbox::{Mail, Mailbox};
 use crate::filter::callout::{Event, hops};
 use crate::filter::generation::{Generation, ReadyVm};
 use crate::filter::host::{Arrival, Contexts, Ticker};
@@ -42,6 +43,7 @@ pub struct Plugin {
     last_cause: Cell<Cause>,
     ticker: Rc<Ticker>,
     means: Means,
+    mail: Mail,
     me: Weak<Plugin>,
     /// True once the plugin goes away: exchanges get its policy, and no VM takes the place of the last one.
     retiring: Cell<bool>,
@@ -74,6 +76,7 @@ impl Plugin {
             last_cause: Cell::new(Cause::Refused),
             ticker: Rc::default(),
             means,
+            mail: Mail::default(),
             me: Weak::clone(me),
             retiring: Cell::new(false),
             gone: Notify::new(),
@@ -203,6 +206,13 @@ impl Plugin {
         });
     }
 
+    /// Has the plugin's VM told of the messages of a queue from now on, whichever VM that is then.
+    pub fn listen(&self, queue: QueueId) {
+        self.mail.listen(queue, &self.means.queues, |mailbox| {
+            tokio::task::spawn_local(read(Weak::clone(&self.me), mailbox)).abort_handle()
+        });
+    }
+
     fn tick(&self) {
         // A VM that died when none was to spare is replaced here even if no exchange asks for it.
         self.revive();
@@ -269,6 +279,7 @@ impl Plugin {
             self.series.vms.set(0);
             vm.retire();
         }
+        self.mail.close();
         self.gone.notify_waiters();
     }
 
@@ -291,20 +302,31 @@ impl Plugin {
         self.contexts.abandon();
         if self.retiring.get() {
             self.gone.notify_waiters();
-        } else if !self.revive() && self.generation.exports(CallbackKind::QueueReady) {
-            tokio::task::spawn_local(recover(Weak::clone(&self.me)));
+        } else {
+            self.revive();
         }
     }
 }
 
-/// Waits for a VM in place of a dead one: its queues fill, and no exchange may ever ask for it.
-async fn recover(plugin: Weak<Plugin>) {
-    while let Some(plugin) = plugin.upgrade() {
-        if plugin.ready().await || plugin.retiring.get() {
-            return;
+/// Tells the VM of messages, one word after the other, as long as there is a plugin. Without a VM, waits for one: no
+/// exchange may ever ask for it.
+async fn read(plugin: Weak<Plugin>, mailbox: Arc<Mailbox>) {
+    loop {
+        let queue = mailbox.next().await;
+        loop {
+            let Some(plugin) = plugin.upgrade() else { return };
+            if plugin.vm.borrow().is_some() || plugin.ready().await {
+                plugin.enter_root(|vm| {
+                    vm.host_mut().follow(0);
+                    vm.queue_ready(queue)
+                });
+                break;
+            }
+            drop(plugin);
+            tokio::time::sleep(SPARE_WAIT).await;
         }
-        drop(plugin);
-        tokio::time::sleep(SPARE_WAIT).await;
+        // However many messages wait, exchanges have their turn.
+        tokio::task::yield_now().await;
     }
 }
 
@@ -346,6 +368,7 @@ async fn tick(plugin: Weak<Plugin>, ticker: Rc<Ticker>) {
 /// The timer's task sleeps on the bell without a period: it must hear that there is nothing left to ring for.
 impl Drop for Plugin {
     fn drop(&mut self) {
+        self.mail.close();
         self.ticker.changed.notify_one();
     }
 }

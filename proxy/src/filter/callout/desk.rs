@@ -9,12 +9,11 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
 use tokio::task::AbortHandle;
-use tollgate_abi::{CalloutId, QueueId, QueueWaker, SharedQueues};
+use tollgate_abi::{CalloutId, QueueId, SharedQueues};
 
 use crate::filter::callout::dns::Resolver;
 use crate::filter::callout::grpc::GrpcQuestion;
 use crate::filter::callout::ledger::{self, Ledger};
-use crate::filter::callout::mailbox::Mailbox;
 use crate::filter::callout::{Event, Question, Reach, Task};
 use crate::filter::plugin::Plugin;
 use crate::telemetry::metrics::{CalloutKind, CalloutSeries, PluginSeries};
@@ -46,21 +45,14 @@ pub struct Desk {
     plugin: Weak<Plugin>,
     means: Means,
     resolver: Resolver,
-    /// Absent until the VM registers a queue.
-    mailbox: RefCell<Option<Arc<dyn QueueWaker>>>,
+    /// Bounded by what the VM may ask for at one time.
     tasks: RefCell<HashMap<Task, AbortHandle>>,
 }
 
 impl Desk {
     /// The desk of a VM that arrives at the plugin's worker.
     pub fn new(plugin: Weak<Plugin>, means: Means) -> Rc<Self> {
-        Rc::new(Self {
-            plugin,
-            means,
-            resolver: Resolver::default(),
-            mailbox: RefCell::default(),
-            tasks: RefCell::default(),
-        })
+        Rc::new(Self { plugin, means, resolver: Resolver::default(), tasks: RefCell::default() })
     }
 
     /// Where refused callouts are counted.
@@ -110,27 +102,11 @@ impl Desk {
         self.tasks.borrow_mut().insert(Task::Callout(id), talking.abort_handle());
     }
 
-    /// Has the VM told of the messages of a queue from now on, in place of whoever was.
-    pub fn listen(self: &Rc<Self>, queue: QueueId) {
-        let (queues, limit) = &self.means.queues;
-        let mut mailbox = self.mailbox.borrow_mut();
-        let mailbox = mailbox.get_or_insert_with(|| self.open_mailbox(*limit));
-        queues.listen(queue, mailbox);
-    }
-
-    fn open_mailbox(self: &Rc<Self>, limit: usize) -> Arc<dyn QueueWaker> {
-        let mailbox = Arc::new(Mailbox::new(limit));
-        let (desk, read) = (Rc::clone(self), Arc::clone(&mailbox));
-        let reading = tokio::task::spawn_local(async move {
-            loop {
-                let queue = read.next().await;
-                desk.tell(0, Event::QueueReady(queue));
-                // However many messages wait, exchanges have their turn.
-                tokio::task::yield_now().await;
-            }
-        });
-        self.tasks.borrow_mut().insert(Task::Mail, reading.abort_handle());
-        mailbox
+    /// Has the plugin told of the messages of a queue from now on.
+    pub fn listen(&self, queue: QueueId) {
+        if let Some(plugin) = self.plugin.upgrade() {
+            plugin.listen(queue);
+        }
     }
 
     /// Drops something under way.

@@ -10,18 +10,19 @@ pub mod upstream;
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::{Authority, PathAndQuery};
 use http::{Method, Request, response};
 use http_body::Body;
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use tollgate_abi::{CalloutRefusal, GrpcCall, GrpcEvent, HeaderMap as _};
 use tollgate_config::Protocol;
 
 use self::frame::Decoder;
 use self::outbox::{Outbound, Outbox, outbox};
 use self::status::Ending;
+use crate::error::Reason;
 use crate::exchange::head::Fields;
 use crate::exchange::hop;
 use crate::filter::callout::http::shown;
@@ -142,14 +143,18 @@ impl GrpcQuestion {
         }
     }
 
-    async fn open(self, cluster: &Cluster, limit: usize) -> Result<Conversation, Ending> {
+    async fn open(
+        self,
+        cluster: &Cluster,
+        limit: usize,
+    ) -> Result<Conversation<impl Body<Data = Bytes> + Unpin>, Ending> {
         let mut request = self.into_request();
         let answer = send(cluster, &mut request).await.map_err(|reason| Ending::failed(&reason))?;
         let Answer { response, lease, .. } = answer;
         cluster.series.responses[class_index(Some(response.status().as_u16()))].inc();
         let (head, body) = response.into_parts();
         let ready = first_steps(head, body.is_end_stream());
-        Ok(Conversation { ready, decoder: Decoder::new(limit), body, _lease: lease })
+        Ok(Conversation { ready, decoder: Decoder::new(limit), body, classify, _lease: lease })
     }
 
     /// The request in the form of HTTP/1.1, which `send` turns into the cluster's.
@@ -172,11 +177,12 @@ fn closed(mut events: Vec<GrpcEvent>, ending: Ending) -> (Vec<GrpcEvent>, Ending
 }
 
 /// An answer on its way.
-struct Conversation {
+struct Conversation<B: Body> {
     /// What is known and was not looked at.
     ready: VecDeque<Step>,
     decoder: Decoder,
-    body: Incoming,
+    body: B,
+    classify: fn(&B::Error) -> Reason,
     /// Dropped, it gives the stream up.
     _lease: Lease,
 }
@@ -187,7 +193,7 @@ enum Step {
     End(Ending),
 }
 
-impl Conversation {
+impl<B: Body<Data = Bytes> + Unpin> Conversation<B> {
     async fn next(&mut self) -> Step {
         loop {
             if let Some(step) = self.ready.pop_front() {
@@ -199,7 +205,7 @@ impl Conversation {
                 Err(error) => return Step::End(error.into()),
             }
             match self.body.frame().await.transpose() {
-                Err(error) => return Step::End(Ending::failed(&classify(&error))),
+                Err(error) => return Step::End(Ending::failed(&(self.classify)(&error))),
                 Ok(None) => return Step::End(Ending::untold()),
                 Ok(Some(frame)) => match frame.into_data() {
                     Ok(data) => self.decoder.push(&data),

@@ -73,7 +73,7 @@ impl HttpQuestion {
         cluster.series.duration.observe(began.elapsed());
         cluster.series.responses[class_index(Some(answer.response.status().as_u16()))].inc();
         let Answer { response, lease, .. } = answer;
-        let reply = collect(response, limit).await?;
+        let reply = collect(response, limit, upstream::classify).await?;
         if sent.get() {
             lease.give_back();
         }
@@ -150,10 +150,11 @@ fn announce(trailers: &HeaderMap) -> Option<HeaderValue> {
 }
 
 /// The whole answer, within the bound.
-async fn collect<B>(response: Response<B>, limit: usize) -> Result<HttpReply, CalloutFailure>
-where
-    B: Body<Data = Bytes, Error = hyper::Error> + Unpin,
-{
+async fn collect<B: Body<Data = Bytes> + Unpin>(
+    response: Response<B>,
+    limit: usize,
+    classify: fn(&B::Error) -> Reason,
+) -> Result<HttpReply, CalloutFailure> {
     let (head, mut body) = response.into_parts();
     // RFC 9110 §15.2.2: nobody asked for another protocol.
     if head.status.is_informational() {
@@ -165,7 +166,7 @@ where
     }
     let mut reply = HttpReply { headers: shown_head(head), ..HttpReply::default() };
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| failure(&upstream::classify(&error)))?;
+        let frame = frame.map_err(|error| failure(&classify(&error)))?;
         match frame.into_data() {
             Ok(data) if data.len() > limit - reply.body.len() => return Err(CalloutFailure::TooLarge),
             Ok(data) => reply.body.extend_from_slice(&data),

@@ -1,12 +1,15 @@
-//! Where shared queues leave word for a VM, from any thread; the worker's own task reads it.
+//! Where shared queues leave word for a plugin on its worker, from any thread; a task of the worker reads it.
 //!
-//! It keeps a number for each queue, never a message, so word that comes faster than it is read costs nothing.
+//! It keeps a number for each queue, never a message, so word that comes faster than it is read costs nothing. It outlives
+//! VMs, so that each word is told once: a message that kills its reader does not kill the next one too.
 
-use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::cell::{OnceCell, RefCell};
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
-use tollgate_abi::{QueueId, QueueWaker};
+use tokio::task::AbortHandle;
+use tollgate_abi::{QueueId, QueueWaker, SharedQueues};
 
 /// See the module.
 #[derive(Debug)]
@@ -62,6 +65,40 @@ impl QueueWaker for Mailbox {
     fn queue_ready(&self, queue: QueueId) {
         self.add(queue);
         self.bell.notify_one();
+    }
+}
+
+/// The queues that a plugin listens to on one worker.
+#[derive(Default)]
+pub struct Mail {
+    queues: RefCell<BTreeSet<QueueId>>,
+    /// Absent until there is a queue.
+    mailbox: OnceCell<(Arc<dyn QueueWaker>, AbortHandle)>,
+}
+
+impl Mail {
+    /// Has word of this queue left here from now on, in place of whoever got it; once, whichever VM registers it.
+    /// `read` begins to read a mailbox when there was none.
+    pub fn listen(
+        &self,
+        queue: QueueId,
+        (queues, limit): &(Arc<SharedQueues>, usize),
+        read: impl FnOnce(Arc<Mailbox>) -> AbortHandle,
+    ) {
+        let (mailbox, _) = self.mailbox.get_or_init(|| {
+            let mailbox = Arc::new(Mailbox::new(*limit));
+            (Arc::clone(&mailbox) as Arc<dyn QueueWaker>, read(mailbox))
+        });
+        if self.queues.borrow_mut().insert(queue) {
+            queues.listen(queue, mailbox);
+        }
+    }
+
+    /// Nobody reads any more.
+    pub fn close(&self) {
+        if let Some((_, reading)) = self.mailbox.get() {
+            reading.abort();
+        }
     }
 }
 
