@@ -16,7 +16,6 @@ use std::task::Poll;
 use http::{Method, Request, Response, Version};
 use http_body::Body;
 use hyper::body::Incoming;
-use tollgate_abi::CallbackKind;
 use tollgate_config::Protocol;
 
 use crate::client::Client;
@@ -25,7 +24,7 @@ use crate::exchange::head::{RequestHead, ResponseHead};
 use crate::exchange::hop::{self, Accepted};
 use crate::exchange::stream::{Facts, FilterStream, Reached};
 use crate::exchange::{Awaiting, Exchange, Half};
-use crate::filter::chain::{Chain, Halt};
+use crate::filter::chain::{Chain, Draw, Halt};
 use crate::filter::pump::Pump;
 use crate::route::Asked;
 use crate::serve::account::Account;
@@ -163,10 +162,20 @@ async fn ask(
 ) -> Result<Answered, Halt> {
     let answer::Replying { account, chain, client, version, .. } = replying;
     let exchange = account.exchange();
-    chain.request_headers(body.is_end_stream()).await?;
-    let route = reroute(replying, local, route)?;
     let body = ClientBody::new(body, Rc::clone(exchange), Rc::clone(&client.worker.clock));
-    let mut request = filtered_request(chain, body, content_length).await?;
+    let bodiless = body.is_end_stream();
+    let (mut pump, direct) = if chain.takes_body(Half::Request, bodiless) {
+        (Some(Box::new(Pump::new(Rc::clone(chain), Half::Request, body))), RequestBody::Empty)
+    } else {
+        (None, if bodiless { RequestBody::Empty } else { RequestBody::Direct(body) })
+    };
+    chain.request_headers(bodiless, pump.as_deref_mut().map(|pump| pump as &mut dyn Draw)).await?;
+    let route = reroute(replying, local, route)?;
+    let body = match pump {
+        Some(pump) => pumped(pump, bodiless || content_length.is_some()).await?,
+        None => direct,
+    };
+    let mut request = filtered_request(chain, body)?;
     reach(client, &route, exchange, Some(chain), &mut request, *version).await
 }
 
@@ -189,24 +198,17 @@ fn reroute(replying: &answer::Replying, local: &Local, route: Rc<LocalRoute>) ->
     found.ok_or(Halt::Fail(Reason::NoRoute))
 }
 
-/// The request as it leaves the filters. Where the client declared a length, the head waits for the first bytes: if they
-/// are the whole body, its new length is known, otherwise the body is chunked.
-async fn filtered_request(
-    chain: &Rc<Chain>,
-    body: ClientBody,
-    content_length: Option<u64>,
-) -> Result<Request<RequestBody>, Halt> {
-    let body = if body.is_end_stream() {
-        RequestBody::Empty
-    } else if !chain.wants(&[CallbackKind::RequestBody, CallbackKind::RequestTrailers]) {
-        RequestBody::Direct(body)
-    } else {
-        let mut pump = Box::new(Pump::new(Rc::clone(chain), Half::Request, body));
-        if content_length.is_some() {
-            std::future::poll_fn(|cx| pump.poll_first(cx)).await?;
-        }
-        RequestBody::Filtered(pump)
-    };
+/// A body that goes through filters. Where its length was known, the head waits for the first bytes: if they are the whole
+/// body, its new length is known, otherwise the body is chunked.
+async fn pumped(mut pump: Box<Pump<ClientBody>>, length_known: bool) -> Result<RequestBody, Halt> {
+    if length_known {
+        std::future::poll_fn(|cx| pump.poll_first(cx)).await?;
+    }
+    Ok(RequestBody::Filtered(pump))
+}
+
+/// The request as it leaves the filters.
+fn filtered_request(chain: &Rc<Chain>, body: RequestBody) -> Result<Request<RequestBody>, Halt> {
     // Filters may read the head as long as the exchange lives, so the upstream gets a copy.
     let head = chain.with_stream(|stream| {
         stream.request.fields.writable = false;

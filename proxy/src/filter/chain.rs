@@ -4,25 +4,27 @@
 //! does no I/O: the halves of the exchange bring bytes and take them away.
 
 use std::cell::{Cell, RefCell};
-use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Instant;
 
 use smallvec::SmallVec;
 use tollgate_abi::{Action, CallbackKind, Cause, ContextId, HeaderMap, LocalResponse, StreamCallback, StreamType};
-use tollgate_config::OnError;
+use tollgate_config::{EmptyBody, OnError};
 
 mod body;
+mod head;
 mod pause;
 
 pub use self::body::Flow;
 use self::body::Hold;
+pub use self::head::Draw;
 use self::pause::{Pause, Until};
 use crate::error::Reason;
 use crate::exchange::lent::Lent;
 use crate::exchange::stream::FilterStream;
-use crate::exchange::{Awaiting, Exchange, Half};
+use crate::exchange::{Exchange, Half};
+use crate::filter::generation::Generation;
 use crate::filter::plugin::Plugin;
 use crate::telemetry::metrics::class_index;
 
@@ -40,6 +42,12 @@ pub struct Chain {
     exchange: Rc<Exchange>,
     links: SmallVec<[Link; 4]>,
     halted: RefCell<Option<Halt>>,
+    /// How many filters of each half, in its order, may see the body: those that the head has reached.
+    gates: [Cell<usize>; 2],
+    /// True once some of a body ran ahead of its head.
+    early: Cell<bool>,
+    /// True for a half that has no body of its own.
+    bodiless: [Cell<bool>; 2],
 }
 
 struct Link {
@@ -81,7 +89,14 @@ impl Chain {
             response: hold(),
             pauses: Default::default(),
         });
-        Self { exchange, links: links.collect(), halted: RefCell::new(None) }
+        Self {
+            exchange,
+            links: links.collect(),
+            halted: RefCell::new(None),
+            gates: [Cell::new(usize::MAX), Cell::new(usize::MAX)],
+            early: Cell::new(false),
+            bodiless: Default::default(),
+        }
     }
 
     /// The exchange that the chain serves.
@@ -94,50 +109,23 @@ impl Chain {
         self.links.get(place).map_or("", |link| link.plugin.name())
     }
 
-    /// True when some filter wants to see this callback.
-    pub fn wants(&self, kinds: &[CallbackKind]) -> bool {
-        self.links
-            .iter()
-            .any(|link| !link.context.get().is_out() && kinds.iter().any(|kind| link.plugin.generation.exports(*kind)))
+    /// True when a body, or the lack of one, is to be brought through the filters.
+    pub fn takes_body(&self, half: Half, bodiless: bool) -> bool {
+        self.bodiless(half).set(bodiless);
+        let wants = |link: &Link| {
+            let Generation { manners, .. } = &*link.plugin.generation;
+            let body = link.sees_body(half) && (!bodiless || manners.empty_body == EmptyBody::Call);
+            body || (!bodiless && link.plugin.generation.exports(trailers_of(half)))
+        };
+        self.links.iter().any(|link| !link.context.get().is_out() && wants(link))
     }
 
-    /// Runs `on_request_headers` of every filter, waiting where one pauses.
-    pub async fn request_headers(&self, end: bool) -> Result<(), Halt> {
-        for (place, link) in self.links.iter().enumerate() {
-            if !link.plugin.ready().await {
-                self.policy(place, link.plugin.last_cause())?;
-                continue;
-            }
-            let action = self.begin(place, end)?;
-            self.settle_headers(place, action, Half::Request).await?;
-        }
-        Ok(())
+    fn gate(&self, half: Half) -> &Cell<usize> {
+        &self.gates[half as usize]
     }
 
-    /// Runs `on_response_headers` of every filter in reverse, waiting where one pauses.
-    pub async fn response_headers(&self, end: bool) -> Result<(), Halt> {
-        for place in (0..self.links.len()).rev() {
-            let fields = self.with_stream(|stream| stream.response.as_ref().map_or(0, HeaderMap::len))?;
-            let callback = StreamCallback::ResponseHeaders { fields, end_of_stream: end };
-            let action = self.deliver(place, callback)?;
-            self.settle_headers(place, action, Half::Response).await?;
-        }
-        Ok(())
-    }
-
-    async fn settle_headers(&self, place: usize, action: Action, half: Half) -> Result<(), Halt> {
-        if action == Action::Continue || !self.pause(place, half, Until::Filter)? {
-            return Ok(());
-        }
-        let before = self.exchange.awaiting.replace(Awaiting::Filter(place));
-        let resumed = poll_fn(|cx| {
-            self.exchange.register(half, cx.waker());
-            self.look(place, half)
-        });
-        let outcome = resumed.await;
-        self.exchange.awaiting.set(before);
-        self.unpause(place, half);
-        outcome
+    fn bodiless(&self, half: Half) -> &Cell<bool> {
+        &self.bodiless[half as usize]
     }
 
     /// What became of a pause: `Pending` while nothing did.
@@ -336,12 +324,30 @@ fn half_of(callback: &StreamCallback) -> Half {
     }
 }
 
+fn body_of(half: Half) -> CallbackKind {
+    match half {
+        Half::Request => CallbackKind::RequestBody,
+        Half::Response => CallbackKind::ResponseBody,
+    }
+}
+
+fn trailers_of(half: Half) -> CallbackKind {
+    match half {
+        Half::Request => CallbackKind::RequestTrailers,
+        Half::Response => CallbackKind::ResponseTrailers,
+    }
+}
+
 impl Link {
     fn hold(&self, half: Half) -> &RefCell<Hold> {
         match half {
             Half::Request => &self.request,
             Half::Response => &self.response,
         }
+    }
+
+    fn sees_body(&self, half: Half) -> bool {
+        self.plugin.generation.exports(body_of(half))
     }
 
     fn pause(&self, half: Half) -> &RefCell<Option<Pause>> {

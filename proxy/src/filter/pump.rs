@@ -14,7 +14,7 @@ use http_body::{Body, Frame, SizeHint};
 use crate::error::{Abort, Reason};
 use crate::exchange::Half;
 use crate::exchange::head::Fields;
-use crate::filter::chain::{Chain, Flow, Halt};
+use crate::filter::chain::{Chain, Draw, Flow, Halt};
 
 /// See the module. `B` brings the frames of one half.
 pub struct Pump<B> {
@@ -62,6 +62,10 @@ impl<B: Body<Data = Bytes> + Unpin> Pump<B> {
         if exchange.interrupted() {
             let reason = exchange.reason().unwrap_or(Reason::ClientGone);
             return Poll::Ready(Err(Halt::Fail(reason)));
+        }
+        if let Some(flow) = self.chain.catch_up(self.half)? {
+            self.queue(flow)?;
+            return Poll::Ready(Ok(()));
         }
         if self.chain.is_held(self.half) {
             exchange.register(self.half, cx.waker());
@@ -163,6 +167,12 @@ impl<B: Body<Data = Bytes> + Unpin> Pump<B> {
             }),
         }
         Abort
+    }
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Draw for Pump<B> {
+    fn draw(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Halt>> {
+        self.step(cx)
     }
 }
 

@@ -8,14 +8,14 @@ use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Response, StatusCode, Version, response};
 use http_body::{Body, Frame, SizeHint};
-use tollgate_abi::{CallbackKind, HeaderMap as _, LocalResponse};
+use tollgate_abi::{HeaderMap as _, LocalResponse};
 
 use crate::client::Client;
 use crate::error::{Abort, Reason};
 use crate::exchange::Half;
 use crate::exchange::head::{Fields, ResponseHead};
 use crate::exchange::hop;
-use crate::filter::chain::{Chain, Halt};
+use crate::filter::chain::{Chain, Draw, Halt};
 use crate::filter::pump::Pump;
 use crate::serve::Answered;
 use crate::serve::account::Account;
@@ -269,19 +269,22 @@ impl Replying {
         let bodiless = hop::is_bodiless(&self.method, answered.head.status);
         let end = bodiless || answered.body.is_end_stream();
         self.show(&mut answered.head)?;
-        chain.response_headers(end).await?;
+        let mut pump = chain.takes_body(Half::Response, end).then(|| {
+            let body = if end { AnswerBody::Bytes(Bytes::new()) } else { answered.body.take() };
+            Box::new(Pump::new(Rc::clone(chain), Half::Response, body))
+        });
+        chain.response_headers(end, pump.as_deref_mut().map(|pump| pump as &mut dyn Draw)).await?;
         let mut trailers = None;
-        let kind = if end {
-            Kind::Empty
-        } else if !chain.wants(&[CallbackKind::ResponseBody, CallbackKind::ResponseTrailers]) {
-            Kind::Direct(answered.body.take())
-        } else {
-            let mut pump = Box::new(Pump::new(Rc::clone(chain), Half::Response, answered.body.take()));
-            if answered.content_length.is_some() {
-                std::future::poll_fn(|cx| pump.poll_first(cx)).await?;
+        let kind = match pump {
+            Some(mut pump) => {
+                if end || answered.content_length.is_some() {
+                    std::future::poll_fn(|cx| pump.poll_first(cx)).await?;
+                }
+                trailers = pump.remainder().and_then(|(_, trailers)| trailers.map(announce));
+                Kind::Filtered(pump)
             }
-            trailers = pump.remainder().and_then(|(_, trailers)| trailers.map(announce));
-            Kind::Filtered(pump)
+            None if end => Kind::Empty,
+            None => Kind::Direct(answered.body.take()),
         };
         // Filters may read the head as long as the exchange lives, so the client gets a copy.
         let mut head = chain.with_stream(|stream| {
@@ -292,7 +295,8 @@ impl Replying {
             })
         })?;
         let mut head = head.take().ok_or(Halt::Fail(Reason::Internal("the answer's head is gone")))?;
-        if bodiless {
+        // A filter may have made it one that has a body, whose length is another one.
+        if hop::is_bodiless(&self.method, head.status) {
             keep_length(&mut head, answered.content_length);
         }
         if let Some(names) = trailers {

@@ -4,7 +4,7 @@ use std::task::Poll;
 
 use bytes::Bytes;
 use tollgate_abi::{Action, Buffer, BufferType, CallbackKind, HeaderMap, StreamCallback};
-use tollgate_config::OnError;
+use tollgate_config::{EmptyBody, OnError};
 
 use super::{Chain, Context, Halt, Until};
 use crate::error::Reason;
@@ -40,6 +40,15 @@ pub(super) struct Hold {
     end: bool,
     /// Trailers wait here.
     trailers: bool,
+    /// What came this far before the filter had seen the head.
+    early: Option<Early>,
+}
+
+/// The part of a message that ran ahead of its head; its bytes are held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Early {
+    Body,
+    Trailers,
 }
 
 impl Hold {
@@ -54,11 +63,39 @@ impl Chain {
     pub fn body(&self, half: Half, from: usize, chunk: Bytes, end: bool) -> Result<Flow, Halt> {
         let mut bytes = chunk;
         for step in from..self.links.len() {
+            if step >= self.gate(half).get() {
+                return Ok(self.keep_early(half, step, bytes, end, Early::Body));
+            }
             let place = self.place(half, step);
             let Some(released) = self.body_step(half, place, bytes, end)? else { return Ok(Flow::Held) };
             bytes = released;
         }
         Ok(Flow::Out { bytes, end })
+    }
+
+    /// The filter at `step` has not seen the head: what came ahead of it waits there.
+    fn keep_early(&self, half: Half, step: usize, bytes: Bytes, end: bool, early: Early) -> Flow {
+        let mut hold = self.links[self.place(half, step)].hold(half).borrow_mut();
+        hold.body.append(bytes);
+        hold.end |= end;
+        hold.early = Some(early);
+        self.early.set(true);
+        Flow::Held
+    }
+
+    /// Brings on what ran ahead of the head, as far as the head has come. `None` when there is nothing.
+    pub fn catch_up(&self, half: Half) -> Result<Option<Flow>, Halt> {
+        if !self.early.get() {
+            return Ok(None);
+        }
+        for step in 0..self.links.len().min(self.gate(half).get()) {
+            let mut hold = self.links[self.place(half, step)].hold(half).borrow_mut();
+            let Some(early) = hold.early.take() else { continue };
+            let (bytes, end) = (hold.body.take(), hold.end);
+            drop(hold);
+            return self.pass(half, step, bytes, end, early == Early::Trailers).map(Some);
+        }
+        Ok(None)
     }
 
     /// One filter's look at what it holds and a new chunk; `None` while it holds on.
@@ -74,6 +111,10 @@ impl Chain {
         if context.is_out() || context == Context::None || !link.plugin.generation.exports(kind) {
             hold.paused = false;
             return Ok(Some(joined(&mut hold.body, chunk)));
+        }
+        let nothing = self.bodiless(half).get() && chunk.is_empty() && hold.body.is_empty();
+        if nothing && link.plugin.generation.manners.empty_body == EmptyBody::Skip {
+            return Ok(Some(chunk));
         }
         hold.body.append(chunk);
         let size = hold.body.len();
@@ -140,6 +181,9 @@ impl Chain {
     pub fn trailers(&self, half: Half, from: usize) -> Result<Flow, Halt> {
         let mut bytes = Bytes::new();
         for step in from..self.links.len() {
+            if step >= self.gate(half).get() {
+                return Ok(self.keep_early(half, step, bytes, false, Early::Trailers));
+            }
             let place = self.place(half, step);
             if !bytes.is_empty() {
                 bytes = self.body_step(half, place, std::mem::take(&mut bytes), false)?.unwrap_or_default();
@@ -193,16 +237,21 @@ impl Chain {
         hold.paused = false;
         let (bytes, end, trailers) = (hold.body.take(), hold.end, std::mem::take(&mut hold.trailers));
         drop(hold);
+        self.pass(half, step + 1, bytes, end, trailers)
+    }
+
+    /// Brings bytes, and the trailers behind them, to the filters from `from` on.
+    fn pass(&self, half: Half, from: usize, bytes: Bytes, end: bool, trailers: bool) -> Result<Flow, Halt> {
         if !trailers {
-            return self.body(half, step + 1, bytes, end);
+            return self.body(half, from, bytes, end);
         }
-        match self.body(half, step + 1, bytes, false)? {
-            Flow::Out { bytes, .. } => Ok(match self.trailers(half, step + 1)? {
+        match self.body(half, from, bytes, false)? {
+            Flow::Out { bytes, .. } => Ok(match self.trailers(half, from)? {
                 Flow::Trailers { bytes: held } => Flow::Trailers { bytes: chain_bytes(bytes, &held) },
                 // The bytes must not wait for the trailers that a later filter holds.
                 _ => Flow::Out { bytes, end: false },
             }),
-            _ => self.trailers(half, step + 1),
+            _ => self.trailers(half, from),
         }
     }
 
@@ -212,7 +261,7 @@ impl Chain {
     }
 
     /// Filters see the response in reverse.
-    fn place(&self, half: Half, step: usize) -> usize {
+    pub(super) fn place(&self, half: Half, step: usize) -> usize {
         match half {
             Half::Request => step,
             Half::Response => self.links.len() - 1 - step,
