@@ -451,7 +451,7 @@ fn a_filter_may_turn_a_connection_away_at_its_beginning_and_later_from_a_tick() 
         origin.address(),
         r#"(func (export "proxy_on_new_connection") (param i32) (result i32)
           (global.set $first (local.get 0)) (i32.const 0))
-        (func (export "proxy_on_downstream_data") (param i32 i32 i32) (result i32)
+        (func (export "proxy_on_upstream_data") (param i32 i32 i32) (result i32)
           (global.set $open (i32.const 1)) (i32.const 0))
         (func (export "proxy_on_tick") (param i32)
           (if (i32.eqz (global.get $open)) (then (return)))
