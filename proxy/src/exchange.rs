@@ -6,6 +6,7 @@
 pub mod buffer;
 pub mod head;
 pub mod hop;
+pub mod kept;
 pub mod lent;
 pub mod passage;
 pub mod properties;

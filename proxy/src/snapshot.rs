@@ -7,7 +7,8 @@ use tollgate_config::{self as config, ClusterId, Config, HostMatch, Limits, Plug
 
 use crate::clock::Clock;
 use crate::exchange::Timeouts;
-use crate::exchange::stream::{Names, PropertyQuota};
+use crate::exchange::kept::PropertyQuota;
+use crate::exchange::stream::Names;
 use crate::filter::generation::Generation;
 use crate::filter::plugin::Plugin;
 use crate::route::RouteTable;
@@ -93,6 +94,8 @@ pub struct LocalTcp {
     pub cluster: Rc<Cluster>,
     /// Its filters, in order.
     pub chain: Vec<Rc<Plugin>>,
+    /// What each of them may set on a connection.
+    pub quotas: Arc<[PropertyQuota]>,
     /// What this worker counts about it.
     pub series: Arc<TcpSeries>,
 }
@@ -127,6 +130,14 @@ impl Targets<'_> {
         let (config, cluster) = (self.configs.get(*at)?, self.clusters.get(*at)?);
         Some((&config.name, Rc::clone(cluster)))
     }
+
+    fn chain(&self, plugins: &[PluginId]) -> Vec<Rc<Plugin>> {
+        plugins.iter().filter_map(|PluginId(at)| self.plugins.get(*at)).map(Rc::clone).collect()
+    }
+}
+
+fn quotas(chain: &[Rc<Plugin>]) -> Arc<[PropertyQuota]> {
+    chain.iter().map(|plugin| plugin.generation.manners.properties).collect()
 }
 
 /// Which worker takes a snapshot up, and with what.
@@ -201,10 +212,12 @@ impl Place<'_> {
     fn tcp(&self, tcp: &config::Tcp, targets: &Targets<'_>) -> Option<LocalTcp> {
         let (cluster_name, cluster) = targets.cluster(&Target::Cluster(tcp.cluster))?;
         let listener = &targets.listener.name;
+        let chain = targets.chain(&tcp.chain);
         Some(LocalTcp {
             names: names(listener, "tcp", "*", cluster_name),
             cluster,
-            chain: tcp.chain.iter().filter_map(|PluginId(at)| targets.plugins.get(*at)).map(Rc::clone).collect(),
+            quotas: quotas(&chain),
+            chain,
             series: self.registry.tcp(self.worker, listener),
         })
     }
@@ -229,13 +242,12 @@ impl Place<'_> {
         let cluster = targets.cluster(&route.target);
         let target = cluster.as_ref().map_or("echo", |(name, _)| *name);
         let limits = &targets.listener.limits;
-        let plugins = route.chain.iter().filter_map(|PluginId(at)| targets.plugins.get(*at));
-        let chain: Vec<Rc<Plugin>> = plugins.map(Rc::clone).collect();
+        let chain = targets.chain(&route.chain);
         LocalRoute {
             names: names(&targets.listener.name, &route.name, &host(&route.matcher.host), target),
             series: self.registry.route(self.worker, &targets.listener.name, &route.name, target),
             cluster: cluster.map(|(_, cluster)| cluster),
-            quotas: chain.iter().map(|plugin| plugin.generation.manners.properties).collect(),
+            quotas: quotas(&chain),
             chain,
             timeouts: Timeouts {
                 idle: limits.stream_idle_timeout,

@@ -282,9 +282,10 @@ fn a_client_that_leaves_while_it_is_held_at_the_door_is_forgotten() {
 fn a_connection_that_nobody_continues_is_reset() {
     let origin = echo();
     let guest = guest(HELD_AT_THE_DOOR);
-    let proxy = proxy_with("stream_idle_timeout: 300ms", origin.address(), &[("f", &guest, "")]);
+    let proxy = proxy_with("", origin.address(), &[("f", &guest, "pause_timeout: 300ms")]);
 
     assert!(is_refused(&proxy));
+    assert_eq!(proxy.metric("tollgate_filter_failures_total", &["filter=\"f\"", "kind=\"paused\""]), 1.0);
     assert_eq!(origin.connections(), 0);
 }
 
@@ -354,13 +355,33 @@ fn a_filter_that_holds_all_it_may_for_too_long_has_its_connection_reset() {
     let (origin, told) = listening();
     let body = r#"(func (export "proxy_on_downstream_data") (param i32 i32 i32) (result i32) (i32.const 1))"#;
     let guest = guest(body);
-    let proxy = proxy_with("stream_idle_timeout: 300ms, buffer: 1KiB", origin.address(), &[("f", &guest, "")]);
+    let proxy = proxy_with("buffer: 1KiB", origin.address(), &[("f", &guest, "pause_timeout: 300ms")]);
     let mut client = connect(&proxy);
 
     client.write_all(&[b'x'; 1024]).unwrap();
 
     assert!(is_reset(&to_end(&mut client)));
     assert_eq!(told.recv_timeout(PATIENCE).unwrap(), Err(ErrorKind::ConnectionReset));
+}
+
+#[test]
+fn a_filter_that_holds_for_too_long_is_left_out_where_it_skips() {
+    let (origin, told) = listening();
+    let guest = guest(
+        r#"(func (export "proxy_on_new_connection") (param i32) (result i32) (i32.const 0))
+        (func (export "proxy_on_downstream_data") (param i32 i32 i32) (result i32) (i32.const 1))"#,
+    );
+    let settings = "pause_timeout: 300ms, on_error: skip";
+    let proxy = proxy_with("buffer: 1KiB", origin.address(), &[("f", &guest, settings)]);
+    let mut client = connect(&proxy);
+
+    client.write_all(&[b'x'; 3000]).unwrap();
+    client.shutdown(Shutdown::Write).unwrap();
+
+    assert_eq!(told.recv_timeout(PATIENCE).unwrap().unwrap(), [b'x'; 3000]);
+    assert_eq!(to_end(&mut client).unwrap(), b"bye");
+    assert_eq!(calls(&proxy, "downstream_data"), 1.0);
+    assert_eq!(calls(&proxy, "new_connection"), 1.0);
 }
 
 #[test]

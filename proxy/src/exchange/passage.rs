@@ -12,11 +12,9 @@ use tollgate_abi::{Buffer, BufferType, HeaderMap, MapType, Refusal, Stream, Stre
 
 use crate::exchange::Half;
 use crate::exchange::buffer::BodyBuffer;
+use crate::exchange::kept::{Kept, PropertyQuota};
 use crate::exchange::properties;
 use crate::exchange::stream::Names;
-
-/// Most properties that filters of one connection may set, and the most bytes of each.
-const PROPERTIES: (usize, usize) = (64, 4096);
 
 /// See the module.
 pub struct Passage {
@@ -32,7 +30,7 @@ impl Passage {
             facts,
             bytes: None,
             upstream: None,
-            properties: Vec::new(),
+            properties: Kept::default(),
             holder: 0,
             resume: Vec::new(),
             close: None,
@@ -59,6 +57,8 @@ impl Passage {
 pub struct PassageFacts {
     /// The names of its listener and cluster.
     pub names: Arc<Names>,
+    /// What each filter of the chain may set, in its order.
+    pub quotas: Arc<[PropertyQuota]>,
     /// The client's address.
     pub source: SocketAddr,
     /// The address that the client connected to.
@@ -80,8 +80,7 @@ pub struct PassageStream {
     pub holder: usize,
     /// The first filter that wants the connection closed.
     pub close: Option<usize>,
-    /// What filters set: raw path, value.
-    properties: Vec<(Vec<u8>, Vec<u8>)>,
+    properties: Kept,
     /// Halves that filters want to go on; each once.
     resume: Vec<(usize, Half)>,
 }
@@ -101,12 +100,12 @@ impl PassageStream {
 
     /// What a filter set under this raw path.
     pub fn set_by_filter(&self, path: &[u8]) -> Option<&[u8]> {
-        self.all_set().find(|(name, _)| *name == path).map(|(_, value)| value)
+        self.properties.find(path)
     }
 
     /// Everything that filters set, with its raw path.
     pub fn all_set(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.properties.iter().map(|(name, value)| (name.as_slice(), value.as_slice()))
+        self.properties.all()
     }
 }
 
@@ -125,18 +124,9 @@ impl Stream for Box<PassageStream> {
     }
 
     fn set_property(&mut self, path: &[u8], value: &[u8]) -> Result<(), Refusal> {
-        let (count, bytes) = PROPERTIES;
-        if value.len() > bytes || path.len() > bytes {
-            return Err(Refusal::Limit("bytes of a property"));
-        }
-        if let Some((_, known)) = self.properties.iter_mut().find(|(name, _)| name == path) {
-            *known = value.to_vec();
-        } else if self.properties.len() < count {
-            self.properties.push((path.to_vec(), value.to_vec()));
-        } else {
-            return Err(Refusal::Limit("properties of one connection"));
-        }
-        Ok(())
+        let owner = self.holder;
+        let quota = self.facts.quotas.get(owner).copied().ok_or(Refusal::Unavailable)?;
+        self.properties.set(path, value, (owner, quota))
     }
 
     fn resume(&mut self, half: StreamType) {
@@ -168,6 +158,7 @@ mod tests {
         let names = Names { listener, route, host, cluster };
         let facts = PassageFacts {
             names: Arc::new(names),
+            quotas: Arc::new([PropertyQuota { count: 3, bytes: 16 }]),
             source: "10.0.0.1:4000".parse().unwrap(),
             destination: "10.0.0.2:5432".parse().unwrap(),
             connection: 7,
@@ -190,20 +181,18 @@ mod tests {
     }
 
     #[test]
-    fn properties_of_filters_are_kept_up_to_their_bounds() {
+    fn properties_of_filters_are_kept_up_to_their_quota_and_forge_nothing() {
         let mut stream = stream();
 
         stream.set_property(b"plugin_name", b"forged").unwrap();
         stream.set_property(b"a\0b", b"1").unwrap();
-        stream.set_property(b"a\0b", &[b'x'; 4096]).unwrap();
+        stream.set_property(b"a\0b", &[b'x'; 16]).unwrap();
+        stream.set_property(b"c", b"").unwrap();
 
-        assert_eq!(stream.property(&[b"a", b"b"]).unwrap().len(), 4096);
-        assert!(stream.set_property(b"a\0b", &[b'x'; 4097]).is_err());
-        assert_eq!(stream.property(&[b"filter_state", b"wasm.a", b"b"]).unwrap().len(), 4096);
+        assert_eq!(stream.property(&[b"a", b"b"]).unwrap(), [b'x'; 16]);
+        assert_eq!(stream.property(&[b"filter_state", b"wasm.a", b"b"]).unwrap(), [b'x'; 16]);
         assert_eq!(stream.property(&[b"plugin_name"]), None);
-        for number in 2..64 {
-            stream.set_property(format!("{number}").as_bytes(), b"").unwrap();
-        }
+        assert!(stream.set_property(b"a\0b", &[b'x'; 17]).is_err());
         assert!(stream.set_property(b"one more", b"").is_err());
     }
 

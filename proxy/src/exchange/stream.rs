@@ -13,6 +13,7 @@ use tollgate_abi::{Buffer, BufferType, HeaderMap, LocalResponse, MapType, Refusa
 use crate::error::Reason;
 use crate::exchange::buffer::BodyBuffer;
 use crate::exchange::head::{Fields, RequestHead, ResponseHead, check_field, is_framing};
+use crate::exchange::kept::{Kept, PropertyQuota};
 use crate::exchange::properties;
 
 /// How an exchange's way is called in metrics, logs and properties.
@@ -66,25 +67,6 @@ pub struct Reached {
     pub failure: Option<String>,
 }
 
-/// How much a plugin may keep in the properties of one exchange.
-#[derive(Clone, Copy, Debug)]
-pub struct PropertyQuota {
-    /// Properties.
-    pub count: usize,
-    /// Bytes of the path, and of the value, of each.
-    pub bytes: usize,
-}
-
-/// Something that a filter set.
-#[derive(Clone, Debug)]
-struct Property {
-    /// As it came, NULs between the segments.
-    path: Vec<u8>,
-    value: Vec<u8>,
-    /// The place in the chain of the filter that set it first, whose quota it counts in.
-    owner: usize,
-}
-
 /// What filters asked for; read and cleared by the chain. `usize` is the place of the filter in the chain.
 #[derive(Debug, Default)]
 pub struct Wishes {
@@ -132,7 +114,7 @@ pub struct FilterStream {
     /// Body bytes so far.
     pub response_bytes: u64,
     /// What filters set, oldest first.
-    properties: Vec<Property>,
+    properties: Kept,
     /// The place in the chain of the filter that holds the stream at the moment.
     pub holder: usize,
     /// What filters asked for.
@@ -161,7 +143,7 @@ impl FilterStream {
             ended: None,
             request_bytes: 0,
             response_bytes: 0,
-            properties: Vec::new(),
+            properties: Kept::default(),
             holder: 0,
             wishes: Wishes::default(),
             may_respond: true,
@@ -186,12 +168,12 @@ impl FilterStream {
 
     /// What a filter set under this raw path.
     pub fn set_by_filter(&self, path: &[u8]) -> Option<&[u8]> {
-        self.all_set().find(|(name, _)| *name == path).map(|(_, value)| value)
+        self.properties.find(path)
     }
 
     /// Everything that filters set, with its raw path.
     pub fn all_set(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.properties.iter().map(|property| (property.path.as_slice(), property.value.as_slice()))
+        self.properties.all()
     }
 
     /// The wall clock when the head had been read. It is derived from the monotonic one when somebody asks, so the
@@ -238,18 +220,7 @@ impl Stream for Box<FilterStream> {
     fn set_property(&mut self, path: &[u8], value: &[u8]) -> Result<(), Refusal> {
         let owner = self.holder;
         let quota = self.facts.quotas.get(owner).copied().ok_or(Refusal::Unavailable)?;
-        if value.len() > quota.bytes || path.len() > quota.bytes {
-            return Err(Refusal::Limit("bytes of a property"));
-        }
-        if let Some(known) = self.properties.iter_mut().find(|known| known.path == path) {
-            known.value = value.to_vec();
-            return Ok(());
-        }
-        if self.properties.iter().filter(|known| known.owner == owner).count() >= quota.count {
-            return Err(Refusal::Limit("properties of one exchange"));
-        }
-        self.properties.push(Property { path: path.to_vec(), value: value.to_vec(), owner });
-        Ok(())
+        self.properties.set(path, value, (owner, quota))
     }
 
     /// Framing fields are left out without a word, as in `replace_all`: a guest that states the length means no harm.
@@ -276,7 +247,11 @@ impl Stream for Box<FilterStream> {
     }
 
     fn resume(&mut self, half: StreamType) {
-        self.wishes.resume.push((self.holder, half));
+        let wish = (self.holder, half);
+        // However often a guest says it.
+        if !self.wishes.resume.contains(&wish) {
+            self.wishes.resume.push(wish);
+        }
     }
 
     fn close(&mut self, _half: StreamType) {

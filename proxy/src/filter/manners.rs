@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tollgate_config::{EmptyBody, HeaderPause, Plugin};
 
-use crate::exchange::stream::PropertyQuota;
+use crate::exchange::kept::PropertyQuota;
 
 /// See the module.
 #[derive(Clone, Copy, Debug)]

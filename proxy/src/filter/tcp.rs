@@ -21,6 +21,7 @@ use crate::exchange::lent::Lent;
 use crate::exchange::passage::{Passage, PassageStream};
 use crate::filter::generation::ReadyVm;
 use crate::filter::plugin::Plugin;
+use crate::telemetry::metrics::PAUSED;
 
 /// Bytes that left the chain, perhaps none, and whether nothing follows them.
 pub type Released = (Bytes, bool);
@@ -45,6 +46,8 @@ enum Context {
     None,
     /// It has a context in the VM of that incarnation.
     Live { id: ContextId, incarnation: u32 },
+    /// It held the connection for too long and its policy is `skip`: only the end is for it.
+    Aside { id: ContextId, incarnation: u32 },
     /// It failed and its policy is `skip`, or the connection is over.
     Gone,
 }
@@ -82,8 +85,8 @@ impl TcpChain {
         &self.passage
     }
 
-    /// Runs `on_new_connection` of every filter, waiting for up to `patience` where one pauses.
-    pub async fn begin(&self, patience: Duration) -> Result<(), Reason> {
+    /// Runs `on_new_connection` of every filter, waiting for up to its `pause_timeout` where one pauses.
+    pub async fn begin(&self) -> Result<(), Reason> {
         for (place, link) in self.links.iter().enumerate() {
             if !link.plugin.ready().await {
                 self.policy(place, link.plugin.last_cause())?;
@@ -94,8 +97,10 @@ impl TcpChain {
                     self.passage.register(cx.waker());
                     self.look(place, &[Half::Request, Half::Response])
                 });
-                let paused = |_| Reason::FilterPaused(link.plugin.name().to_owned());
-                tokio::time::timeout(patience, resumed).await.map_err(paused)??;
+                match tokio::time::timeout(link.pause_timeout(), resumed).await {
+                    Ok(outcome) => outcome?,
+                    Err(_) => self.expire(place)?,
+                }
             }
             if let Some(reason) = self.take_close() {
                 return Err(reason);
@@ -120,7 +125,7 @@ impl TcpChain {
 
     /// What became of a pause: `Pending` while nothing did. A wish to close does not wait for a wish to go on.
     fn look(&self, place: usize, halves: &[Half]) -> Poll<Result<(), Reason>> {
-        if self.links[place].context.get() == Context::Gone {
+        if matches!(self.links[place].context.get(), Context::Aside { .. } | Context::Gone) {
             return Poll::Ready(Ok(()));
         }
         if self.is_dead(place) {
@@ -248,15 +253,32 @@ impl TcpChain {
     pub fn room(&self, half: Half) -> usize {
         let rooms = self.links.iter().map(|link| {
             let hold = link.hold(half).borrow();
-            if hold.paused { hold.bytes.limit.saturating_sub(hold.bytes.len()) } else { usize::MAX }
+            // A bound of nothing would have nothing pass at all.
+            hold.bytes.limit.max(1).saturating_sub(hold.bytes.len())
         });
         rooms.min().unwrap_or(usize::MAX)
     }
 
-    /// The filter without which nothing goes on: one that holds all it may.
-    pub fn holder(&self) -> Option<&str> {
-        let full = |link: &&Link| link.request.borrow().is_full() || link.response.borrow().is_full();
-        self.links.iter().find(full).map(|link| link.plugin.name())
+    /// The place of a filter that alone can let a half go on, because it holds all it may, and how long it may.
+    pub fn holder(&self) -> Option<(usize, Duration)> {
+        let full = |link: &Link| {
+            let live = matches!(link.context.get(), Context::Live { .. });
+            live && (link.request.borrow().is_full() || link.response.borrow().is_full())
+        };
+        let place = self.links.iter().position(full)?;
+        Some((place, self.links[place].pause_timeout()))
+    }
+
+    /// A filter held the connection for too long: its policy applies. It hears of the end and of nothing before.
+    pub fn expire(&self, place: usize) -> Result<(), Reason> {
+        let link = &self.links[place];
+        tracing::warn!(filter = link.plugin.name(), "filter held a connection for too long");
+        link.plugin.series.failures[PAUSED].inc();
+        if let Context::Live { id, incarnation } = link.context.get() {
+            link.plugin.contexts.remove(id);
+            link.context.set(Context::Aside { id, incarnation });
+        }
+        self.judge(place, Reason::FilterPaused(link.plugin.name().to_owned()))
     }
 
     /// Why the connection is to be closed, when a filter wants that.
@@ -286,7 +308,11 @@ impl TcpChain {
             let _ = self.deliver(place, StreamCallback::DownstreamClose { peer });
         }
         for (place, link) in self.links.iter().enumerate() {
-            let Context::Live { id, incarnation } = link.context.replace(Context::Gone) else { continue };
+            let (Context::Live { id, incarnation } | Context::Aside { id, incarnation }) =
+                link.context.replace(Context::Gone)
+            else {
+                continue;
+            };
             // The contexts of a dead VM are forgotten already, and its ids may be in use again.
             if incarnation == link.plugin.incarnation() {
                 link.plugin.contexts.remove(id);
@@ -299,7 +325,7 @@ impl TcpChain {
         let link = &self.links[place];
         match link.context.get() {
             Context::Live { incarnation, .. } => incarnation != link.plugin.incarnation(),
-            Context::None | Context::Gone => false,
+            Context::None | Context::Aside { .. } | Context::Gone => false,
         }
     }
 
@@ -307,14 +333,19 @@ impl TcpChain {
     fn policy(&self, place: usize, cause: Cause) -> Result<(), Reason> {
         let link = &self.links[place];
         link.context.set(Context::Gone);
-        match link.plugin.on_error() {
+        self.judge(place, Reason::FilterFailed { plugin: link.plugin.name().to_owned(), cause })
+    }
+
+    fn judge(&self, place: usize, reason: Reason) -> Result<(), Reason> {
+        let plugin = &self.links[place].plugin;
+        match plugin.on_error() {
             OnError::Skip => {
-                link.plugin.series.skipped.inc();
+                plugin.series.skipped.inc();
                 Ok(())
             }
             OnError::Deny => {
-                link.plugin.series.denied.inc();
-                Err(Reason::FilterFailed { plugin: link.plugin.name().to_owned(), cause })
+                plugin.series.denied.inc();
+                Err(reason)
             }
         }
     }
@@ -355,6 +386,10 @@ impl TcpChain {
 }
 
 impl Link {
+    fn pause_timeout(&self) -> Duration {
+        self.plugin.generation.manners.pause_timeout
+    }
+
     fn hold(&self, half: Half) -> &RefCell<Hold> {
         match half {
             Half::Request => &self.request,

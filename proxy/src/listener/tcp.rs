@@ -69,6 +69,7 @@ fn chain(
     }
     let facts = PassageFacts {
         names: Arc::clone(&tcp.names),
+        quotas: Arc::clone(&tcp.quotas),
         source: client.source,
         destination: client.stream.local_addr()?,
         connection: worker.shared.connection_ids.fetch_add(1, Relaxed),
@@ -110,7 +111,7 @@ impl Serving<'_> {
 
     async fn connect(&self) -> Result<Tunnel, Reason> {
         if let Some(chain) = self.chain {
-            chain.begin(self.limits.stream_idle_timeout).await?;
+            chain.begin().await?;
         }
         let tunnel = tunnel::open(&self.tcp.cluster).await?;
         if let Some(chain) = self.chain {
@@ -126,14 +127,17 @@ impl Serving<'_> {
             if let Some(chain) = self.chain {
                 chain.passage().register(cx.waker());
             }
-            let moved = match self.advance(&mut relay, cx) {
-                (Poll::Ready(outcome), _) => return Poll::Ready(outcome),
-                (Poll::Pending, moved) => moved,
-            };
-            idle.poll(cx, moved, self.patience(&relay)).map(|()| match self.chain.and_then(TcpChain::holder) {
-                Some(filter) => Err(Stop::Failed(Reason::FilterPaused(filter.to_owned()))),
-                None => Ok(()),
-            })
+            loop {
+                let moved = match self.advance(&mut relay, cx) {
+                    (Poll::Ready(outcome), _) => return Poll::Ready(outcome),
+                    (Poll::Pending, moved) => moved,
+                };
+                let holder = self.chain.and_then(TcpChain::holder);
+                match std::task::ready!(idle.poll(cx, moved, self.patience(&relay), holder.map(|(_, time)| time))) {
+                    Over::Idle => return Poll::Ready(Ok(())),
+                    Over::Held => self.expire(holder)?,
+                }
+            }
         });
         let outcome = outcome.await;
         let peer = relay.finish(&outcome);
@@ -156,6 +160,14 @@ impl Serving<'_> {
         self.tcp.series.bytes_in.add(after.0 - before.0);
         self.tcp.series.bytes_out.add(after.1 - before.1);
         outcome
+    }
+
+    /// The filter that holds the connection is left out, or the connection ends.
+    fn expire(&self, holder: Option<(usize, Duration)>) -> Result<(), Stop> {
+        match (self.chain, holder) {
+            (Some(chain), Some((place, _))) => chain.expire(place).map_err(Stop::Failed),
+            _ => Ok(()),
+        }
     }
 
     /// How long nothing may move.
@@ -194,30 +206,47 @@ async fn farewell(stream: &TcpStream) {
     let _ = tokio::time::timeout(FAREWELL, listening).await;
 }
 
-/// The time without a byte in either direction.
+/// What lasted too long.
+enum Over {
+    /// Nothing moved.
+    Idle,
+    /// A filter held all it may.
+    Held,
+}
+
+/// The time without a byte in either direction, and the time that a filter holds all it may.
 struct Idle<'a> {
     clock: &'a Clock,
     since: Instant,
+    held_since: Option<Instant>,
     sleep: Pin<Box<Sleep>>,
 }
 
 impl<'a> Idle<'a> {
     fn new(clock: &'a Clock, limit: Duration) -> Self {
-        Self { clock, since: clock.look(), sleep: Box::pin(tokio::time::sleep(limit)) }
+        Self { clock, since: clock.look(), held_since: None, sleep: Box::pin(tokio::time::sleep(limit)) }
     }
 
-    /// Completes when nothing moved for `limit`. The timer is set again only for an earlier deadline or when it rang.
-    fn poll(&mut self, cx: &mut Context<'_>, moved: bool, limit: Duration) -> Poll<()> {
+    /// Completes when nothing moved for `limit`, or a filter held on for `hold`; the first is not looked at while the
+    /// second is. The timer is set again only for an earlier deadline or when it rang.
+    fn poll(&mut self, cx: &mut Context<'_>, moved: bool, limit: Duration, hold: Option<Duration>) -> Poll<Over> {
+        let now = self.clock.now();
         if moved {
-            self.since = self.clock.now();
+            self.since = now;
         }
-        let deadline = tokio::time::Instant::from_std(self.since + limit);
+        self.held_since = hold.map(|_| self.held_since.unwrap_or(now));
+        let (deadline, over) = match (self.held_since, hold) {
+            (Some(since), Some(hold)) => (since + hold, Over::Held),
+            _ => (self.since + limit, Over::Idle),
+        };
+        let deadline = tokio::time::Instant::from_std(deadline);
         if deadline < self.sleep.deadline() {
             self.sleep.as_mut().reset(deadline);
         }
         while self.sleep.as_mut().poll(cx).is_ready() {
             if tokio::time::Instant::now() >= deadline {
-                return Poll::Ready(());
+                self.held_since = None;
+                return Poll::Ready(over);
             }
             self.sleep.as_mut().reset(deadline);
         }
