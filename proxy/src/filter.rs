@@ -7,6 +7,7 @@ pub mod callout;
 pub mod chain;
 pub mod generation;
 pub mod host;
+pub mod lingering;
 pub mod manners;
 pub mod plugin;
 pub mod pump;

@@ -13,6 +13,7 @@ use crate::client::Handle;
 use crate::clock::Clock;
 use crate::exchange::Exchange;
 use crate::filter::chain::Chain;
+use crate::filter::lingering::Lingering;
 use crate::snapshot::{Local, Place, Snapshot};
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::Registry;
@@ -74,6 +75,8 @@ pub struct Worker {
     pub clock: Rc<Clock>,
     /// True once the process is told to end.
     pub draining: Cell<bool>,
+    /// Contexts that outlive their exchange.
+    pub lingering: Lingering,
     local: RefCell<Rc<Local>>,
     exchanges: RefCell<Slab<Live>>,
     connections: RefCell<Slab<Handle>>,
@@ -95,6 +98,7 @@ impl Worker {
             shared,
             clock,
             draining: Cell::new(false),
+            lingering: Lingering::default(),
             local: RefCell::new(Rc::new(local)),
             exchanges: RefCell::default(),
             connections: RefCell::default(),
@@ -158,6 +162,7 @@ impl Worker {
     /// Tells every filter that it goes away, and gives those that ask for time until `hurry` completes. Exchanges that are
     /// still there get their policy.
     pub async fn retire(&self, hurry: impl Future<Output = ()>) {
+        self.lingering.end_all();
         let local = Rc::clone(&self.local.borrow());
         local.plugins.iter().for_each(|plugin| plugin.retire());
         let gone = async {
@@ -184,6 +189,7 @@ impl Worker {
             let name = |place| chain.as_ref().map_or_else(String::new, |chain| chain.name(place).to_owned());
             live.exchange.sweep(now, name);
         }
+        self.lingering.sweep(now);
     }
 
     /// Looks after what changes slowly: idle upstream connections, the memory of VMs.

@@ -59,7 +59,7 @@ fn an_answer_s_head_follows_from_its_body() {
     let config = "{ response_headers: [pause], response_body: [body-buffer, \"set response-headers :status 203\", \
                   \"set response-headers x-late yes\", body-upper, \"body-append %2B\"] }";
     for answer in
-        [ok("body"), format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nbo\r\n2\r\ndy\r\n0\r\n\r\n")]
+        [ok("body"), "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nbo\r\n2\r\ndy\r\n0\r\n\r\n".to_owned()]
     {
         let origin = Origin::answering(answer.clone());
         let proxy = chain(&origin, HEADERS, "", &[("a", config)]);

@@ -78,6 +78,8 @@ pub struct Wishes {
     pub close: Option<usize>,
     /// A local response came too late to be sent; the exchange ends instead.
     pub refused: Option<usize>,
+    /// These filters, which asked to outlive the exchange, are ready for its end.
+    pub done: Vec<usize>,
 }
 
 /// See the module.
@@ -256,6 +258,10 @@ impl Stream for Box<FilterStream> {
 
     fn close(&mut self, _half: StreamType) {
         self.wishes.close.get_or_insert(self.holder);
+    }
+
+    fn done(&mut self) {
+        self.wishes.done.push(self.holder);
     }
 
     fn clear_route_cache(&mut self) {

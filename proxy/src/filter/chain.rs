@@ -9,7 +9,9 @@ use std::task::Poll;
 use std::time::Instant;
 
 use smallvec::SmallVec;
-use tollgate_abi::{Action, CallbackKind, Cause, ContextId, HeaderMap, LocalResponse, StreamCallback, StreamType};
+use tollgate_abi::{
+    Action, CallbackKind, Cause, ContextId, Failure, HeaderMap, LocalResponse, StreamCallback, StreamType,
+};
 use tollgate_config::{EmptyBody, OnError};
 
 mod body;
@@ -24,7 +26,8 @@ use crate::error::Reason;
 use crate::exchange::lent::Lent;
 use crate::exchange::stream::FilterStream;
 use crate::exchange::{Exchange, Half};
-use crate::filter::generation::Generation;
+use crate::filter::generation::{Generation, ReadyVm};
+use crate::filter::lingering::Lingering;
 use crate::filter::plugin::Plugin;
 use crate::telemetry::metrics::class_index;
 
@@ -279,8 +282,9 @@ impl Chain {
         }
     }
 
-    /// `on_done`, `on_log` and `on_delete` of every filter that has a context, once. Failures change nothing any more.
-    pub fn end(&self, now: Instant) {
+    /// `on_done`, `on_log` and `on_delete` of every filter that has a context, once. Failures change nothing any more. A
+    /// filter that asks for more time is kept with those that linger.
+    pub fn end(&self, now: Instant, lingering: &Lingering) {
         let exchange = &self.exchange;
         // A stream that is lent at this moment cannot happen; filters would only miss how it ended.
         let _ = self.with_stream(|stream| {
@@ -297,11 +301,31 @@ impl Chain {
                 continue;
             }
             link.plugin.contexts.remove(id);
-            let Some(mut stream) = self.exchange.lend() else { return };
-            stream.holder = place;
-            let stay = link.plugin.enter(stream, |vm, stream| vm.end_stream(id, stream));
-            self.put_back(stay.stream, stay.spent);
+            let asks = matches!(context, Context::Live { .. });
+            if asks && self.finish(place, id) {
+                continue;
+            }
+            if !asks || !lingering.keep(&link.plugin, id, (exchange, place), now) {
+                self.conclude(place, |vm, stream| vm.end_stream(id, stream));
+            }
         }
+    }
+
+    /// False when the filter asks for more time.
+    fn finish(&self, place: usize, id: ContextId) -> bool {
+        self.conclude(place, |vm, stream| vm.finish_stream(id, stream)).unwrap_or(true)
+    }
+
+    fn conclude<T>(
+        &self,
+        place: usize,
+        call: impl FnOnce(&mut ReadyVm, Lent) -> (Lent, Result<T, Failure>),
+    ) -> Option<T> {
+        let mut stream = self.exchange.lend()?;
+        stream.holder = place;
+        let stay = self.links[place].plugin.enter(stream, call);
+        self.put_back(stay.stream, stay.spent);
+        stay.answer.ok()
     }
 }
 

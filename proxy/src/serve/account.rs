@@ -128,7 +128,7 @@ impl Drop for Account {
         }
         let ended = worker.clock.look();
         if let Some(chain) = &self.chain {
-            chain.end(ended);
+            chain.end(ended, &worker.lingering);
         }
         let duration = ended.saturating_duration_since(exchange.started);
         let route = self.route.borrow();
