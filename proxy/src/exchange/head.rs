@@ -157,7 +157,11 @@ impl Pseudo {
     fn parse(name: &[u8], value: &[u8]) -> Result<Self, Refusal> {
         let bad = || refused_value(name);
         match name {
-            b":method" => Method::from_bytes(value).map(Self::Method).map_err(|_| bad()),
+            // CONNECT would make a tunnel of the exchange, as it would from a client.
+            b":method" => match Method::from_bytes(value) {
+                Ok(method) if method != Method::CONNECT => Ok(Self::Method(method)),
+                _ => Err(bad()),
+            },
             b":scheme" => match value {
                 b"http" => Ok(Self::Scheme(Scheme::HTTP)),
                 b"https" => Ok(Self::Scheme(Scheme::HTTPS)),
@@ -393,7 +397,14 @@ mod tests {
             (b":path", b"relative"),
             (b":path", b"/a b"),
             (b":path", b"/a\r\n"),
+            (b":path", b""),
+            (b":path", b"*"),
+            (b":path", b"http://other/"),
             (b":method", b"G ET"),
+            (b":method", b""),
+            (b":method", b"CONNECT"),
+            (b":authority", b""),
+            (b":authority", b"a/b"),
             (b":authority", b"user@host"),
             (b":authority", b"a b"),
             (b":scheme", b"ftp"),
