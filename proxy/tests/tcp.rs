@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use common::origin::{Origin, Peer, refusing};
 use common::proxy::TestProxy;
+use common::tcp::{connect, echo, is_refused, is_reset, pattern, settled, to_end};
 use common::{PATIENCE, until};
 use socket2::SockRef;
 
@@ -29,44 +30,10 @@ fn proxy(limits: &str, hosts: &[SocketAddr]) -> TestProxy {
     ))
 }
 
-fn connect(proxy: &TestProxy) -> TcpStream {
-    try_connect(proxy).unwrap()
-}
-
-fn try_connect(proxy: &TestProxy) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect_timeout(&proxy.address(), PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    stream.set_write_timeout(Some(PATIENCE)).unwrap();
-    Ok(stream)
-}
-
-/// True when a new connection is reset before a byte: so early that connecting may already fail.
-fn is_refused(proxy: &TestProxy) -> bool {
-    is_reset(&try_connect(proxy).and_then(|mut stream| to_end(&mut stream)))
-}
-
-/// An endpoint that says back what it hears.
-fn echo() -> Origin {
-    Origin::scripted(|peer| {
-        let mut bytes = vec![0; 1 << 16];
-        loop {
-            match peer.read(&mut bytes)? {
-                0 => return Ok(()),
-                length => peer.send(&bytes[..length])?,
-            }
-        }
-    })
-}
-
 fn exactly(stream: &mut impl Read, length: usize) -> Vec<u8> {
     let mut bytes = vec![0; length];
     stream.read_exact(&mut bytes).unwrap();
     bytes
-}
-
-fn to_end(stream: &mut impl Read) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    stream.read_to_end(&mut bytes).map(|_| bytes)
 }
 
 /// Everything that a peer says up to its end.
@@ -77,15 +44,6 @@ fn whole(peer: &mut Peer) -> io::Result<Vec<u8>> {
 /// Closes with RST in place of FIN.
 fn abort(stream: TcpStream) {
     SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
-}
-
-fn is_reset(outcome: &io::Result<Vec<u8>>) -> bool {
-    outcome.as_ref().is_err_and(|error| error.kind() == ErrorKind::ConnectionReset)
-}
-
-/// A byte of a long message, which tells where it stands.
-fn pattern(at: usize) -> u8 {
-    u8::try_from((at ^ (at >> 8) ^ (at >> 16)) & 0xff).unwrap()
 }
 
 #[test]
@@ -181,21 +139,6 @@ fn sixty_four_mebibytes_go_both_ways_at_once() {
     assert_eq!(to_end(&mut client).unwrap(), b"");
     proxy.counts("tollgate_listener_tcp_bytes_total", &["listener=\"raw\"", "direction=\"in\""], length as f64);
     proxy.counts("tollgate_listener_tcp_bytes_total", &["listener=\"raw\"", "direction=\"out\""], length as f64);
-}
-
-/// The number once it has stopped to grow.
-fn settled(number: &AtomicU64) -> u64 {
-    let (mut last, mut since) = (number.load(SeqCst), Instant::now());
-    let deadline = Instant::now() + PATIENCE;
-    while since.elapsed() < Duration::from_millis(500) {
-        assert!(Instant::now() < deadline, "it grows for ever");
-        let now = number.load(SeqCst);
-        if now != last {
-            (last, since) = (now, Instant::now());
-        }
-        thread::yield_now();
-    }
-    last
 }
 
 #[test]

@@ -18,6 +18,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 use crate::common::h2;
+use crate::common::proxy::TestProxy;
 
 /// What an origin answers with.
 pub(crate) type Body = UnsyncBoxBody<Bytes, hyper::Error>;
@@ -148,4 +149,18 @@ pub(crate) async fn seen(request: Request<Incoming>) -> Seen {
 /// A body of these frames.
 pub(crate) fn whole(chunks: &[&str], trailers: &[(&'static str, &'static str)]) -> Body {
     h2::body(chunks, trailers).map_err(|never| match never {}).boxed_unsync()
+}
+
+/// A cluster `app` of these hosts, which speak HTTP/2, behind the only route.
+pub(crate) fn cluster(limits: &str, hosts: &[SocketAddr]) -> TestProxy {
+    let hosts: Vec<_> = hosts.iter().map(|host| format!("{:?}", host.to_string())).collect();
+    TestProxy::with(&format!(
+        "limits: {{ {limits} }}\nclusters: {{ app: {{ hosts: [{}], protocol: h2 }} }}\nroutes: [{{ to: app, timeout: 2s }}]",
+        hosts.join(", ")
+    ))
+}
+
+/// Attempts at the cluster that brought no answer for that reason.
+pub(crate) fn failures(proxy: &TestProxy, reason: &str) -> f64 {
+    proxy.metric("tollgate_upstream_failures_total", &["cluster=\"app\"", &format!("reason=\"{reason}\"")])
 }
