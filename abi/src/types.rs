@@ -154,6 +154,9 @@ pub enum Action {
     /// Hold this half of the exchange until the guest continues it.
     /// On headers: hold headers, deliver no body. On a body: keep the bytes, call again with all of them.
     Pause,
+    /// On headers: hold the whole message, even for an embedder whose `Pause` holds headers alone (Envoy's
+    /// StopAllIteration, in both of its forms).
+    PauseAll,
     /// On a body: hold, and do not keep the bytes of this call (Envoy's StopIterationNoBuffer).
     PauseDroppingBytes,
 }
@@ -284,12 +287,13 @@ impl MetricId {
 }
 
 impl Action {
-    /// Reads the answer of a header or trailer callback: everything but "continue" holds the message.
+    /// Reads the answer of a header callback: everything but "continue" holds the message.
     pub(crate) fn of_headers(answer: u32) -> Action {
         match answer {
             // 2 is Envoy's "continue and end the stream", which Envoy itself treats as "continue".
             0 | 2 => Action::Continue,
-            _ => Action::Pause,
+            1 => Action::Pause,
+            _ => Action::PauseAll,
         }
     }
 
@@ -341,7 +345,8 @@ mod tests {
     #[test]
     fn extended_answers_of_older_guests_keep_their_meaning() {
         assert_eq!(Action::of_headers(2), Action::Continue);
-        assert_eq!(Action::of_headers(4), Action::Pause);
+        assert_eq!(Action::of_headers(1), Action::Pause);
+        assert_eq!(Action::of_headers(4), Action::PauseAll);
         assert_eq!(Action::of_body(2), Action::Pause);
         assert_eq!(Action::of_body(3), Action::PauseDroppingBytes);
         assert_eq!(Action::of_trailers(1), Action::Pause);

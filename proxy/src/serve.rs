@@ -55,7 +55,8 @@ pub async fn serve(client: Rc<Client>, request: Request<Incoming>) -> Result<Res
     if exchange.route.chain.is_empty() {
         exchange.run_plain(accepted.head, body).await
     } else {
-        exchange.run_filtered(&local, accepted, body).await
+        // Boxed, so that exchanges without filters do not carry its state.
+        Box::pin(exchange.run_filtered(&local, accepted, body)).await
     }
 }
 
@@ -374,6 +375,6 @@ mod tests {
     /// hyper moves the future of every request, so each byte of it is copied, on the stack and by `memcpy`.
     #[test]
     fn the_future_of_an_exchange_stays_small() {
-        assert!(size(serve) <= 3584, "{} bytes", size(serve));
+        assert!(size(serve) <= 3200, "{} bytes", size(serve));
     }
 }

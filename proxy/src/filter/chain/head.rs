@@ -50,7 +50,8 @@ impl Chain {
         half: Half,
         body: &mut Option<&mut dyn Draw>,
     ) -> Result<(), Halt> {
-        let drawn = body.as_deref_mut().filter(|_| self.links[place].holds_head_alone(half, self.bodiless(half).get()));
+        let alone = action == Action::Pause && self.links[place].holds_head_alone(half, self.bodiless(half).get());
+        let drawn = body.as_deref_mut().filter(|_| alone);
         // Where more of the body may end the pause, the filter is not the only one that is waited for.
         let until = if drawn.is_some() { Until::Body } else { Until::Filter };
         if action == Action::Continue || !self.pause(place, half, until)? {
