@@ -421,7 +421,7 @@ fn a_tick_asks_and_hears_the_answer() {
 }
 
 #[test]
-fn callouts_in_a_row_are_counted_and_a_fifth_ends_the_exchange() {
+fn callouts_that_lead_to_callouts_are_counted_and_a_fifth_ends_the_exchange() {
     let (origin, auth) = (Origin::saying("upstream"), Origin::saying("x"));
     let config = "{ request_headers: [\"call auth 5000 / '' x-tollgate-callout-hops=0\", pause], \
                   call_response: [\"continue request\"] }";
@@ -434,6 +434,33 @@ fn callouts_in_a_row_are_counted_and_a_fifth_ends_the_exchange() {
     let hops: Vec<_> = auth.requests().iter().map(|asked| asked.all("x-tollgate-callout-hops").join(",")).collect();
     assert_eq!(hops, ["3", "4"]);
     assert_eq!(ended(&proxy, "none", "invalid"), 2.0);
+}
+
+#[test]
+fn callouts_one_after_the_other_are_no_loop() {
+    let (origin, auth) = (Origin::saying("upstream"), Origin::saying("x"));
+    let config = "{ request_headers: [\"call auth 5000 / ''\", pause], call_response: [\"call auth 5000 / ''\"] }";
+    let proxy = calling(&auth.address().to_string(), &origin, config);
+    let mut client = proxy.client();
+
+    client.send("GET / HTTP/1.1\r\nhost: a\r\nx-tollgate-callout-hops: 3\r\n\r\n");
+
+    // As many as one exchange may make.
+    proxy.counts("tollgate_filter_callouts_total", &["cluster=\"auth\"", "outcome=\"ok\""], 8.0);
+    assert!(auth.requests().iter().all(|asked| asked.field("x-tollgate-callout-hops") == Some("4")));
+}
+
+#[test]
+fn a_loop_that_is_refused_in_a_tick_ends_the_exchange_it_was_for() {
+    let (origin, auth) = (Origin::saying("upstream"), Origin::saying("x"));
+    let config = "{ configure: [\"tick 10\"], request_headers: [pause], \
+                  tick: [\"effective 2\", \"remove request-headers x-tollgate-callout-hops\", \"call auth 5000 / ''\", \
+                  \"continue request\"] }";
+    let proxy = calling(&auth.address().to_string(), &origin, config);
+
+    let answer = proxy.ask("/", "x-tollgate-callout-hops: 4\r\n");
+
+    assert_eq!((answer.status(), origin.requests().len()), (508, 0));
 }
 
 #[test]

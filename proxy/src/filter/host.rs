@@ -21,8 +21,8 @@ pub use self::asking::Asking;
 pub use self::contexts::Contexts;
 use crate::exchange::lent::Lent;
 use crate::exchange::properties::node::Node;
-use crate::filter::callout::Event;
 use crate::filter::callout::desk::Desk;
+use crate::filter::callout::{Event, hops};
 use crate::telemetry::log::{self, LineBudget, LineQuota};
 use crate::telemetry::metrics::{PluginSeries, Undefined, phase_index};
 
@@ -143,9 +143,9 @@ impl PluginHost {
         self.asking.forget(event);
     }
 
-    /// True when a callout was refused since `follow` because it would go round.
+    /// True when the guest was refused a callout since `follow` because it would go round, for the exchange it was entered with.
     pub fn looped(&self) -> bool {
-        self.asking.looped()
+        self.asking.looped(None)
     }
 
     /// Time spent in the guest since the last call of this.
@@ -261,11 +261,14 @@ impl Host for PluginHost {
 
     fn borrow_stream(&mut self, context: ContextId) -> Option<Lent> {
         let stream = self.settled.as_ref()?.get().contexts.lend(context)?;
-        self.asking.turn_to(&stream);
+        self.asking.turn_to(context, &stream);
         Some(stream)
     }
 
-    fn return_stream(&mut self, context: ContextId, stream: Lent) {
+    fn return_stream(&mut self, context: ContextId, mut stream: Lent) {
+        if self.asking.looped(Some(context)) {
+            hops::end_loop(&mut stream);
+        }
         if let Some(settled) = &self.settled {
             settled.get().contexts.put_back(context, stream, &self.identity.name);
         }

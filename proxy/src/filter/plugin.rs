@@ -173,11 +173,11 @@ impl Plugin {
         };
         let calls = !self.means.callees.is_empty();
         if calls {
-            vm.host_mut().follow(hops_of(&stream));
+            vm.host_mut().follow(hops::of_lent(&stream));
         }
         let (mut stream, answer) = call(vm, stream);
         if calls && vm.host().looped() {
-            end_loop(&mut stream);
+            hops::end_loop(&mut stream);
         }
         let spent = vm.host_mut().take_spent();
         let answer = answer.map_err(|failure| {
@@ -327,24 +327,6 @@ async fn read(plugin: Weak<Plugin>, mailbox: Arc<Mailbox>) {
         }
         // However many messages wait, exchanges have their turn.
         tokio::task::yield_now().await;
-    }
-}
-
-/// How many callouts in a row led to this exchange; a connection does not say.
-fn hops_of(lent: &Lent) -> u8 {
-    match lent {
-        Lent::Http(stream) => hops::of(&stream.request.fields.map),
-        Lent::Tcp(_) => 0,
-    }
-}
-
-/// Whatever the guest makes of a callout that was refused because it goes round, this exchange goes no further.
-fn end_loop(lent: &mut Lent) {
-    if let Lent::Http(stream) = lent
-        && stream.may_respond
-    {
-        let holder = stream.holder;
-        stream.wishes.respond.get_or_insert_with(|| (holder, hops::loop_detected()));
     }
 }
 

@@ -65,7 +65,8 @@ impl Desk {
         match question {
             Question::Http(id, question) => {
                 let Some(callee) = self.means.callees.get(question.callee.0) else { return };
-                let (hops, limit, cluster) = (question.hops, self.means.reach.body, Rc::clone(&callee.cluster));
+                let (hops, limit, cluster) =
+                    (question.hops.saturating_sub(1), self.means.reach.body, Rc::clone(&callee.cluster));
                 let ledger = self.ledger(callee, CalloutKind::Http);
                 self.run(Task::Callout(id), hops, async move {
                     let outcome = question.ask(&cluster, limit).await;
@@ -89,7 +90,8 @@ impl Desk {
 
     fn talk(self: &Rc<Self>, id: CalloutId, question: GrpcQuestion) {
         let Some(callee) = self.means.callees.get(question.callee.0) else { return };
-        let (hops, limit, cluster) = (question.hops, self.means.reach.body, Rc::clone(&callee.cluster));
+        let (hops, limit, cluster) =
+            (question.hops.saturating_sub(1), self.means.reach.body, Rc::clone(&callee.cluster));
         let ledger = self.ledger(callee, CalloutKind::Grpc);
         let desk = Rc::clone(self);
         let talking = tokio::task::spawn_local(async move {
@@ -126,7 +128,7 @@ impl Desk {
         Ledger::open(Arc::clone(&self.means.series.0), Arc::clone(&callee.series), kind)
     }
 
-    /// Works on a task of its own, and tells the VM what came of it. `hops`: of callouts, to what this is the answer of.
+    /// Works on a task of its own, and tells the VM what came of it. `hops`: how many callouts led to what asked.
     fn run(self: &Rc<Self>, task: Task, hops: u8, work: impl Future<Output = Event> + 'static) {
         let desk = Rc::clone(self);
         let working = tokio::task::spawn_local(async move {

@@ -1,10 +1,13 @@
-//! The guard against callouts that come back as requests: each one carries how many led to it.
+//! The guard against callouts that come back as requests: each one carries how many led to it, one of another.
 //!
-//! A filter can neither set nor drop the count. A client can claim one, and hurts only itself: an exchange whose callout is
-//! refused for it is answered with 508, whatever the filter makes of the refusal.
+//! Callouts that one exchange makes one after the other do not add up. What a guest says of the count on its callout is left
+//! out. A client can claim a count, and hurts only itself: an exchange whose callout is refused for it is answered with 508,
+//! whatever the filter makes of the refusal.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tollgate_abi::{CalloutRefusal, LocalResponse};
+
+use crate::exchange::lent::Lent;
 
 /// The field that carries the count, in decimal digits.
 pub const HOPS: HeaderName = HeaderName::from_static("x-tollgate-callout-hops");
@@ -18,6 +21,24 @@ pub fn of(fields: &HeaderMap) -> u8 {
     fields.get_all(HOPS).iter().map(|value| number(value).unwrap_or(u8::MAX)).max().unwrap_or(0)
 }
 
+/// How many callouts led to an exchange; a connection does not say.
+pub fn of_lent(lent: &Lent) -> u8 {
+    match lent {
+        Lent::Http(stream) => of(&stream.request.fields.map),
+        Lent::Tcp(_) => 0,
+    }
+}
+
+/// Whatever the guest makes of a callout that was refused because it goes round, this exchange goes no further.
+pub fn end_loop(lent: &mut Lent) {
+    if let Lent::Http(stream) = lent
+        && stream.may_respond
+    {
+        let holder = stream.holder;
+        stream.wishes.respond.get_or_insert_with(|| (holder, loop_detected()));
+    }
+}
+
 /// What the next callout carries, after `hops` of them.
 pub fn next(hops: u8) -> Result<u8, CalloutRefusal> {
     match hops {
@@ -27,7 +48,7 @@ pub fn next(hops: u8) -> Result<u8, CalloutRefusal> {
 }
 
 /// What the client gets whose exchange would go round: RFC 5842 §7.2.
-pub fn loop_detected() -> LocalResponse {
+fn loop_detected() -> LocalResponse {
     LocalResponse {
         status: 508,
         details: b"callout_loop".to_vec(),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fragile::Fragile;
-use tollgate_abi::{CalloutId, CalloutRefusal, GrpcCall, GrpcEvent, HttpCall, QueueId};
+use tollgate_abi::{CalloutId, CalloutRefusal, ContextId, GrpcCall, GrpcEvent, HttpCall, QueueId};
 
 use crate::exchange::lent::Lent;
 use crate::filter::callout::desk::Desk;
@@ -30,9 +30,13 @@ pub struct Asking {
     queues: Vec<QueueId>,
     desk: Option<Fragile<Rc<Desk>>>,
     /// How many callouts led to what the guest is told of at the moment.
+    base: u8,
+    /// How many led to the exchange that it turned to, if more.
     hops: u8,
-    /// True once a callout was refused because it would go round.
-    looped: bool,
+    /// The context that it turned to.
+    turned: Option<ContextId>,
+    /// For whom a callout was refused because it would go round.
+    looped: Vec<Option<ContextId>>,
     /// Where refused callouts are counted.
     nowhere: Arc<CalloutSeries>,
 }
@@ -46,8 +50,10 @@ impl Asking {
             outboxes: HashMap::new(),
             queues: Vec::new(),
             desk: None,
+            base: 0,
             hops: 0,
-            looped: false,
+            turned: None,
+            looped: Vec::new(),
             nowhere,
         }
     }
@@ -67,16 +73,16 @@ impl Asking {
 
     /// What the guest is told of next came after so many callouts.
     pub(super) fn follow(&mut self, hops: u8) {
-        self.hops = hops;
-        self.looped = false;
+        (self.base, self.hops) = (hops, hops);
+        self.turned = None;
+        self.looped.clear();
     }
 
     /// The guest turns to another exchange.
-    pub(super) fn turn_to(&mut self, lent: &Lent) {
-        if let Lent::Http(stream) = lent
-            && !self.reach.calls.is_empty()
-        {
-            self.hops = self.hops.max(hops::of(&stream.request.fields.map));
+    pub(super) fn turn_to(&mut self, context: ContextId, lent: &Lent) {
+        if !self.reach.calls.is_empty() {
+            self.turned = Some(context);
+            self.hops = self.base.max(hops::of_lent(lent));
         }
     }
 
@@ -87,9 +93,10 @@ impl Asking {
         }
     }
 
-    /// True when a callout was refused since `follow` because it would go round.
-    pub(super) fn looped(&self) -> bool {
-        self.looped
+    /// True when a callout was refused since `follow` because it would go round: one for this context, if the guest turned
+    /// to it, or for the one it was entered with.
+    pub(super) fn looped(&self, turned: Option<ContextId>) -> bool {
+        self.looped.contains(&turned)
     }
 
     /// A callout was refused, here or before it came here.
@@ -154,7 +161,9 @@ impl Asking {
     }
 
     fn look_for_loop(&mut self) {
-        self.looped |= hops::next(self.hops).is_err();
+        if hops::next(self.hops).is_err() && !self.looped.contains(&self.turned) {
+            self.looped.push(self.turned);
+        }
     }
 
     fn give_up(&mut self, task: Task) {
