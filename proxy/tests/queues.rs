@@ -31,6 +31,9 @@ fn every_message_is_told_once_whichever_worker_it_comes_from() {
     let filters = probes(&[("a", &format!("{{ {WORKER} }}"))]);
     let proxy = proxy_of(2, &filters, "a", &origin);
 
+    // Who begins to listen is told of what waits already, so both have begun before anything does.
+    proxy.counts("tollgate_filter_instances", &["filter=\"a\""], 2.0);
+
     // Connections come to either worker as the system pleases.
     (0..20).for_each(|_| drop(proxy.ask("/", "x-probe-request-headers: queue-put jobs x; queue-put jobs y\r\n")));
 
