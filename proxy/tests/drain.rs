@@ -51,8 +51,12 @@ fn an_exchange_under_way_is_finished_before_the_end() {
     let (origin, release) = held();
     let mut proxy = proxy("", &origin);
     let mut client = waiting(&proxy, &origin);
+    let mut idle = proxy.client();
+    idle.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+    assert_eq!(idle.answer().status(), 200);
 
     proxy.drain();
+    assert!(idle.is_closed(), "the worker has heard of the drain");
     release.send(()).unwrap();
     let answer = client.answer();
 

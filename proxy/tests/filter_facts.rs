@@ -238,6 +238,20 @@ fn lines_over_their_quota_are_dropped_and_counted_and_long_ones_cut() {
 }
 
 #[test]
+fn lines_below_the_level_of_the_log_take_nothing_from_its_quota() {
+    log::keep();
+    let mut lines = vec!["log trace unseen"; 50];
+    lines.push("log warn seen-after-all");
+    let config = serde_json::json!({ "request_headers": lines }).to_string();
+    let proxy = bounded("log_burst: 2, log_lines: 1", &config);
+
+    assert_eq!(proxy.get("/").status(), 200);
+
+    assert_eq!(proxy.metric("tollgate_filter_log_lines_dropped_total", &["filter=\"a\""]), 0.0);
+    assert_eq!(log::lines_with("seen-after-all").len(), 1);
+}
+
+#[test]
 fn a_filter_s_line_is_logged_under_its_name() {
     log::keep();
     let origin = Origin::saying("x");
