@@ -3,7 +3,7 @@
 use crate::fault::Fault;
 use crate::guest::Guest;
 use crate::host::Host;
-use crate::limits;
+use crate::limits::{self, Quota};
 use crate::memory::{GuestPtr, GuestSlice, ResultSlots};
 use crate::shared_data::SharedDataError;
 use crate::storage::Refusal;
@@ -49,6 +49,7 @@ pub(super) fn proxy_set_shared_data<H: Host>(
         Ok(()) => Ok(()),
         Err(SharedDataError::CasMismatch) => Err(Status::CasMismatch.into()),
         Err(SharedDataError::Limit(what)) => {
+            state.host.over_quota(Quota::SharedData);
             state.refuse("proxy_set_shared_data", &Refusal::Limit(what), Status::InternalFailure)
         }
     }

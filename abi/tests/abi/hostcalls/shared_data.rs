@@ -1,6 +1,6 @@
 //! Data that VMs share.
 
-use tollgate_abi::{PluginSettings, SharedData};
+use tollgate_abi::{PluginSettings, Quota, SharedData};
 
 use super::plain;
 use crate::common::{request_with, strict};
@@ -47,7 +47,10 @@ fn shared_data_over_its_bound_is_refused() {
     let settings = PluginSettings { shared_data: SharedData::new(limits).into(), ..PluginSettings::default() };
     let exact = PluginSettings { shared_data: settings.shared_data.clone(), ..strict() };
 
-    assert_eq!(shared(&settings, &set_shared("(i32.const 0)")), [0]);
+    let ran =
+        request_with(r#"(data (i32.const 4096) "keyvalue")"#, &set_shared("(i32.const 0)"), plain(), settings.clone());
+    assert_eq!(ran.told(), [0]);
+    assert_eq!(ran.vm.host().quotas, [Quota::SharedData]);
     assert_eq!(shared(&exact, &set_shared("(i32.const 0)")), [10]);
     assert!(settings.shared_data.is_empty());
 }
