@@ -4,15 +4,17 @@
 //! test that proves it. It does not listen, route or connect: that is the embedder's.
 //!
 //! # The seam
-//! An embedder implements two traits. [`Host`] is what one VM may ask of it (log lines, metrics, a timer); it moves into
-//! the VM. [`Stream`] is one exchange; it is *lent*: it goes in with each callback and comes back with the answer, so one
-//! exchange can visit every filter of a chain in turn and nothing needs a lock. Maps and bodies are [`HeaderMap`] and
-//! [`Buffer`], bytes in and bytes out.
+//! An embedder implements two traits. [`Host`] is what one VM may ask of it (log lines, metrics, timers, callouts); it moves
+//! into the VM. [`Stream`] is one exchange or connection; it is *lent*: it goes in with each callback and comes back with the
+//! answer, so one exchange can visit every filter of a chain in turn and nothing needs a lock. Maps and bodies are
+//! [`HeaderMap`] and [`Buffer`], bytes in and bytes out. Every method has a default, so an embedder writes what it offers.
 //!
 //! # The life of a filter
 //! [`Module::compile`] turns bytes into code, or says in one sentence why not. [`Vm::start`] makes an instance and
 //! configures its root context. Then, for each exchange, [`Vm::begin_stream`], [`Vm::deliver`] as messages pass, and
-//! [`Vm::end_stream`]. [`Vm::retire`] ends the root context.
+//! [`Vm::end_stream`]; [`Vm::begin_connection`] begins a connection. What takes time is asked through [`Host`] and comes back
+//! as another callback: [`Vm::http_call_ended`], [`Vm::grpc_event`], [`Vm::queue_ready`], [`Vm::timer_fired`],
+//! [`Vm::dns_resolved`]. [`Vm::retire`] ends the root context.
 //!
 //! A callback is a bounded synchronous call. What has an effect outside the guest (a local response, continuing,
 //! closing) is held back until the guest has returned. A [`Failure`] poisons the VM, which then refuses every call at
@@ -29,7 +31,8 @@
 //!
 //! # Panics
 //! A panic of the embedder inside a hostcall, or while queued actions are delivered, is caught where the entry began and
-//! becomes [`Cause::Host`]; the stream still comes back. One inside [`Host::callback_ended`] is not caught. That needs unwinding: a binary built with `panic = "abort"` aborts instead.
+//! becomes [`Cause::Host`]; the stream still comes back. One inside [`Host::callback_ended`] is not caught. That needs
+//! unwinding: a binary built with `panic = "abort"` aborts instead.
 //!
 //! # Example
 //! A filter that adds a header, run without any proxy around it. `examples/embed.rs` is the same as a program.
