@@ -23,7 +23,7 @@ use crate::report::{Report, Spot};
 use crate::route::{HostMatch, PathMatch, Route, RouteMatch};
 use crate::scalar::Name;
 use crate::telemetry::{AccessLog, LogTarget, Telemetry};
-use crate::{Admin, Config};
+use crate::{Admin, Cache, Config};
 use clusters::Clusters;
 use plugins::Plugins;
 
@@ -45,6 +45,9 @@ pub(crate) fn check(long: &Long, origin: &Path, report: &mut Report<'_>) -> Conf
     Config {
         workers: long.workers.as_ref().map(|workers| workers.value),
         admin,
+        admin_token: None,
+        cache: Cache::default(),
+        watch: false,
         limits,
         listeners,
         plugins: plugins.into_list(folder, &clusters, report),

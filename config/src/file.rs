@@ -22,7 +22,7 @@ use regex::Regex;
 use crate::bound::{Count, Size, Wait};
 use crate::cluster::{Endpoint, Pick, Protocol};
 use crate::filter::{
-    AbiVersion, EmptyBody, EnvName, GuestErrors, HeaderPause, Memory, ModulePath, OnError, Sha256, Share,
+    AbiVersion, EmptyBody, EnvName, GuestErrors, HeaderPause, Memory, ModulePath, Policy, Sha256, Share,
 };
 use crate::listener::{Balance, TcpTarget};
 use crate::report::Report;
@@ -254,7 +254,7 @@ mapping! {
         /// The environment the filter sees.
         "env" => env: Option<Named<EnvName, Hidden>>,
         /// What happens to an exchange when the filter cannot do its work.
-        "on_error" => on_error: Option<At<OnError>>,
+        "on_error" => on_error: Option<At<Policy>>,
         /// How hostcalls answer arguments that are wrong but harmless.
         "guest_errors" => guest_errors: Option<At<GuestErrors>>,
         /// What the filter may spend.

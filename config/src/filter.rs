@@ -1,6 +1,11 @@
 //! Plugins: modules with their configuration, name and budget.
 //! Reading and compiling the module is the proxy's work.
 
+mod budget;
+mod policy;
+mod rollout;
+mod selftest;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -9,15 +14,20 @@ use serde_json::Value;
 
 use crate::error::Place;
 use crate::quota::{Allow, Quota};
-use crate::scalar::{Bare, Name, Scalar, Unfit, Word};
-use crate::unit::ByteSize;
+use crate::scalar::{Name, Scalar, Unfit, Word};
+
+pub use budget::Budget;
+pub(crate) use budget::{Memory, Share};
+pub use policy::{Isolation, Keeping, OnError, Policy};
+pub use rollout::{Canary, Rollout};
+pub use selftest::{Expectation, SelfTest, TestRequest};
 
 /// The position of a [`Plugin`] in [`Config::plugins`](crate::Config::plugins).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PluginId(pub usize);
 
-/// A module with the configuration it runs with.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A module with the configuration it runs with. Two plugins are equal when they run alike, wherever they were written.
+#[derive(Debug, Clone, Eq)]
 pub struct Plugin {
     /// The name written, else one made from the module's file name; no two plugins share it.
     pub name: String,
@@ -36,6 +46,14 @@ pub struct Plugin {
     pub vm_config: Vec<u8>,
     /// The environment the guest sees, in the order written.
     pub env: Vec<(String, String)>,
+    /// How the module's successor is tried.
+    pub rollout: Rollout,
+    /// What becomes of what the plugin keeps when it is replaced; the same for all plugins of one `vm_id`.
+    pub state: Keeping,
+    /// Which exchanges share a VM.
+    pub isolation: Isolation,
+    /// What a new generation has to pass before it serves, in the order written.
+    pub selftest: Vec<SelfTest>,
     /// What happens to an exchange when the plugin cannot do its work.
     pub on_error: OnError,
     /// What the plugin may spend.
@@ -61,16 +79,63 @@ pub struct Plugin {
 impl Plugin {
     /// [`Plugin::pause_timeout`] when none is written.
     pub const PAUSE_TIMEOUT: Duration = Duration::from_secs(60);
+
+    /// Whether both run alike: everything is equal but the place. The clusters in [`Allow::calls`] are compared by
+    /// their positions, which mean something in one configuration only.
+    pub fn is_same(&self, other: &Plugin) -> bool {
+        // Without `..`, so that a new field has to be compared or left out on purpose.
+        let Plugin {
+            name,
+            module,
+            sha256,
+            root_id,
+            vm_id,
+            config,
+            vm_config,
+            env,
+            rollout,
+            state,
+            isolation,
+            selftest,
+            on_error,
+            budget,
+            guest_errors,
+            abi,
+            pause_timeout,
+            header_pause,
+            empty_body,
+            allow,
+            quota,
+            place: _,
+        } = self;
+        *name == other.name
+            && *module == other.module
+            && *sha256 == other.sha256
+            && *root_id == other.root_id
+            && *vm_id == other.vm_id
+            && *config == other.config
+            && *vm_config == other.vm_config
+            && *env == other.env
+            && *rollout == other.rollout
+            && *state == other.state
+            && *isolation == other.isolation
+            && *selftest == other.selftest
+            && *on_error == other.on_error
+            && *budget == other.budget
+            && *guest_errors == other.guest_errors
+            && *abi == other.abi
+            && *pause_timeout == other.pause_timeout
+            && *header_pause == other.header_pause
+            && *empty_body == other.empty_body
+            && *allow == other.allow
+            && *quota == other.quota
+    }
 }
 
-/// What happens to an exchange when one of its plugins cannot do its work.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum OnError {
-    /// The exchange is refused.
-    #[default]
-    Deny,
-    /// The exchange goes on without the plugin.
-    Skip,
+impl PartialEq for Plugin {
+    fn eq(&self, other: &Plugin) -> bool {
+        self.is_same(other)
+    }
 }
 
 /// How hostcalls answer arguments that are wrong but harmless.
@@ -112,29 +177,6 @@ pub enum EmptyBody {
     Skip,
     /// It gets one, of no bytes and at the end of the message.
     Call,
-}
-
-/// What one plugin may spend.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Budget {
-    /// CPU time of one callback.
-    pub time: Duration,
-    /// Time to start and configure a VM.
-    pub start: Duration,
-    /// Bytes of memory of one VM.
-    pub memory: u64,
-}
-
-impl Default for Budget {
-    fn default() -> Budget {
-        Budget { time: Duration::from_millis(10), start: Duration::from_secs(10), memory: 64 << 20 }
-    }
-}
-
-impl Word for OnError {
-    const WORDS: &'static [(&'static str, OnError)] = &[("deny", OnError::Deny), ("skip", OnError::Skip)];
-    const EXPECTED: &'static str = "\"deny\" or \"skip\"";
-    const MAPPING_OF: Option<&'static str> = Some("on_error");
 }
 
 impl Word for GuestErrors {
@@ -222,33 +264,6 @@ impl Scalar for Sha256 {
     }
 }
 
-/// Whether plugins lend one another unused budget.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Share {
-    Off,
-}
-
-impl Scalar for Share {
-    const EXPECTED: &'static str = "\"off\"";
-
-    fn parse(text: &str) -> Result<Share, Unfit> {
-        let percent = text.strip_suffix('%').is_some_and(|number| number.parse::<u8>().is_ok());
-        match text {
-            "off" => Ok(Share::Off),
-            _ if percent => Err(Unfit::not_supported()),
-            _ => Err(Unfit::value("is not known here; write \"off\"")),
-        }
-    }
-
-    fn spell(&self) -> Value {
-        "off".into()
-    }
-
-    fn schema() -> Schema {
-        json_schema!({ "enum": ["off"] })
-    }
-}
-
 /// The name of a variable that a guest sees.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct EnvName(pub(crate) String);
@@ -287,33 +302,6 @@ impl Scalar for EnvValue {
     }
 }
 
-/// The memory of one VM.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Memory(pub(crate) ByteSize);
-
-impl Scalar for Memory {
-    const EXPECTED: &'static str = ByteSize::EXPECTED;
-    const BARE: Bare = ByteSize::BARE;
-
-    fn parse(text: &str) -> Result<Memory, Unfit> {
-        let size = ByteSize::parse(text)?;
-        // WebAssembly memory is counted in pages of 64 KiB and addressed with 32 bits.
-        match size.bytes() {
-            bytes if bytes < 64 << 10 => Err(Unfit::value("is too small, a VM has 64KiB at least")),
-            bytes if bytes > 4 << 30 => Err(Unfit::value("is too large, a VM has 4GiB at most")),
-            _ => Ok(Memory(size)),
-        }
-    }
-
-    fn spell(&self) -> Value {
-        self.0.spell()
-    }
-
-    fn schema() -> Schema {
-        ByteSize::schema()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -345,13 +333,5 @@ mod tests {
         for text in ["", "0f", &"0g".repeat(32), &"0f".repeat(33), &"é".repeat(32)] {
             assert!(Sha256::parse(text).is_err(), "{text}");
         }
-    }
-
-    #[test]
-    fn memory_is_a_page_at_least_and_four_gibibytes_at_most() {
-        assert!(Memory::parse("64KiB").is_ok());
-        assert!(Memory::parse("63KiB").is_err());
-        assert!(Memory::parse("4GiB").is_ok());
-        assert!(Memory::parse("4097MiB").is_err());
     }
 }

@@ -40,7 +40,9 @@
 
 #![cfg_attr(test, allow(clippy::expect_used, clippy::unwrap_used, reason = "a test fails by panicking"))]
 
+mod admin;
 mod bound;
+mod cache;
 mod check;
 mod cluster;
 mod error;
@@ -51,6 +53,7 @@ mod limits;
 mod listener;
 mod node;
 mod quota;
+mod ratio;
 mod report;
 mod route;
 mod scalar;
@@ -60,7 +63,6 @@ mod unit;
 
 use std::fs::File;
 use std::io::Read as _;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::Path;
 
@@ -69,13 +71,19 @@ use file::write::View;
 use file::yaml;
 use report::Report;
 
+pub use admin::{Admin, Token};
+pub use cache::Cache;
 pub use cluster::{Cluster, ClusterId, Endpoint, Protocol};
 pub use error::{Code, Fault, Faults, Place};
-pub use filter::{AbiVersion, Budget, EmptyBody, GuestErrors, HeaderPause, OnError, Plugin, PluginId};
+pub use filter::{
+    AbiVersion, Budget, Canary, EmptyBody, Expectation, GuestErrors, HeaderPause, Isolation, Keeping, OnError, Plugin,
+    PluginId, Policy, Rollout, SelfTest, TestRequest,
+};
 pub use limits::Limits;
 pub use listener::{Balance, Listener, Tcp};
 pub use node::Node;
 pub use quota::{Allow, Quota};
+pub use ratio::Ratio;
 pub use route::{HostMatch, PathMatch, Route, RouteMatch, Target};
 pub use telemetry::{AccessLog, LogFormat, LogTarget, Telemetry};
 pub use unit::ByteSize;
@@ -87,6 +95,12 @@ pub struct Config {
     pub workers: Option<NonZeroUsize>,
     /// Where the admin endpoints are.
     pub admin: Admin,
+    /// What a client of the admin endpoints has to say; `None`: nothing.
+    pub admin_token: Option<Token>,
+    /// Where compiled modules are kept.
+    pub cache: Cache,
+    /// Whether changes of the configuration and of modules are followed.
+    pub watch: bool,
     /// The global limits.
     pub limits: Limits,
     /// At least one, in the order written.
@@ -102,22 +116,6 @@ pub struct Config {
     /// The long form to show to people: what filters are configured with, and whatever came from
     /// the environment or from files, is replaced by `<redacted>`.
     pub expanded: serde_json::Value,
-}
-
-/// Where the admin endpoints are; always on this machine's loopback.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Admin {
-    /// Nowhere.
-    Off,
-    /// At the default address, because nothing was written: when it is busy, a warning is enough.
-    Default(SocketAddr),
-    /// At the address written: when it is busy, the proxy cannot start.
-    Listen(SocketAddr),
-}
-
-impl Admin {
-    /// The address when nothing is written.
-    pub const ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9901);
 }
 
 /// Reads, expands and checks the configuration in a file.

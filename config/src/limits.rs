@@ -38,6 +38,14 @@ pub struct Limits {
     pub streams: u32,
     /// The most bytes of one body that one filter may hold back.
     pub buffer: ByteSize,
+    /// How long exchanges may go on in a generation of a plugin that was replaced.
+    pub retire_timeout: Duration,
+    /// How long an upgraded connection may go on in such a generation; `None`: until it ends.
+    pub upgrade_age: Option<Duration>,
+    /// The most time that compiling one module may take, of the clock and of a processor.
+    pub compile_time: Duration,
+    /// The most bytes of memory that compiling one module may take.
+    pub compile_memory: u64,
 }
 
 impl Default for Limits {
@@ -58,6 +66,10 @@ impl Default for Limits {
             pending: 1024,
             streams: 100,
             buffer: ByteSize::kib(1024),
+            retire_timeout: Duration::from_secs(300),
+            upgrade_age: None,
+            compile_time: Duration::from_secs(60),
+            compile_memory: 2 << 30,
         }
     }
 }

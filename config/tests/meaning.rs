@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use tollgate_config::{
     AbiVersion, AccessLog, Admin, Allow, Balance, ByteSize, ClusterId, Code, Config, EmptyBody, Faults, GuestErrors,
-    HeaderPause, HostMatch, Limits, LogFormat, LogTarget, Node, OnError, PathMatch, PluginId, Protocol, Quota, Target,
-    Tcp, load, parse,
+    HeaderPause, HostMatch, Limits, LogFormat, LogTarget, Node, OnError, PathMatch, PluginId, Policy, Protocol, Quota,
+    Target, Tcp, load, parse,
 };
 
 fn config(text: &str) -> Config {
@@ -45,7 +45,7 @@ fn six_lines_make_a_proxy() {
     assert_eq!(plugin.name, "addh");
     assert_eq!(plugin.module, PathBuf::from("conf/addh.wasm"));
     assert_eq!(plugin.config, br#"{"header":"x"}"#);
-    assert_eq!((plugin.on_error, plugin.guest_errors), (OnError::Deny, GuestErrors::Lenient));
+    assert_eq!((plugin.on_error, plugin.guest_errors), (OnError::all(Policy::Deny), GuestErrors::Lenient));
     assert_eq!((plugin.place.line, plugin.place.column), (5, 5));
     assert_eq!(cluster.name, "127.0.0.1:8080");
     assert_eq!((cluster.endpoints[0].host.as_str(), cluster.endpoints[0].port), ("127.0.0.1", 8080));
@@ -86,7 +86,7 @@ fn every_key_has_its_effect() {
     assert_eq!(plugin.config, b"just text");
     assert_eq!(plugin.vm_config, br#"[1,"two",{"three":3.5}]"#);
     assert_eq!(plugin.env, [("MODE".into(), "on".into()), ("LEVEL".into(), "on".into())]);
-    assert_eq!((plugin.on_error, plugin.guest_errors), (OnError::Skip, GuestErrors::Strict));
+    assert_eq!((plugin.on_error, plugin.guest_errors), (OnError::all(Policy::Skip), GuestErrors::Strict));
     assert_eq!(plugin.budget.time, Duration::from_millis(5));
     assert_eq!(plugin.budget.start, Duration::from_secs(2));
     assert_eq!(plugin.budget.memory, 1 << 30);

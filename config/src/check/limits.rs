@@ -26,6 +26,7 @@ pub(super) fn global(said: &file::Limits) -> Limits {
         pending: count(&said.pending, default.pending),
         streams: said.streams.as_ref().map_or(default.streams, |streams| streams.value.get()),
         buffer: or(&said.buffer, default.buffer),
+        ..default
     }
 }
 

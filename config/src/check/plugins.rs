@@ -9,7 +9,7 @@ use crate::expand::Long;
 use crate::file::Filter;
 use crate::file::at::At;
 use crate::file::data::Data;
-use crate::filter::{Budget, Plugin, PluginId};
+use crate::filter::{Budget, Isolation, Keeping, OnError, Plugin, PluginId, Rollout};
 use crate::quota::Allow;
 use crate::report::Report;
 use crate::scalar::Name;
@@ -92,7 +92,11 @@ fn plugin(name: &At<Name>, said: &Filter, allow: Allow, folder: &Path, report: &
         config: bytes(&said.config),
         vm_config: bytes(&said.vm_config),
         env: env.map(|(name, value)| (name.value.0.clone(), value.0.value.0.clone())).collect(),
-        on_error: said.on_error.as_ref().map(|on_error| on_error.value).unwrap_or_default(),
+        rollout: Rollout::default(),
+        state: Keeping::default(),
+        isolation: Isolation::default(),
+        selftest: Vec::new(),
+        on_error: said.on_error.as_ref().map(|on_error| OnError::all(on_error.value)).unwrap_or_default(),
         budget: budget(said),
         guest_errors: said.guest_errors.as_ref().map(|errors| errors.value).unwrap_or_default(),
         abi: said.abi.as_ref().map(|abi| abi.value),
@@ -111,9 +115,12 @@ fn budget(said: &Filter) -> Budget {
     let Some(said) = &said.budget else {
         return default;
     };
+    let memory = said.memory.as_ref().map_or(default.memory, |memory| memory.value.0.bytes());
     Budget {
         time: said.time.as_ref().map_or(default.time, |time| time.value),
         start: said.start.as_ref().map_or(default.start, |start| start.value),
-        memory: said.memory.as_ref().map_or(default.memory, |memory| memory.value.0.bytes()),
+        memory,
+        share: None,
+        recycle: Some(Budget::RECYCLE.of(memory)),
     }
 }

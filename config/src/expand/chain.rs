@@ -8,7 +8,7 @@ use crate::file::choice::Entry;
 use crate::file::read::Named;
 use crate::file::write::{View, Write};
 use crate::file::{Allow, Budget, Filter, Use};
-use crate::filter::{self, EmptyBody, GuestErrors, HeaderPause, Memory, ModulePath, OnError, Plugin, Share};
+use crate::filter::{self, EmptyBody, GuestErrors, HeaderPause, Memory, ModulePath, Plugin, Policy, Share};
 use crate::scalar::Name;
 use crate::unit::ByteSize;
 
@@ -124,7 +124,7 @@ fn filled(said: Filter) -> Filter {
     let allow = said.allow.unwrap_or_else(|| Allow { spot, ..Allow::default() });
     Filter {
         root_id: or(said.root_id, String::new(), spot),
-        on_error: or(said.on_error, OnError::default(), spot),
+        on_error: or(said.on_error, Policy::default(), spot),
         guest_errors: or(said.guest_errors, GuestErrors::default(), spot),
         budget: Some(Budget {
             spot: budget.spot,

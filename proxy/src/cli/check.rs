@@ -6,8 +6,8 @@ use std::fmt::{self, Write};
 use std::path::Path;
 
 use tollgate_config::{
-    Budget, ByteSize, Cluster, ClusterId, Config, HostMatch, Listener, OnError, PathMatch, Plugin, PluginId, Protocol,
-    Quota, RouteMatch, Target,
+    Budget, ByteSize, Cluster, ClusterId, Config, HostMatch, Listener, OnError, PathMatch, Plugin, PluginId, Policy,
+    Protocol, Quota, RouteMatch, Target,
 };
 
 use super::{Failure, print};
@@ -109,12 +109,27 @@ fn cluster_name(id: ClusterId, config: &Config) -> &str {
 }
 
 fn plugin_line(plugin: &PluginSummary) -> String {
-    let policy = match plugin.on_error {
-        OnError::Deny => "deny",
-        OnError::Skip => "skip",
-    };
+    let policy = on_error(plugin.on_error);
     let PluginSummary { name, module, digest, abi, .. } = plugin;
     format!("{name}: {} (abi {abi}, sha256 {digest}, on_error {policy})", module.display())
+}
+
+/// One policy where all failures of a call have the same, else each; the one for loading where it is written.
+fn on_error(on_error: OnError) -> String {
+    let OnError { load, trap, deadline, memory } = on_error;
+    let load = load.map(|policy| format!(", load {}", word(policy))).unwrap_or_default();
+    let (trap, deadline, memory) = (word(trap), word(deadline), word(memory));
+    match trap == deadline && trap == memory {
+        true => format!("{trap}{load}"),
+        false => format!("trap {trap}, deadline {deadline}, memory {memory}{load}"),
+    }
+}
+
+fn word(policy: Policy) -> &'static str {
+    match policy {
+        Policy::Deny => "deny",
+        Policy::Skip => "skip",
+    }
 }
 
 fn cluster_line(cluster: &Cluster) -> String {
@@ -128,10 +143,7 @@ fn cluster_line(cluster: &Cluster) -> String {
 
 /// What a plugin may do that it may not do by default.
 fn risks(plugin: &Plugin, config: &Config) -> Vec<String> {
-    let mut risks = Vec::new();
-    if plugin.on_error == OnError::Skip {
-        risks.push("on_error: skip lets exchanges pass when it fails".to_owned());
-    }
+    let mut risks = policy_risks(plugin.on_error);
     let (budget, default) = (plugin.budget, Budget::default());
     if budget.time > default.time {
         risks.push(format!("budget.time lets one call take {:?} of its worker", budget.time));
@@ -155,6 +167,26 @@ fn risks(plugin: &Plugin, config: &Config) -> Vec<String> {
         risks.push(format!("quota lets it have more of {}", raised.join(", ")));
     }
     risks.into_iter().map(|risk| format!("{} ({}): {risk}", plugin.name, plugin.place)).collect()
+}
+
+fn policy_risks(on_error: OnError) -> Vec<String> {
+    let mut risks = Vec::new();
+    let OnError { load, trap, deadline, memory } = on_error;
+    let kinds = [("trap", trap), ("deadline", deadline), ("memory", memory)];
+    let skipped: Vec<_> = kinds.iter().filter(|(_, policy)| *policy == Policy::Skip).map(|(kind, _)| *kind).collect();
+    if skipped.len() == kinds.len() {
+        risks.push("on_error: skip lets exchanges pass when it fails".to_owned());
+    } else if !skipped.is_empty() {
+        risks.push(format!("on_error: skip lets exchanges pass when it fails by {}", skipped.join(", ")));
+    }
+    match load {
+        Some(Policy::Skip) => risks.push("on_error.load: skip lets exchanges pass when it cannot be loaded".to_owned()),
+        Some(Policy::Deny) => {
+            risks.push("on_error.load: deny lets the proxy start when it cannot be loaded".to_owned())
+        }
+        None => {}
+    }
+    risks
 }
 
 #[cfg(test)]
@@ -185,7 +217,7 @@ mod tests {
             module: "auth.wasm".into(),
             digest: "ab".into(),
             abi: "0.2.1".into(),
-            on_error: OnError::Deny,
+            on_error: OnError::default(),
         };
 
         let text = summary(&config, &[plugin]);
@@ -212,6 +244,28 @@ mod tests {
         assert_eq!(risks.len(), 3, "{risks:?}");
         assert!(risks[0].contains("a (tollgate.yaml:5") && risks[0].contains("on_error: skip"), "{}", risks[0]);
         assert!(risks[1].contains("50ms") && risks[2].contains("128MiB"), "{risks:?}");
+    }
+
+    #[test]
+    fn a_policy_that_differs_by_kind_is_shown_by_kind() {
+        let deny = OnError::all(Policy::Deny);
+
+        assert_eq!(on_error(OnError::all(Policy::Skip)), "skip");
+        assert_eq!(on_error(OnError { load: Some(Policy::Skip), ..deny }), "deny, load skip");
+        assert_eq!(on_error(OnError { memory: Policy::Skip, ..deny }), "trap deny, deadline deny, memory skip");
+    }
+
+    #[test]
+    fn a_policy_to_skip_is_a_risk_for_the_kinds_that_have_it() {
+        let config = config("listen: 127.0.0.1:8000\nroutes:\n- to: echo\n  filters: [{ wasm: a.wasm }]\n");
+        let mut plugin = config.plugins[0].clone();
+        plugin.on_error =
+            OnError { load: Some(Policy::Skip), trap: Policy::Skip, memory: Policy::Skip, ..plugin.on_error };
+
+        let risks = risks(&plugin, &config);
+
+        assert!(risks[0].ends_with("on_error: skip lets exchanges pass when it fails by trap, memory"), "{risks:?}");
+        assert!(risks[1].ends_with("on_error.load: skip lets exchanges pass when it cannot be loaded"), "{risks:?}");
     }
 
     #[test]

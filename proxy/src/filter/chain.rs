@@ -12,7 +12,7 @@ use smallvec::SmallVec;
 use tollgate_abi::{
     Action, CallbackKind, Cause, ContextId, Failure, HeaderMap, LocalResponse, StreamCallback, StreamType,
 };
-use tollgate_config::{EmptyBody, OnError};
+use tollgate_config::{EmptyBody, Policy};
 
 mod body;
 mod head;
@@ -28,6 +28,7 @@ use crate::exchange::stream::FilterStream;
 use crate::exchange::{Exchange, Half};
 use crate::filter::generation::{Generation, ReadyVm};
 use crate::filter::lingering::Lingering;
+use crate::filter::manners::policy;
 use crate::filter::plugin::Plugin;
 use crate::telemetry::metrics::class_index;
 
@@ -222,12 +223,12 @@ impl Chain {
     /// The exchange goes on without a filter, or ends for this reason.
     fn judge(&self, place: usize, reason: Reason) -> Result<(), Halt> {
         let plugin = &self.links[place].plugin;
-        match plugin.on_error() {
-            OnError::Skip => {
+        match policy(plugin.on_error(), &reason) {
+            Policy::Skip => {
                 plugin.series.skipped.inc();
                 Ok(())
             }
-            OnError::Deny => {
+            Policy::Deny => {
                 plugin.series.denied.inc();
                 Err(Halt::Fail(reason))
             }

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tollgate_abi::{Action, Buffer, BufferType, Cause, ContextId, Failure, PeerType, StreamCallback};
-use tollgate_config::OnError;
+use tollgate_config::Policy;
 
 use crate::error::Reason;
 use crate::exchange::Half;
@@ -20,6 +20,7 @@ use crate::exchange::buffer::BodyBuffer;
 use crate::exchange::lent::Lent;
 use crate::exchange::passage::{Passage, PassageStream};
 use crate::filter::generation::ReadyVm;
+use crate::filter::manners::policy;
 use crate::filter::plugin::Plugin;
 use crate::telemetry::metrics::PAUSED;
 
@@ -203,7 +204,7 @@ impl TcpChain {
         };
         let limit = hold.bytes.limit;
         let lent = std::mem::replace(&mut hold.bytes, BodyBuffer::new(limit));
-        let original = (link.plugin.on_error() == OnError::Skip).then(|| lent.clone());
+        let original = link.plugin.on_error().may_skip().then(|| lent.clone());
         self.with_stream(|stream| {
             stream.bytes = Some((buffer, lent));
             // A wish made while nothing was paused means nothing.
@@ -338,12 +339,12 @@ impl TcpChain {
 
     fn judge(&self, place: usize, reason: Reason) -> Result<(), Reason> {
         let plugin = &self.links[place].plugin;
-        match plugin.on_error() {
-            OnError::Skip => {
+        match policy(plugin.on_error(), &reason) {
+            Policy::Skip => {
                 plugin.series.skipped.inc();
                 Ok(())
             }
-            OnError::Deny => {
+            Policy::Deny => {
                 plugin.series.denied.inc();
                 Err(reason)
             }

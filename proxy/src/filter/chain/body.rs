@@ -4,7 +4,7 @@ use std::task::Poll;
 
 use bytes::Bytes;
 use tollgate_abi::{Action, Buffer, BufferType, CallbackKind, HeaderMap, StreamCallback};
-use tollgate_config::{EmptyBody, OnError};
+use tollgate_config::EmptyBody;
 
 use super::{Chain, Context, Halt, Until};
 use crate::error::Reason;
@@ -140,7 +140,7 @@ impl Chain {
         };
         let fresh = BodyBuffer::new(hold.body.limit);
         let lent = std::mem::replace(&mut hold.body, fresh);
-        let original = (link.plugin.on_error() == OnError::Skip).then(|| lent.clone());
+        let original = link.plugin.on_error().may_skip().then(|| lent.clone());
         self.with_stream(|stream| {
             stream.body = Some((buffer, lent));
             stream.may_add_trailers = end;
