@@ -11,8 +11,7 @@ use crate::limits::SharedDataLimits;
 /// The shared data of one `vm_id`. The embedder keeps one per `vm_id` and hands the same `Arc` to each of its VMs.
 #[derive(Debug, Default)]
 pub struct SharedData {
-    limits: SharedDataLimits,
-    /// Guards entries, their sum and the counter together. Held for one look-up or one insertion, never across a guest call.
+    /// Guards entries, their sum, their bounds and the counter together. Held for one look-up or one insertion, never across a guest call.
     table: Mutex<Table>,
 }
 
@@ -38,6 +37,7 @@ pub enum SharedDataError {
 
 #[derive(Debug, Default)]
 struct Table {
+    limits: SharedDataLimits,
     entries: HashMap<Arc<[u8]>, Entry>,
     /// Keys that vanish, soonest first: exactly those whose entry has this `until`.
     vanishing: BTreeSet<(Instant, Arc<[u8]>)>,
@@ -55,7 +55,17 @@ struct Entry {
 impl SharedData {
     /// An empty store with these bounds.
     pub fn new(limits: SharedDataLimits) -> Self {
-        SharedData { limits, table: Mutex::default() }
+        SharedData { table: Mutex::new(Table { limits, ..Table::default() }) }
+    }
+
+    /// Changes the bounds. What is stored stays, even where it is past them.
+    pub fn limit(&self, limits: SharedDataLimits) {
+        self.table().limits = limits;
+    }
+
+    /// An empty store with the bounds of this one.
+    pub fn emptied(&self) -> SharedData {
+        SharedData::new(self.table().limits.clone())
     }
 
     /// The value of `key`.
@@ -77,10 +87,11 @@ impl SharedData {
     }
 
     fn store(&self, key: &[u8], value: &[u8], cas: u32, until: Option<Instant>) -> Result<(), SharedDataError> {
-        if value.len() > self.limits.value {
+        let mut table = self.table();
+        if value.len() > table.limits.value {
             return Err(SharedDataError::Limit("bytes of one shared value"));
         }
-        self.table().set(&self.limits, key, value, cas, until)
+        table.set(key, value, cas, until)
     }
 
     /// Removes `key`; false when there is none. A `cas` of 0 always wins; another must be the current number of the key.
@@ -136,14 +147,7 @@ impl SharedData {
 }
 
 impl Table {
-    fn set(
-        &mut self,
-        limits: &SharedDataLimits,
-        key: &[u8],
-        value: &[u8],
-        cas: u32,
-        until: Option<Instant>,
-    ) -> Result<(), SharedDataError> {
+    fn set(&mut self, key: &[u8], value: &[u8], cas: u32, until: Option<Instant>) -> Result<(), SharedDataError> {
         let old = self.entries.get(key);
         if let Some(old) = old
             && cas != 0
@@ -153,10 +157,10 @@ impl Table {
         }
         let freed = old.map_or(0, |old| key.len() + old.value.bytes.len());
         let bytes = self.bytes - freed + key.len() + value.len();
-        if old.is_none() && self.entries.len() >= limits.keys {
+        if old.is_none() && self.entries.len() >= self.limits.keys {
             return Err(SharedDataError::Limit("shared keys"));
         }
-        if bytes > limits.total {
+        if bytes > self.limits.total {
             return Err(SharedDataError::Limit("bytes of all shared data"));
         }
         self.forget(key);

@@ -5,6 +5,8 @@
 pub mod admin;
 mod build;
 pub mod drain;
+mod listeners;
+pub mod reload;
 mod thread;
 
 use std::net::SocketAddr;
@@ -21,11 +23,12 @@ use tollgate_config::{Admin, Config, OnError};
 
 use crate::app::admin::{AdminState, Readiness, Stage};
 use crate::app::drain::{Order, Phase};
+use crate::app::reload::{Change, Live, Orders, Reloader, Surroundings};
 use crate::app::thread::Assignment;
-use crate::filter::generation::{Fault, Generation};
-use crate::filter::spares;
+use crate::filter::fault::Fault;
+use crate::filter::rollout::Trigger;
 use crate::listener::Socket;
-use crate::snapshot::Snapshot;
+use crate::snapshot::ListenerId;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::Registry;
 use crate::worker::{Load, Shared};
@@ -35,6 +38,8 @@ use crate::worker::{Load, Shared};
 pub struct RunOptions {
     /// Workers, over what the configuration says.
     pub workers: Option<NonZeroUsize>,
+    /// The file that the configuration was read from, to be read again. Without one, a reload reads the modules alone.
+    pub file: Option<PathBuf>,
 }
 
 /// Why the process does not run.
@@ -80,8 +85,8 @@ fn lines(faults: &[Fault]) -> String {
 pub struct PluginSummary {
     /// Its name.
     pub name: String,
-    /// Its module's file.
-    pub module: PathBuf,
+    /// Where its module came from.
+    pub module: String,
     /// SHA-256 of the module, as hex.
     pub digest: String,
     /// The version of proxy-wasm that the module speaks.
@@ -92,11 +97,9 @@ pub struct PluginSummary {
 
 /// A configuration whose plugins are compiled, started and configured.
 pub struct App {
-    config: Config,
+    reloader: Reloader,
     workers: usize,
     registry: Arc<Registry>,
-    generations: Vec<Arc<Generation>>,
-    plugins: Vec<PluginSummary>,
     access_log: Option<AccessLog>,
 }
 
@@ -106,45 +109,36 @@ impl App {
     pub fn prepare(config: Config, options: &RunOptions) -> Result<Self, AppError> {
         let workers = options.workers.or(config.workers).map_or_else(cores, NonZeroUsize::get);
         let registry = Registry::new(workers);
-        let generations = build::generations(&config, workers, &registry)?;
-        let plugins = generations.iter().map(|generation| PluginSummary {
-            name: generation.identity.name.to_string(),
-            module: generation.source.clone(),
-            digest: generation.digest.to_string(),
-            abi: generation.abi(),
-            on_error: generation.on_error,
-        });
-        let access_log = match &config.telemetry.access_log {
+        let telemetry = config.telemetry.clone();
+        let reloader = build::reloader(config, options.file.clone(), workers, &registry)?;
+        let access_log = match &telemetry.access_log {
             Some(settings) => Some(AccessLog::open(settings, registry.access_log())?),
             None => None,
         };
-        Ok(Self { plugins: plugins.collect(), config, workers, registry, generations, access_log })
+        Ok(Self { reloader, workers, registry, access_log })
     }
 
-    /// Every plugin.
-    pub fn plugins(&self) -> impl Iterator<Item = &PluginSummary> {
-        self.plugins.iter()
+    /// Every plugin that serves.
+    pub fn plugins(&self) -> impl Iterator<Item = PluginSummary> {
+        self.reloader.rollouts().iter().filter_map(|rollout| rollout.serving()).map(|generation| PluginSummary {
+            name: generation.identity.name.to_string(),
+            module: generation.origin.to_string(),
+            digest: generation.digest.to_string(),
+            abi: generation.abi(),
+            on_error: generation.plugin.on_error,
+        })
     }
 
     /// Binds every address.
-    pub fn bind(self) -> Result<Bound, AppError> {
-        let mut sockets: Vec<Vec<Socket>> = (0..self.workers).map(|_| Vec::new()).collect();
-        let mut listeners = Vec::new();
-        for (place, listener) in self.config.listeners.iter().enumerate() {
-            let bound = crate::listener::bind(listener.address, self.workers).map_err(|source| AppError::Bind {
-                what: format!("listener {:?}", listener.name),
-                address: listener.address,
-                source,
-            })?;
-            let address = bound.first().map_or(Ok(listener.address), std::net::TcpListener::local_addr)?;
-            listeners.push((listener.name.clone(), address));
-            for (worker, socket) in sockets.iter_mut().zip(bound) {
-                let connections = listener.limits.connections;
-                worker.push(Socket { socket, listener: place, balance: listener.balance, connections });
-            }
-        }
-        let admin = bind_admin(self.config.admin)?;
-        Ok(Bound { app: self, sockets, listeners, admin })
+    pub fn bind(mut self) -> Result<Bound, AppError> {
+        let wanted = self.reloader.config().listeners.clone();
+        let changes = self.reloader.listeners().plan(&wanted, self.workers)?;
+        let ids = changes.ids().to_vec();
+        let (sockets, _) = self.reloader.listeners().commit(changes, self.workers);
+        let admin = bind_admin(self.reloader.config().admin)?;
+        let names = wanted.iter().map(|listener| listener.name.clone());
+        let addresses = ids.iter().filter_map(|id| self.reloader.listeners().address(*id));
+        Ok(Bound { listeners: names.zip(addresses.collect::<Vec<_>>()).collect(), app: self, sockets, ids, admin })
     }
 }
 
@@ -174,6 +168,8 @@ fn bind_admin(admin: Admin) -> Result<Option<std::net::TcpListener>, AppError> {
 pub struct Bound {
     app: App,
     sockets: Vec<Vec<Socket>>,
+    /// In the order of the configuration.
+    ids: Vec<ListenerId>,
     listeners: Vec<(String, SocketAddr)>,
     admin: Option<std::net::TcpListener>,
 }
@@ -198,10 +194,10 @@ impl Bound {
 
     /// Serves on threads of its own; with `signals`, SIGTERM and SIGINT drain it.
     pub fn start(self, signals: bool) -> Result<Running, AppError> {
-        let Self { app, sockets, listeners, admin } = self;
-        let App { config, workers, registry, generations, access_log, .. } = app;
+        let Self { app, sockets, ids, listeners, admin } = self;
+        let App { reloader, workers, registry, access_log } = app;
         let shared = Arc::new(Shared {
-            snapshot: ArcSwap::from_pointee(Snapshot::new(1, &config, generations.clone())),
+            snapshot: ArcSwap::from_pointee(reloader.snapshot(&ids)),
             registry: Arc::clone(&registry),
             access_log,
             loads: (0..workers).map(|_| Load::default()).collect(),
@@ -209,39 +205,54 @@ impl Bound {
             connections: Default::default(),
             connection_ids: Default::default(),
         });
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        // Signals are taken over before anybody is told that the process is ready.
+        let signals = runtime.block_on(async { signals.then(drain::Signals::new).transpose() })?;
         let (phase, phases) = watch::channel(Phase::Serving);
-        let mut threads = start_workers(&shared, sockets, &phases)?;
-        let (orders, ordered) = mpsc::unbounded_channel();
+        let (hands, mut threads) = start_workers(&shared, sockets, &phases)?;
+        let (follow, followed) = watch::channel(Vec::new());
+        let around = Surroundings { shared: Arc::clone(&shared), control: runtime.handle().clone(), hands, follow };
+        let (live, orders) = Live::new(reloader, around);
+        // It may be compiling when the process ends, so nobody waits for it.
+        drop(std::thread::Builder::new().name("reload".to_owned()).spawn(move || live.run())?);
+        let (ends, ended) = mpsc::unbounded_channel();
         let readiness = Arc::new(Readiness::default());
-        let state = AdminState { readiness: Arc::clone(&readiness), registry, config_dump: config.expanded.clone() };
+        let state = AdminState { readiness: Arc::clone(&readiness), registry, orders: orders.clone() };
         let control = Control {
-            drain_timeout: config.limits.drain_timeout,
             shared: Arc::clone(&shared),
-            generations,
             admin,
             state: Arc::new(state),
             readiness,
             phase,
-            ordered,
+            ended,
             signals,
+            orders: orders.clone(),
+            followed,
         };
-        threads.push(control.start()?);
-        Ok(Running { shared, listeners, orders, threads })
+        threads.push(control.start(runtime)?);
+        Ok(Running { shared, listeners, ends, orders, threads })
     }
 }
+
+/// What a worker hears of its sockets, and the threads.
+type Workers = (Vec<mpsc::UnboundedSender<Change>>, Vec<JoinHandle<()>>);
 
 fn start_workers(
     shared: &Arc<Shared>,
     sockets: Vec<Vec<Socket>>,
     phases: &watch::Receiver<Phase>,
-) -> Result<Vec<JoinHandle<()>>, AppError> {
+) -> Result<Workers, AppError> {
     let (hand, handed): (Vec<_>, Vec<_>) = sockets.iter().map(|_| mpsc::unbounded_channel()).unzip();
-    let mut threads = Vec::new();
+    let (mut hands, mut threads) = (Vec::new(), Vec::new());
     for (index, (sockets, handed)) in sockets.into_iter().zip(handed).enumerate() {
+        let (change, changes) = mpsc::unbounded_channel();
+        // The worker is there to read it.
+        let _ = change.send(Change::Open(sockets));
+        hands.push(change);
         let assignment = Assignment {
             index,
             shared: Arc::clone(shared),
-            sockets,
+            changes,
             handed,
             hand: hand.clone(),
             phase: phases.clone(),
@@ -254,50 +265,64 @@ fn start_workers(
         };
         threads.push(std::thread::Builder::new().name(format!("worker-{index}")).spawn(body)?);
     }
-    Ok(threads)
+    Ok((hands, threads))
 }
 
 /// What the control thread needs.
 struct Control {
-    drain_timeout: Duration,
     shared: Arc<Shared>,
-    generations: Vec<Arc<Generation>>,
     admin: Option<std::net::TcpListener>,
     state: Arc<AdminState>,
     readiness: Arc<Readiness>,
     phase: watch::Sender<Phase>,
-    ordered: mpsc::UnboundedReceiver<Order>,
-    signals: bool,
+    ended: mpsc::UnboundedReceiver<Order>,
+    signals: Option<drain::Signals>,
+    orders: Orders,
+    followed: watch::Receiver<Vec<PathBuf>>,
 }
 
 impl Control {
-    fn start(self) -> Result<JoinHandle<()>, AppError> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        // Signals are taken over before anybody is told that the process is ready.
-        let signals = runtime.block_on(async { self.signals.then(drain::Signals::new).transpose() })?;
+    fn start(self, runtime: tokio::runtime::Runtime) -> Result<JoinHandle<()>, AppError> {
         let thread = std::thread::Builder::new().name("control".to_owned());
-        Ok(thread.spawn(move || runtime.block_on(self.run(signals)))?)
+        Ok(thread.spawn(move || runtime.block_on(self.run()))?)
     }
 
-    async fn run(self, signals: Option<drain::Signals>) {
+    async fn run(self) {
         let mut tasks = tokio::task::JoinSet::new();
-        for generation in self.generations {
-            tasks.spawn(spares::keep(generation));
-        }
         match self.admin.map(tokio::net::TcpListener::from_std) {
             Some(Ok(listener)) => drop(tasks.spawn(admin::serve(listener, self.state))),
             Some(Err(error)) => tracing::error!(%error, "no admin endpoints"),
             None => {}
         }
-        let mut bells = drain::Bells { signals, ordered: self.ordered };
+        if self.signals.is_some() {
+            tasks.spawn(hang_ups(self.orders.clone()));
+        }
+        drop(self.followed);
+        let mut bells = drain::Bells { signals: self.signals, ordered: self.ended };
         tokio::select! {
             () = bells.ring() => {}
             () = welcome(&self.shared, &self.readiness) => bells.ring().await,
         }
         self.readiness.set(Stage::Draining);
-        drain::drain(&self.shared, &self.phase, self.drain_timeout, &mut bells).await;
+        let timeout = self.shared.snapshot.load().limits.drain_timeout;
+        drain::drain(&self.shared, &self.phase, timeout, &mut bells).await;
         // The admin endpoints and the starters of VMs end with the process.
         tasks.shutdown().await;
+    }
+}
+
+/// Has everything read again at each SIGHUP.
+async fn hang_ups(orders: Orders) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut hang_up = match signal(SignalKind::hangup()) {
+        Ok(hang_up) => hang_up,
+        Err(error) => {
+            tracing::error!(%error, "SIGHUP does not reload");
+            return;
+        }
+    };
+    while hang_up.recv().await.is_some() {
+        orders.give(reload::Order::Reload(Trigger::Signal));
     }
 }
 
@@ -313,7 +338,8 @@ async fn welcome(shared: &Shared, readiness: &Readiness) {
 pub struct Running {
     shared: Arc<Shared>,
     listeners: Vec<(String, SocketAddr)>,
-    orders: mpsc::UnboundedSender<Order>,
+    ends: mpsc::UnboundedSender<Order>,
+    orders: Orders,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -331,7 +357,12 @@ impl Running {
     /// Ends as SIGTERM would: exchanges in flight are finished. A second call hurries.
     pub fn drain(&self) {
         // A control thread that ended has nothing left to drain.
-        let _ = self.orders.send(Order::Drain);
+        let _ = self.ends.send(Order::Drain);
+    }
+
+    /// Where what it runs with can be changed.
+    pub fn orders(&self) -> &Orders {
+        &self.orders
     }
 
     /// Returns when every thread has ended and what was to be logged is written.

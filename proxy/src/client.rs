@@ -7,14 +7,15 @@ use std::task::Waker;
 
 use bytes::BytesMut;
 
+use crate::snapshot::ListenerId;
 use crate::worker::Worker;
 
 /// What the exchanges of a connection know about it.
 pub struct Client {
     /// The worker that serves it.
     pub worker: Rc<Worker>,
-    /// The place of its listener in the snapshot.
-    pub listener: usize,
+    /// Its listener.
+    pub listener: ListenerId,
     /// The client.
     pub source: SocketAddr,
     /// The address that the client connected to.

@@ -1,15 +1,23 @@
 //! Filters: from bytes on disk to a generation of VMs, and from a request to callbacks in their order.
 //!
-//! `generation` and `spares` belong to the control side; `plugin`, `callout`, `chain`, `pump` and `tcp` to a worker. HTTP
-//! types stay in `exchange`; wasm types stay in `tollgate-abi`.
+//! `modules`, `generation`, `fault` and `spares` belong to the control side; `plugin`, `storm`, `retiring`, `callout`, `chain`,
+//! `pump` and `tcp` to a worker. HTTP types stay in `exchange`; wasm types stay in `tollgate-abi`.
 
 pub mod callout;
 pub mod chain;
+pub mod digest;
+pub mod fault;
 pub mod generation;
 pub mod host;
 pub mod lingering;
 pub mod manners;
+pub mod modules;
 pub mod plugin;
 pub mod pump;
+pub mod retiring;
+pub mod rollout;
+pub mod selftest;
+pub mod slot;
 pub mod spares;
+pub mod storm;
 pub mod tcp;

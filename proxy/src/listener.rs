@@ -4,17 +4,21 @@ pub mod connection;
 pub mod io;
 mod tcp;
 
+use std::future::poll_fn;
 use std::io::{Error, Result};
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::task::Poll;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket as RawSocket, Type};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tollgate_config::Balance;
 
+use crate::listener::connection::Settings;
+use crate::snapshot::ListenerId;
 use crate::worker::Worker;
 
 /// Connections that the kernel keeps for a worker that is busy.
@@ -29,12 +33,8 @@ const UNEVEN: usize = 1;
 pub struct Socket {
     /// The socket; every worker has its own at the same address.
     pub socket: StdListener,
-    /// The place of the listener in the snapshot.
-    pub listener: usize,
-    /// How connections are spread.
-    pub balance: Balance,
-    /// Most connections of the process.
-    pub connections: usize,
+    /// Its listener.
+    pub listener: ListenerId,
 }
 
 /// A connection that another worker accepted.
@@ -42,7 +42,7 @@ pub struct Socket {
 pub struct Handed {
     stream: std::net::TcpStream,
     source: SocketAddr,
-    listener: usize,
+    listener: ListenerId,
 }
 
 /// Binds one address for every worker. A second process at the same address is refused, although workers share it.
@@ -69,42 +69,59 @@ fn socket(address: SocketAddr, shared: bool) -> Result<StdListener> {
     Ok(socket.into())
 }
 
-/// Accepts connections until the worker ends.
-pub async fn accept(worker: Rc<Worker>, socket: Socket, hand: Vec<mpsc::UnboundedSender<Handed>>) {
-    let listener = match TcpListener::from_std(socket.socket) {
-        Ok(listener) => listener,
+/// Accepts connections until `closing`; those that the kernel has taken by then are let in.
+pub async fn accept(
+    worker: Rc<Worker>,
+    socket: Socket,
+    hand: Rc<[mpsc::UnboundedSender<Handed>]>,
+    mut closing: oneshot::Receiver<()>,
+) {
+    let Socket { socket, listener } = socket;
+    let accepting = match TcpListener::from_std(socket) {
+        Ok(accepting) => accepting,
         Err(error) => {
             tracing::error!(%error, "cannot accept connections");
             return;
         }
     };
     loop {
-        match listener.accept().await {
-            Ok((stream, source)) if admit(&worker, socket.connections, socket.listener) => {
-                let index = if socket.balance == Balance::Even { lightest(&worker) } else { worker.index };
-                worker.shared.count_connection(index);
-                if index == worker.index {
-                    begin(&worker, stream, source, socket.listener);
-                } else {
-                    hand_over(&worker, &hand, index, (stream, source, socket.listener));
-                }
-            }
-            Ok(_) => {}
+        let accepted = tokio::select! {
+            biased;
+            // Whoever could say so is gone with the worker, which ends this too.
+            _ = &mut closing => break,
+            accepted = accepting.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, source)) => let_in(&worker, stream, source, (listener, &hand)),
             Err(error) => rest(&error).await,
         }
     }
+    while let Poll::Ready(Ok((stream, source))) = poll_fn(|cx| Poll::Ready(accepting.poll_accept(cx))).await {
+        let_in(&worker, stream, source, (listener, &hand));
+    }
 }
 
-/// Counts the connection in, or refuses it by closing.
-fn admit(worker: &Worker, limit: usize, listener: usize) -> bool {
-    if worker.shared.connections.fetch_add(1, Relaxed) < limit {
-        return true;
+/// Counts the connection in and gives it to a worker, or refuses it by closing.
+fn let_in(
+    worker: &Rc<Worker>,
+    stream: TcpStream,
+    source: SocketAddr,
+    (id, hand): (ListenerId, &[mpsc::UnboundedSender<Handed>]),
+) {
+    let local = worker.local();
+    let Some(known) = local.listener(id) else { return };
+    if worker.shared.connections.fetch_add(1, Relaxed) >= known.listener.limits.connections {
+        worker.shared.connections.fetch_sub(1, Relaxed);
+        known.series.refused.inc();
+        return;
     }
-    worker.shared.connections.fetch_sub(1, Relaxed);
-    if let Some(listener) = worker.local().listeners.get(listener) {
-        listener.series.refused.inc();
+    let index = if known.listener.balance == Balance::Even { lightest(worker) } else { worker.index };
+    worker.shared.count_connection(index);
+    if index == worker.index {
+        begin(worker, stream, source, id);
+    } else {
+        hand_over(worker, hand, index, (stream, source, id));
     }
-    false
 }
 
 async fn rest(error: &Error) {
@@ -124,7 +141,7 @@ fn hand_over(
     worker: &Rc<Worker>,
     hand: &[mpsc::UnboundedSender<Handed>],
     index: usize,
-    (stream, source, listener): (TcpStream, SocketAddr, usize),
+    (stream, source, listener): (TcpStream, SocketAddr, ListenerId),
 ) {
     let handed = stream.into_std().map(|stream| Handed { stream, source, listener });
     let sent = handed.is_ok_and(|handed| hand.get(index).is_some_and(|hand| hand.send(handed).is_ok()));
@@ -146,18 +163,22 @@ pub async fn receive(worker: Rc<Worker>, mut handed: mpsc::UnboundedReceiver<Han
     }
 }
 
-fn begin(worker: &Rc<Worker>, stream: TcpStream, source: SocketAddr, listener: usize) {
+fn begin(worker: &Rc<Worker>, stream: TcpStream, source: SocketAddr, listener: ListenerId) {
     // Without it small answers wait for the client's acknowledgement; a socket that refuses is still of use.
     let _ = stream.set_nodelay(true);
     let local = worker.local();
-    match local.listeners.get(listener).and_then(|settings| Some((settings, settings.tcp.as_ref()?))) {
-        None => drop(tokio::task::spawn_local(connection::serve(Rc::clone(worker), listener, stream, source))),
-        Some((settings, tcp)) => {
-            let client = tcp::Accepted { stream, source };
-            let serving = tcp::serve(Rc::clone(worker), Rc::clone(settings), Rc::clone(tcp), client);
-            drop(tokio::task::spawn_local(serving));
-        }
-    }
+    let Some(known) = local.listener(listener) else {
+        worker.shared.discount_connection(worker.index);
+        return;
+    };
+    let Some(tcp) = &known.tcp else {
+        let settings = Settings::of(known);
+        drop(tokio::task::spawn_local(connection::serve(Rc::clone(worker), listener, settings, (stream, source))));
+        return;
+    };
+    let client = tcp::Accepted { stream, source };
+    let serving = tcp::serve(Rc::clone(worker), Rc::clone(known), Rc::clone(tcp), client);
+    drop(tokio::task::spawn_local(serving));
 }
 
 #[cfg(test)]

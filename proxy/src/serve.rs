@@ -16,6 +16,7 @@ use std::task::Poll;
 use http::{Method, Request, Response, Version};
 use http_body::Body;
 use hyper::body::Incoming;
+use tollgate_abi::Cause;
 use tollgate_config::Protocol;
 
 use crate::client::Client;
@@ -29,7 +30,7 @@ use crate::filter::pump::Pump;
 use crate::route::Asked;
 use crate::serve::account::Account;
 pub use crate::serve::answer::ResponseBody;
-use crate::snapshot::{Local, LocalRoute};
+use crate::snapshot::{LocalListener, LocalRoute};
 use crate::telemetry::metrics::{ClusterSeries, UpstreamFailure, class_index};
 use crate::upstream::body::{AnswerBody, ClientBody, RequestBody};
 use crate::upstream::cluster::Cluster;
@@ -42,25 +43,25 @@ pub async fn serve(client: Rc<Client>, request: Request<Incoming>) -> Result<Res
     let local = client.worker.local();
     let version = request.version();
     client.ends_by_closing.set(version == Version::HTTP_10);
-    let Some(listener) = local.listeners.get(client.listener) else { return Err(Abort) };
-    let (accepted, body) = match hop::accept(request, listener.limits.headers) {
+    let Some(listener) = local.listener(client.listener) else { return Err(Abort) };
+    let (accepted, body) = match hop::accept(request, listener.listener.limits.headers) {
         Ok(accepted) => accepted,
         Err(reason) => return Ok(answer::refusal(&client, listener, version, &reason)),
     };
-    let Some(route) = find_route(&local, client.listener, &accepted.head) else {
+    let Some(route) = find_route(listener, &accepted.head) else {
         let lost = Serving::begin(client, Rc::clone(&listener.unrouted), &accepted, body.is_end_stream());
         return answer::failure(lost.account, &lost.client, version, Reason::NoRoute);
     };
     let exchange = Serving::begin(client, route, &accepted, body.is_end_stream());
-    if exchange.route.chain.is_empty() {
+    if exchange.route.filters.is_empty() {
         exchange.run_plain(accepted.head, body).await
     } else {
         // Boxed, so that exchanges without filters do not carry its state.
-        Box::pin(exchange.run_filtered(&local, accepted, body)).await
+        Box::pin(exchange.run_filtered(listener, accepted, body)).await
     }
 }
 
-fn find_route(local: &Local, listener: usize, head: &RequestHead) -> Option<Rc<LocalRoute>> {
+fn find_route(listener: &LocalListener, head: &RequestHead) -> Option<Rc<LocalRoute>> {
     let asked = Asked {
         host: head.authority.host(),
         path: head.path.path(),
@@ -68,8 +69,7 @@ fn find_route(local: &Local, listener: usize, head: &RequestHead) -> Option<Rc<L
         method: head.method.as_str(),
         headers: &head.fields.map,
     };
-    let place = local.snapshot.listeners.get(listener)?.table.best(&asked)?;
-    local.listeners.get(listener)?.routes.get(place).map(Rc::clone)
+    listener.routes.get(listener.listener.table.best(&asked)?).map(Rc::clone)
 }
 
 /// An exchange that has a route.
@@ -115,17 +115,21 @@ impl Serving {
     /// With filters: each sees the head, then the body, then the answer.
     async fn run_filtered(
         self,
-        local: &Local,
+        listener: &LocalListener,
         accepted: Accepted,
         body: Incoming,
     ) -> Result<Response<ResponseBody>, Abort> {
         let Accepted { head, content_length, .. } = accepted;
         let is_grpc = answer::is_grpc(&head.fields.map);
-        let chain = self.chain(local, head, content_length);
+        if let Some(plugin) = &self.route.filters.barred {
+            let reason = Reason::FilterFailed { plugin: plugin.to_string(), cause: Cause::Refused };
+            return answer::failure(self.account, &self.client, self.version, reason);
+        }
+        let chain = self.chain(listener, head, content_length);
         let Self { mut account, client, route, version, method, .. } = self;
         account.attach(&chain);
         let replying = answer::Replying { account, client, chain, version, method, is_grpc };
-        let answered = match ask(&replying, local, route, body, content_length).await {
+        let answered = match ask(&replying, listener, route, body, content_length).await {
             Ok(answered) => {
                 replying.account.answered(answered.address);
                 answered
@@ -136,11 +140,12 @@ impl Serving {
     }
 
     /// The filters of the route, with the head in the stream that they are lent.
-    fn chain(&self, local: &Local, head: RequestHead, content_length: Option<u64>) -> Rc<Chain> {
-        let buffer = local.listeners.get(self.client.listener).map_or(0, |listener| listener.limits.buffer.as_usize());
+    fn chain(&self, listener: &LocalListener, head: RequestHead, content_length: Option<u64>) -> Rc<Chain> {
+        let buffer = listener.listener.limits.buffer.as_usize();
+        let filters = &self.route.filters;
         let facts = Facts {
             names: Arc::clone(&self.route.names),
-            quotas: Arc::clone(&self.route.quotas),
+            quotas: Arc::clone(&filters.quotas),
             source: self.client.source,
             destination: self.client.destination,
             connection: self.client.id,
@@ -149,14 +154,14 @@ impl Serving {
             content_length,
         };
         self.exchange.stream.set(Some(Box::new(FilterStream::new(facts, head))));
-        Rc::new(Chain::new(Rc::clone(&self.exchange), self.route.chain.iter().map(Rc::clone), buffer))
+        Rc::new(Chain::new(Rc::clone(&self.exchange), filters.pick(), buffer))
     }
 }
 
 /// The request through the filters and to the upstream.
 async fn ask(
     replying: &answer::Replying,
-    local: &Local,
+    listener: &LocalListener,
     route: Rc<LocalRoute>,
     body: Incoming,
     content_length: Option<u64>,
@@ -171,7 +176,7 @@ async fn ask(
         (None, if bodiless { RequestBody::Empty } else { RequestBody::Direct(body) })
     };
     chain.request_headers(bodiless, pump.as_deref_mut().map(|pump| pump as &mut dyn Draw)).await?;
-    let route = reroute(replying, local, route)?;
+    let route = reroute(replying, listener, route)?;
     let body = match pump {
         Some(pump) => pumped(pump, bodiless || content_length.is_some()).await?,
         None => direct,
@@ -182,20 +187,22 @@ async fn ask(
 
 /// Chooses the route again where filters changed what routes ask for. Cluster, timeout and names are the new route's;
 /// the filters stay, because they have seen the request.
-fn reroute(replying: &answer::Replying, local: &Local, route: Rc<LocalRoute>) -> Result<Rc<LocalRoute>, Halt> {
-    let answer::Replying { account, chain, client, .. } = replying;
-    let asks_fields = local.snapshot.listeners.get(client.listener).is_some_and(|known| known.table.asks_fields());
+fn reroute(
+    replying: &answer::Replying,
+    listener: &LocalListener,
+    route: Rc<LocalRoute>,
+) -> Result<Rc<LocalRoute>, Halt> {
+    let answer::Replying { account, chain, .. } = replying;
+    let asks_fields = listener.listener.table.asks_fields();
     let found = chain.with_stream(|stream| {
         let edited = std::mem::take(&mut stream.request.edited);
         let concerns = edited.target || (edited.fields && asks_fields);
-        concerns.then(|| find_route(local, client.listener, &stream.request))
+        concerns.then(|| find_route(listener, &stream.request))
     })?;
     let Some(found) = found else { return Ok(route) };
-    let unrouted = || local.listeners.get(client.listener).map(|listener| Rc::clone(&listener.unrouted));
-    if let Some(next) = found.as_ref().cloned().or_else(unrouted) {
-        account.reroute(&next);
-        chain.with_stream(|stream| stream.facts.names = Arc::clone(&next.names))?;
-    }
+    let next = found.as_ref().unwrap_or(&listener.unrouted);
+    account.reroute(next);
+    chain.with_stream(|stream| stream.facts.names = Arc::clone(&next.names))?;
     found.ok_or(Halt::Fail(Reason::NoRoute))
 }
 

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use tollgate_config::{self as config, ClusterId, Config, HostMatch, Limits, PluginId, Target};
+use tollgate_config::{self as config, Balance, ClusterId, Config, HostMatch, Limits, PluginId, Target};
 
 use crate::clock::Clock;
 use crate::exchange::Timeouts;
@@ -11,6 +11,7 @@ use crate::exchange::kept::PropertyQuota;
 use crate::exchange::stream::Names;
 use crate::filter::generation::Generation;
 use crate::filter::plugin::Plugin;
+use crate::filter::slot::{LocalSlot, Slot};
 use crate::route::RouteTable;
 use crate::telemetry::metrics::{ListenerSeries, Registry, RouteSeries, TcpSeries};
 use crate::upstream::cluster::{Cluster, PeerLimits};
@@ -19,19 +20,28 @@ use crate::upstream::cluster::{Cluster, PeerLimits};
 pub struct Snapshot {
     /// Grows with every publication.
     pub number: u64,
-    /// In the order of the sockets.
-    pub listeners: Vec<Listener>,
+    /// In the order of the configuration.
+    pub listeners: Vec<Arc<Listener>>,
     /// Every cluster.
     pub clusters: Vec<config::Cluster>,
     /// Every plugin that some chain names.
-    pub generations: Vec<Arc<Generation>>,
-    limits: Limits,
+    pub slots: Vec<Slot>,
+    /// Bounds for the whole process.
+    pub limits: Limits,
 }
+
+/// Names a listener as long as the process lives, whatever becomes of its neighbours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ListenerId(pub u64);
 
 /// One listener's share of a snapshot.
 pub struct Listener {
+    /// Which one it is.
+    pub id: ListenerId,
     /// Its name.
     pub name: String,
+    /// How its connections are spread over workers.
+    pub balance: Balance,
     /// Its bounds.
     pub limits: Limits,
     /// Which route serves what.
@@ -40,23 +50,42 @@ pub struct Listener {
     tcp: Option<config::Tcp>,
 }
 
-impl Snapshot {
-    /// What a checked configuration and its generations come to.
-    pub fn new(number: u64, config: &Config, generations: Vec<Arc<Generation>>) -> Self {
-        let listeners = config.listeners.iter().map(|listener| Listener {
+impl Listener {
+    /// What the configuration says of a listener.
+    pub fn new(id: ListenerId, listener: &config::Listener) -> Self {
+        Self {
+            id,
             name: listener.name.clone(),
+            balance: listener.balance,
             limits: listener.limits,
             table: RouteTable::new(&listener.routes),
             routes: listener.routes.clone(),
             tcp: listener.tcp.clone(),
-        });
-        Self {
-            number,
-            listeners: listeners.collect(),
-            clusters: config.clusters.clone(),
-            generations,
-            limits: config.limits,
         }
+    }
+}
+
+impl Snapshot {
+    /// What a checked configuration comes to, with listeners and plugins in its order.
+    pub fn new(number: u64, config: &Config, ids: &[ListenerId], slots: Vec<Slot>) -> Self {
+        let listeners = ids.iter().zip(&config.listeners).map(|(id, listener)| Arc::new(Listener::new(*id, listener)));
+        Self { number, listeners: listeners.collect(), clusters: config.clusters.clone(), slots, limits: config.limits }
+    }
+
+    /// The same with other plugins.
+    pub fn with(&self, slots: Vec<Slot>) -> Self {
+        Self {
+            number: self.number + 1,
+            listeners: self.listeners.clone(),
+            clusters: self.clusters.clone(),
+            slots,
+            limits: self.limits,
+        }
+    }
+
+    fn peer_limits(&self) -> PeerLimits {
+        let limits = &self.limits;
+        PeerLimits { fields: limits.headers, bytes: limits.header_bytes.as_usize(), streams: limits.streams }
     }
 }
 
@@ -64,18 +93,18 @@ impl Snapshot {
 pub struct Local {
     /// What it was made from.
     pub snapshot: Arc<Snapshot>,
-    /// In the order of the snapshot's listeners.
+    /// Those of the snapshot, and after them those it no longer has that have connections here.
     pub listeners: Vec<Rc<LocalListener>>,
-    /// In the order of the snapshot's generations.
-    pub plugins: Vec<Rc<Plugin>>,
+    /// In the order of the snapshot's slots.
+    pub slots: Vec<Rc<LocalSlot>>,
     /// In the order of the snapshot's clusters.
     pub clusters: Vec<Rc<Cluster>>,
 }
 
 /// A listener on one worker.
 pub struct LocalListener {
-    /// Its bounds.
-    pub limits: Limits,
+    /// What the snapshot says of it.
+    pub listener: Arc<Listener>,
     /// What this worker counts about it.
     pub series: Arc<ListenerSeries>,
     /// In the order of its table.
@@ -92,10 +121,8 @@ pub struct LocalTcp {
     pub names: Arc<Names>,
     /// The cluster.
     pub cluster: Rc<Cluster>,
-    /// Its filters, in order.
-    pub chain: Vec<Rc<Plugin>>,
-    /// What each of them may set on a connection.
-    pub quotas: Arc<[PropertyQuota]>,
+    /// Its filters.
+    pub filters: Filters,
     /// What this worker counts about it.
     pub series: Arc<TcpSeries>,
 }
@@ -106,22 +133,59 @@ pub struct LocalRoute {
     pub names: Arc<Names>,
     /// Where its requests go; absent for the built-in echo.
     pub cluster: Option<Rc<Cluster>>,
-    /// Its filters, in order.
-    pub chain: Vec<Rc<Plugin>>,
-    /// What each of them may set on an exchange.
-    pub quotas: Arc<[PropertyQuota]>,
+    /// Its filters.
+    pub filters: Filters,
     /// How long its exchanges may wait.
     pub timeouts: Timeouts,
     /// What this worker counts about it.
     pub series: Arc<RouteSeries>,
 }
 
+/// The filters of a route or of a listener's connections, on one worker.
+#[derive(Default)]
+pub struct Filters {
+    /// In order.
+    pub chain: Vec<Rc<LocalSlot>>,
+    /// What each of them may set on an exchange or a connection.
+    pub quotas: Arc<[PropertyQuota]>,
+    /// A plugin that could not be loaded and lets nothing pass.
+    pub barred: Option<Arc<str>>,
+}
+
+impl Filters {
+    /// The filters of these slots; what could not be loaded and may be skipped is left out.
+    fn new(slots: impl Iterator<Item = Rc<LocalSlot>>) -> Self {
+        let mut filters = Self::default();
+        let mut quotas = Vec::new();
+        for slot in slots {
+            if slot.denies() {
+                filters.barred.get_or_insert_with(|| Arc::clone(&slot.name));
+            } else if let Some(serving) = &slot.serving {
+                quotas.push(serving.generation.manners.properties);
+                filters.chain.push(slot);
+            }
+        }
+        filters.quotas = quotas.into();
+        filters
+    }
+
+    /// True when exchanges need not look for filters.
+    pub fn is_empty(&self) -> bool {
+        self.chain.is_empty() && self.barred.is_none()
+    }
+
+    /// What serves the next exchange, in order.
+    pub fn pick(&self) -> impl Iterator<Item = &Rc<Plugin>> {
+        self.chain.iter().filter_map(|slot| slot.pick())
+    }
+}
+
 /// What routes lead to.
 struct Targets<'a> {
-    listener: &'a Listener,
+    listener: &'a Arc<Listener>,
     configs: &'a [config::Cluster],
     clusters: &'a [Rc<Cluster>],
-    plugins: &'a [Rc<Plugin>],
+    slots: &'a [Rc<LocalSlot>],
 }
 
 impl Targets<'_> {
@@ -131,13 +195,9 @@ impl Targets<'_> {
         Some((&config.name, Rc::clone(cluster)))
     }
 
-    fn chain(&self, plugins: &[PluginId]) -> Vec<Rc<Plugin>> {
-        plugins.iter().filter_map(|PluginId(at)| self.plugins.get(*at)).map(Rc::clone).collect()
+    fn filters(&self, plugins: &[PluginId]) -> Filters {
+        Filters::new(plugins.iter().filter_map(|PluginId(at)| self.slots.get(*at)).map(Rc::clone))
     }
-}
-
-fn quotas(chain: &[Rc<Plugin>]) -> Arc<[PropertyQuota]> {
-    chain.iter().map(|plugin| plugin.generation.manners.properties).collect()
 }
 
 /// Which worker takes a snapshot up, and with what.
@@ -153,20 +213,51 @@ pub struct Place<'a> {
 }
 
 impl Local {
-    /// Takes a snapshot up: each plugin takes one of the VMs that were started for it.
-    pub fn new(snapshot: Arc<Snapshot>, place: &Place<'_>) -> Self {
-        let limits = &snapshot.limits;
-        let peer =
-            PeerLimits { fields: limits.headers, bytes: limits.header_bytes.as_usize(), streams: limits.streams };
-        let clusters: Vec<Rc<Cluster>> = snapshot.clusters.iter().map(|cluster| place.cluster(cluster, peer)).collect();
-        let plugins = snapshot.generations.iter().map(|generation| place.plugin(generation, &clusters));
-        let plugins: Vec<Rc<Plugin>> = plugins.collect();
-        let listeners = snapshot.listeners.iter().map(|listener| {
-            let targets = Targets { listener, configs: &snapshot.clusters, clusters: &clusters, plugins: &plugins };
-            Rc::new(place.listener(&targets))
-        });
-        let listeners = listeners.collect();
-        Self { listeners, plugins, clusters, snapshot }
+    /// Takes a snapshot up. What did not change since `before` is kept: the VMs of a generation, the connections of a
+    /// cluster, and listeners that the snapshot no longer has while `is_open` says that they have connections.
+    pub fn new(
+        snapshot: Arc<Snapshot>,
+        place: &Place<'_>,
+        before: Option<&Local>,
+        is_open: impl Fn(ListenerId) -> bool,
+    ) -> Self {
+        let clusters: Vec<Rc<Cluster>> =
+            snapshot.clusters.iter().map(|cluster| place.cluster(cluster, &snapshot, before)).collect();
+        let slot =
+            |slot: &Slot| Rc::new(LocalSlot::new(slot, |generation| place.plugin(generation, &clusters, before)));
+        let slots: Vec<Rc<LocalSlot>> = snapshot.slots.iter().map(slot).collect();
+        let mut listeners: Vec<Rc<LocalListener>> = Vec::new();
+        for listener in &snapshot.listeners {
+            let targets = Targets { listener, configs: &snapshot.clusters, clusters: &clusters, slots: &slots };
+            listeners.push(Rc::new(place.listener(&targets)));
+        }
+        let left = before.into_iter().flat_map(|before| &before.listeners);
+        let left = left.filter(|known| snapshot.listeners.iter().all(|kept| kept.id != known.listener.id));
+        listeners.extend(left.filter(|known| is_open(known.listener.id)).map(Rc::clone));
+        Self { listeners, slots, clusters, snapshot }
+    }
+
+    /// A listener of the snapshot, or one that still has connections.
+    pub fn listener(&self, id: ListenerId) -> Option<&Rc<LocalListener>> {
+        self.listeners.iter().find(|known| known.listener.id == id)
+    }
+
+    /// Every plugin.
+    pub fn plugins(&self) -> impl Iterator<Item = &Rc<Plugin>> {
+        self.slots.iter().flat_map(|slot| slot.plugins())
+    }
+
+    fn serves(&self, generation: &Arc<Generation>) -> Option<&Rc<Plugin>> {
+        self.plugins().find(|plugin| Arc::ptr_eq(&plugin.generation, generation) && !plugin.is_worn())
+    }
+
+    /// Clusters are alike as long as their definitions are.
+    fn cluster(&self, wanted: &config::Cluster, peer: PeerLimits) -> Option<&Rc<Cluster>> {
+        if self.snapshot.peer_limits() != peer {
+            return None;
+        }
+        let place = self.snapshot.clusters.iter().position(|known| known == wanted)?;
+        self.clusters.get(place)
     }
 }
 
@@ -189,11 +280,19 @@ fn names(listener: &str, route: &str, host: &str, cluster: &str) -> Arc<Names> {
 }
 
 impl Place<'_> {
-    fn plugin(&self, generation: &Arc<Generation>, clusters: &[Rc<Cluster>]) -> Rc<Plugin> {
+    fn plugin(&self, generation: &Arc<Generation>, clusters: &[Rc<Cluster>], before: Option<&Local>) -> Rc<Plugin> {
+        if let Some(known) = before.and_then(|before| before.serves(generation)) {
+            known.rewire(generation.callees(self.registry, self.worker, clusters));
+            return Rc::clone(known);
+        }
         Plugin::new(Arc::clone(generation), generation.means(self.registry, self.worker, clusters))
     }
 
-    fn cluster(&self, cluster: &config::Cluster, peer: PeerLimits) -> Rc<Cluster> {
+    fn cluster(&self, cluster: &config::Cluster, snapshot: &Snapshot, before: Option<&Local>) -> Rc<Cluster> {
+        let peer = snapshot.peer_limits();
+        if let Some(known) = before.and_then(|before| before.cluster(cluster, peer)) {
+            return Rc::clone(known);
+        }
         let series = self.registry.cluster(self.worker, &cluster.name);
         Rc::new(Cluster::new(cluster, peer, (self.worker, self.workers), series, self.clock))
     }
@@ -201,7 +300,7 @@ impl Place<'_> {
     fn listener(&self, targets: &Targets<'_>) -> LocalListener {
         let listener = targets.listener;
         LocalListener {
-            limits: listener.limits,
+            listener: Arc::clone(listener),
             series: self.registry.listener(self.worker, &listener.name),
             routes: listener.routes.iter().map(|route| Rc::new(self.route(route, targets))).collect(),
             unrouted: Rc::new(self.unrouted(listener)),
@@ -212,12 +311,10 @@ impl Place<'_> {
     fn tcp(&self, tcp: &config::Tcp, targets: &Targets<'_>) -> Option<LocalTcp> {
         let (cluster_name, cluster) = targets.cluster(&Target::Cluster(tcp.cluster))?;
         let listener = &targets.listener.name;
-        let chain = targets.chain(&tcp.chain);
         Some(LocalTcp {
             names: names(listener, "tcp", "*", cluster_name),
             cluster,
-            quotas: quotas(&chain),
-            chain,
+            filters: targets.filters(&tcp.chain),
             series: self.registry.tcp(self.worker, listener),
         })
     }
@@ -227,8 +324,7 @@ impl Place<'_> {
         LocalRoute {
             names: names(&listener.name, "none", "*", "none"),
             cluster: None,
-            chain: Vec::new(),
-            quotas: Arc::default(),
+            filters: Filters::default(),
             timeouts: Timeouts {
                 idle: limits.stream_idle_timeout,
                 request: limits.request_timeout,
@@ -242,13 +338,11 @@ impl Place<'_> {
         let cluster = targets.cluster(&route.target);
         let target = cluster.as_ref().map_or("echo", |(name, _)| *name);
         let limits = &targets.listener.limits;
-        let chain = targets.chain(&route.chain);
         LocalRoute {
             names: names(&targets.listener.name, &route.name, &host(&route.matcher.host), target),
             series: self.registry.route(self.worker, &targets.listener.name, &route.name, target),
             cluster: cluster.map(|(_, cluster)| cluster),
-            quotas: quotas(&chain),
-            chain,
+            filters: targets.filters(&route.chain),
             timeouts: Timeouts {
                 idle: limits.stream_idle_timeout,
                 request: limits.request_timeout,

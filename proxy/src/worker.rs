@@ -14,7 +14,9 @@ use crate::clock::Clock;
 use crate::exchange::Exchange;
 use crate::filter::chain::Chain;
 use crate::filter::lingering::Lingering;
-use crate::snapshot::{Local, Place, Snapshot};
+use crate::filter::plugin::Plugin;
+use crate::filter::retiring::{Retiring, Stay};
+use crate::snapshot::{ListenerId, Local, Place, Snapshot};
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::Registry;
 
@@ -77,9 +79,11 @@ pub struct Worker {
     pub draining: Cell<bool>,
     /// Contexts that outlive their exchange.
     pub lingering: Lingering,
+    /// Plugins whose generation was replaced.
+    pub retiring: Retiring,
     local: RefCell<Rc<Local>>,
     exchanges: RefCell<Slab<Live>>,
-    connections: RefCell<Slab<Handle>>,
+    connections: RefCell<Slab<(ListenerId, Handle)>>,
 }
 
 /// An exchange that the sweeper looks at.
@@ -92,13 +96,14 @@ impl Worker {
     /// A worker with the current snapshot taken up; must be made on the worker's own thread.
     pub fn new(index: usize, shared: Arc<Shared>) -> Rc<Self> {
         let clock = Rc::new(Clock::new());
-        let local = Local::new(shared.snapshot.load_full(), &place(index, &shared, &clock));
+        let local = Local::new(shared.snapshot.load_full(), &place(index, &shared, &clock), None, |_| false);
         Rc::new(Self {
             index,
             shared,
             clock,
             draining: Cell::new(false),
             lingering: Lingering::default(),
+            retiring: Retiring::default(),
             local: RefCell::new(Rc::new(local)),
             exchanges: RefCell::default(),
             connections: RefCell::default(),
@@ -108,7 +113,14 @@ impl Worker {
     /// Idle connections close, busy ones close after their exchange, new ones are served once.
     pub fn drain(&self) {
         self.draining.set(true);
-        self.connections.borrow().iter().for_each(|(_, connection)| connection.drain());
+        self.connections.borrow().iter().for_each(|(_, (_, connection))| connection.drain());
+    }
+
+    /// The same for the connections of one listener, which goes away.
+    pub fn drain_listener(&self, id: ListenerId) {
+        let connections = self.connections.borrow();
+        let its_own = connections.iter().filter(|(_, (listener, _))| *listener == id);
+        its_own.for_each(|(_, (_, connection))| connection.drain());
     }
 
     /// The current snapshot as this worker uses it.
@@ -119,9 +131,25 @@ impl Worker {
             return Rc::clone(&known);
         }
         drop(known);
-        let fresh = Rc::new(Local::new(Arc::clone(&current), &place(self.index, &self.shared, &self.clock)));
+        self.take_up(Arc::clone(&current))
+    }
+
+    /// Changes to another snapshot, or to the same one with fresh VMs in place of worn ones. What it no longer has begins
+    /// to end.
+    #[cold]
+    fn take_up(&self, snapshot: Arc<Snapshot>) -> Rc<Local> {
+        let before = Rc::clone(&self.local.borrow());
+        let place = place(self.index, &self.shared, &self.clock);
+        let fresh = Rc::new(Local::new(snapshot, &place, Some(&before), |id| self.has_connections(id)));
         *self.local.borrow_mut() = Rc::clone(&fresh);
+        let now = self.clock.look();
+        let gone = before.plugins().filter(|plugin| fresh.plugins().all(|kept| !Rc::ptr_eq(kept, plugin)));
+        gone.for_each(|plugin| self.retiring.add(Rc::clone(plugin), now));
         fresh
+    }
+
+    fn has_connections(&self, id: ListenerId) -> bool {
+        self.connections.borrow().iter().any(|(_, (listener, _))| *listener == id)
     }
 
     /// Has the sweeper look after an exchange until `forget`.
@@ -149,8 +177,8 @@ impl Worker {
     }
 
     /// Knows a client connection until `disconnect`.
-    pub fn connect(&self, handle: Handle) -> usize {
-        self.connections.borrow_mut().insert(handle)
+    pub fn connect(&self, listener: ListenerId, handle: Handle) -> usize {
+        self.connections.borrow_mut().insert((listener, handle))
     }
 
     /// A client connection is closed.
@@ -163,10 +191,11 @@ impl Worker {
     /// still there get their policy.
     pub async fn retire(&self, hurry: impl Future<Output = ()>) {
         self.lingering.end_all();
-        let local = Rc::clone(&self.local.borrow());
-        local.plugins.iter().for_each(|plugin| plugin.retire());
+        let mut plugins: Vec<Rc<Plugin>> = self.local.borrow().plugins().map(Rc::clone).collect();
+        plugins.extend(self.retiring.take());
+        plugins.iter().for_each(|plugin| plugin.retire());
         let gone = async {
-            for plugin in &local.plugins {
+            for plugin in &plugins {
                 plugin.retired().await;
             }
         };
@@ -175,7 +204,7 @@ impl Worker {
             () = gone => {}
             () = hurry => {}
         }
-        local.plugins.iter().for_each(|plugin| plugin.end());
+        plugins.iter().for_each(|plugin| plugin.end());
     }
 
     /// Ends exchanges that are out of time.
@@ -190,13 +219,20 @@ impl Worker {
             live.exchange.sweep(now, name);
         }
         self.lingering.sweep(now);
+        // A worker without requests lets go of what was replaced, too.
+        let limits = self.local().snapshot.limits;
+        let stay = Stay { exchanges: limits.retire_timeout, passages: limits.upgrade_age };
+        self.retiring.sweep(now, stay);
     }
 
     /// Looks after what changes slowly: idle upstream connections, the memory of VMs.
     pub fn sweep_slowly(&self) {
-        let local = Rc::clone(&self.local.borrow());
+        let local = self.local();
         local.clusters.iter().for_each(|cluster| cluster.sweep());
-        local.plugins.iter().for_each(|plugin| plugin.sample());
+        local.plugins().for_each(|plugin| plugin.sample());
+        if local.plugins().any(|plugin| plugin.wears_out()) {
+            self.take_up(Arc::clone(&local.snapshot));
+        }
     }
 }
 

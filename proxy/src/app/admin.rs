@@ -21,6 +21,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
+use crate::app::reload::Orders;
 use crate::telemetry::metrics::Registry;
 
 /// Connections served at once; further ones wait in the kernel's queue.
@@ -46,14 +47,13 @@ const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
 
 /// What the endpoints show.
-#[derive(Debug)]
 pub struct AdminState {
     /// Whether the process takes traffic.
     pub readiness: Arc<Readiness>,
     /// What `/metrics` renders.
     pub registry: Arc<Registry>,
-    /// What `/config_dump` shows, redacted already.
-    pub config_dump: serde_json::Value,
+    /// Where changes are asked for, and what they came to is seen.
+    pub orders: Orders,
 }
 
 /// Where the process stands in its life.
@@ -151,7 +151,7 @@ fn answer(request: &Request<()>, bound: Option<SocketAddr>, state: &AdminState) 
         "/live" => plain(StatusCode::OK, "live\n"),
         "/ready" => ready(state.readiness.stage()),
         "/metrics" | "/stats/prometheus" => response(StatusCode::OK, PROMETHEUS, state.registry.render()),
-        "/config_dump" => response(StatusCode::OK, JSON, format!("{:#}\n", state.config_dump)),
+        "/config_dump" => response(StatusCode::OK, JSON, format!("{:#}\n", state.orders.sight().config_dump)),
         _ => plain(StatusCode::NOT_FOUND, ENDPOINTS),
     }
 }

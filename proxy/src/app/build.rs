@@ -1,39 +1,25 @@
-//! From a checked configuration to generations with VMs that are ready.
+//! From a checked configuration to plugins whose VMs are ready.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use tollgate_abi::{Engine, EngineSettings};
 use tollgate_config::Config;
 
 use crate::app::AppError;
-use crate::filter::generation::{Fault, Generation, Modules};
+use crate::app::reload::Reloader;
+use crate::filter::modules::Modules;
 use crate::telemetry::metrics::Registry;
 
 /// Compiles every module once and starts one VM of every plugin for each worker, and one to spare. Every plugin is
 /// tried, so that all faults are known at once.
-pub(super) fn generations(
-    config: &Config,
+pub(super) fn reloader(
+    config: Config,
+    file: Option<PathBuf>,
     workers: usize,
     registry: &Arc<Registry>,
-) -> Result<Vec<Arc<Generation>>, AppError> {
-    if config.plugins.is_empty() {
-        return Ok(Vec::new());
-    }
+) -> Result<Reloader, AppError> {
     let engine = Engine::new(&EngineSettings::default())?;
-    let mut modules = Modules::new(engine, Arc::clone(registry), config);
-    let (mut generations, mut faults) = (Vec::new(), Vec::new());
-    for plugin in &config.plugins {
-        match modules.prepare(plugin).and_then(|generation| start(&generation, workers + 1).map(|()| generation)) {
-            Ok(generation) => generations.push(generation),
-            Err(fault) => faults.push(fault),
-        }
-    }
-    if faults.is_empty() { Ok(generations) } else { Err(AppError::Modules(faults)) }
-}
-
-fn start(generation: &Generation, vms: usize) -> Result<(), Fault> {
-    for _ in 0..vms {
-        generation.spares.add(generation.start_vm()?);
-    }
-    Ok(())
+    let modules = Modules::new(engine, Arc::clone(registry), &config);
+    Reloader::prepare(config, file, modules, workers).map_err(AppError::Modules)
 }

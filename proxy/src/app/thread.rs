@@ -1,14 +1,17 @@
 //! A worker's thread: takes its sockets, obeys the phases of the process, and looks after timeouts.
 
+use std::collections::HashMap;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
 
 use crate::app::drain::Phase;
-use crate::listener::{self, Handed, Socket};
+use crate::app::reload::Change;
+use crate::listener::{self, Handed};
 use crate::worker::{Shared, Worker};
 
 /// How often timeouts are looked at: the slack of every timeout.
@@ -22,8 +25,8 @@ pub(super) struct Assignment {
     pub(super) index: usize,
     /// What all workers share.
     pub(super) shared: Arc<Shared>,
-    /// Its sockets, in the order of the snapshot's listeners.
-    pub(super) sockets: Vec<Socket>,
+    /// Which sockets it accepts connections on, first and later.
+    pub(super) changes: mpsc::UnboundedReceiver<Change>,
     /// Connections that other workers accepted for it.
     pub(super) handed: mpsc::UnboundedReceiver<Handed>,
     /// Where it hands connections to others.
@@ -34,18 +37,49 @@ pub(super) struct Assignment {
 
 /// Runs a worker until the phase is `Retiring`, and until its filters are gone or the phase is `Ended`. Its tasks end with its runtime.
 pub(super) async fn run(assignment: Assignment) {
-    let Assignment { index, shared, sockets, handed, hand, mut phase } = assignment;
+    let Assignment { index, shared, changes, handed, hand, mut phase } = assignment;
     let worker = Worker::new(index, shared);
-    let accept = |socket| tokio::task::spawn_local(listener::accept(Rc::clone(&worker), socket, hand.clone()));
-    let mut accepting: Vec<_> = sockets.into_iter().map(accept).collect();
-    accepting.push(tokio::task::spawn_local(listener::receive(Rc::clone(&worker), handed)));
+    let accepting = [
+        tokio::task::spawn_local(accept(Rc::clone(&worker), changes, hand.into())),
+        tokio::task::spawn_local(listener::receive(Rc::clone(&worker), handed)),
+    ];
     tokio::task::spawn_local(sweep(Rc::downgrade(&worker)));
-    worker.shared.serving.fetch_add(1, Relaxed);
     obey(&worker, &mut phase).await;
     // Nobody is let in to filters that go away.
     accepting.iter().for_each(tokio::task::JoinHandle::abort);
     worker.retire(ended(&mut phase)).await;
     worker.shared.serving.fetch_sub(1, Relaxed);
+}
+
+/// Accepts connections on the sockets that the worker is given, until it is told to leave them or ends.
+async fn accept(
+    worker: Rc<Worker>,
+    mut changes: mpsc::UnboundedReceiver<Change>,
+    hand: Rc<[mpsc::UnboundedSender<Handed>]>,
+) {
+    let mut open = HashMap::new();
+    // Aborted with this task.
+    let mut accepting = JoinSet::new();
+    let mut serves = false;
+    while let Some(change) = changes.recv().await {
+        match change {
+            Change::Open(sockets) => {
+                for socket in sockets {
+                    let (close, closing) = oneshot::channel();
+                    open.insert(socket.listener, close);
+                    accepting.spawn_local(listener::accept(Rc::clone(&worker), socket, Rc::clone(&hand), closing));
+                }
+                if !std::mem::replace(&mut serves, true) {
+                    worker.shared.serving.fetch_add(1, Relaxed);
+                }
+            }
+            Change::Close(id) => {
+                drop(open.remove(&id));
+                worker.drain_listener(id);
+            }
+        }
+        while accepting.try_join_next().is_some() {}
+    }
 }
 
 async fn obey(worker: &Worker, phase: &mut watch::Receiver<Phase>) {

@@ -21,14 +21,14 @@ pub(super) fn check(file: &Path) -> Result<(), Failure> {
         log::init(LogFormat::Text);
     }
     let config = tollgate_config::load(file).map_err(Failure::Config)?;
-    let app = App::prepare(config.clone(), &RunOptions { workers: None }).map_err(Failure::App)?;
+    let app = App::prepare(config.clone(), &RunOptions::default()).map_err(Failure::App)?;
     let mut text = format!("{} is good\n", file.display());
     // A string takes every write.
     let _ = summarise(&mut text, &config, app.plugins());
     print(text.as_bytes())
 }
 
-fn summarise<'a>(out: &mut String, config: &Config, plugins: impl Iterator<Item = &'a PluginSummary>) -> fmt::Result {
+fn summarise(out: &mut String, config: &Config, plugins: impl Iterator<Item = PluginSummary>) -> fmt::Result {
     for listener in &config.listeners {
         writeln!(out, "\nlistener {} on {}", listener.name, listener.address)?;
         write_routes(out, listener, config)?;
@@ -108,10 +108,10 @@ fn cluster_name(id: ClusterId, config: &Config) -> &str {
     config.clusters.get(id.0).map_or("?", |cluster| &cluster.name)
 }
 
-fn plugin_line(plugin: &PluginSummary) -> String {
-    let policy = on_error(plugin.on_error);
-    let PluginSummary { name, module, digest, abi, .. } = plugin;
-    format!("{name}: {} (abi {abi}, sha256 {digest}, on_error {policy})", module.display())
+fn plugin_line(plugin: PluginSummary) -> String {
+    let PluginSummary { name, module, digest, abi, on_error } = plugin;
+    let policy = self::on_error(on_error);
+    format!("{name}: {module} (abi {abi}, sha256 {digest}, on_error {policy})")
 }
 
 /// One policy where all failures of a call have the same, else each; the one for loading where it is written.
@@ -202,7 +202,7 @@ mod tests {
 
     fn summary(config: &Config, plugins: &[PluginSummary]) -> String {
         let mut text = String::new();
-        summarise(&mut text, config, plugins.iter()).unwrap();
+        summarise(&mut text, config, plugins.iter().cloned()).unwrap();
         text
     }
 

@@ -16,7 +16,7 @@ pub(super) fn run(arguments: &RunArguments) -> Result<(), Failure> {
     log::init(arguments.log_format);
     let file = config_file(arguments.config.as_deref())?;
     let config = tollgate_config::load(&file).map_err(Failure::Config)?;
-    let options = RunOptions { workers: arguments.workers };
+    let options = RunOptions { workers: arguments.workers, file: Some(file.clone()) };
     let bound = App::prepare(config, &options).and_then(App::bind).map_err(Failure::App)?;
     let admin = bound.admin();
     let running = bound.start(true).map_err(Failure::App)?;

@@ -22,7 +22,7 @@ use crate::filter::callout::http::HttpQuestion;
 use crate::filter::generation::ReadyVm;
 
 /// What a plugin may reach; nothing unless its configuration says so.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reach {
     /// The clusters it may call.
     pub calls: Vec<Callee>,
@@ -35,12 +35,10 @@ pub struct Reach {
 }
 
 /// A cluster that a plugin may call.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Callee {
-    /// What the guest calls it.
+    /// Its name, which is what the guest calls it.
     pub name: String,
-    /// Which one it is.
-    pub cluster: ClusterId,
     /// What it speaks.
     pub protocol: Protocol,
 }
@@ -54,7 +52,7 @@ impl Reach {
     pub fn new(plugin: &config::Plugin, clusters: &[config::Cluster]) -> Self {
         let callee = |id: &ClusterId| {
             let cluster = clusters.get(id.0)?;
-            Some(Callee { name: cluster.name.clone(), cluster: *id, protocol: cluster.protocol })
+            Some(Callee { name: cluster.name.clone(), protocol: cluster.protocol })
         };
         Self {
             calls: plugin.allow.calls.iter().filter_map(callee).collect(),
@@ -150,7 +148,7 @@ mod tests {
 
     fn reach() -> Reach {
         let hosts = [HostMatch::Exact("api.local".to_owned()), HostMatch::Suffix(".example.com".to_owned())];
-        let callee = |name: &str| Callee { name: name.to_owned(), cluster: ClusterId(0), protocol: Protocol::Http1 };
+        let callee = |name: &str| Callee { name: name.to_owned(), protocol: Protocol::Http1 };
         Reach { calls: vec![callee("auth"), callee("audit")], resolve: hosts.to_vec(), ..Reach::default() }
     }
 

@@ -29,7 +29,7 @@ use crate::exchange::{Exchange, Half};
 use crate::filter::generation::{Generation, ReadyVm};
 use crate::filter::lingering::Lingering;
 use crate::filter::manners::policy;
-use crate::filter::plugin::Plugin;
+use crate::filter::plugin::{Engaged, Plugin};
 use crate::telemetry::metrics::class_index;
 
 /// Why a half does not go on.
@@ -55,7 +55,7 @@ pub struct Chain {
 }
 
 struct Link {
-    plugin: Rc<Plugin>,
+    plugin: Engaged,
     context: Cell<Context>,
     request: RefCell<Hold>,
     response: RefCell<Hold>,
@@ -84,10 +84,10 @@ impl Context {
 
 impl Chain {
     /// The filters of an exchange, none of which has seen it. `buffer` bounds what each may hold of a body.
-    pub fn new(exchange: Rc<Exchange>, plugins: impl Iterator<Item = Rc<Plugin>>, buffer: usize) -> Self {
+    pub fn new<'a>(exchange: Rc<Exchange>, plugins: impl Iterator<Item = &'a Rc<Plugin>>, buffer: usize) -> Self {
         let hold = || RefCell::new(Hold::new(buffer));
         let links = plugins.map(|plugin| Link {
-            plugin,
+            plugin: plugin.engage(),
             context: Cell::new(Context::None),
             request: hold(),
             response: hold(),

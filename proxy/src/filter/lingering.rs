@@ -11,7 +11,7 @@ use tollgate_abi::ContextId;
 
 use crate::exchange::Exchange;
 use crate::exchange::lent::Lent;
-use crate::filter::plugin::Plugin;
+use crate::filter::plugin::{Engaged, Plugin};
 
 /// How many contexts of a worker may linger.
 const MOST: usize = 1_000;
@@ -24,7 +24,7 @@ pub struct Lingering(RefCell<Vec<Linger>>);
 
 /// One context without an exchange under way.
 struct Linger {
-    plugin: Rc<Plugin>,
+    plugin: Engaged,
     id: ContextId,
     incarnation: u32,
     /// Over, and kept for what its filter may still read.
@@ -48,7 +48,7 @@ impl Lingering {
         }
         plugin.contexts.insert(id, exchange, place);
         list.push(Linger {
-            plugin: Rc::clone(plugin),
+            plugin: plugin.engage(),
             id,
             incarnation: plugin.incarnation(),
             exchange: Rc::clone(exchange),

@@ -3,20 +3,24 @@
 //! A VM is never entered again after a failure. Which policy an exchange gets is the chain's business.
 
 use std::cell::{Cell, RefCell};
+use std::ops::Deref;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
-use tollgate_abi::{Cause, Failure, QueueId};
+use tollgate_abi::{CallbackKind, Cause, Failure, QueueId};
 use tollgate_config::OnError;
 
 use crate::exchange::lent::Lent;
-use crate::filter::callout::desk::{Desk, Means};
+use crate::filter::callout::desk::{Desk, LocalCallee, Means};
 use crate::filter::callout::mailbox::{Mail, Mailbox};
 use crate::filter::callout::{Event, hops};
 use crate::filter::generation::{Generation, ReadyVm};
 use crate::filter::host::{Arrival, Contexts, Ticker};
+use crate::filter::spares;
+use crate::filter::storm::Storm;
 use crate::telemetry::metrics::{PluginSeries, failure_index};
 
 /// How often one wait for a spare VM is looked at again.
@@ -37,7 +41,19 @@ pub struct Plugin {
     vm: RefCell<Option<ReadyVm>>,
     /// Changes whenever the VM does, so that contexts of a dead one are recognised.
     incarnation: Cell<u32>,
-    served: Cell<u64>,
+    /// Bytes of memory that the VM had when it came.
+    fresh_bytes: Cell<usize>,
+    /// Exchanges and connections that go through it.
+    engaged: Cell<usize>,
+    /// Those of them that are connections.
+    passages: Cell<usize>,
+    /// True once another VM of the generation takes its place.
+    worn: Cell<bool>,
+    storm: RefCell<Storm>,
+    /// Ticks in a row that killed their VM.
+    failed_ticks: Cell<u32>,
+    /// True while the generation counts this worker.
+    resident: Cell<bool>,
     /// True once the control side was told that there is no VM here.
     missing: Cell<bool>,
     last_cause: Cell<Cause>,
@@ -71,7 +87,13 @@ impl Plugin {
             paused: Cell::new(0),
             vm: RefCell::new(None),
             incarnation: Cell::new(0),
-            served: Cell::new(0),
+            fresh_bytes: Cell::new(0),
+            engaged: Cell::new(0),
+            passages: Cell::new(0),
+            worn: Cell::new(false),
+            storm: RefCell::default(),
+            failed_ticks: Cell::new(0),
+            resident: Cell::new(true),
             missing: Cell::new(false),
             last_cause: Cell::new(Cause::Refused),
             ticker: Rc::default(),
@@ -81,6 +103,7 @@ impl Plugin {
             retiring: Cell::new(false),
             gone: Notify::new(),
         });
+        plugin.generation.residents.fetch_add(1, Relaxed);
         plugin.revive();
         tokio::task::spawn_local(tick(Rc::downgrade(&plugin), Rc::clone(&plugin.ticker)));
         plugin
@@ -93,7 +116,40 @@ impl Plugin {
 
     /// What happens to an exchange that it cannot serve.
     pub fn on_error(&self) -> OnError {
-        self.generation.on_error
+        self.generation.plugin.on_error
+    }
+
+    /// Keeps its generation from ending as long as an exchange or a connection goes through it.
+    pub fn engage(self: &Rc<Self>) -> Engaged {
+        self.engaged.set(self.engaged.get() + 1);
+        Engaged { plugin: Rc::clone(self), is_passage: false }
+    }
+
+    /// The same for a connection that is passed on.
+    pub fn engage_passage(self: &Rc<Self>) -> Engaged {
+        self.passages.set(self.passages.get() + 1);
+        self.engaged.set(self.engaged.get() + 1);
+        Engaged { plugin: Rc::clone(self), is_passage: true }
+    }
+
+    /// True while a connection that is passed on goes through it.
+    pub fn has_passages(&self) -> bool {
+        self.passages.get() > 0
+    }
+
+    /// True when it has no VM.
+    pub fn is_gone(&self) -> bool {
+        self.vm.borrow().is_none()
+    }
+
+    /// True while an exchange or a connection goes through it.
+    pub fn is_engaged(&self) -> bool {
+        self.engaged.get() > 0
+    }
+
+    /// The worker's clusters are others than before.
+    pub fn rewire(&self, callees: Vec<LocalCallee>) {
+        *self.means.callees.borrow_mut() = callees;
     }
 
     /// Names the VM that contexts belong to.
@@ -118,7 +174,7 @@ impl Plugin {
             if self.revive() {
                 return true;
             }
-            if !self.generation.spares.delay().is_zero() {
+            if self.is_held() {
                 return false;
             }
             // A wait that ends without a VM is looked at again by `revive`.
@@ -132,12 +188,20 @@ impl Plugin {
         if self.vm.borrow().is_some() || self.retiring.get() {
             return !self.retiring.get();
         }
+        if self.storm.borrow_mut().holds(Instant::now()) {
+            return false;
+        }
         let spare = self.generation.spares.take(self.missing.get());
         self.missing.set(spare.is_none());
         spare.is_some_and(|vm| {
             self.install(vm);
             true
         })
+    }
+
+    /// True when waiting for a VM makes no sense.
+    fn is_held(&self) -> bool {
+        !self.generation.spares.delay().is_zero() || self.storm.borrow_mut().holds(Instant::now())
     }
 
     fn install(&self, mut vm: ReadyVm) {
@@ -148,10 +212,28 @@ impl Plugin {
             desk: Desk::new(Weak::clone(&self.me), self.means.clone()),
         });
         self.incarnation.set(self.incarnation.get().wrapping_add(1));
-        self.served.set(0);
+        self.fresh_bytes.set(vm.memory_bytes());
         self.series.vms.set(1);
         *self.vm.borrow_mut() = Some(vm);
         self.sample();
+    }
+
+    /// True once the VM has taken so much memory that another is to take its place, and one is ready: exchanges that are
+    /// in it end there, the next ones come to the other.
+    pub fn wears_out(&self) -> bool {
+        let Some(most) = self.generation.plugin.budget.recycle else { return false };
+        let bytes = self.vm.borrow().as_ref().map_or(0, ReadyVm::memory_bytes);
+        let grown = u64::try_from(bytes).is_ok_and(|bytes| bytes > most) && bytes > self.fresh_bytes.get();
+        if grown && !self.worn.get() && self.generation.spares.has_ready() {
+            self.worn.set(true);
+            self.series.recycled.inc();
+        }
+        self.worn.get()
+    }
+
+    /// True when it goes on only for the exchanges that it has.
+    pub fn is_worn(&self) -> bool {
+        self.worn.get()
     }
 
     /// Reads what costs too much to read per request.
@@ -171,7 +253,7 @@ impl Plugin {
         let Some(vm) = guard.as_mut() else {
             return Stay { stream, answer: Err(self.last_cause.get()), spent: Duration::ZERO };
         };
-        let calls = !self.means.callees.is_empty();
+        let calls = !self.generation.plugin.allow.calls.is_empty();
         if calls {
             vm.host_mut().follow(hops::of_lent(&stream));
         }
@@ -191,7 +273,8 @@ impl Plugin {
 
     /// An exchange got its context here.
     pub fn count_exchange(&self) {
-        self.served.set(self.served.get() + 1);
+        self.storm.borrow_mut().call();
+        self.series.exchanges.inc();
     }
 
     /// Tells the VM what came of something it asked for, `hops` callouts in a row; a VM that came after it hears nothing.
@@ -216,10 +299,19 @@ impl Plugin {
     fn tick(&self) {
         // A VM that died when none was to spare is replaced here even if no exchange asks for it.
         self.revive();
+        let before = self.incarnation.get();
         self.enter_root(|vm| {
             vm.host_mut().follow(0);
             vm.tick()
         });
+        if self.incarnation.get() == before {
+            self.failed_ticks.set(0);
+        }
+    }
+
+    /// How long ticks rest after some that killed their VM. Exchanges have a fresh one meanwhile.
+    fn rest(&self) -> Duration {
+        spares::delay(self.failed_ticks.get())
     }
 
     /// Has the root context look at something that no exchange is charged for.
@@ -280,7 +372,15 @@ impl Plugin {
             vm.retire();
         }
         self.mail.close();
+        self.leave();
         self.gone.notify_waiters();
+    }
+
+    /// The generation counts this worker no longer.
+    fn leave(&self) {
+        if self.resident.replace(false) {
+            self.generation.residents.fetch_sub(1, Relaxed);
+        }
     }
 
     /// The VM is gone: says so once, wakes the exchanges that had a context in it, and has a fresh one take over.
@@ -288,7 +388,10 @@ impl Plugin {
         self.last_cause.set(failure.cause);
         self.series.vms.set(0);
         self.series.failures[failure_index(&failure.cause)].inc();
-        self.generation.spares.died(self.served.get());
+        match failure.callback {
+            CallbackKind::Tick => self.failed_ticks.set(self.failed_ticks.get().saturating_add(1)),
+            _ => self.storm.borrow_mut().death(Instant::now()),
+        }
         self.incarnation.set(self.incarnation.get().wrapping_add(1));
         tracing::error!(
             filter = self.name(),
@@ -341,8 +444,14 @@ async fn tick(plugin: Weak<Plugin>, ticker: Rc<Ticker>) {
             }
         };
         let Some(plugin) = plugin.upgrade() else { return };
-        if due {
-            plugin.tick();
+        if !due {
+            continue;
+        }
+        plugin.tick();
+        let rest = plugin.rest();
+        drop(plugin);
+        if !rest.is_zero() {
+            tokio::time::sleep(rest).await;
         }
     }
 }
@@ -351,6 +460,31 @@ async fn tick(plugin: Weak<Plugin>, ticker: Rc<Ticker>) {
 impl Drop for Plugin {
     fn drop(&mut self) {
         self.mail.close();
+        self.leave();
         self.ticker.changed.notify_one();
+    }
+}
+
+/// A plugin that an exchange or a connection goes through.
+pub struct Engaged {
+    plugin: Rc<Plugin>,
+    is_passage: bool,
+}
+
+impl Deref for Engaged {
+    type Target = Rc<Plugin>;
+
+    fn deref(&self) -> &Rc<Plugin> {
+        &self.plugin
+    }
+}
+
+impl Drop for Engaged {
+    fn drop(&mut self) {
+        let less = |count: &Cell<usize>| count.set(count.get().saturating_sub(1));
+        less(&self.plugin.engaged);
+        if self.is_passage {
+            less(&self.plugin.passages);
+        }
     }
 }

@@ -1,24 +1,30 @@
-//! VMs in waiting: when a worker's VM dies, a ready one takes its place at once, and the control side starts the next.
+//! VMs in waiting: a worker takes one when it takes a generation up, and another at once when its own dies; the control side
+//! starts the next.
 //!
-//! The lock guards a short queue and is taken only when a VM has died. A plugin whose VMs die as fast as they are
-//! replaced is slowed down: starting VMs for it would cost its neighbours their CPU.
+//! The lock guards a short queue and is taken only then. Starts that fail are slowed down: each costs its neighbours CPU.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use crate::filter::generation::{Fault, Generation, ReadyVm};
+use crate::filter::fault::Fault;
+use crate::filter::generation::{Generation, ReadyVm};
 
 /// VMs of one plugin that are kept ready.
-const READY: usize = 1;
-/// A VM that served fewer exchanges died young; so many in a row, and restarts are slowed down.
-const YOUNG: u64 = 2;
-const YOUNG_DEATHS: u32 = 100;
+pub const READY: usize = 1;
 const FIRST_DELAY: Duration = Duration::from_millis(100);
 const LONGEST_DELAY: Duration = Duration::from_secs(60);
+
+/// How long the next try is held back after so many failures in a row; zero after none.
+pub fn delay(failures: u32) -> Duration {
+    match failures {
+        0 => Duration::ZERO,
+        n => FIRST_DELAY.saturating_mul(1 << (n - 1).min(16)).min(LONGEST_DELAY),
+    }
+}
 
 /// The VMs in waiting of one generation.
 #[derive(Default)]
@@ -30,14 +36,17 @@ pub struct Spares {
     wanted: Notify,
     /// Workers without a VM.
     missing: AtomicU32,
-    young_deaths: AtomicU32,
     failed_starts: AtomicU32,
+    /// True once somebody keeps them filled.
+    begun: AtomicBool,
+    /// True once nobody takes VMs any more.
+    closed: AtomicBool,
 }
 
 impl Spares {
     /// Takes a VM that is ready, and has the next one started. `again`: this worker asked before, in vain.
     pub fn take(&self, again: bool) -> Option<ReadyVm> {
-        let vm = self.ready.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        let vm = self.ready().pop_front();
         match (&vm, again) {
             (None, false) => drop(self.missing.fetch_add(1, Relaxed)),
             (Some(_), true) => drop(self.missing.fetch_sub(1, Relaxed)),
@@ -49,8 +58,13 @@ impl Spares {
 
     /// Adds a VM that is ready.
     pub fn add(&self, vm: ReadyVm) {
-        self.ready.lock().unwrap_or_else(PoisonError::into_inner).push_back(vm);
+        self.ready().push_back(vm);
         self.arrived.notify_waiters();
+    }
+
+    /// True when a VM waits.
+    pub fn has_ready(&self) -> bool {
+        !self.ready().is_empty()
     }
 
     /// Completes when a VM was added, or waiting for one makes no sense.
@@ -58,27 +72,26 @@ impl Spares {
         self.arrived.notified()
     }
 
-    /// A VM died after it had served so many exchanges.
-    pub fn died(&self, served: u64) {
-        if served < YOUNG {
-            self.young_deaths.fetch_add(1, Relaxed);
-        } else {
-            self.young_deaths.store(0, Relaxed);
-        }
+    /// How long the next start is held back.
+    pub fn delay(&self) -> Duration {
+        delay(self.failed_starts.load(Relaxed))
     }
 
-    /// How long the next start is held back; zero unless VMs fail to start or die young in a row.
-    pub fn delay(&self) -> Duration {
-        let deaths = self.young_deaths.load(Relaxed).saturating_sub(YOUNG_DEATHS);
-        let doublings = deaths.max(self.failed_starts.load(Relaxed));
-        match doublings {
-            0 => Duration::ZERO,
-            n => FIRST_DELAY.saturating_mul(1 << (n - 1).min(16)).min(LONGEST_DELAY),
-        }
+    /// True once: whoever asks first keeps them filled.
+    pub fn begin(&self) -> bool {
+        !self.begun.swap(true, Relaxed)
+    }
+
+    /// Nobody takes VMs any more: those that wait go, and none is started.
+    pub fn close(&self) {
+        self.closed.store(true, Relaxed);
+        let gone = std::mem::take(&mut *self.ready());
+        drop(gone);
+        self.wanted.notify_one();
     }
 
     fn lacking(&self) -> bool {
-        let ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner).len();
+        let ready = self.ready().len();
         let missing = usize::try_from(self.missing.load(Relaxed)).unwrap_or(0);
         ready < READY.saturating_add(missing)
     }
@@ -93,22 +106,27 @@ impl Spares {
         self.arrived.notify_waiters();
         tracing::error!(filter = fault.plugin, "{fault}");
     }
+
+    fn ready(&self) -> MutexGuard<'_, VecDeque<ReadyVm>> {
+        // Every change is complete before the guard drops.
+        self.ready.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-/// Keeps the spares of a generation filled until the task is aborted. Starting runs on a blocking thread, never here.
-pub async fn keep(generation: Arc<Generation>) {
-    let spares = &generation.spares;
-    loop {
-        while spares.lacking() {
-            tokio::time::sleep(spares.delay()).await;
-            let starting = Arc::clone(&generation);
-            match tokio::task::spawn_blocking(move || starting.start_vm()).await {
-                Ok(Ok(vm)) => spares.started(vm),
-                Ok(Err(fault)) => spares.failed(&fault),
-                Err(_) => return,
-            }
+/// Keeps the spares of a generation filled as long as there is one. Starting runs on a blocking thread, never here.
+pub async fn keep(generation: Weak<Generation>, spares: Arc<Spares>) {
+    while !spares.closed.load(Relaxed) {
+        if !spares.lacking() {
+            spares.wanted.notified().await;
+            continue;
         }
-        spares.wanted.notified().await;
+        tokio::time::sleep(spares.delay()).await;
+        let Some(starting) = generation.upgrade() else { return };
+        match tokio::task::spawn_blocking(move || starting.start_vm()).await {
+            Ok(Ok(vm)) => spares.started(vm),
+            Ok(Err(fault)) => spares.failed(&fault),
+            Err(_) => return,
+        }
     }
 }
 
@@ -117,27 +135,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn restarts_are_not_held_back_for_a_vm_that_served() {
-        let spares = Spares::default();
-
-        (0..10_000).for_each(|_| spares.died(YOUNG));
-
-        assert_eq!(spares.delay(), Duration::ZERO);
-    }
-
-    #[test]
-    fn restarts_of_vms_that_die_young_slow_down_to_a_minute() {
-        let spares = Spares::default();
-
-        (0..YOUNG_DEATHS).for_each(|_| spares.died(0));
-        assert_eq!(spares.delay(), Duration::ZERO);
-        spares.died(0);
-        assert_eq!(spares.delay(), FIRST_DELAY);
-        spares.died(1);
-        assert_eq!(spares.delay(), FIRST_DELAY * 2);
-        (0..1000).for_each(|_| spares.died(0));
-        assert_eq!(spares.delay(), LONGEST_DELAY);
-        spares.died(YOUNG);
-        assert_eq!(spares.delay(), Duration::ZERO);
+    fn tries_that_fail_slow_down_to_a_minute() {
+        assert_eq!(delay(0), Duration::ZERO);
+        assert_eq!(delay(1), FIRST_DELAY);
+        assert_eq!(delay(2), FIRST_DELAY * 2);
+        assert_eq!(delay(1000), LONGEST_DELAY);
     }
 }

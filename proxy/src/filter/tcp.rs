@@ -21,7 +21,7 @@ use crate::exchange::lent::Lent;
 use crate::exchange::passage::{Passage, PassageStream};
 use crate::filter::generation::ReadyVm;
 use crate::filter::manners::policy;
-use crate::filter::plugin::Plugin;
+use crate::filter::plugin::{Engaged, Plugin};
 use crate::telemetry::metrics::PAUSED;
 
 /// Bytes that left the chain, perhaps none, and whether nothing follows them.
@@ -34,7 +34,7 @@ pub struct TcpChain {
 }
 
 struct Link {
-    plugin: Rc<Plugin>,
+    plugin: Engaged,
     context: Cell<Context>,
     request: RefCell<Hold>,
     response: RefCell<Hold>,
@@ -70,15 +70,15 @@ impl Hold {
 
 impl TcpChain {
     /// The filters of a connection, none of which has heard of it. `buffer` bounds what each may hold of one half.
-    pub fn new(passage: Rc<Passage>, plugins: &[Rc<Plugin>], buffer: usize) -> Self {
+    pub fn new<'a>(passage: Rc<Passage>, plugins: impl Iterator<Item = &'a Rc<Plugin>>, buffer: usize) -> Self {
         let hold = || RefCell::new(Hold { paused: false, bytes: BodyBuffer::new(buffer), end: false });
         let link = |plugin: &Rc<Plugin>| Link {
-            plugin: Rc::clone(plugin),
+            plugin: plugin.engage_passage(),
             context: Cell::new(Context::None),
             request: hold(),
             response: hold(),
         };
-        Self { passage, links: plugins.iter().map(link).collect() }
+        Self { passage, links: plugins.map(link).collect() }
     }
 
     /// What root callbacks and the relay share.

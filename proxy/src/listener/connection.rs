@@ -7,6 +7,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -19,11 +20,13 @@ use socket2::SockRef;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
+use tollgate_config::Limits;
 
 use crate::client::{Client, Handle, Progress};
 use crate::listener::io::ClientIo;
 use crate::serve;
-use crate::snapshot::LocalListener;
+use crate::snapshot::{ListenerId, LocalListener};
+use crate::telemetry::metrics::ListenerSeries;
 use crate::upstream::connect::LocalExecutor;
 use crate::worker::Worker;
 
@@ -36,14 +39,29 @@ const FREE_FIELDS: usize = 100;
 /// Flow-control windows of HTTP/2, and how much of an answer may wait for the client to read.
 const WINDOW: u32 = 64 * 1024;
 
+/// What a connection keeps of its listener: not its routes, whose filters it would keep from ending.
+pub(super) struct Settings {
+    limits: Limits,
+    series: Arc<ListenerSeries>,
+}
+
+impl Settings {
+    /// Those of a listener at the moment.
+    pub(super) fn of(known: &LocalListener) -> Self {
+        Self { limits: known.listener.limits, series: Arc::clone(&known.series) }
+    }
+}
+
 /// Serves a client until either side ends the connection.
-pub async fn serve(worker: Rc<Worker>, listener: usize, stream: TcpStream, source: SocketAddr) {
+pub(super) async fn serve(
+    worker: Rc<Worker>,
+    listener: ListenerId,
+    settings: Settings,
+    (stream, source): (TcpStream, SocketAddr),
+) {
     let handle = Handle::default();
-    let _known = Known::new(&worker, handle.clone());
-    let local = worker.local();
-    let Some(settings) = local.listeners.get(listener).map(Rc::clone) else { return };
-    drop(local);
-    let _active = Active::new(&settings);
+    let _known = Known::new(&worker, listener, handle.clone());
+    let _active = Active::new(&settings.series);
     let Ok(destination) = stream.local_addr() else { return };
     let id = worker.shared.connection_ids.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     let progress = Rc::new(Progress::default());
@@ -54,7 +72,7 @@ pub async fn serve(worker: Rc<Worker>, listener: usize, stream: TcpStream, sourc
     talk(Rc::new(client), stream, &settings).await;
 }
 
-async fn talk(client: Rc<Client>, mut stream: TcpStream, settings: &LocalListener) {
+async fn talk(client: Rc<Client>, mut stream: TcpStream, settings: &Settings) {
     let first = tokio::time::timeout(settings.limits.header_timeout, first_bytes(&mut stream)).await;
     let Ok(Ok(first)) = first else { return };
     let is_http2 = first[..] == *PREFACE;
@@ -107,7 +125,7 @@ async fn first_bytes(stream: &mut TcpStream) -> std::io::Result<Bytes> {
     Ok(first.freeze())
 }
 
-fn http1_builder(settings: &LocalListener) -> http1::Builder {
+fn http1_builder(settings: &Settings) -> http1::Builder {
     let mut builder = http1::Builder::new();
     let limits = &settings.limits;
     builder.header_read_timeout(None);
@@ -118,7 +136,7 @@ fn http1_builder(settings: &LocalListener) -> http1::Builder {
     builder
 }
 
-fn http2_builder(settings: &LocalListener) -> http2::Builder<LocalExecutor> {
+fn http2_builder(settings: &Settings) -> http2::Builder<LocalExecutor> {
     let mut builder = http2::Builder::new(LocalExecutor);
     let limits = &settings.limits;
     builder
@@ -146,7 +164,7 @@ enum Phase {
 /// A transport under its connection's timeouts.
 struct Timed<D> {
     client: Rc<Client>,
-    limits: tollgate_config::Limits,
+    limits: Limits,
     drain: D,
     drained: bool,
     /// True for a connection that came while the worker drains: closing it unread would lose its first request.
@@ -158,7 +176,7 @@ struct Timed<D> {
 }
 
 impl<D> Timed<D> {
-    fn new(client: Rc<Client>, settings: &LocalListener, drain: D) -> Self {
+    fn new(client: Rc<Client>, settings: &Settings, drain: D) -> Self {
         let since = client.worker.clock.now();
         let late = client.worker.draining.get();
         let limits = settings.limits;
@@ -252,8 +270,8 @@ pub(super) struct Known {
 
 impl Known {
     /// The worker reaches it by this handle.
-    pub(super) fn new(worker: &Rc<Worker>, handle: Handle) -> Self {
-        Self { worker: Rc::clone(worker), key: worker.connect(handle) }
+    pub(super) fn new(worker: &Rc<Worker>, listener: ListenerId, handle: Handle) -> Self {
+        Self { worker: Rc::clone(worker), key: worker.connect(listener, handle) }
     }
 }
 
@@ -264,19 +282,19 @@ impl Drop for Known {
 }
 
 /// Counts a connection as active.
-pub(super) struct Active(Rc<LocalListener>);
+pub(super) struct Active(Arc<ListenerSeries>);
 
 impl Active {
     /// One more of this listener.
-    pub(super) fn new(listener: &Rc<LocalListener>) -> Self {
-        listener.series.connections.inc();
-        listener.series.active.add(1);
-        Self(Rc::clone(listener))
+    pub(super) fn new(series: &Arc<ListenerSeries>) -> Self {
+        series.connections.inc();
+        series.active.add(1);
+        Self(Arc::clone(series))
     }
 }
 
 impl Drop for Active {
     fn drop(&mut self) {
-        self.0.series.active.add(-1);
+        self.0.active.add(-1);
     }
 }

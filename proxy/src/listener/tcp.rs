@@ -19,7 +19,7 @@ use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
-use tollgate_abi::PeerType;
+use tollgate_abi::{Cause, PeerType};
 use tollgate_config::Limits;
 
 use self::relay::{Relay, Side, Stop, reset};
@@ -45,12 +45,17 @@ pub(super) struct Accepted {
 /// Passes a connection on until either side ends it, nothing moves for `limits.stream_idle_timeout`, a filter ends it, or
 /// the worker does.
 pub(super) async fn serve(worker: Rc<Worker>, listener: Rc<LocalListener>, tcp: Rc<LocalTcp>, client: Accepted) {
-    let _known = Known::new(&worker, Handle::default());
-    let _active = Active::new(&listener);
+    let _known = Known::new(&worker, listener.listener.id, Handle::default());
+    let _active = Active::new(&listener.series);
     let _busy = Busy::new(&worker, &tcp);
     let Ok(chain) = chain(&worker, &listener, &tcp, &client) else { return };
-    let serving =
-        Serving { worker: &worker, limits: &listener.limits, tcp: &tcp, chain: chain.as_ref(), client: &client };
+    let serving = Serving {
+        worker: &worker,
+        limits: &listener.listener.limits,
+        tcp: &tcp,
+        chain: chain.as_ref(),
+        client: &client,
+    };
     let peer = serving.run().await;
     if let Some(chain) = &chain {
         chain.end(peer);
@@ -64,18 +69,18 @@ fn chain(
     tcp: &LocalTcp,
     client: &Accepted,
 ) -> std::io::Result<Option<TcpChain>> {
-    if tcp.chain.is_empty() {
+    if tcp.filters.chain.is_empty() {
         return Ok(None);
     }
     let facts = PassageFacts {
         names: Arc::clone(&tcp.names),
-        quotas: Arc::clone(&tcp.quotas),
+        quotas: Arc::clone(&tcp.filters.quotas),
         source: client.source,
         destination: client.stream.local_addr()?,
         connection: worker.shared.connection_ids.fetch_add(1, Relaxed),
     };
-    let buffer = listener.limits.buffer.as_usize();
-    Ok(Some(TcpChain::new(Rc::new(Passage::new(facts)), &tcp.chain, buffer)))
+    let buffer = listener.listener.limits.buffer.as_usize();
+    Ok(Some(TcpChain::new(Rc::new(Passage::new(facts)), tcp.filters.pick(), buffer)))
 }
 
 struct Serving<'a> {
@@ -110,6 +115,9 @@ impl Serving<'_> {
     }
 
     async fn connect(&self) -> Result<Tunnel, Reason> {
+        if let Some(plugin) = &self.tcp.filters.barred {
+            return Err(Reason::FilterFailed { plugin: plugin.to_string(), cause: Cause::Refused });
+        }
         if let Some(chain) = self.chain {
             chain.begin().await?;
         }

@@ -23,8 +23,8 @@ pub use self::families::{FAMILIES, Family, FamilyKind};
 use self::guest::GuestTable;
 pub use self::guest::{DEFAULT_SERIES, GuestMetrics, Undefined};
 pub use self::series::{
-    AccessLogSeries, CLASSES, ClusterSeries, FAILURES, ListenerSeries, PAUSED, PHASES, PluginSeries, RouteSeries,
-    TcpSeries, UpstreamFailure, class_index, failure_index, phase_index,
+    AccessLogSeries, CLASSES, ClusterSeries, FAILURES, ListenerSeries, PAUSED, PHASES, PluginSeries, ReloadSeries,
+    RouteSeries, TcpSeries, Track, UpstreamFailure, class_index, failure_index, phase_index,
 };
 
 /// Everything the process counts.
@@ -33,6 +33,7 @@ pub struct Registry {
     workers: usize,
     started: SystemTime,
     access_log: Arc<AccessLogSeries>,
+    reloads: ReloadSeries,
     /// Guards which series exist, not their values; held while a snapshot is taken up and while a scrape lists them.
     tables: Mutex<Tables>,
 }
@@ -42,6 +43,8 @@ pub struct Registry {
 pub struct ModuleInfo {
     /// Name of the plugin.
     pub plugin: String,
+    /// Which of its generations.
+    pub track: Track,
     /// SHA-256 of the module's bytes, in hex.
     pub digest: String,
     /// ABI version, as "0.2.1".
@@ -55,7 +58,9 @@ pub struct ModuleInfo {
 impl Registry {
     /// An empty registry for `workers` workers, numbered from zero.
     pub fn new(workers: usize) -> Arc<Registry> {
-        Arc::new(Registry { workers, started: SystemTime::now(), access_log: Arc::default(), tables: Mutex::default() })
+        let started = SystemTime::now();
+        let (access_log, reloads) = (Arc::default(), ReloadSeries::new(started));
+        Arc::new(Registry { workers, started, access_log, reloads, tables: Mutex::default() })
     }
 
     /// The worker number under which the control thread keeps series of its own, such as those of starting VMs.
@@ -87,8 +92,8 @@ impl Registry {
     /// The series of a plugin on one worker; the same one while anybody holds it.
     ///
     /// Its guests may define `guest_series` metrics, over all workers; what was asked for last holds.
-    pub fn plugin(&self, worker: usize, plugin: &str, guest_series: usize) -> Arc<PluginSeries> {
-        let series = self.lock().plugins.series(plugin.to_owned(), worker, |sibling| {
+    pub fn plugin(&self, worker: usize, (plugin, track): (&str, Track), guest_series: usize) -> Arc<PluginSeries> {
+        let series = self.lock().plugins.series((plugin.to_owned(), track), worker, |sibling| {
             let shared = sibling.map(|series: &PluginSeries| Arc::clone(series.custom.table()));
             let table = shared.unwrap_or_else(|| Arc::new(GuestTable::new(guest_series)));
             PluginSeries::new(GuestMetrics::new(table))
@@ -109,9 +114,21 @@ impl Registry {
         Arc::clone(&self.access_log)
     }
 
-    /// Names the module that serves a plugin, in place of the one named before.
-    pub fn set_module(&self, info: ModuleInfo) {
-        self.lock().modules.insert(info.plugin.clone(), info);
+    /// The series of reloads.
+    pub fn reloads(&self) -> &ReloadSeries {
+        &self.reloads
+    }
+
+    /// Names the modules that serve, in place of those named before.
+    pub fn set_modules(&self, modules: impl Iterator<Item = ModuleInfo>) {
+        self.lock().modules = modules.map(|info| ((info.plugin.clone(), info.track), info)).collect();
+    }
+
+    /// What each worker counts about a plugin, by number; the control side's own comes last.
+    pub fn plugin_by_worker(&self, plugin: &str, track: Track) -> Vec<(usize, Arc<PluginSeries>)> {
+        let tables = self.lock();
+        let row = tables.plugins.0.get(&(plugin.to_owned(), track));
+        row.into_iter().flatten().filter_map(|(worker, series)| Some((*worker, series.upgrade()?))).collect()
     }
 
     /// The page of a scrape: Prometheus text format 0.0.4, summed over workers, sorted by family.
@@ -131,10 +148,10 @@ struct Tables {
     listeners: Table<String, ListenerSeries>,
     clusters: Table<String, ClusterSeries>,
     tcp: Table<String, TcpSeries>,
-    plugins: Table<String, PluginSeries>,
+    plugins: Table<(String, Track), PluginSeries>,
     /// By plugin and cluster.
     callouts: Table<[String; 2], CalloutSeries>,
-    modules: BTreeMap<String, ModuleInfo>,
+    modules: BTreeMap<(String, Track), ModuleInfo>,
 }
 
 /// Series by labels and worker; holds none of them alive.

@@ -13,6 +13,8 @@ use crate::upstream::pool::{Bounds, Pool};
 
 /// See the module.
 pub struct Cluster {
+    /// Its name.
+    pub name: Box<str>,
     /// What this worker counts about it.
     pub series: Arc<ClusterSeries>,
     /// What its endpoints speak.
@@ -43,7 +45,8 @@ impl Cluster {
             Endpoint::new(Rc::new(pool), cluster.protocol)
         };
         let endpoints = cluster.endpoints.iter().map(endpoint).collect();
-        Self { endpoints, turn: Cell::new(worker), series, protocol: cluster.protocol }
+        let name = cluster.name.as_str().into();
+        Self { name, endpoints, turn: Cell::new(worker), series, protocol: cluster.protocol }
     }
 
     /// How many endpoints it has.
@@ -85,7 +88,7 @@ impl Endpoint {
 }
 
 /// What an upstream's connection may bring.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PeerLimits {
     /// Fields of a head.
     pub fields: usize,

@@ -13,6 +13,7 @@ pub(crate) mod log;
 pub(crate) mod modules;
 pub(crate) mod origin;
 pub(crate) mod proxy;
+pub(crate) mod swaps;
 pub(crate) mod tcp;
 pub(crate) mod wire;
 

@@ -30,6 +30,13 @@ impl Guest {
         Guest { folder }
     }
 
+    /// Puts other bytes in its place, as a deployment does: whole, by a rename.
+    pub(crate) fn replace(&self, bytes: &[u8]) {
+        let fresh = self.folder.path().join("fresh.wasm");
+        std::fs::write(&fresh, bytes).unwrap();
+        std::fs::rename(&fresh, self.path()).unwrap();
+    }
+
     /// As a configuration names it.
     pub(crate) fn path(&self) -> String {
         self.folder.path().join("guest.wasm").display().to_string()

@@ -4,7 +4,10 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::mpsc;
 
+use tollgate::app::reload::{Done, Order, Refused};
 use tollgate::app::{App, AppError, RunOptions, Running};
+use tollgate::filter::rollout::View;
+use tollgate_config::Config;
 
 use crate::common::client::Client;
 use crate::common::wire::Message;
@@ -20,6 +23,10 @@ pub(crate) struct TestProxy {
 
 /// What `yaml` comes to. One worker, no admin endpoints and one listener unless it says otherwise.
 pub(crate) fn prepare(yaml: &str) -> Result<App, AppError> {
+    App::prepare(config(yaml), &RunOptions::default())
+}
+
+fn config(yaml: &str) -> Config {
     let mut text = yaml.to_owned();
     let says = |key: &str| yaml.lines().any(|line| line.starts_with(key));
     for (key, default) in [("admin:", "admin: off"), ("workers:", "workers: 1"), ("listen", "listen: 127.0.0.1:0")] {
@@ -27,9 +34,7 @@ pub(crate) fn prepare(yaml: &str) -> Result<App, AppError> {
             text.push_str(&format!("\n{default}"));
         }
     }
-    let config =
-        tollgate_config::parse(&text, Path::new("test.yaml")).unwrap_or_else(|faults| panic!("{faults}\n{text}"));
-    App::prepare(config, &RunOptions::default())
+    tollgate_config::parse(&text, Path::new("test.yaml")).unwrap_or_else(|faults| panic!("{faults}\n{text}"))
 }
 
 impl TestProxy {
@@ -118,6 +123,22 @@ impl TestProxy {
             last = now;
             now == value
         });
+    }
+
+    /// Has something changed, and answers with what came of it.
+    pub(crate) fn order(&self, order: Order) -> Result<Done, Refused> {
+        self.running().orders().ask_blocking(order)
+    }
+
+    /// How the plugin of that name stands.
+    pub(crate) fn plugin(&self, name: &str) -> View {
+        let sight = self.running().orders().sight();
+        sight.plugins.iter().find(|plugin| plugin.name == name).expect("a plugin of that name").clone()
+    }
+
+    /// Takes over another configuration.
+    pub(crate) fn configure(&self, yaml: &str) -> Result<Done, Refused> {
+        self.order(Order::Configure(Box::new(config(yaml))))
     }
 
     /// Tells it to end as SIGTERM would.

@@ -8,6 +8,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
 use super::*;
+use crate::app::reload::Sight;
 
 /// Admin endpoints on a port of their own, which end with the test.
 struct TestAdmin {
@@ -29,10 +30,15 @@ impl TestAdmin {
         let address = listener.local_addr().unwrap();
         let readiness = Arc::new(Readiness::default());
         let registry = Registry::new(1);
+        let sight = Sight {
+            plugins: Vec::new(),
+            last_reload: None,
+            config_dump: serde_json::json!({ "filters": { "auth": { "config": "<redacted>" } } }),
+        };
         let state = AdminState {
             readiness: Arc::clone(&readiness),
             registry: Arc::clone(&registry),
-            config_dump: serde_json::json!({ "filters": { "auth": { "config": "<redacted>" } } }),
+            orders: Orders::of_nobody(sight),
         };
         let task = tokio::spawn(serve(listener, Arc::new(state)));
         TestAdmin { address, readiness, registry, task }

@@ -14,7 +14,7 @@ use tollgate_abi::{CalloutId, QueueId, SharedQueues};
 use crate::filter::callout::dns::Resolver;
 use crate::filter::callout::grpc::GrpcQuestion;
 use crate::filter::callout::ledger::{self, Ledger};
-use crate::filter::callout::{Event, Question, Reach, Task};
+use crate::filter::callout::{CalleeId, Event, Question, Reach, Task};
 use crate::filter::plugin::Plugin;
 use crate::telemetry::metrics::{CalloutKind, CalloutSeries, PluginSeries};
 use crate::upstream::cluster::Cluster;
@@ -24,8 +24,8 @@ use crate::upstream::cluster::Cluster;
 pub struct Means {
     /// What the plugin may reach.
     pub reach: Arc<Reach>,
-    /// The clusters of [`Reach::calls`], in that order, as this worker uses them.
-    pub callees: Rc<[LocalCallee]>,
+    /// The clusters of [`Reach::calls`], in that order, as this worker uses them at the moment.
+    pub callees: Rc<RefCell<Vec<LocalCallee>>>,
     /// What this worker counts about the plugin, and about callouts that were refused.
     pub series: (Arc<PluginSeries>, Arc<CalloutSeries>),
     /// The queues of the process, and the most messages in one of the plugin's own.
@@ -33,6 +33,7 @@ pub struct Means {
 }
 
 /// A cluster that a plugin may call, on one worker.
+#[derive(Clone)]
 pub struct LocalCallee {
     /// Its connections.
     pub cluster: Rc<Cluster>,
@@ -64,10 +65,10 @@ impl Desk {
     pub fn take(self: &Rc<Self>, question: Question) {
         match question {
             Question::Http(id, question) => {
-                let Some(callee) = self.means.callees.get(question.callee.0) else { return };
-                let (hops, limit, cluster) =
-                    (question.hops.saturating_sub(1), self.means.reach.body, Rc::clone(&callee.cluster));
-                let ledger = self.ledger(callee, CalloutKind::Http);
+                let Some(callee) = self.callee(question.callee) else { return };
+                let (hops, limit) = (question.hops.saturating_sub(1), self.means.reach.body);
+                let ledger = self.ledger(&callee, CalloutKind::Http);
+                let cluster = callee.cluster;
                 self.run(Task::Callout(id), hops, async move {
                     let outcome = question.ask(&cluster, limit).await;
                     ledger.close(ledger::outcome(&outcome));
@@ -89,10 +90,10 @@ impl Desk {
     }
 
     fn talk(self: &Rc<Self>, id: CalloutId, question: GrpcQuestion) {
-        let Some(callee) = self.means.callees.get(question.callee.0) else { return };
-        let (hops, limit, cluster) =
-            (question.hops.saturating_sub(1), self.means.reach.body, Rc::clone(&callee.cluster));
-        let ledger = self.ledger(callee, CalloutKind::Grpc);
+        let Some(callee) = self.callee(question.callee) else { return };
+        let (hops, limit) = (question.hops.saturating_sub(1), self.means.reach.body);
+        let ledger = self.ledger(&callee, CalloutKind::Grpc);
+        let cluster = callee.cluster;
         let desk = Rc::clone(self);
         let talking = tokio::task::spawn_local(async move {
             let tell = |event| desk.tell(hops, Event::Grpc(id, event));
@@ -122,6 +123,10 @@ impl Desk {
     pub fn close(&self) {
         let tasks = std::mem::take(&mut *self.tasks.borrow_mut());
         tasks.into_values().for_each(|task| task.abort());
+    }
+
+    fn callee(&self, CalleeId(place): CalleeId) -> Option<LocalCallee> {
+        self.means.callees.borrow().get(place).cloned()
     }
 
     fn ledger(&self, callee: &LocalCallee, kind: CalloutKind) -> Ledger {

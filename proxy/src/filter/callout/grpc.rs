@@ -295,13 +295,12 @@ fn grpc_timeout(timeout: Duration) -> HeaderValue {
 
 #[cfg(test)]
 mod tests {
-    use tollgate_config::ClusterId;
 
     use super::*;
     use crate::filter::callout::Callee;
 
     fn reach() -> Reach {
-        let callee = |name: &str, protocol| Callee { name: name.to_owned(), cluster: ClusterId(0), protocol };
+        let callee = |name: &str, protocol| Callee { name: name.to_owned(), protocol };
         Reach {
             calls: vec![callee("plain", Protocol::Http1), callee("grpc", Protocol::H2)],
             body: 10,

@@ -255,11 +255,7 @@ mod tests {
     }
 
     fn question(fields: &[(&str, &str)], trailers: &[(&str, &str)]) -> Result<HttpQuestion, CalloutRefusal> {
-        let callee = super::super::Callee {
-            name: "auth".to_owned(),
-            cluster: tollgate_config::ClusterId(0),
-            protocol: tollgate_config::Protocol::Http1,
-        };
+        let callee = super::super::Callee { name: "auth".to_owned(), protocol: tollgate_config::Protocol::Http1 };
         let call = HttpCall {
             upstream: b"auth".to_vec(),
             headers: pairs(fields),

@@ -77,41 +77,55 @@ families! {
     UPSTREAM_RETRIES = Counter "tollgate_upstream_retries_total" ["cluster"]
         "Attempts at upstreams after the first.";
 
-    FILTER_CALLS = Counter "tollgate_filter_calls_total" ["filter", "phase"]
+    FILTER_CALLS = Counter "tollgate_filter_calls_total" ["filter", "track", "phase"]
         "Calls into filters, by callback.";
-    FILTER_DURATION = Histogram "tollgate_filter_duration_seconds" ["filter", "phase"]
+    FILTER_DURATION = Histogram "tollgate_filter_duration_seconds" ["filter", "track", "phase"]
         "Time spent in one call of a filter, by callback, in seconds.";
-    FILTER_FAILURES = Counter "tollgate_filter_failures_total" ["filter", "kind"]
+    FILTER_FAILURES = Counter "tollgate_filter_failures_total" ["filter", "track", "kind"]
         "Calls of filters that failed, by kind.";
-    FILTER_REFUSALS = Counter "tollgate_filter_refusals_total" ["filter"]
+    FILTER_REFUSALS = Counter "tollgate_filter_refusals_total" ["filter", "track"]
         "Hostcalls answered OK without effect, because what they asked for is not allowed.";
-    FILTER_LOCAL_REPLIES = Counter "tollgate_filter_local_replies_total" ["filter", "class"]
+    FILTER_LOCAL_REPLIES = Counter "tollgate_filter_local_replies_total" ["filter", "track", "class"]
         "Answers that filters gave in place of the upstream, by class of their status.";
-    FILTER_ON_ERROR = Counter "tollgate_filter_on_error_total" ["filter", "policy"]
+    FILTER_ON_ERROR = Counter "tollgate_filter_on_error_total" ["filter", "track", "policy"]
         "Exchanges that met a failed filter, by what was done: deny or skip.";
-    FILTER_INSTANCES = Gauge "tollgate_filter_instances" ["filter"]
+    FILTER_INSTANCES = Gauge "tollgate_filter_instances" ["filter", "track"]
         "VMs alive.";
-    FILTER_MEMORY = Gauge "tollgate_filter_memory_bytes" ["filter"]
+    FILTER_MEMORY = Gauge "tollgate_filter_memory_bytes" ["filter", "track"]
         "Linear memory of all VMs, in bytes.";
-    FILTER_MODULE = Gauge "tollgate_filter_module_info" ["filter", "digest", "abi", "source"]
+    FILTER_MODULE = Gauge "tollgate_filter_module_info" ["filter", "track", "digest", "abi", "source"]
         "Always 1; the labels name the module that serves.";
-    FILTER_GENERATION = Gauge "tollgate_filter_generation" ["filter"]
+    FILTER_GENERATION = Gauge "tollgate_filter_generation" ["filter", "track"]
         "Number of the generation that serves.";
-    FILTER_LOG_DROPPED = Counter "tollgate_filter_log_lines_dropped_total" ["filter"]
+    FILTER_CPU = Counter "tollgate_filter_cpu_seconds_total" ["filter", "track"]
+        "Time that filters spent in all their calls, in seconds of a worker.";
+    FILTER_EXCHANGES = Counter "tollgate_filter_exchanges_total" ["filter", "track"]
+        "Exchanges and connections that a filter saw.";
+    FILTER_SHED = Counter "tollgate_filter_shed_total" ["filter", "track"]
+        "Exchanges that met a filter which had used its share of a worker while others waited.";
+    FILTER_RECYCLED = Counter "tollgate_filter_recycled_total" ["filter", "track"]
+        "VMs that were replaced because of their memory.";
+    FILTER_LOG_DROPPED = Counter "tollgate_filter_log_lines_dropped_total" ["filter", "track"]
         "Log lines of filters over their budget.";
-    FILTER_QUOTA = Counter "tollgate_filter_quota_exceeded_total" ["filter", "quota"]
+    FILTER_QUOTA = Counter "tollgate_filter_quota_exceeded_total" ["filter", "track", "quota"]
         "Times a filter asked for more than it may have, by quota.";
     FILTER_CALLOUTS = Counter "tollgate_filter_callouts_total" ["filter", "cluster", "kind", "outcome"]
         "Callouts of filters that ended, by cluster (none: refused before there was one), kind and outcome.";
-    FILTER_CALLOUTS_ACTIVE = Gauge "tollgate_filter_callouts_active" ["filter"]
+    FILTER_CALLOUTS_ACTIVE = Gauge "tollgate_filter_callouts_active" ["filter", "track"]
         "Callouts of filters under way.";
-    FILTER_CALLOUT_DURATION = Histogram "tollgate_filter_callout_duration_seconds" ["filter"]
+    FILTER_CALLOUT_DURATION = Histogram "tollgate_filter_callout_duration_seconds" ["filter", "track"]
         "From the start of a callout that was sent to its end, in seconds.";
-    METRICS_DROPPED = Counter "tollgate_metrics_dropped_total" ["filter"]
+    METRICS_DROPPED = Counter "tollgate_metrics_dropped_total" ["filter", "track"]
         "Metrics that filters defined over their cap, or whose names are too long or have unreadable labels.";
 
     ACCESS_LOG_DROPPED = Counter "tollgate_access_log_lines_dropped_total" []
         "Access log lines lost because the writer was behind or could not write.";
+    RELOADS = Counter "tollgate_config_reloads_total" ["outcome"]
+        "Reloads of the configuration, by outcome: success or refused.";
+    RELOAD_SUCCESS = Gauge "tollgate_config_last_reload_successful" []
+        "1 when the last reload of the configuration was taken over, 0 when it was refused.";
+    RELOAD_TIME = Gauge "tollgate_config_last_reload_success_timestamp_seconds" []
+        "When the configuration in force was taken over, in seconds since the Unix epoch.";
     WORKERS = Gauge "tollgate_workers" []
         "Worker threads.";
     BUILD = Gauge "tollgate_build_info" ["version"]

@@ -46,8 +46,8 @@ pub(super) fn page(registry: &Registry) -> String {
     for (listener, series) in &tcp {
         add_tcp(&mut page, listener, series);
     }
-    for (plugin, series) in &plugins {
-        add_plugin(&mut page, plugin, series);
+    for ((plugin, track), series) in &plugins {
+        add_plugin(&mut page, (plugin, track.as_str()), series);
     }
     for ([plugin, cluster], series) in &callouts {
         add_callouts(&mut page, plugin, cluster, series);
@@ -105,25 +105,28 @@ fn add_cluster(page: &mut Page, cluster: &str, series: &[Arc<ClusterSeries>]) {
     page.counter(&families::UPSTREAM_RETRIES, &labels, total(series, |series| &series.retries));
 }
 
-fn add_plugin(page: &mut Page, plugin: &str, series: &[Arc<PluginSeries>]) {
-    add_phases(page, plugin, series);
+fn add_plugin(page: &mut Page, (plugin, track): (&str, &str), series: &[Arc<PluginSeries>]) {
+    add_phases(page, (plugin, track), series);
     for (at, kind) in FAILURES.into_iter().enumerate() {
-        page.counter(&families::FILTER_FAILURES, &[plugin, kind], total(series, |series| &series.failures[at]));
+        page.counter(&families::FILTER_FAILURES, &[plugin, track, kind], total(series, |series| &series.failures[at]));
     }
     for (at, class) in CLASSES.into_iter().enumerate() {
         let count = total(series, |series| &series.local_replies[at]);
-        page.counter(&families::FILTER_LOCAL_REPLIES, &[plugin, class], count);
+        page.counter(&families::FILTER_LOCAL_REPLIES, &[plugin, track, class], count);
     }
-    page.counter(&families::FILTER_ON_ERROR, &[plugin, "deny"], total(series, |series| &series.denied));
-    page.counter(&families::FILTER_ON_ERROR, &[plugin, "skip"], total(series, |series| &series.skipped));
-    let labels = [plugin];
+    page.counter(&families::FILTER_ON_ERROR, &[plugin, track, "deny"], total(series, |series| &series.denied));
+    page.counter(&families::FILTER_ON_ERROR, &[plugin, track, "skip"], total(series, |series| &series.skipped));
+    let labels = [plugin, track];
     page.counter(&families::FILTER_REFUSALS, &labels, total(series, |series| &series.refusals));
     page.gauge(&families::FILTER_INSTANCES, &labels, level(series, |series| &series.vms));
     page.gauge(&families::FILTER_MEMORY, &labels, level(series, |series| &series.memory_bytes));
+    page.counter(&families::FILTER_EXCHANGES, &labels, total(series, |series| &series.exchanges));
+    page.counter(&families::FILTER_SHED, &labels, total(series, |series| &series.shed));
+    page.counter(&families::FILTER_RECYCLED, &labels, total(series, |series| &series.recycled));
     page.counter(&families::FILTER_LOG_DROPPED, &labels, total(series, |series| &series.log_lines_dropped));
     for (at, quota) in Quota::ALL.into_iter().enumerate() {
         let count = total(series, |series| &series.quota_exceeded[at]);
-        page.counter(&families::FILTER_QUOTA, &[plugin, quota.as_str()], count);
+        page.counter(&families::FILTER_QUOTA, &[plugin, track, quota.as_str()], count);
     }
     page.gauge(&families::FILTER_CALLOUTS_ACTIVE, &labels, level(series, |series| &series.callouts_active));
     let callouts = spread(series, |series| &series.callout_duration);
@@ -133,15 +136,18 @@ fn add_plugin(page: &mut Page, plugin: &str, series: &[Arc<PluginSeries>]) {
 }
 
 /// Callbacks that were called. Most modules have few, and each of the others would be nineteen lines.
-fn add_phases(page: &mut Page, plugin: &str, series: &[Arc<PluginSeries>]) {
+fn add_phases(page: &mut Page, (plugin, track): (&str, &str), series: &[Arc<PluginSeries>]) {
+    let mut spent = 0.0;
     for phase in CallbackKind::ALL {
-        let (at, labels) = (phase_index(phase), [plugin, phase.as_str()]);
+        let (at, labels) = (phase_index(phase), [plugin, track, phase.as_str()]);
         let spread = spread(series, |series| &series.duration[at]);
+        spent += spread.sum();
         if spread.count() > 0 {
             page.counter(&families::FILTER_CALLS, &labels, total(series, |series| &series.calls[at]));
             page.histogram(&families::FILTER_DURATION, &labels, spread);
         }
     }
+    page.counter(&families::FILTER_CPU, &[plugin, track], spent);
 }
 
 /// Every outcome of the kinds that this filter has used with this cluster.
@@ -158,12 +164,18 @@ fn add_callouts(page: &mut Page, plugin: &str, cluster: &str, series: &[Arc<Call
 }
 
 fn add_module(page: &mut Page, module: &ModuleInfo) {
-    page.gauge(&families::FILTER_MODULE, &[&module.plugin, &module.digest, &module.abi, &module.source], 1.0);
-    page.gauge(&families::FILTER_GENERATION, &[&module.plugin], module.generation as f64);
+    let (plugin, track) = (module.plugin.as_str(), module.track.as_str());
+    page.gauge(&families::FILTER_MODULE, &[plugin, track, &module.digest, &module.abi, &module.source], 1.0);
+    page.gauge(&families::FILTER_GENERATION, &[plugin, track], module.generation as f64);
 }
 
 fn add_process(page: &mut Page, registry: &Registry) {
     page.counter(&families::ACCESS_LOG_DROPPED, &[], registry.access_log.dropped.get() as f64);
+    for (outcome, count) in ["success", "refused"].into_iter().zip(registry.reloads.outcomes()) {
+        page.counter(&families::RELOADS, &[outcome], count as f64);
+    }
+    page.gauge(&families::RELOAD_SUCCESS, &[], f64::from(u8::from(registry.reloads.is_good())));
+    page.gauge(&families::RELOAD_TIME, &[], registry.reloads.since().as_secs_f64());
     page.gauge(&families::WORKERS, &[], registry.workers as f64);
     page.gauge(&families::BUILD, &[env!("CARGO_PKG_VERSION")], 1.0);
     let started = registry.started.duration_since(UNIX_EPOCH).unwrap_or_default();

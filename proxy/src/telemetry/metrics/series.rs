@@ -3,6 +3,9 @@
 //! Each series is its own allocation on its own cache lines and has one writer: the worker it was made for. Names of
 //! families are not known here; `families` has them.
 
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
 use tollgate_abi::{CallbackKind, Cause, Quota};
 
 use super::cell::{CALLBACK_SCALE, Counter, EXCHANGE_SCALE, Gauge, Histogram, SharedCounter};
@@ -92,6 +95,25 @@ pub fn failure_index(cause: &Cause) -> usize {
         Cause::Refused => 4,
         Cause::Host => 5,
         Cause::Poisoned => 6,
+    }
+}
+
+/// Which of a plugin's generations counts: the label `track`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Track {
+    /// The one that serves.
+    Stable,
+    /// The one that is tried beside it.
+    Canary,
+}
+
+impl Track {
+    /// The value of the label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Track::Stable => "stable",
+            Track::Canary => "canary",
+        }
     }
 }
 
@@ -200,6 +222,12 @@ pub struct PluginSeries {
     pub vms: Gauge,
     /// Bytes of linear memory.
     pub memory_bytes: Gauge,
+    /// Exchanges and connections that got a context.
+    pub exchanges: Counter,
+    /// Exchanges that came while the plugin had used its share of the worker.
+    pub shed: Counter,
+    /// VMs that were replaced because of their memory.
+    pub recycled: Counter,
     /// Log lines over the budget.
     pub log_lines_dropped: Counter,
     /// Exchanges that went on without this plugin after it failed.
@@ -226,6 +254,9 @@ impl PluginSeries {
             local_replies: Default::default(),
             vms: Gauge::default(),
             memory_bytes: Gauge::default(),
+            exchanges: Counter::default(),
+            shed: Counter::default(),
+            recycled: Counter::default(),
             log_lines_dropped: Counter::default(),
             skipped: Counter::default(),
             denied: Counter::default(),
@@ -240,6 +271,52 @@ impl PluginSeries {
     pub fn over_quota(&self, quota: Quota) {
         self.quota_exceeded[quota as usize].inc();
     }
+}
+
+/// Reloads of the configuration; the control side alone writes here.
+#[derive(Debug)]
+pub struct ReloadSeries {
+    /// Those that were taken over, and those that were refused.
+    outcomes: [SharedCounter; 2],
+    refused: AtomicBool,
+    /// In milliseconds since the Unix epoch.
+    taken_over: AtomicU64,
+}
+
+impl ReloadSeries {
+    pub(super) fn new(now: SystemTime) -> ReloadSeries {
+        let taken_over = AtomicU64::new(millis(now));
+        ReloadSeries { outcomes: Default::default(), refused: AtomicBool::new(false), taken_over }
+    }
+
+    /// A reload ended.
+    pub fn note(&self, taken_over: bool) {
+        self.outcomes[usize::from(!taken_over)].inc();
+        self.refused.store(!taken_over, Relaxed);
+        if taken_over {
+            self.taken_over.store(millis(SystemTime::now()), Relaxed);
+        }
+    }
+
+    /// How many were taken over, and how many refused.
+    pub(super) fn outcomes(&self) -> [u64; 2] {
+        [self.outcomes[0].get(), self.outcomes[1].get()]
+    }
+
+    /// True when the last one was taken over, or there was none.
+    pub(super) fn is_good(&self) -> bool {
+        !self.refused.load(Relaxed)
+    }
+
+    /// Since when the configuration is in force.
+    pub(super) fn since(&self) -> Duration {
+        Duration::from_millis(self.taken_over.load(Relaxed))
+    }
+}
+
+fn millis(time: SystemTime) -> u64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The access log of the process; every worker writes here, and only when something goes wrong.

@@ -12,20 +12,20 @@ use prometheus::proto::LabelPair;
 use super::page::{self, Page};
 use crate::telemetry::metrics::families::{FamilyKind, METRICS_DROPPED};
 use crate::telemetry::metrics::guest::{GuestValue, SeriesName};
-use crate::telemetry::metrics::series::PluginSeries;
+use crate::telemetry::metrics::series::{PluginSeries, Track};
 
 const PREFIX: &str = "tollgate_guest_";
 const HELP: &str = "Defined by a filter.";
 
 /// Adds what every plugin's guests defined, and how many definitions were dropped.
-pub(super) fn add(page: &mut Page, plugins: &[(String, Vec<Arc<PluginSeries>>)]) {
+pub(super) fn add(page: &mut Page, plugins: &[((String, Track), Vec<Arc<PluginSeries>>)]) {
     let mut names = FamilyNames::default();
-    for (plugin, workers) in plugins {
+    for ((plugin, track), workers) in plugins {
         // The workers of a plugin share one table.
         let Some(table) = workers.first().map(|worker| worker.custom.table()) else { continue };
-        page.counter(&METRICS_DROPPED, &[plugin], table.dropped() as f64);
+        page.counter(&METRICS_DROPPED, &[plugin, track.as_str()], table.dropped() as f64);
         for (name, value) in table.values() {
-            let labels = labels(plugin, &name);
+            let labels = labels(plugin, *track, &name);
             let (kind, sample) = match value {
                 GuestValue::Counter(count) => (FamilyKind::Counter, page::counter(labels, count as f64)),
                 GuestValue::Gauge(level) => (FamilyKind::Gauge, page::gauge(labels, level as f64)),
@@ -36,9 +36,11 @@ pub(super) fn add(page: &mut Page, plugins: &[(String, Vec<Arc<PluginSeries>>)])
     }
 }
 
-fn labels(plugin: &str, name: &SeriesName) -> Vec<LabelPair> {
+/// Those of a canary are told from those of the generation that serves.
+fn labels(plugin: &str, track: Track, name: &SeriesName) -> Vec<LabelPair> {
     let own = name.labels.iter().map(|(key, value)| page::label(key, value));
-    std::iter::once(page::label("filter", plugin)).chain(own).collect()
+    let trial = (track == Track::Canary).then(|| page::label("track", track.as_str()));
+    std::iter::once(page::label("filter", plugin)).chain(trial).chain(own).collect()
 }
 
 /// Which kind each name on the page has, with the names that a histogram's lines take.

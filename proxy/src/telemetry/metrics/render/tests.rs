@@ -9,7 +9,7 @@ use tollgate_abi::{CallbackKind, MetricKind, Quota};
 
 use self::reader::read;
 use crate::telemetry::metrics::{
-    CalloutKind, CalloutOutcome, DEFAULT_SERIES, FAMILIES, ModuleInfo, Registry, class_index, phase_index,
+    CalloutKind, CalloutOutcome, DEFAULT_SERIES, FAMILIES, ModuleInfo, Registry, Track, class_index, phase_index,
 };
 
 #[test]
@@ -68,33 +68,36 @@ fn every_family_on_the_page_is_in_the_table_and_every_row_of_the_table_is_on_the
     let _route = registry.route(0, "l", "r", "c");
     let _listener = registry.listener(0, "l");
     let _cluster = registry.cluster(0, "c");
-    let plugin = registry.plugin(0, "p", DEFAULT_SERIES);
+    let plugin = registry.plugin(0, ("p", Track::Stable), DEFAULT_SERIES);
     plugin.duration[phase_index(CallbackKind::Log)].observe(Duration::from_micros(3));
     plugin.callout_duration.observe(Duration::from_micros(3));
     let _tcp = registry.tcp(0, "t");
     let callouts = registry.callouts(0, "p", "c");
     callouts.ended(CalloutKind::Http, CalloutOutcome::Ok).inc();
-    registry.set_module(ModuleInfo {
+    registry.set_modules(std::iter::once(ModuleInfo {
         plugin: "p".into(),
+        track: Track::Stable,
         digest: "ab".into(),
         abi: "0.2.1".into(),
         source: "p.wasm".into(),
         generation: 1,
-    });
+    }));
 
     let page = registry.render();
 
     let shown: HashSet<_> = page.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
     let declared: HashSet<_> = FAMILIES.iter().map(|family| family.name).collect();
     assert_eq!(shown, declared);
-    assert!(page.contains(r#"tollgate_filter_module_info{filter="p",digest="ab",abi="0.2.1",source="p.wasm"} 1"#));
+    assert!(page.contains(
+        r#"tollgate_filter_module_info{filter="p",track="stable",digest="ab",abi="0.2.1",source="p.wasm"} 1"#
+    ));
 }
 
 #[test]
 fn guest_metrics_are_summed_and_carry_their_filter_and_labels() {
     let registry = Registry::new(2);
-    let one = registry.plugin(0, "auth", DEFAULT_SERIES);
-    let two = registry.plugin(1, "auth", DEFAULT_SERIES);
+    let one = registry.plugin(0, ("auth", Track::Stable), DEFAULT_SERIES);
+    let two = registry.plugin(1, ("auth", Track::Stable), DEFAULT_SERIES);
     let slot = one.custom.define(MetricKind::Counter, b"hits;tenant=acme").unwrap();
     two.custom.define(MetricKind::Counter, b"hits;tenant=acme").unwrap();
 
@@ -108,7 +111,7 @@ fn guest_metrics_are_summed_and_carry_their_filter_and_labels() {
 #[test]
 fn a_guest_metric_over_the_cap_is_dropped_and_counted() {
     let registry = Registry::new(1);
-    let plugin = registry.plugin(0, "greedy", 20);
+    let plugin = registry.plugin(0, ("greedy", Track::Stable), 20);
 
     for at in 0..21 {
         // The cap is on series, whatever they are called.
@@ -119,16 +122,16 @@ fn a_guest_metric_over_the_cap_is_dropped_and_counted() {
     let page = registry.render();
     let guests = page.lines().filter(|line| line.starts_with("tollgate_guest_")).count();
     assert_eq!(guests, 20);
-    assert_eq!(read(&page)[r#"tollgate_metrics_dropped_total{filter="greedy"}"#], 1.0);
+    assert_eq!(read(&page)[r#"tollgate_metrics_dropped_total{filter="greedy",track="stable"}"#], 1.0);
 }
 
 #[test]
 fn the_cap_that_was_asked_for_last_holds_for_all_workers() {
     let registry = Registry::new(2);
-    let one = registry.plugin(0, "p", 1);
+    let one = registry.plugin(0, ("p", Track::Stable), 1);
     one.custom.define(MetricKind::Counter, b"a").unwrap();
 
-    let _two = registry.plugin(1, "p", 2);
+    let _two = registry.plugin(1, ("p", Track::Stable), 2);
 
     assert!(one.custom.define(MetricKind::Counter, b"b").is_ok());
     assert!(one.custom.define(MetricKind::Counter, b"c").is_err());
@@ -137,7 +140,7 @@ fn the_cap_that_was_asked_for_last_holds_for_all_workers() {
 #[test]
 fn a_family_may_have_several_sets_of_labels_and_each_is_a_series() {
     let registry = Registry::new(1);
-    let plugin = registry.plugin(0, "p", DEFAULT_SERIES);
+    let plugin = registry.plugin(0, ("p", Track::Stable), DEFAULT_SERIES);
     let names: [&[u8]; 6] =
         [b"hits", b"hits;a=1", b"hits;b=2;a=1", br#"hits{a="1",b="2"}"#, b"hits;a=", b"hits;other=x"];
 
@@ -163,7 +166,7 @@ fn a_family_may_have_several_sets_of_labels_and_each_is_a_series() {
 #[test]
 fn labels_of_guests_are_escaped_and_forge_no_line() {
     let registry = Registry::new(1);
-    let plugin = registry.plugin(0, "p", DEFAULT_SERIES);
+    let plugin = registry.plugin(0, ("p", Track::Stable), DEFAULT_SERIES);
     let hostile = b"h;k=\\\"} 9\ntollgate_workers 7\n\x1b[2J,le=\"1\"\xff";
 
     plugin.custom.define(MetricKind::Histogram, hostile).unwrap();
@@ -195,7 +198,7 @@ fn a_plugin_s_callouts_show_the_kinds_it_used_by_cluster() {
 #[test]
 fn quotas_count_by_their_word() {
     let registry = Registry::new(1);
-    let plugin = registry.plugin(0, "p", DEFAULT_SERIES);
+    let plugin = registry.plugin(0, ("p", Track::Stable), DEFAULT_SERIES);
 
     for (times, quota) in (1..).zip(Quota::ALL) {
         (0..times).for_each(|_| plugin.over_quota(quota));
@@ -211,7 +214,7 @@ fn quotas_count_by_their_word() {
 #[test]
 fn only_callbacks_that_were_called_are_shown() {
     let registry = Registry::new(1);
-    let plugin = registry.plugin(0, "p", DEFAULT_SERIES);
+    let plugin = registry.plugin(0, ("p", Track::Stable), DEFAULT_SERIES);
 
     plugin.calls[phase_index(CallbackKind::Tick)].inc();
     plugin.duration[phase_index(CallbackKind::Tick)].observe(Duration::from_micros(3));
@@ -219,7 +222,7 @@ fn only_callbacks_that_were_called_are_shown() {
     let samples = read(&registry.render());
     let calls: Vec<_> =
         samples.iter().filter(|(series, _)| series.starts_with("tollgate_filter_calls_total")).collect();
-    assert_eq!(calls, [(&r#"tollgate_filter_calls_total{filter="p",phase="tick"}"#.to_owned(), &1.0)]);
+    assert_eq!(calls, [(&r#"tollgate_filter_calls_total{filter="p",track="stable",phase="tick"}"#.to_owned(), &1.0)]);
 }
 
 #[test]
@@ -246,8 +249,8 @@ fn a_listener_of_bytes_counts_them_by_direction() {
 #[test]
 fn one_name_used_for_several_kinds_stays_readable() {
     let registry = Registry::new(1);
-    let one = registry.plugin(0, "one", DEFAULT_SERIES);
-    let two = registry.plugin(0, "two", DEFAULT_SERIES);
+    let one = registry.plugin(0, ("one", Track::Stable), DEFAULT_SERIES);
+    let two = registry.plugin(0, ("two", Track::Stable), DEFAULT_SERIES);
     one.custom.define(MetricKind::Histogram, b"time").unwrap();
     one.custom.define(MetricKind::Counter, b"time").unwrap();
     two.custom.define(MetricKind::Gauge, b"time").unwrap();

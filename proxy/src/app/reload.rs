@@ -1,0 +1,286 @@
+//! Whatever changes while the proxy serves: modules, canaries, the whole configuration. One thread, one order at a time.
+//!
+//! Everything is made ready first: read, checked, compiled, started, bound. Only then one store publishes it, and a failure
+//! before leaves everything as it was. Exchanges are never waited for, and no worker waits for this thread.
+
+mod live;
+mod plan;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::time::SystemTime;
+
+use arc_swap::ArcSwap;
+use tokio::sync::oneshot;
+use tollgate_config::{self as config, Config, Faults, Ratio};
+
+pub(super) use self::live::{Change, Live, Surroundings};
+use self::plan::Plan;
+use crate::app::AppError;
+use crate::app::listeners::Listeners;
+use crate::filter::fault::Fault;
+use crate::filter::generation::Generation;
+use crate::filter::modules::Modules;
+use crate::filter::rollout::{Cause, Rollout, Tally, Trigger, View};
+use crate::filter::slot::Slot;
+use crate::snapshot::{ListenerId, Snapshot};
+
+/// Something to be done.
+#[derive(Debug)]
+pub enum Order {
+    /// Read the configuration and every module again, and take over what changed.
+    Reload(Trigger),
+    /// Take over this configuration.
+    Configure(Box<Config>),
+    /// Look at these files: what they hold has changed.
+    Look(Vec<PathBuf>),
+    /// Make a module ready for a plugin.
+    Stage(String, Vec<u8>),
+    /// Have the staged module of a plugin, or its canary, serve.
+    Promote(String),
+    /// Go back to the generation before; a canary that is tried goes.
+    Rollback(String),
+    /// Try the staged module of a plugin with a share of exchanges.
+    Canary(String, Option<Ratio>),
+}
+
+/// What came of an order that was carried out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Done {
+    /// Nothing was to be done.
+    Unchanged,
+    /// It serves.
+    Serving,
+    /// It is ready, and serves when a replaced generation has ended.
+    Waiting,
+    /// It is ready, and serves when it is promoted.
+    Staged,
+    /// It gets its share of exchanges.
+    Canary,
+}
+
+/// Why an order was not carried out. Everything is as it was.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    /// There is no such plugin.
+    #[error("there is no filter {name:?}; there are: {}", list(.known))]
+    Unknown {
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        known: Vec<String>,
+    },
+    /// There is nothing that could be done it to.
+    #[error("filter {0:?}: {1}")]
+    Nothing(String, &'static str),
+    /// Plugins that do not run.
+    #[error("{}", .0.iter().map(Fault::to_string).collect::<Vec<_>>().join("\n"))]
+    Modules(Vec<Fault>),
+    /// The configuration is bad.
+    #[error("{0}")]
+    Config(#[from] Faults),
+    /// An address cannot be bound.
+    #[error("{0}")]
+    Bind(#[source] Box<AppError>),
+    /// The process is about to end.
+    #[error("the proxy is ending")]
+    Ending,
+}
+
+impl Refused {
+    fn nothing(name: &str, why: &'static str) -> Self {
+        Self::Nothing(name.to_owned(), why)
+    }
+}
+
+fn list(names: &[String]) -> String {
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+}
+
+type Answer = Result<Done, Refused>;
+type Asked = (Order, Option<oneshot::Sender<Answer>>);
+
+/// How the last reload of the configuration went.
+#[derive(Clone, Debug)]
+pub struct LastReload {
+    /// When.
+    pub at: SystemTime,
+    /// What led to it.
+    pub trigger: Trigger,
+    /// Why it was refused, if it was.
+    pub refused: Option<String>,
+}
+
+/// What can be seen from outside.
+#[derive(Debug)]
+pub struct Sight {
+    /// Every plugin, in the order of the configuration.
+    pub plugins: Vec<View>,
+    /// Absent until there was one.
+    pub last_reload: Option<LastReload>,
+    /// The configuration in its long form, secrets redacted.
+    pub config_dump: serde_json::Value,
+}
+
+/// Where orders are given, and what came of them is seen. Clones share it.
+#[derive(Clone)]
+pub struct Orders {
+    send: Sender<Asked>,
+    sight: Arc<ArcSwap<Sight>>,
+}
+
+impl Orders {
+    /// Has something done, and waits for what comes of it.
+    pub async fn ask(&self, order: Order) -> Answer {
+        let (reply, answer) = oneshot::channel();
+        self.send.send((order, Some(reply))).map_err(|_| Refused::Ending)?;
+        answer.await.unwrap_or(Err(Refused::Ending))
+    }
+
+    /// The same for a thread that may wait.
+    pub fn ask_blocking(&self, order: Order) -> Answer {
+        let (reply, answer) = oneshot::channel();
+        self.send.send((order, Some(reply))).map_err(|_| Refused::Ending)?;
+        answer.blocking_recv().unwrap_or(Err(Refused::Ending))
+    }
+
+    /// Has something done.
+    pub fn give(&self, order: Order) {
+        // A process that ends has nothing left to change.
+        let _ = self.send.send((order, None));
+    }
+
+    /// Orders that nobody takes, with something to be seen.
+    #[cfg(test)]
+    pub(crate) fn of_nobody(sight: Sight) -> Self {
+        Self { send: std::sync::mpsc::channel().0, sight: Arc::new(ArcSwap::from_pointee(sight)) }
+    }
+
+    /// How things are.
+    pub fn sight(&self) -> Arc<Sight> {
+        self.sight.load_full()
+    }
+}
+
+/// What the proxy runs with at the moment, and all that is needed to change it.
+pub struct Reloader {
+    config: Config,
+    file: Option<PathBuf>,
+    modules: Modules,
+    /// In the order of the configuration's plugins.
+    rollouts: Vec<Rollout>,
+    /// What was left of plugins that are no longer in the configuration.
+    gone: Vec<Arc<Generation>>,
+    listeners: Listeners,
+    workers: usize,
+    last_reload: Option<LastReload>,
+}
+
+impl Reloader {
+    /// Makes every plugin ready: one VM for each worker and one to spare. All faults are reported.
+    pub(super) fn prepare(
+        config: Config,
+        file: Option<PathBuf>,
+        mut modules: Modules,
+        workers: usize,
+    ) -> Result<Self, Vec<Fault>> {
+        let cause = Cause::now(Trigger::Start);
+        let plans = gather(config.plugins.iter().map(|plugin| Plan::fresh(&mut modules, plugin, workers)))?;
+        modules.settle(&config.plugins);
+        let rollouts = plans.into_iter().map(|plan| plan.carry_out(None, Tally::default(), cause)).collect();
+        Ok(Self {
+            config,
+            file,
+            modules,
+            rollouts,
+            gone: Vec::new(),
+            listeners: Listeners::default(),
+            workers,
+            last_reload: None,
+        })
+    }
+
+    /// What the workers start with.
+    pub(super) fn snapshot(&self, ids: &[ListenerId]) -> Snapshot {
+        Snapshot::new(1, &self.config, ids, self.slots())
+    }
+
+    /// Every plugin.
+    pub(super) fn rollouts(&self) -> &[Rollout] {
+        &self.rollouts
+    }
+
+    /// The configuration in force.
+    pub(super) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The addresses.
+    pub(super) fn listeners(&mut self) -> &mut Listeners {
+        &mut self.listeners
+    }
+
+    fn slots(&self) -> Vec<Slot> {
+        self.rollouts.iter().map(Rollout::slot).collect()
+    }
+
+    /// What a configuration asks of every plugin.
+    fn plans(&mut self, config: &Config) -> Result<Vec<Plan>, Vec<Fault>> {
+        let Self { modules, rollouts, workers, .. } = self;
+        gather(config.plugins.iter().map(|plugin| {
+            match rollouts.iter().find(|rollout| rollout.plugin.name == plugin.name) {
+                Some(rollout) => Plan::update(modules, rollout, plugin, *workers),
+                None => Plan::fresh(modules, plugin, *workers),
+            }
+        }))
+    }
+
+    /// True when a plugin that changes has too many generations with exchanges already.
+    fn is_crowded(&mut self, plans: &[Plan]) -> bool {
+        let changes =
+            |rollout: &Rollout| plans.iter().any(|plan| plan.is_of(&rollout.plugin.name) && !plan.steps.is_empty());
+        self.rollouts.iter_mut().any(|rollout| changes(rollout) && rollout.is_crowded())
+    }
+
+    /// Keeps why modules did not take over with the plugins that there are.
+    fn note(&mut self, faults: &[Fault], cause: Cause) {
+        for fault in faults {
+            let known = self.rollouts.iter_mut().find(|rollout| rollout.plugin.name == fault.plugin);
+            known.into_iter().for_each(|rollout| rollout.fail(fault, cause));
+        }
+    }
+
+    /// How things are.
+    pub(super) fn sight(&self) -> Sight {
+        Sight {
+            plugins: self.rollouts.iter().map(Rollout::view).collect(),
+            last_reload: self.last_reload.clone(),
+            config_dump: self.config.expanded.clone(),
+        }
+    }
+
+    /// Every file whose change is to be followed.
+    fn files(&self) -> Vec<PathBuf> {
+        if !self.config.watch {
+            return Vec::new();
+        }
+        let of_plugin = |plugin: &config::Plugin| {
+            let canary = plugin.rollout.canary.as_ref().map(|canary| canary.module.clone());
+            std::iter::once(plugin.module.clone()).chain(canary).collect::<Vec<_>>()
+        };
+        self.file.iter().cloned().chain(self.config.plugins.iter().flat_map(of_plugin)).collect()
+    }
+}
+
+/// All of them, or every fault.
+fn gather<T>(plans: impl Iterator<Item = Result<T, Fault>>) -> Result<Vec<T>, Vec<Fault>> {
+    let (mut good, mut faults) = (Vec::new(), Vec::new());
+    for plan in plans {
+        match plan {
+            Ok(plan) => good.push(plan),
+            Err(fault) => faults.push(fault),
+        }
+    }
+    if faults.is_empty() { Ok(good) } else { Err(faults) }
+}

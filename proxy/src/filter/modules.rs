@@ -1,0 +1,332 @@
+//! Bytes → generation: fetched, verified, checked, compiled, started, tested.
+//!
+//! Everything here runs on the control side and may take long. What is compiled is remembered by its digest.
+
+use std::collections::{HashMap, VecDeque};
+use std::path::Path;
+use std::sync::Arc;
+
+use tollgate_abi::{
+    AbiVersion, CalloutLimits, Engine, GuestErrors, Limits, Module, ModuleLimits, PluginSettings, QueueLimits,
+    SharedData, SharedDataLimits, SharedQueues,
+};
+use tollgate_config::{self as config, Config};
+
+use crate::exchange::properties::node::Node;
+use crate::filter::callout::Reach;
+use crate::filter::digest::Digest;
+use crate::filter::fault::{Fault, FaultKind};
+use crate::filter::generation::{Generation, NO_CLUSTER, Origin};
+use crate::filter::host::Identity;
+use crate::filter::manners::Manners;
+use crate::filter::spares::Spares;
+use crate::telemetry::metrics::{Registry, Track};
+
+/// Compiled modules that are kept beside those that serve, so that going back and forth compiles nothing.
+const KEPT: usize = 16;
+
+/// The bytes of a module, and what they hash to.
+#[derive(Clone)]
+pub struct Fetched {
+    /// The bytes.
+    pub bytes: Arc<[u8]>,
+    /// Their SHA-256.
+    pub digest: Digest,
+    /// Where they came from.
+    pub origin: Origin,
+}
+
+impl Fetched {
+    /// Bytes that are here already.
+    pub fn new(bytes: impl Into<Arc<[u8]>>, origin: Origin) -> Self {
+        let bytes = bytes.into();
+        Self { digest: Digest::of(&bytes), bytes, origin }
+    }
+}
+
+/// What a compiled module is known by.
+type Key = (Digest, Option<AbiVersion>);
+
+/// Compiles each module once and numbers the generations.
+pub struct Modules {
+    engine: Engine,
+    limits: ModuleLimits,
+    /// Latest last.
+    compiled: VecDeque<(Key, Module)>,
+    /// By `vm_id`, with the largest of its plugins' quotas.
+    shared: HashMap<String, (Arc<SharedData>, QueueLimits)>,
+    /// Empty stores for generations that are being made and keep nothing, by `vm_id`.
+    fresh: HashMap<String, Arc<SharedData>>,
+    queues: Arc<SharedQueues>,
+    clusters: Vec<config::Cluster>,
+    registry: Arc<Registry>,
+    node: Arc<Node>,
+    /// The last number of each plugin.
+    numbers: HashMap<String, u64>,
+}
+
+impl Modules {
+    /// Nothing compiled yet.
+    pub fn new(engine: Engine, registry: Arc<Registry>, config: &Config) -> Self {
+        let mut modules = Self {
+            engine,
+            limits: ModuleLimits::default(),
+            compiled: VecDeque::new(),
+            shared: HashMap::new(),
+            fresh: HashMap::new(),
+            queues: Arc::default(),
+            clusters: Vec::new(),
+            registry,
+            node: Arc::new(Node::new(&config.node)),
+            numbers: HashMap::new(),
+        };
+        modules.configure(config);
+        modules
+    }
+
+    /// Takes another configuration as the one that generations are made for; the one before can be taken again.
+    pub fn configure(&mut self, config: &Config) {
+        self.clusters.clone_from(&config.clusters);
+        for (vm_id, quota) in widest(&config.plugins) {
+            let (data, queues) = bounds(&quota);
+            match self.shared.get_mut(vm_id) {
+                Some((shared, limits)) => {
+                    shared.limit(data);
+                    *limits = queues;
+                }
+                None => drop(self.shared.insert(vm_id.to_owned(), (Arc::new(SharedData::new(data)), queues))),
+            }
+        }
+    }
+
+    /// Reads the bytes of a plugin's module, at most one more than it may have, so that a huge file costs nothing.
+    pub fn fetch(&self, plugin: &config::Plugin, path: &Path) -> Result<Fetched, Fault> {
+        let origin = Origin::File(path.to_owned());
+        match self.read(path) {
+            Ok(bytes) => Ok(Fetched::new(bytes, origin)),
+            Err(kind) => Err(fault(plugin, &origin, None, kind)),
+        }
+    }
+
+    fn read(&self, path: &Path) -> Result<Vec<u8>, FaultKind> {
+        use std::io::Read;
+        let limit = u64::try_from(self.limits.bytes).unwrap_or(u64::MAX);
+        let file = std::fs::File::open(path).map_err(FaultKind::Read)?;
+        let mut bytes = Vec::new();
+        file.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(FaultKind::Read)?;
+        if bytes.len() > self.limits.bytes {
+            return Err(FaultKind::TooLarge(limit));
+        }
+        Ok(bytes)
+    }
+
+    /// Everything short of starting VMs: verify, check, compile. `pin` is what the bytes must hash to.
+    pub fn prepare(
+        &mut self,
+        plugin: &Arc<config::Plugin>,
+        fetched: &Fetched,
+        pin: Option<[u8; 32]>,
+        track: Track,
+    ) -> Result<Arc<Generation>, Fault> {
+        let Fetched { bytes, digest, origin } = fetched;
+        verify(plugin, fetched, pin)?;
+        let module = self.compile(*digest, bytes, plugin.abi.map(abi_version));
+        let module = module.map_err(|kind| fault(plugin, origin, Some(*digest), kind))?;
+        let settings = Arc::new(self.settings(plugin));
+        Ok(self.generation(
+            Parts { plugin: Arc::clone(plugin), digest: *digest, origin: origin.clone(), module, settings },
+            track,
+        ))
+    }
+
+    /// A generation like another, with VMs of its own: nothing is read and nothing is compiled.
+    pub fn again(&mut self, like: &Generation, track: Track) -> Arc<Generation> {
+        let parts = Parts {
+            plugin: Arc::clone(&like.plugin),
+            digest: like.digest,
+            origin: like.origin.clone(),
+            module: like.module.clone(),
+            settings: Arc::new(self.settings(&like.plugin)),
+        };
+        self.generation(parts, track)
+    }
+
+    fn generation(&mut self, parts: Parts, track: Track) -> Arc<Generation> {
+        let Parts { plugin, digest, origin, module, settings } = parts;
+        let number = self.numbers.entry(plugin.name.clone()).or_default();
+        *number += 1;
+        Arc::new(Generation {
+            identity: Identity {
+                name: plugin.name.as_str().into(),
+                root_id: plugin.root_id.as_str().into(),
+                vm_id: plugin.vm_id.as_str().into(),
+                generation: *number,
+                node: Arc::clone(&self.node),
+            },
+            track,
+            manners: Manners::new(&plugin),
+            digest,
+            origin,
+            spares: Arc::new(Spares::default()),
+            module,
+            settings,
+            series: self.registry.plugin(self.registry.control(), (&plugin.name, track), plugin.quota.metric_series),
+            refused: self.registry.callouts(self.registry.control(), &plugin.name, NO_CLUSTER),
+            reach: Arc::new(Reach::new(&plugin, &self.clusters)),
+            residents: Default::default(),
+            plugin,
+        })
+    }
+
+    /// What was made since the last call of this or of [`Modules::forget`] serves from now on: generations that keep nothing
+    /// leave the data and the queues of their `vm_id` behind, and what no plugin has is gone.
+    pub fn settle(&mut self, plugins: &[config::Plugin]) {
+        self.shared.retain(|vm_id, _| plugins.iter().any(|plugin| plugin.vm_id == *vm_id));
+        for (vm_id, data) in self.fresh.drain() {
+            self.queues.clear(&vm_id);
+            if let Some((shared, _)) = self.shared.get_mut(&vm_id) {
+                *shared = data;
+            }
+        }
+    }
+
+    /// What was made since then does not serve.
+    pub fn forget(&mut self) {
+        self.fresh.clear();
+    }
+
+    /// True when nothing that a generation was made from has changed but perhaps its module.
+    pub fn fits(&self, generation: &Generation, plugin: &config::Plugin) -> bool {
+        let known = &generation.plugin;
+        // What is tried beside it and what it is tested with do not make it another; clusters are compared by name.
+        let alike = config::Plugin {
+            module: known.module.clone(),
+            sha256: known.sha256,
+            rollout: known.rollout.clone(),
+            selftest: known.selftest.clone(),
+            allow: known.allow.clone(),
+            ..plugin.clone()
+        };
+        known.is_same(&alike) && *generation.reach == Reach::new(plugin, &self.clusters)
+    }
+
+    fn compile(&mut self, digest: Digest, bytes: &[u8], abi: Option<AbiVersion>) -> Result<Module, FaultKind> {
+        let key = (digest, abi);
+        if let Some(place) = self.compiled.iter().position(|(known, _)| *known == key)
+            && let Some(entry) = self.compiled.remove(place)
+        {
+            let module = entry.1.clone();
+            self.compiled.push_back(entry);
+            return Ok(module);
+        }
+        let module = Module::compile_as(&self.engine, bytes, &self.limits, abi).map_err(FaultKind::Module)?;
+        if self.compiled.len() >= KEPT {
+            self.compiled.pop_front();
+        }
+        self.compiled.push_back((key, module.clone()));
+        Ok(module)
+    }
+
+    fn settings(&mut self, plugin: &config::Plugin) -> PluginSettings {
+        let (kept, queue_limits) = self.shared.entry(plugin.vm_id.clone()).or_default();
+        let shared_data = match plugin.state {
+            config::Keeping::Keep => Arc::clone(kept),
+            config::Keeping::Reset => {
+                let fresh = self.fresh.entry(plugin.vm_id.clone());
+                Arc::clone(fresh.or_insert_with(|| Arc::new(kept.emptied())))
+            }
+        };
+        PluginSettings {
+            name: plugin.name.clone(),
+            root_id: plugin.root_id.clone(),
+            vm_id: plugin.vm_id.clone(),
+            vm_config: plugin.vm_config.clone(),
+            config: plugin.config.clone(),
+            env: plugin.env.clone(),
+            limits: limits(plugin.budget, &plugin.quota),
+            guest_errors: match plugin.guest_errors {
+                config::GuestErrors::Lenient => GuestErrors::Lenient,
+                config::GuestErrors::Strict => GuestErrors::Strict,
+            },
+            shared_data,
+            queues: Arc::clone(&self.queues),
+            queue_limits: *queue_limits,
+        }
+    }
+}
+
+/// What a generation is made from.
+struct Parts {
+    plugin: Arc<config::Plugin>,
+    digest: Digest,
+    origin: Origin,
+    module: Module,
+    settings: Arc<PluginSettings>,
+}
+
+/// True to what the bytes must hash to, where that is written.
+pub fn verify(plugin: &config::Plugin, fetched: &Fetched, pin: Option<[u8; 32]>) -> Result<(), Fault> {
+    let Fetched { digest: found, origin, .. } = fetched;
+    match pin.map(Digest).filter(|wanted| wanted != found) {
+        Some(wanted) => Err(fault(plugin, origin, Some(*found), FaultKind::Digest { wanted, found: *found })),
+        None => Ok(()),
+    }
+}
+
+fn fault(plugin: &config::Plugin, origin: &Origin, digest: Option<Digest>, kind: FaultKind) -> Fault {
+    Fault { plugin: plugin.name.clone(), module: origin.to_string(), digest, kind: Box::new(kind), lines: Vec::new() }
+}
+
+/// What the plugins of each `vm_id` may have, each bound the largest of theirs.
+fn widest(plugins: &[config::Plugin]) -> HashMap<&str, config::Quota> {
+    let mut quotas: HashMap<&str, config::Quota> = HashMap::new();
+    for plugin in plugins {
+        let widest = quotas.entry(&plugin.vm_id).or_insert(plugin.quota);
+        let own = &plugin.quota;
+        widest.shared_data_keys = widest.shared_data_keys.max(own.shared_data_keys);
+        widest.shared_data_value = widest.shared_data_value.max(own.shared_data_value);
+        widest.shared_data = widest.shared_data.max(own.shared_data);
+        widest.queues = widest.queues.max(own.queues);
+        widest.queue_messages = widest.queue_messages.max(own.queue_messages);
+        widest.queue_bytes = widest.queue_bytes.max(own.queue_bytes);
+    }
+    quotas
+}
+
+fn bounds(quota: &config::Quota) -> (SharedDataLimits, QueueLimits) {
+    let data = SharedDataLimits {
+        keys: quota.shared_data_keys,
+        value: size(quota.shared_data_value),
+        total: size(quota.shared_data),
+    };
+    let queues = QueueLimits { queues: quota.queues, messages: quota.queue_messages, bytes: size(quota.queue_bytes) };
+    (data, queues)
+}
+
+fn limits(budget: config::Budget, quota: &config::Quota) -> Limits {
+    Limits {
+        memory: size(budget.memory),
+        callback: budget.time,
+        start: budget.start,
+        callouts: CalloutLimits {
+            per_callback: quota.callouts_per_callback,
+            per_stream: quota.callouts_per_stream,
+            in_flight: quota.callouts,
+            timeout: quota.callout_timeout,
+        },
+        timers: quota.timers,
+        ..Limits::default()
+    }
+}
+
+fn size(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}
+
+fn abi_version(version: config::AbiVersion) -> AbiVersion {
+    match version {
+        config::AbiVersion::V0_1_0 => AbiVersion::V0_1_0,
+        config::AbiVersion::V0_2_0 => AbiVersion::V0_2_0,
+        config::AbiVersion::V0_2_1 => AbiVersion::V0_2_1,
+    }
+}

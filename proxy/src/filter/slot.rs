@@ -1,0 +1,90 @@
+//! A plugin's place in the chains: which of its generations serves an exchange.
+//!
+//! The control side fills a [`Slot`] for all workers; each worker has a [`LocalSlot`] of its own VMs.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use tollgate_config::{Policy, Ratio};
+
+use crate::filter::generation::Generation;
+use crate::filter::plugin::Plugin;
+
+/// What serves a plugin, as the snapshot says.
+#[derive(Clone)]
+pub struct Slot {
+    /// The plugin's name.
+    pub name: Arc<str>,
+    /// The generation that serves; absent when none could be loaded and the configuration lets the proxy run all the same.
+    pub serving: Option<Arc<Generation>>,
+    /// The generation that is tried beside it, with its share of exchanges.
+    pub canary: Option<(Arc<Generation>, Ratio)>,
+    /// What happens to exchanges while nothing serves.
+    pub load: Policy,
+}
+
+impl Slot {
+    /// Both generations.
+    pub fn generations(&self) -> impl Iterator<Item = &Arc<Generation>> {
+        self.serving.iter().chain(self.canary.iter().map(|(generation, _)| generation))
+    }
+}
+
+/// What serves a plugin on one worker.
+pub struct LocalSlot {
+    /// The plugin's name.
+    pub name: Arc<str>,
+    /// What serves.
+    pub serving: Option<Rc<Plugin>>,
+    canary: Option<Trial>,
+    /// What happens to exchanges while nothing serves.
+    pub load: Policy,
+}
+
+/// A generation that gets some of the exchanges.
+struct Trial {
+    plugin: Rc<Plugin>,
+    share: Ratio,
+    /// What the trial is owed, in parts of a million of an exchange.
+    owed: Cell<u32>,
+}
+
+const WHOLE: u32 = 1_000_000;
+
+impl Trial {
+    /// True for as many exchanges as the share says, evenly spread.
+    fn takes(&self) -> bool {
+        let owed = self.owed.get() + self.share.parts_per_million();
+        self.owed.set(if owed >= WHOLE { owed - WHOLE } else { owed });
+        owed >= WHOLE
+    }
+}
+
+impl LocalSlot {
+    /// What a slot comes to, with this worker's plugins.
+    pub fn new(slot: &Slot, mut plugin: impl FnMut(&Arc<Generation>) -> Rc<Plugin>) -> Self {
+        let canary = slot.canary.as_ref();
+        let canary =
+            canary.map(|(generation, share)| Trial { plugin: plugin(generation), share: *share, owed: Cell::new(0) });
+        Self { name: Arc::clone(&slot.name), serving: slot.serving.as_ref().map(plugin), canary, load: slot.load }
+    }
+
+    /// What serves the next exchange.
+    pub fn pick(&self) -> Option<&Rc<Plugin>> {
+        match &self.canary {
+            Some(trial) if trial.takes() => Some(&trial.plugin),
+            _ => self.serving.as_ref(),
+        }
+    }
+
+    /// Every plugin of the slot.
+    pub fn plugins(&self) -> impl Iterator<Item = &Rc<Plugin>> {
+        self.serving.iter().chain(self.canary.iter().map(|trial| &trial.plugin))
+    }
+
+    /// True when exchanges are refused because nothing serves.
+    pub fn denies(&self) -> bool {
+        self.serving.is_none() && self.load == Policy::Deny
+    }
+}
