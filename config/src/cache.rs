@@ -3,6 +3,10 @@
 
 use std::path::PathBuf;
 
+use serde_json::Value;
+
+use crate::scalar::{Scalar, Unfit};
+
 /// Where compiled modules are kept.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Cache {
@@ -13,4 +17,23 @@ pub enum Cache {
     Default,
     /// In this folder; a relative path is joined to the folder of the configuration.
     Dir(PathBuf),
+}
+
+/// The path of a folder, as written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Folder(pub(crate) PathBuf);
+
+impl Scalar for Folder {
+    const EXPECTED: &'static str = "the path of a folder";
+
+    fn parse(text: &str) -> Result<Folder, Unfit> {
+        match text.is_empty() || text.contains('\0') || text.contains("://") {
+            true => Err(Unfit::value("is not the path of a folder")),
+            false => Ok(Folder(text.into())),
+        }
+    }
+
+    fn spell(&self) -> Value {
+        self.0.to_string_lossy().into()
+    }
 }

@@ -1,10 +1,13 @@
 //! Names to what they name: the long form becomes a [`Config`], and what leads nowhere is reported.
 //! Everything that one value alone can get wrong was found when it was read.
 
+mod admin;
 mod clusters;
 mod limits;
 mod plugins;
 mod quota;
+mod rollout;
+mod selftest;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -14,13 +17,14 @@ use crate::error::Code;
 use crate::expand::{self, Long};
 use crate::file::at::At;
 use crate::file::choice;
+use crate::file::read::Named;
 use crate::file::write::View;
 use crate::file::{self, Match};
 use crate::limits::Limits;
 use crate::listener::{Listener, Tcp};
 use crate::node::Node;
 use crate::report::{Report, Spot};
-use crate::route::{HostMatch, PathMatch, Route, RouteMatch};
+use crate::route::{HeaderName, HostMatch, PathMatch, Route, RouteMatch};
 use crate::scalar::Name;
 use crate::telemetry::{AccessLog, LogTarget, Telemetry};
 use crate::{Admin, Cache, Config};
@@ -34,7 +38,7 @@ const WORKERS: usize = 1024;
 pub(crate) fn check(long: &Long, origin: &Path, report: &mut Report<'_>) -> Config {
     let folder = origin.parent().unwrap_or(Path::new(""));
     let limits = limits::global(&long.limits);
-    let admin = admin(long.admin.as_ref(), report);
+    let (admin, admin_token) = admin::admin(long.admin.as_ref(), report);
     let plugins = Plugins::of(long);
     let clusters = Clusters::of(&long.clusters, limits, report);
     let taken = Taken::by(admin, long);
@@ -45,9 +49,9 @@ pub(crate) fn check(long: &Long, origin: &Path, report: &mut Report<'_>) -> Conf
     Config {
         workers: long.workers.as_ref().map(|workers| workers.value),
         admin,
-        admin_token: None,
-        cache: Cache::default(),
-        watch: false,
+        admin_token,
+        cache: cache(long.cache.as_ref(), folder),
+        watch: long.watch.as_ref().is_none_or(|watch| watch.value == choice::Watch::On),
         limits,
         listeners,
         plugins: plugins.into_list(folder, &clusters, report),
@@ -172,41 +176,33 @@ fn once(taken: &mut HashMap<Name, usize>, name: &At<Name>, kind: &str, report: &
     }
 }
 
-fn admin(said: Option<&choice::Admin>, report: &mut Report<'_>) -> Admin {
-    let said = match said {
-        None => return Admin::Default(Admin::ADDRESS),
-        Some(choice::Admin::Off) => return Admin::Off,
-        Some(choice::Admin::Listen(said)) => &said.listen,
-    };
-    if !said.value.ip().to_canonical().is_loopback() {
-        let message = format!(
-            "admin on {} needs a token, which is not supported in this version; listen on 127.0.0.1",
-            said.shown()
-        );
-        report.fault(Code::ExposedAdmin, said.spot, message);
-    }
-    Admin::Listen(said.value)
-}
-
 fn matcher(said: &Match, report: &mut Report<'_>) -> RouteMatch {
-    let mut headers = Vec::new();
-    for (name, value) in said.headers.iter().flat_map(|named| named.read_entries()) {
-        let name_lower = &name.value.0;
-        if headers.iter().any(|(other, _)| other == name_lower) {
-            let message = format!("the header {name_lower:?} is written twice");
-            report.fault(Code::DuplicateKey, name.spot, message);
-        }
-        headers.push((name_lower.clone(), value.value.clone()));
-    }
     let query = said.query.iter().flat_map(|named| named.read_entries());
     let methods = said.method.iter().flat_map(|methods| &methods.0);
     RouteMatch {
         host: said.host.as_ref().map_or(HostMatch::Any, |host| host.value.clone()),
         path: path(said, report),
         methods: methods.map(|method| method.value.0.clone()).collect(),
-        headers,
+        headers: headers(said.headers.as_ref(), String::clone, report),
         query: query.map(|(name, value)| (name.value.clone(), value.value.clone())).collect(),
     }
+}
+
+/// Header fields in the order written; one that is there already, in whatever case, is reported.
+fn headers<T>(
+    said: Option<&Named<HeaderName, At<T>>>,
+    text: fn(&T) -> String,
+    report: &mut Report<'_>,
+) -> Vec<(String, String)> {
+    let mut headers: Vec<(String, String)> = Vec::new();
+    for (name, value) in said.into_iter().flat_map(|named| named.read_entries()) {
+        let lower = &name.value.0;
+        if headers.iter().any(|(other, _)| other == lower) {
+            report.fault(Code::DuplicateKey, name.spot, format!("the header {lower:?} is written twice"));
+        }
+        headers.push((lower.clone(), text(&value.value)));
+    }
+    headers
 }
 
 fn path(said: &Match, report: &mut Report<'_>) -> PathMatch {
@@ -246,6 +242,14 @@ fn properties(said: &[At<Name>], report: &mut Report<'_>) -> Vec<String> {
         names.push(name.value.0.clone());
     }
     names
+}
+
+fn cache(said: Option<&choice::Cache>, folder: &Path) -> Cache {
+    match said {
+        None => Cache::Default,
+        Some(choice::Cache::Off) => Cache::Off,
+        Some(choice::Cache::Dir(said)) => Cache::Dir(folder.join(&said.dir.value.0)),
+    }
 }
 
 fn node(said: Option<&file::Node>) -> Node {

@@ -3,6 +3,7 @@
 
 mod chain;
 mod emit;
+mod filter;
 mod quota;
 mod write;
 
@@ -13,15 +14,16 @@ use std::time::Duration;
 use crate::cluster::{Pick, Protocol};
 use crate::error::Code;
 use crate::file::at::At;
-use crate::file::choice::{Admin, Entry, Filters, Watch};
+use crate::file::choice::{Admin, Cache, Entry, Filters, Watch};
 use crate::file::read::Named;
 use crate::file::{self, Cluster, File, Filter, Match};
-use crate::limits::Limits;
+use crate::limits::{Age, Limits};
 use crate::listener::{Balance, TcpTarget};
 use crate::report::{Report, Spot};
 use crate::route::{self, TargetName};
 use crate::scalar::{Name, Scalar};
 use crate::telemetry::{LogFormat, LogTarget};
+use crate::unit::ByteSize;
 use chain::Chains;
 
 pub(crate) use emit::yaml;
@@ -40,6 +42,8 @@ pub(crate) struct Long {
     pub(crate) clusters: Named<Name, Cluster>,
     pub(crate) telemetry: Option<file::Telemetry>,
     pub(crate) watch: Option<At<Watch>>,
+    /// Absent when nothing was written: then a folder of the system will do, or none.
+    pub(crate) cache: Option<Cache>,
     pub(crate) node: Option<file::Node>,
 }
 
@@ -98,7 +102,8 @@ pub(crate) fn expand(said: File, report: &mut Report<'_>) -> Long {
         filters: chains.into_filters(),
         clusters: clusters(said.clusters),
         telemetry: said.telemetry.map(telemetry),
-        watch: said.watch,
+        watch: or(said.watch, Watch::default(), said.spot),
+        cache: said.cache,
         node: said.node,
     }
 }
@@ -188,6 +193,10 @@ fn limits(said: Option<file::Limits>, spot: Spot) -> file::Limits {
         pending: or(said.pending, NonZeroUsize::new(default.pending), spot),
         streams: or(said.streams, NonZeroU32::new(default.streams), spot),
         buffer: or(said.buffer, default.buffer, spot),
+        retire_timeout: or(said.retire_timeout, default.retire_timeout, spot),
+        upgrade_age: or(said.upgrade_age, Age(default.upgrade_age), spot),
+        compile_time: or(said.compile_time, default.compile_time, spot),
+        compile_memory: or(said.compile_memory, ByteSize::new(default.compile_memory), spot),
     }
 }
 

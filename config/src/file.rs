@@ -20,7 +20,9 @@ use std::time::Duration;
 
 use regex::Regex;
 
+use crate::cache::Folder;
 use crate::cluster::{Endpoint, Pick, Protocol};
+use crate::limits::Age;
 use crate::listener::{Balance, TcpTarget};
 use crate::report::Report;
 use crate::route::{ExactPath, HeaderName, HostMatch, Prefix, TargetName};
@@ -28,12 +30,12 @@ use crate::scalar::Name;
 use crate::telemetry::{LogFormat, LogTarget};
 use crate::unit::ByteSize;
 use at::At;
-use choice::{Admin, Entry, Filters, Methods, Watch};
-use data::Metadata;
-use read::{Named, Read, Reader, SomeOf, mapping};
+use choice::{Admin, Cache, Entry, Filters, Methods, Watch};
+use data::{Hidden, Metadata};
+use read::{Named, Read, Reader, SomeOf, Written, mapping};
 use reference::Surroundings;
 
-pub(crate) use filter::{Allow, Budget, Filter, Quota, Use};
+pub(crate) use filter::{Allow, Budget, Expect, Filter, Policies, Quota, Request, SelfTest, Use, Wasm};
 pub(crate) use plain::is_text;
 pub(crate) use schema::schema;
 
@@ -67,12 +69,14 @@ mapping! {
         "clusters" => clusters: Option<Named<Name, Cluster>>,
         /// What is recorded besides metrics.
         "telemetry" => telemetry: Option<Telemetry>,
-        /// Whether changes of the file are followed.
+        /// Whether changes of this file and of modules are followed.
         "watch" => watch: Option<At<Watch>>,
+        /// Where compiled modules are kept, or `off`; a folder of the system unless written.
+        "cache" => cache: Option<Cache>,
         /// What filters read about the proxy they run in.
         "node" => node: Option<Node>,
     }
-    later ["cache", "control_plane"]
+    later ["control_plane"]
 }
 
 mapping! {
@@ -91,10 +95,21 @@ mapping! {
 mapping! {
     /// The admin endpoints.
     AdminListen, "admin" {
-        /// A loopback address.
+        /// The address; beyond loopback only with a token.
         "listen" => listen: At<SocketAddr>,
+        /// What a client has to say to change anything, 16 bytes at least; best as `${file:…}` or `${env:…}`.
+        "token" => token: Option<Written<Hidden<String>>>,
     }
-    later ["token", "metrics"]
+    later ["metrics"]
+}
+
+mapping! {
+    /// Where compiled modules are kept.
+    CacheDir, "cache" {
+        /// The path of a folder.
+        "dir" => dir: At<Folder>,
+    }
+    later []
 }
 
 mapping! {
@@ -131,6 +146,14 @@ mapping! {
         "streams" => streams: Option<At<NonZeroU32>>,
         /// The most bytes of a body that filters may hold back.
         "buffer" => buffer: Option<At<ByteSize>>,
+        /// How long exchanges may go on in a filter that was replaced.
+        "retire_timeout" => retire_timeout: Option<At<Duration>>,
+        /// How long an upgraded connection may go on in such a filter, or `off`.
+        "upgrade_age" => upgrade_age: Option<At<Age>>,
+        /// The most time that compiling one module may take.
+        "compile_time" => compile_time: Option<At<Duration>>,
+        /// The most memory that compiling one module may take.
+        "compile_memory" => compile_memory: Option<At<ByteSize>>,
     }
     later []
 }

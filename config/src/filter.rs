@@ -6,6 +6,7 @@ mod policy;
 mod rollout;
 mod selftest;
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -17,9 +18,10 @@ use crate::quota::{Allow, Quota};
 use crate::scalar::{Name, Scalar, Unfit, Word};
 
 pub use budget::Budget;
-pub(crate) use budget::{Memory, Share};
+pub(crate) use budget::{Memory, Recycle, Share};
 pub use policy::{Isolation, Keeping, OnError, Policy};
 pub use rollout::{Canary, Rollout};
+pub(crate) use selftest::{Authority, Destination, FieldValue};
 pub use selftest::{Expectation, SelfTest, TestRequest};
 
 /// The position of a [`Plugin`] in [`Config::plugins`](crate::Config::plugins).
@@ -202,14 +204,21 @@ impl Word for EmptyBody {
     const EXPECTED: &'static str = "\"skip\" or \"call\"";
 }
 
-/// The path of a module, as written.
+/// The path of a module as it is written, perhaps with `@sha256:` and what its bytes must hash to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ModulePath(pub(crate) PathBuf);
+pub(crate) struct ModuleRef {
+    pub(crate) path: PathBuf,
+    pub(crate) sha256: Option<Sha256>,
+}
 
-impl ModulePath {
+impl ModuleRef {
+    /// What stands between the path and the hash.
+    pub(crate) const PIN: &'static str = "@sha256:";
+
     /// The name of a plugin made from the file's name; `filter` where that gives none.
     pub(crate) fn stem(shown: &str) -> String {
-        let stem = Path::new(shown).file_stem().unwrap_or_default().to_string_lossy();
+        let path = shown.rsplit_once(ModuleRef::PIN).map_or(shown, |(path, _)| path);
+        let stem = Path::new(path).file_stem().unwrap_or_default().to_string_lossy();
         match Name::parse(&stem) {
             Ok(name) if !name.0.contains(['<', '>']) => name.0,
             _ => "filter".to_owned(),
@@ -217,27 +226,37 @@ impl ModulePath {
     }
 }
 
-impl Scalar for ModulePath {
+impl Scalar for ModuleRef {
     const EXPECTED: &'static str = "the path of a module";
-    const MAPPING_OF: Option<&'static str> = Some("wasm");
 
-    fn parse(text: &str) -> Result<ModulePath, Unfit> {
-        match text.split_once("://") {
-            Some(("oci" | "http" | "https", _)) => Err(Unfit::not_supported()),
-            Some(_) => Err(Unfit::value("is not the path of a module")),
-            None if text.is_empty() || text.contains('\0') => Err(Unfit::value("is not the path of a module")),
-            None => Ok(ModulePath(text.into())),
+    fn parse(text: &str) -> Result<ModuleRef, Unfit> {
+        if let Some(("oci" | "http" | "https", _)) = text.split_once("://") {
+            return Err(Unfit::not_supported());
         }
+        let (path, pin) = text.rsplit_once(ModuleRef::PIN).map_or((text, None), |(path, pin)| (path, Some(pin)));
+        if path.is_empty() || path.contains('\0') || path.contains("://") {
+            return Err(Unfit::value("is not the path of a module"));
+        }
+        let wrong = |_| Unfit::value("ends in no SHA-256; write its 64 hexadecimal digits after \"@sha256:\"");
+        let sha256 = pin.map(Sha256::parse).transpose().map_err(wrong)?;
+        Ok(ModuleRef { path: path.into(), sha256 })
     }
 
     fn spell(&self) -> Value {
-        self.0.to_string_lossy().into()
+        let pin = self.sha256.map(|sha256| format!("{}{sha256}", ModuleRef::PIN)).unwrap_or_default();
+        format!("{}{pin}", self.path.display()).into()
     }
 }
 
 /// What a module's bytes hash to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Sha256(pub(crate) [u8; 32]);
+
+impl fmt::Display for Sha256 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
 
 impl Scalar for Sha256 {
     const EXPECTED: &'static str = "64 hexadecimal digits";
@@ -256,7 +275,7 @@ impl Scalar for Sha256 {
     }
 
     fn spell(&self) -> Value {
-        self.0.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into()
+        self.to_string().into()
     }
 
     fn schema() -> Schema {
@@ -308,20 +327,35 @@ mod tests {
 
     #[test]
     fn a_plugin_is_called_after_its_file() {
-        assert_eq!(ModulePath::stem("../modules/addh.wasm"), "addh");
-        assert_eq!(ModulePath::stem("<redacted>/addh.wasm"), "addh");
+        assert_eq!(ModuleRef::stem("../modules/addh.wasm"), "addh");
+        assert_eq!(ModuleRef::stem("<redacted>/addh.wasm"), "addh");
+        assert_eq!(ModuleRef::stem("addh@sha256:00"), "addh");
     }
 
     #[test]
     fn a_file_name_that_is_no_name_gives_a_plain_one() {
-        assert_eq!(ModulePath::stem("<redacted>"), "filter");
-        assert_eq!(ModulePath::stem("my filter.wasm"), "filter");
+        assert_eq!(ModuleRef::stem("<redacted>"), "filter");
+        assert_eq!(ModuleRef::stem("my filter.wasm"), "filter");
     }
 
     #[test]
     fn a_module_that_is_not_a_file_is_for_later() {
         for text in ["oci://registry/auth@sha256:00", "https://host/auth.wasm", "http://host/auth.wasm"] {
-            assert_eq!(ModulePath::parse(text), Err(Unfit::not_supported()));
+            assert_eq!(ModuleRef::parse(text), Err(Unfit::not_supported()));
+        }
+    }
+
+    #[test]
+    fn a_module_may_be_pinned_by_its_hash() {
+        let pinned = format!("a@b.wasm@sha256:{}", "0F".repeat(32));
+
+        let module = ModuleRef::parse(&pinned).unwrap();
+
+        assert_eq!(module, ModuleRef { path: "a@b.wasm".into(), sha256: Some(Sha256([15; 32])) });
+        assert_eq!(module.spell(), pinned.to_lowercase());
+        assert_eq!(ModuleRef::parse("a.wasm"), Ok(ModuleRef { path: "a.wasm".into(), sha256: None }));
+        for text in ["a.wasm@sha256:", "a.wasm@sha256:0f", "@sha256:0f", "ftp://a.wasm"] {
+            assert!(ModuleRef::parse(text).is_err(), "{text}");
         }
     }
 

@@ -3,6 +3,10 @@
 
 use std::time::Duration;
 
+use schemars::{Schema, json_schema};
+use serde_json::Value;
+
+use crate::scalar::{Bare, Scalar, Unfit};
 use crate::unit::ByteSize;
 
 /// The bounds of connections, exchanges and upstream traffic.
@@ -70,6 +74,49 @@ impl Default for Limits {
             upgrade_age: None,
             compile_time: Duration::from_secs(60),
             compile_memory: 2 << 30,
+        }
+    }
+}
+
+/// A duration, or `off`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Age(pub(crate) Option<Duration>);
+
+impl Scalar for Age {
+    const EXPECTED: &'static str = "\"off\" or a duration such as 1h";
+    const BARE: Bare = Duration::BARE;
+
+    fn parse(text: &str) -> Result<Age, Unfit> {
+        match text {
+            "off" => Ok(Age(None)),
+            _ if text.starts_with(|letter: char| letter.is_ascii_digit()) => {
+                Duration::parse(text).map(|age| Age(Some(age)))
+            }
+            _ => Err(Unfit::value("is not known here; write \"off\" or a duration such as 1h")),
+        }
+    }
+
+    fn spell(&self) -> Value {
+        self.0.map_or_else(|| "off".into(), |age| age.spell())
+    }
+
+    fn schema() -> Schema {
+        json_schema!({ "type": "string", "pattern": "^(off|[0-9]+(ms|s|m|h))$" })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_age_is_a_duration_or_off() {
+        assert_eq!(Age::parse("off"), Ok(Age(None)));
+        assert_eq!(Age::parse("1h"), Ok(Age(Some(Duration::from_secs(3600)))));
+        assert_eq!(Age(None).spell(), "off");
+        assert_eq!(Age(Some(Duration::from_secs(60))).spell(), "1m");
+        for text in ["", "on", "none", "0s", "60", "9000h"] {
+            assert!(Age::parse(text).is_err(), "{text}");
         }
     }
 }

@@ -75,6 +75,30 @@ impl Scalar for Ratio {
     }
 }
 
+/// A part that is more than none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Part(pub(crate) Ratio);
+
+impl Scalar for Part {
+    const EXPECTED: &'static str = Ratio::EXPECTED;
+    const BARE: Bare = Ratio::BARE;
+
+    fn parse(text: &str) -> Result<Part, Unfit> {
+        match Ratio::parse(text)? {
+            Ratio(0) => Err(Unfit::value("is too little, a share is more than 0%")),
+            ratio => Ok(Part(ratio)),
+        }
+    }
+
+    fn spell(&self) -> Value {
+        self.0.spell()
+    }
+
+    fn schema() -> Schema {
+        Ratio::schema()
+    }
+}
+
 /// The parts per million of a number of percent.
 fn parts(percent: &str) -> Option<u64> {
     let (whole, fraction) = percent.split_once('.').map_or((percent, None), |(whole, rest)| (whole, Some(rest)));
@@ -116,6 +140,12 @@ mod tests {
         for text in ["101%", "100.0001%", "18446744073709551615%"] {
             assert_eq!(Ratio::parse(text).unwrap_err().reason, "is too much, 100% are the most", "{text}");
         }
+    }
+
+    #[test]
+    fn a_part_is_more_than_none() {
+        assert_eq!(Part::parse("0.0001%"), Ok(Part(Ratio(1))));
+        assert_eq!(Part::parse("0.0%").unwrap_err().reason, "is too little, a share is more than 0%");
     }
 
     #[test]

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tollgate_config::{
-    AbiVersion, AccessLog, Admin, Allow, Balance, ByteSize, ClusterId, Code, Config, EmptyBody, Faults, GuestErrors,
-    HeaderPause, HostMatch, Limits, LogFormat, LogTarget, Node, OnError, PathMatch, PluginId, Policy, Protocol, Quota,
-    Target, Tcp, load, parse,
+    AbiVersion, AccessLog, Admin, Allow, Balance, Budget, ByteSize, Cache, Canary, ClusterId, Code, Config, EmptyBody,
+    Expectation, Faults, GuestErrors, HeaderPause, HostMatch, Isolation, Keeping, Limits, LogFormat, LogTarget, Node,
+    OnError, PathMatch, PluginId, Policy, Protocol, Quota, Ratio, Rollout, Target, Tcp, TestRequest, load, parse,
 };
 
 fn config(text: &str) -> Config {
@@ -53,6 +53,10 @@ fn six_lines_make_a_proxy() {
     assert_eq!(config.admin, Admin::Default("127.0.0.1:9901".parse().unwrap()));
     assert_eq!(config.telemetry.access_log, None);
     assert_eq!(config.workers, None);
+    assert_eq!((config.admin_token, config.cache, config.watch), (None, Cache::Default, true));
+    assert_eq!((plugin.state, plugin.isolation), (Keeping::Keep, Isolation::Worker));
+    assert_eq!((&plugin.rollout, plugin.budget), (&Rollout::default(), Budget::default()));
+    assert!(plugin.selftest.is_empty());
 }
 
 #[test]
@@ -62,7 +66,9 @@ fn every_key_has_its_effect() {
     let config = config(&text);
 
     assert_eq!(config.workers.map(|workers| workers.get()), Some(2));
-    assert_eq!(config.admin, Admin::Listen("127.0.0.1:9902".parse().unwrap()));
+    assert_eq!(config.admin, Admin::Listen("0.0.0.0:9902".parse().unwrap()));
+    assert!(config.admin_token.unwrap().matches(b"a-token-of-22-letters"));
+    assert_eq!((config.watch, config.cache), (false, Cache::Dir("conf/modules/cache".into())));
     let limits = config.limits;
     assert_eq!((limits.headers, limits.connections, limits.pending), (50, 1000, 128));
     assert_eq!((limits.upstream_connections, limits.streams), (64, 10));
@@ -75,6 +81,9 @@ fn every_key_has_its_effect() {
     assert_eq!(limits.drain_timeout, Duration::from_secs(10));
     assert_eq!(limits.connect_timeout, Duration::from_millis(500));
     assert_eq!(limits.upstream_idle_timeout, Duration::from_secs(30));
+    assert_eq!(limits.retire_timeout, Duration::from_secs(120));
+    assert_eq!(limits.upgrade_age, Some(Duration::from_secs(3600)));
+    assert_eq!((limits.compile_time, limits.compile_memory), (Duration::from_secs(20), 512 << 20));
     let to = LogTarget::File("conf/access.log".into());
     let properties = vec!["user".to_owned(), "wasm.plan".to_owned()];
     assert_eq!(config.telemetry.access_log, Some(AccessLog { format: LogFormat::Text, to, properties }));
@@ -90,12 +99,88 @@ fn every_key_has_its_effect() {
     assert_eq!(plugin.budget.time, Duration::from_millis(5));
     assert_eq!(plugin.budget.start, Duration::from_secs(2));
     assert_eq!(plugin.budget.memory, 1 << 30);
+    assert_eq!(plugin.budget.share.unwrap().parts_per_million(), 125_000);
+    assert_eq!(plugin.budget.recycle, Some(512 << 20));
+    assert_eq!((plugin.state, plugin.isolation), (Keeping::Reset, Isolation::Request));
+    assert_eq!(plugin.rollout, Rollout::default());
 
     let cluster = &config.clusters[0];
     assert_eq!(cluster.endpoints.len(), 2);
     assert_eq!(cluster.endpoints[0].host, "2001:db8::1");
     assert_eq!(cluster.connect_timeout, Duration::from_millis(500));
     assert_eq!((cluster.upstream_connections, cluster.pending), (64, 128));
+}
+
+#[test]
+fn a_self_test_is_a_request_with_what_has_to_come_of_it() {
+    let text = fs::read_to_string("tests/good/all_keys.yaml").unwrap();
+
+    let config = config(&text);
+
+    let [full, short] = config.plugins[0].selftest.as_slice() else { panic!("two self-tests") };
+    let field = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let request = TestRequest {
+        method: "POST".into(),
+        host: "api.local:8080".into(),
+        path: "/v1?q=1".into(),
+        headers: vec![field("x-key", "k"), field("accept", "*/*")],
+        body: b"{}".into(),
+    };
+    let expect = Expectation {
+        status: Some(403),
+        headers: vec![field("x-why", "no")],
+        upstream_headers: vec![field("x-user", "1")],
+    };
+    assert_eq!((&full.request, &full.expect), (&request, &expect));
+    assert_eq!(short.request, TestRequest::default());
+    assert_eq!(short.expect, Expectation { status: Some(204), ..Expectation::default() });
+}
+
+#[test]
+fn how_a_module_is_replaced_is_read_in_all_its_forms() {
+    let config = load(Path::new("tests/good/swaps.yaml")).unwrap();
+
+    let [pinned, by_key, both, tried, policies, inline] = config.plugins.as_slice() else { panic!("six plugins") };
+    assert_eq!((pinned.sha256, inline.sha256), (by_key.sha256, both.sha256));
+    assert_eq!(pinned.sha256, both.sha256);
+    assert_eq!(pinned.sha256.unwrap()[..3], [0x9f, 0x86, 0xd0]);
+    assert_eq!(by_key.module, PathBuf::from("tests/good/tollgate-config/a.wasm"));
+    let rollout = &tried.rollout;
+    let canary = Canary { module: "tests/good/next/a.wasm".into(), sha256: pinned.sha256 };
+    assert_eq!((tried.sha256, rollout.canary.as_ref()), (None, Some(&canary)));
+    assert_eq!(rollout.share.parts_per_million(), 5_000);
+    assert_eq!(rollout.promote_after, Some(Duration::from_secs(600)));
+    assert_eq!(rollout.rollback_on, Some(Ratio::of_percent(1)));
+    assert_eq!((tried.budget.share, tried.budget.recycle), (Some(Ratio::of_percent(20)), None));
+    assert_eq!((tried.isolation, tried.state), (Isolation::Request, Keeping::Keep));
+    let by_rule = Rollout { promote_after: Some(Duration::from_secs(600)), ..Rollout::default() };
+    assert_eq!(policies.rollout, by_rule);
+    let skip = Some(Policy::Skip);
+    assert_eq!(policies.on_error, OnError { load: skip, deadline: Policy::Skip, ..OnError::default() });
+    assert_eq!(policies.budget.recycle, Some(Ratio::of_percent(60).of(policies.budget.memory)));
+    assert!(config.admin_token.unwrap().matches(b"tollgate-config-key"));
+    assert_eq!((config.cache, config.watch, config.limits.upgrade_age), (Cache::Off, true, None));
+}
+
+#[test]
+fn a_vm_is_replaced_above_nine_tenths_of_the_memory_that_is_written() {
+    let config = chained("[{ wasm: a.wasm, budget: { memory: 100MiB } }]");
+
+    assert_eq!(config.plugins[0].budget.recycle, Some(90 << 20));
+}
+
+#[test]
+fn a_plugin_is_the_same_wherever_it_is_written_and_another_with_any_other_setting() {
+    let text = fs::read_to_string("tests/good/all_keys.yaml").unwrap();
+    let first = config(&text);
+
+    let again = config(&format!("# Lines move.\n\n{text}"));
+    let changed = config(&text.replace("recycle: 512MiB", "recycle: 511MiB"));
+
+    assert_ne!(first.plugins[0].place, again.plugins[0].place);
+    assert_eq!((&first.plugins, &first.clusters), (&again.plugins, &again.clusters));
+    assert_ne!(first.plugins[0], changed.plugins[0]);
+    assert!(first.plugins[1].is_same(&changed.plugins[1]));
 }
 
 #[test]
@@ -309,6 +394,7 @@ fn what_is_shown_has_no_secret() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("key"), "s3cret\n").unwrap();
     let text = r#"
+admin: { listen: 127.0.0.1:0, token: literal-s3cret-token }
 listen: 127.0.0.1:0
 routes:
 - to: echo
@@ -327,8 +413,10 @@ routes:
     assert_eq!(plugin.vm_config, b"s3cret");
     assert_eq!(plugin.env[0], ("KEY".into(), "s3cret".into()));
     assert_eq!(config.listeners[0].routes[0].matcher.headers[0].1, "Bearer s3cret");
+    assert!(config.admin_token.as_ref().unwrap().matches(b"literal-s3cret-token"));
     let shown = config.expanded.to_string();
     assert!(!shown.contains("s3cret"), "{shown}");
+    assert!(!format!("{:?}", config.admin_token).contains("s3cret"));
     assert!(shown.contains("Bearer <redacted>"), "{shown}");
 }
 
@@ -336,7 +424,7 @@ routes:
 fn a_message_has_no_secret() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("key"), "s3cret\n").unwrap();
-    let text = "listen: ${file:key}\nroutes: [{ to: '${file:key}', timeout: '${file:key}' }]\n";
+    let text = "admin: { listen: 127.0.0.1:0, token: '${file:key}' }\nlisten: ${file:key}\nroutes: [{ to: '${file:key}', timeout: '${file:key}' }]\n";
 
     let faults = parse(text, &folder.path().join("proxy.yaml")).unwrap_err();
 

@@ -58,19 +58,20 @@ fn one_of(words: &'static [&'static str]) -> impl Strategy<Value = Value> {
 }
 
 fn filter() -> BoxedStrategy<Value> {
-    let wasm = one_of(&["addh.wasm", "other/addh.wasm", "hdr.wasm", "my filter.wasm", "x.y.wasm"]);
     let small = prop_oneof![data(), Just(json!({ "header": "x" })), Just(json!({ "header": "y" }))];
-    let budget = (maybe(one_of(&["5ms", "10ms", "1000ms"])), maybe(one_of(&["64MiB", "1GiB", "100kB"])))
-        .prop_map(|(time, memory)| keys(vec![("time", time), ("memory", memory)]));
+    let spent = (maybe(one_of(&["5ms", "10ms", "1000ms"])), maybe(one_of(&["64MiB", "1GiB", "100kB"])));
+    let bounds = (maybe(one_of(&["off", "20%", "100.0%"])), maybe(one_of(&["off", "90%", "90.0%", "64KiB"])));
+    let budget = (spent, bounds).prop_map(|((time, memory), (share, recycle))| {
+        keys(vec![("time", time), ("memory", memory), ("recycle", recycle), ("share", share)])
+    });
     let vm_id = maybe(text().prop_map(Value::from));
     let reach = (maybe(allow()), maybe(quota()), maybe(pauses()));
-    let words = (maybe(one_of(&["deny", "skip"])), maybe(one_of(&["lenient", "strict"])));
-    let parts = (wasm, maybe(small), vm_id, words, maybe(budget), reach);
+    let words = (maybe(on_error()), maybe(one_of(&["lenient", "strict"])));
+    let parts = (module(), maybe(small), vm_id, words, maybe(budget), reach, swaps());
     parts
-        .prop_map(|(wasm, config, vm_id, (on_error, errors), budget, (allow, quota, pauses))| {
+        .prop_map(|(module, config, vm_id, (on_error, errors), budget, (allow, quota, pauses), swaps)| {
             let mut filter = keys(vec![
                 ("config", config),
-                ("wasm", Some(wasm)),
                 ("vm_id", vm_id),
                 ("guest_errors", errors),
                 ("on_error", on_error),
@@ -79,10 +80,74 @@ fn filter() -> BoxedStrategy<Value> {
                 ("quota", quota),
             ]);
             merge(&mut filter, pauses);
+            merge(&mut filter, Some(module));
+            merge(&mut filter, Some(swaps));
             filter
         })
         // What is not behind a pointer, a chain of filters multiplies on the stack.
         .boxed()
+}
+
+/// A module alone or with its rules, its hash behind its path or beside it.
+fn module() -> impl Strategy<Value = Value> {
+    let path = prop::sample::select(vec!["addh.wasm", "other/addh.wasm", "hdr.wasm", "my filter.wasm", "x.y.wasm"]);
+    let hash = |digit: &str| digit.repeat(64);
+    let pin =
+        prop::sample::select(vec![String::new(), format!("@sha256:{}", hash("a")), format!("@sha256:{}", hash("A"))]);
+    let key = maybe(prop::sample::select(vec![hash("a"), hash("A")]).prop_map(Value::from));
+    let canary = maybe(
+        one_of(&["next.wasm", "next.wasm@sha256:bad"])
+            .prop_map(move |next| Value::from(next.as_str().unwrap_or_default().replace("bad", &"b".repeat(64)))),
+    );
+    let rules = (
+        canary,
+        maybe(one_of(&["5%", "5.0%", "0.5%"])),
+        maybe(one_of(&["10m", "600s"])),
+        maybe(Just(json!({ "failures": "1%" }))),
+    );
+    let rules = rules.prop_map(|(canary, share, after, rollback)| {
+        keys(vec![("share", share), ("promote_after", after), ("rollback_on", rollback), ("canary", canary)])
+    });
+    (path, pin, key, maybe(rules)).prop_map(|(path, pin, sha256, rules)| {
+        let stable = Value::from(format!("{path}{pin}"));
+        let wasm = match rules {
+            None => stable,
+            Some(rules) => {
+                let mut wasm = keys(vec![("stable", Some(stable))]);
+                merge(&mut wasm, Some(rules));
+                wasm
+            }
+        };
+        keys(vec![("sha256", sha256), ("wasm", Some(wasm))])
+    })
+}
+
+fn on_error() -> impl Strategy<Value = Value> {
+    let policy = || one_of(&["deny", "skip"]);
+    let each = (maybe(policy()), maybe(policy()), maybe(policy()), maybe(policy()));
+    let each = each.prop_map(|(load, trap, deadline, memory)| {
+        keys(vec![("memory", memory), ("load", load), ("trap", trap), ("deadline", deadline)])
+    });
+    prop_oneof![policy(), each]
+}
+
+/// How a filter is replaced; filters of one `vm_id` have to agree about `state`, so it is one word for all.
+fn swaps() -> impl Strategy<Value = Value> {
+    let path = maybe(one_of(&["/", "/a?b=c"]));
+    let host = maybe(one_of(&["Api.Local", "api.local:80"]));
+    let request = (path, host, maybe(text().prop_map(Value::from)))
+        .prop_map(|(path, host, body)| keys(vec![("path", path), ("host", host), ("body", body)]));
+    let expect = prop_oneof![
+        Just(json!({ "status": 200 })),
+        Just(json!({ "headers": { "X-A": "b" } })),
+        Just(json!({ "upstream_headers": { "x-a": "b" }, "status": 403 })),
+    ];
+    let test = (maybe(request), expect)
+        .prop_map(|(request, expect)| keys(vec![("expect", Some(expect)), ("request", request)]));
+    let tests = prop::collection::vec(test, 0..3).prop_map(Value::from);
+    (maybe(one_of(&["worker", "request"])), maybe(one_of(&["keep"])), maybe(tests)).prop_map(
+        |(isolation, state, tests)| keys(vec![("isolation", isolation), ("selftest", tests), ("state", state)]),
+    )
 }
 
 /// What a filter may reach, of the clusters that every generated configuration defines.
@@ -191,26 +256,41 @@ fn configuration() -> impl Strategy<Value = Value> {
         prop::collection::vec(listener(), 1..3).prop_map(|listeners| (None, Some(Value::from(listeners)))),
     ];
     let named = (filter(), filter(), filter());
-    let admin = maybe(prop_oneof![one_of(&["off"]), Just(json!({ "listen": "127.0.0.1:9901" }))]);
+    let admin = maybe(prop_oneof![
+        one_of(&["off"]),
+        Just(json!({ "listen": "127.0.0.1:9901" })),
+        Just(json!({ "token": "0123456789abcdef", "listen": "0.0.0.0:9901" })),
+    ]);
+    let cache = maybe(prop_oneof![one_of(&["off"]), Just(json!({ "dir": "cache" }))]);
+    let watch = maybe(one_of(&["on", "off"]));
+    let limits = maybe(prop_oneof![
+        Just(json!({ "upgrade_age": "off", "retire_timeout": "300s" })),
+        Just(json!({ "upgrade_age": "60m", "compile_memory": "1024MiB", "compile_time": "1s" })),
+    ]);
     let log = maybe(prop_oneof![
         Just(json!({ "access_log": { "format": "text" } })),
         Just(json!({ "access_log": { "properties": ["user", "1"] } })),
     ]);
-    let around = (admin, log, maybe(1u32..1024), maybe(node()));
-    (listeners, named, around).prop_map(|((routes, listeners), named, (admin, log, workers, node))| {
-        let listen = routes.as_ref().map(|_| "127.0.0.1:0".into());
-        keys(vec![
-            ("listen", listen),
-            ("routes", routes),
-            ("listeners", listeners),
-            ("filters", Some(json!({ "addh-2": named.0, "hdr": named.1, "addh": named.2 }))),
-            ("clusters", Some(clusters())),
-            ("node", node),
-            ("admin", admin),
-            ("telemetry", log),
-            ("workers", workers.map(Value::from)),
-        ])
-    })
+    let around = (admin, log, maybe(1u32..1024), maybe(node()), (cache, watch, limits));
+    (listeners, named, around).prop_map(
+        |((routes, listeners), named, (admin, log, workers, node, (cache, watch, limits)))| {
+            let listen = routes.as_ref().map(|_| "127.0.0.1:0".into());
+            keys(vec![
+                ("listen", listen),
+                ("routes", routes),
+                ("listeners", listeners),
+                ("filters", Some(json!({ "addh-2": named.0, "hdr": named.1, "addh": named.2 }))),
+                ("clusters", Some(clusters())),
+                ("node", node),
+                ("admin", admin),
+                ("telemetry", log),
+                ("cache", cache),
+                ("limits", limits),
+                ("watch", watch),
+                ("workers", workers.map(Value::from)),
+            ])
+        },
+    )
 }
 
 /// The clusters that every generated configuration defines.
@@ -225,9 +305,7 @@ fn meaning(config: &Config) -> String {
         (plugin.place.line, plugin.place.column) = (0, 0);
         plugin
     });
-    let plugins: Vec<_> = plugins.collect();
-    let Config { workers, admin, limits, listeners, clusters, telemetry, node, expanded, .. } = config;
-    format!("{workers:?} {admin:?} {limits:?} {listeners:?} {plugins:?} {clusters:?} {telemetry:?} {node:?} {expanded}")
+    format!("{:?}", Config { plugins: plugins.collect(), ..config.clone() })
 }
 
 proptest! {

@@ -8,15 +8,19 @@ use crate::error::Code;
 use crate::expand::Long;
 use crate::file::Filter;
 use crate::file::at::At;
+use crate::file::choice;
 use crate::file::data::Data;
-use crate::filter::{Budget, Isolation, Keeping, OnError, Plugin, PluginId, Rollout};
+use crate::filter::{Budget, Keeping, OnError, Plugin, PluginId, Policy};
 use crate::quota::Allow;
+use crate::ratio::Part;
 use crate::report::Report;
 use crate::scalar::Name;
 use crate::suggest;
+use crate::unit::ByteSize;
 
 use super::clusters::Clusters;
 use super::quota::quota;
+use super::{rollout, selftest};
 
 pub(super) struct Plugins<'l> {
     long: &'l Long,
@@ -59,16 +63,39 @@ impl<'l> Plugins<'l> {
         chain
     }
 
-    /// Every plugin, [`PluginId`] counting in it. What other filters may reach has to exist all the same.
+    /// Every plugin, [`PluginId`] counting in it. What other filters say has to be right all the same.
     pub(super) fn into_list(self, folder: &Path, clusters: &Clusters<'_>, report: &mut Report<'_>) -> Vec<Plugin> {
+        self.agree(report);
         let mut list = Vec::new();
         for (name, said) in self.long.filters.read_entries() {
             let allow = allow(said, clusters, report);
+            let plugin = plugin(name, said, allow, folder, report);
             if self.ids.get(name.value.0.as_str()).is_some_and(Option::is_some) {
-                list.push(plugin(name, said, allow, folder, report));
+                list.push(plugin);
             }
         }
         list
+    }
+
+    /// Reports filters of one `vm_id` that disagree about what becomes of what they share.
+    fn agree(&self, report: &mut Report<'_>) {
+        let mut first: HashMap<&str, (&At<Name>, &At<Keeping>)> = HashMap::new();
+        for (name, said) in self.long.filters.read_entries() {
+            let (Some(vm_id), Some(state)) = (&said.vm_id, &said.state) else { continue };
+            let (other, kept) = *first.entry(&vm_id.value).or_insert((name, state));
+            if kept.value != state.value {
+                let message = format!(
+                    "filter {:?} has \"state: {}\", but {:?} of the same \"vm_id\" has \"state: {}\", see line {}; \
+                     they share what it is about, so write the same for both",
+                    name.shown(),
+                    state.shown(),
+                    other.shown(),
+                    kept.shown(),
+                    kept.spot.line
+                );
+                report.fault(Code::Conflict, state.spot, message);
+            }
+        }
     }
 }
 
@@ -80,24 +107,24 @@ fn allow(said: &Filter, clusters: &Clusters<'_>, report: &mut Report<'_>) -> All
     Allow { calls: clusters.callable(said.calls.as_deref().unwrap_or_default(), report), resolve: resolve.collect() }
 }
 
-fn plugin(name: &At<Name>, said: &Filter, allow: Allow, folder: &Path, report: &Report<'_>) -> Plugin {
+fn plugin(name: &At<Name>, said: &Filter, allow: Allow, folder: &Path, report: &mut Report<'_>) -> Plugin {
     let name = name.value.0.clone();
     let bytes = |data: &Option<Data>| data.as_ref().map(Data::bytes).unwrap_or_default();
     let env = said.env.iter().flat_map(|named| named.read_entries());
     Plugin {
-        module: folder.join(&said.wasm.value.0),
-        sha256: said.sha256.as_ref().map(|hash| hash.value.0),
+        module: folder.join(&said.wasm.stable().value.path),
+        sha256: rollout::sha256(said, report),
         root_id: said.root_id.as_ref().map(|id| id.value.clone()).unwrap_or_default(),
         vm_id: said.vm_id.as_ref().map_or_else(|| name.clone(), |id| id.value.clone()),
         config: bytes(&said.config),
         vm_config: bytes(&said.vm_config),
         env: env.map(|(name, value)| (name.value.0.clone(), value.0.value.0.clone())).collect(),
-        rollout: Rollout::default(),
-        state: Keeping::default(),
-        isolation: Isolation::default(),
-        selftest: Vec::new(),
-        on_error: said.on_error.as_ref().map(|on_error| OnError::all(on_error.value)).unwrap_or_default(),
-        budget: budget(said),
+        rollout: rollout::rollout(&said.wasm, folder),
+        state: said.state.as_ref().map(|state| state.value).unwrap_or_default(),
+        isolation: said.isolation.as_ref().map(|isolation| isolation.value).unwrap_or_default(),
+        selftest: selftest::selftests(said, report),
+        on_error: said.on_error.as_ref().map(on_error).unwrap_or_default(),
+        budget: budget(said, report),
         guest_errors: said.guest_errors.as_ref().map(|errors| errors.value).unwrap_or_default(),
         abi: said.abi.as_ref().map(|abi| abi.value),
         pause_timeout: said.pause_timeout.as_ref().map_or(Plugin::PAUSE_TIMEOUT, |timeout| timeout.value),
@@ -110,17 +137,38 @@ fn plugin(name: &At<Name>, said: &Filter, allow: Allow, folder: &Path, report: &
     }
 }
 
-fn budget(said: &Filter) -> Budget {
+fn on_error(said: &choice::OnError) -> OnError {
+    let said = match said {
+        choice::OnError::All(policy) => return OnError::all(policy.value),
+        choice::OnError::Each(said) => said,
+    };
+    let call = |said: &Option<At<Policy>>| said.as_ref().map(|policy| policy.value).unwrap_or_default();
+    OnError {
+        load: said.load.as_ref().map(|policy| policy.value),
+        trap: call(&said.trap),
+        deadline: call(&said.deadline),
+        memory: call(&said.memory),
+    }
+}
+
+fn budget(said: &Filter, report: &mut Report<'_>) -> Budget {
     let default = Budget::default();
     let Some(said) = &said.budget else {
         return default;
     };
     let memory = said.memory.as_ref().map_or(default.memory, |memory| memory.value.0.bytes());
+    let recycle = said.recycle.as_ref().map_or(Some(Budget::RECYCLE.of(memory)), |recycle| recycle.value.bytes(memory));
+    if let Some(said) = said.recycle.as_ref().filter(|_| recycle.is_some_and(|recycle| recycle > memory)) {
+        let most = ByteSize::new(memory);
+        let message =
+            format!("{:?} is more than the {most} of \"memory\", so nothing would ever be replaced", said.shown());
+        report.fault(Code::Conflict, said.spot, message);
+    }
     Budget {
         time: said.time.as_ref().map_or(default.time, |time| time.value),
         start: said.start.as_ref().map_or(default.start, |start| start.value),
         memory,
-        share: None,
-        recycle: Some(Budget::RECYCLE.of(memory)),
+        share: said.share.as_ref().and_then(|share| share.value.0).map(|Part(ratio)| ratio),
+        recycle,
     }
 }

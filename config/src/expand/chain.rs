@@ -7,12 +7,12 @@ use crate::file::at::At;
 use crate::file::choice::Entry;
 use crate::file::read::Named;
 use crate::file::write::{View, Write};
-use crate::file::{Allow, Budget, Filter, Use};
-use crate::filter::{self, EmptyBody, GuestErrors, HeaderPause, Memory, ModulePath, Plugin, Policy, Share};
+use crate::file::{Filter, Use};
+use crate::filter::ModuleRef;
 use crate::scalar::Name;
-use crate::unit::ByteSize;
 
-use super::{or, quota};
+use super::filter::filled;
+use super::or;
 
 /// The filters known so far, with what is needed to name the next one.
 pub(super) struct Chains {
@@ -61,7 +61,7 @@ impl Chains {
             Entry::Name(name) => name,
             Entry::Use(said) => self.used(said),
             Entry::Filter(said) => {
-                let stem = ModulePath::stem(&said.wasm.shown());
+                let stem = ModuleRef::stem(&said.wasm.stable().shown());
                 self.bring(None, &stem, filled(*said))
             }
         }
@@ -114,34 +114,4 @@ impl Chains {
 /// Everything a filter comes to, in one text to compare.
 fn settings(filter: &Filter) -> String {
     filter.write(View::Resolved).unwrap_or_default().to_string()
-}
-
-/// The settings said, and the defaults for the others; `vm_id` waits for the name.
-fn filled(said: Filter) -> Filter {
-    let spot = said.spot;
-    let default = filter::Budget::default();
-    let budget = said.budget.unwrap_or_else(|| Budget { spot, ..Budget::default() });
-    let allow = said.allow.unwrap_or_else(|| Allow { spot, ..Allow::default() });
-    Filter {
-        root_id: or(said.root_id, String::new(), spot),
-        on_error: or(said.on_error, Policy::default(), spot),
-        guest_errors: or(said.guest_errors, GuestErrors::default(), spot),
-        budget: Some(Budget {
-            spot: budget.spot,
-            time: or(budget.time, default.time, spot),
-            start: or(budget.start, default.start, spot),
-            memory: or(budget.memory, Memory(ByteSize::new(default.memory)), spot),
-            share: or(budget.share, Share::Off, spot),
-        }),
-        pause_timeout: or(said.pause_timeout, Plugin::PAUSE_TIMEOUT, spot),
-        header_pause: or(said.header_pause, HeaderPause::default(), spot),
-        empty_body: or(said.empty_body, EmptyBody::default(), spot),
-        allow: Some(Allow {
-            spot: allow.spot,
-            calls: Some(allow.calls.unwrap_or_default()),
-            resolve: Some(allow.resolve.unwrap_or_default()),
-        }),
-        quota: Some(quota::filled(said.quota, spot)),
-        ..said
-    }
 }

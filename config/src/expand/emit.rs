@@ -108,7 +108,7 @@ fn text(out: &mut String, value: &str) {
 /// Whether a text stands for itself without quotes, in any context and for any reader.
 fn is_plain(text: &str) -> bool {
     let first = |letter: char| letter.is_ascii_alphanumeric() || "/._".contains(letter);
-    let other = |letter: char| letter.is_ascii_alphanumeric() || "/._-:+@$".contains(letter);
+    let other = |letter: char| letter.is_ascii_alphanumeric() || "/._-:+@$%".contains(letter);
     text.starts_with(first) && text.chars().all(other) && !text.ends_with(':') && is_text(text)
 }
 
@@ -142,8 +142,8 @@ mod tests {
     #[test]
     fn addresses_paths_and_words_are_not_quoted() {
         assert_eq!(
-            yaml(&json!(["off", "127.0.0.1:80", "http://a:80", "/v1"])),
-            "- off\n- 127.0.0.1:80\n- http://a:80\n- /v1\n"
+            yaml(&json!(["off", "127.0.0.1:80", "http://a:80", "/v1", "5%"])),
+            "- off\n- 127.0.0.1:80\n- http://a:80\n- /v1\n- 5%\n"
         );
     }
 }

@@ -20,6 +20,7 @@ impl Long {
             ("clusters", named(self.clusters.write(view))),
             ("telemetry", self.telemetry.write(view)),
             ("watch", self.watch.write(view)),
+            ("cache", self.cache.write(view)),
             ("node", self.node.write(view)),
         ])
     }

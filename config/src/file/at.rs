@@ -30,7 +30,19 @@ impl<T: Scalar> At<T> {
 
     /// The value as people may see it.
     pub(crate) fn shown(&self) -> String {
-        match self.write(View::Redacted) {
+        self.text(View::Redacted)
+    }
+
+    /// A value at the place of this one that is written as this one, then `between`, then `other`.
+    pub(crate) fn joined<U: Scalar>(&self, between: &str, other: &At<U>, value: T) -> At<T> {
+        let text = |view| format!("{}{between}{}", self.text(view), other.text(view));
+        let refers = self.template.is_some() || other.template.is_some();
+        let template = refers.then(|| Box::new(Template::new(text(View::Written), text(View::Redacted))));
+        At { value, spot: self.spot, template }
+    }
+
+    fn text(&self, view: View) -> String {
+        match self.write(view) {
             Some(Value::String(text)) => text,
             other => other.unwrap_or_default().to_string(),
         }

@@ -11,7 +11,8 @@ use crate::file::at::At;
 use crate::file::read::{Named, Read, Reader};
 use crate::file::write::{View, Write};
 use crate::file::yaml::{Kind, Node};
-use crate::file::{AdminListen, Filter, Use};
+use crate::file::{AdminListen, CacheDir, Filter, Policies, Use, Wasm};
+use crate::filter::{ModuleRef, Policy};
 use crate::report::Spot;
 use crate::route::Method;
 use crate::scalar::{Name, Word};
@@ -25,12 +26,12 @@ pub(crate) enum Admin {
 
 /// The only word that may stand in place of a mapping of admin endpoints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Off {
+pub(crate) enum NoAdmin {
     Off,
 }
 
-impl Word for Off {
-    const WORDS: &'static [(&'static str, Off)] = &[("off", Off::Off)];
+impl Word for NoAdmin {
+    const WORDS: &'static [(&'static str, NoAdmin)] = &[("off", NoAdmin::Off)];
     const EXPECTED: &'static str = "\"off\" or a mapping with the key \"listen\"";
 }
 
@@ -38,7 +39,7 @@ impl Read for Admin {
     fn read(node: &Node, reader: &mut Reader<'_, '_>) -> Option<Admin> {
         match node.kind {
             Kind::Map(_) => AdminListen::read(node, reader).map(Admin::Listen),
-            _ => At::<Off>::read(node, reader).map(|_| Admin::Off),
+            _ => At::<NoAdmin>::read(node, reader).map(|_| Admin::Off),
         }
     }
 }
@@ -52,16 +53,113 @@ impl Write for Admin {
     }
 }
 
-/// Whether changes of the file are followed; they are not.
+/// `off`, or where compiled modules are kept.
+#[derive(Debug, Clone)]
+pub(crate) enum Cache {
+    Off,
+    Dir(CacheDir),
+}
+
+/// The only word that may stand in place of a mapping of the cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NoCache {
+    Off,
+}
+
+impl Word for NoCache {
+    const WORDS: &'static [(&'static str, NoCache)] = &[("off", NoCache::Off)];
+    const EXPECTED: &'static str = "\"off\" or a mapping with the key \"dir\"";
+}
+
+impl Read for Cache {
+    fn read(node: &Node, reader: &mut Reader<'_, '_>) -> Option<Cache> {
+        match node.kind {
+            Kind::Map(_) => CacheDir::read(node, reader).map(Cache::Dir),
+            _ => At::<NoCache>::read(node, reader).map(|_| Cache::Off),
+        }
+    }
+}
+
+impl Write for Cache {
+    fn write(&self, view: View) -> Option<Value> {
+        match self {
+            Cache::Off => Some("off".into()),
+            Cache::Dir(dir) => dir.write(view),
+        }
+    }
+}
+
+/// Whether changes of files are followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Watch {
+    #[default]
+    On,
     Off,
 }
 
 impl Word for Watch {
-    const WORDS: &'static [(&'static str, Watch)] = &[("off", Watch::Off)];
-    const LATER: &'static [&'static str] = &["on"];
-    const EXPECTED: &'static str = "\"off\"";
+    const WORDS: &'static [(&'static str, Watch)] = &[("on", Watch::On), ("off", Watch::Off)];
+    const EXPECTED: &'static str = "\"on\" or \"off\"";
+}
+
+/// A module alone, or with how its successor is tried.
+#[derive(Debug, Clone)]
+pub(crate) enum Module {
+    Alone(At<ModuleRef>),
+    Tried(Box<Wasm>),
+}
+
+impl Module {
+    /// The module that serves.
+    pub(crate) fn stable(&self) -> &At<ModuleRef> {
+        match self {
+            Module::Alone(module) => module,
+            Module::Tried(wasm) => &wasm.stable,
+        }
+    }
+}
+
+impl Read for Module {
+    fn read(node: &Node, reader: &mut Reader<'_, '_>) -> Option<Module> {
+        match node.kind {
+            Kind::Map(_) => Wasm::read(node, reader).map(|wasm| Module::Tried(Box::new(wasm))),
+            _ => At::read(node, reader).map(Module::Alone),
+        }
+    }
+}
+
+impl Write for Module {
+    fn write(&self, view: View) -> Option<Value> {
+        match self {
+            Module::Alone(module) => module.write(view),
+            Module::Tried(wasm) => wasm.write(view),
+        }
+    }
+}
+
+/// One policy for every failure of a call, or policies by what went wrong.
+#[derive(Debug, Clone)]
+pub(crate) enum OnError {
+    All(At<Policy>),
+    Each(Policies),
+}
+
+impl Read for OnError {
+    fn read(node: &Node, reader: &mut Reader<'_, '_>) -> Option<OnError> {
+        match node.kind {
+            Kind::Map(_) => Policies::read(node, reader).map(OnError::Each),
+            _ => At::read(node, reader).map(OnError::All),
+        }
+    }
+}
+
+impl Write for OnError {
+    fn write(&self, view: View) -> Option<Value> {
+        match self {
+            OnError::All(policy) => policy.write(view),
+            OnError::Each(policies) => policies.write(view),
+        }
+    }
 }
 
 /// The top-level `filters`: named ones, or the chain of the only listener.
@@ -172,7 +270,10 @@ macro_rules! any_of {
 }
 
 any_of! {
-    Admin: At<Off>, AdminListen;
+    Admin: At<NoAdmin>, AdminListen;
+    Cache: At<NoCache>, CacheDir;
+    Module: At<ModuleRef>, Wasm;
+    OnError: At<Policy>, Policies;
     Filters: Named<Name, Filter>, Vec<Entry>;
     Entry: At<Name>, Use, Filter;
     Methods: At<Method>, Vec<At<Method>>;

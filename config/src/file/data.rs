@@ -11,7 +11,7 @@ use crate::file::read::{Read, Reader};
 use crate::file::reference::{REDACTED, escape};
 use crate::file::write::{View, Write};
 use crate::file::yaml::{Key, Kind, Node};
-use crate::filter::EnvValue;
+use crate::scalar::Scalar;
 
 /// A configuration for a guest: any value, its keys in the order written.
 #[derive(Debug, Clone)]
@@ -137,17 +137,17 @@ impl JsonSchema for Metadata {
     }
 }
 
-/// The value of a variable of a guest, which people are never shown.
+/// A scalar that people are never shown.
 #[derive(Debug, Clone)]
-pub(crate) struct Hidden(pub(crate) At<EnvValue>);
+pub(crate) struct Hidden<T>(pub(crate) At<T>);
 
-impl Read for Hidden {
-    fn read(node: &Node, reader: &mut Reader<'_, '_>) -> Option<Hidden> {
+impl<T: Scalar> Read for Hidden<T> {
+    fn read(node: &Node, reader: &mut Reader<'_, '_>) -> Option<Hidden<T>> {
         At::read(node, reader).map(Hidden)
     }
 }
 
-impl Write for Hidden {
+impl<T: Scalar> Write for Hidden<T> {
     fn write(&self, view: View) -> Option<Value> {
         match view {
             View::Redacted => Some(REDACTED.into()),
@@ -156,9 +156,9 @@ impl Write for Hidden {
     }
 }
 
-impl JsonSchema for Hidden {
+impl<T: Scalar> JsonSchema for Hidden<T> {
     fn schema_name() -> Cow<'static, str> {
-        "Hidden".into()
+        At::<T>::schema_name()
     }
 
     fn inline_schema() -> bool {
@@ -166,6 +166,6 @@ impl JsonSchema for Hidden {
     }
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        At::<EnvValue>::json_schema(generator)
+        At::<T>::json_schema(generator)
     }
 }

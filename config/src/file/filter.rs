@@ -5,20 +5,24 @@ use std::time::Duration;
 
 use crate::bound::{Count, Size, Wait};
 use crate::file::at::At;
+use crate::file::choice::{Module, OnError};
 use crate::file::data::{Data, Hidden};
 use crate::file::read::{Named, mapping};
+use crate::file::rule;
 use crate::filter::{
-    AbiVersion, EmptyBody, EnvName, GuestErrors, HeaderPause, Memory, ModulePath, Policy, Sha256, Share,
+    AbiVersion, Authority, Destination, EmptyBody, EnvName, EnvValue, FieldValue, GuestErrors, HeaderPause, Isolation,
+    Keeping, Memory, ModuleRef, Policy, Recycle, Sha256, Share,
 };
-use crate::route::HostMatch;
+use crate::ratio::{Part, Ratio};
+use crate::route::{HeaderName, HostMatch, Method};
 use crate::scalar::Name;
 
 mapping! {
     /// A module with the settings it runs with.
     Filter, "a filter" {
-        /// The path of the module.
-        "wasm" => wasm: At<ModulePath>,
-        /// What the module's bytes must hash to.
+        /// The path of the module, perhaps with `@sha256:` and its hash; or, as a mapping, how its successor is tried.
+        "wasm" => wasm: Module,
+        /// What the module's bytes must hash to, where its path does not say it.
         "sha256" => sha256: Option<At<Sha256>>,
         /// Which root context of the module this is.
         "root_id" => root_id: Option<At<String>>,
@@ -29,9 +33,15 @@ mapping! {
         /// What the filter reads as the configuration of its VM.
         "vm_config" => vm_config: Option<Data>,
         /// The environment the filter sees.
-        "env" => env: Option<Named<EnvName, Hidden>>,
-        /// What happens to an exchange when the filter cannot do its work.
-        "on_error" => on_error: Option<At<Policy>>,
+        "env" => env: Option<Named<EnvName, Hidden<EnvValue>>>,
+        /// What becomes of shared data, queues and metrics of the `vm_id` when the filter is replaced.
+        "state" => state: Option<At<Keeping>>,
+        /// Which exchanges share a VM: those of one worker, or none.
+        "isolation" => isolation: Option<At<Isolation>>,
+        /// What a new module or configuration has to pass before it serves.
+        "selftest" => selftest: Option<Vec<SelfTest>>,
+        /// What happens to an exchange when the filter cannot do its work; or, as a mapping, by what went wrong.
+        "on_error" => on_error: Option<OnError>,
         /// How hostcalls answer arguments that are wrong but harmless.
         "guest_errors" => guest_errors: Option<At<GuestErrors>>,
         /// What the filter may spend.
@@ -49,7 +59,93 @@ mapping! {
         /// How much the filter may keep and ask for.
         "quota" => quota: Option<Quota>,
     }
-    later ["secrets", "state", "isolation", "selftest", "config_file", "config_base64"]
+    later ["secrets", "config_file", "config_base64"]
+}
+
+mapping! {
+    /// A module, and how its successor is tried.
+    Wasm, "wasm" {
+        /// The path of the module.
+        "stable" => stable: At<ModuleRef>,
+        /// The path of the module that is tried.
+        "canary" => canary: Option<At<ModuleRef>>,
+        /// The share of the exchanges that the module on trial gets.
+        "share" => share: Option<At<Part>>,
+        /// After how long it takes over; only when told to unless written.
+        "promote_after" => promote_after: Option<At<Duration>>,
+        /// What makes it go; only being told to unless written.
+        "rollback_on" => rollback_on: Option<Rollback>,
+    }
+    later []
+}
+
+mapping! {
+    /// What makes a module on trial go.
+    Rollback, "rollback_on" {
+        /// The share of failed exchanges above which it goes.
+        "failures" => failures: At<Ratio>,
+    }
+    later []
+}
+
+mapping! {
+    /// Policies by what went wrong.
+    Policies, "on_error" {
+        /// The filter cannot be loaded; unless written, the proxy does not start with it.
+        "load" => load: Option<At<Policy>>,
+        /// A call failed in any other way, or there is no VM.
+        "trap" => trap: Option<At<Policy>>,
+        /// A call or a pause took too long.
+        "deadline" => deadline: Option<At<Policy>>,
+        /// A call needed more memory than it may have.
+        "memory" => memory: Option<At<Policy>>,
+    }
+    later []
+}
+
+mapping! {
+    /// A request that a filter is given before it serves, and what has to come of it.
+    SelfTest, "a self-test" {
+        /// The request.
+        "request" => request: Option<Request>,
+        /// What has to come of it.
+        "expect" => expect: Expect,
+    }
+    later []
+}
+
+mapping! {
+    /// A request that no client sent.
+    Request, "the request of a self-test" {
+        /// The method; `GET` unless written.
+        "method" => method: Option<At<Method>>,
+        /// The host, perhaps with a port; `selftest.invalid` unless written.
+        "host" => host: Option<At<Authority>>,
+        /// The path, perhaps with a query; `/` unless written.
+        "path" => path: Option<At<Destination>>,
+        /// Headers with their values.
+        "headers" => headers: Option<Named<HeaderName, At<FieldValue>>>,
+        /// The body.
+        "body" => body: Option<At<String>>,
+    }
+    later []
+}
+
+mapping! {
+    /// What has to come of a request.
+    #[schemars(extend("anyOf" = [
+        { "required": ["status"] }, { "required": ["headers"] }, { "required": ["upstream_headers"] },
+    ]))]
+    Expect, "an expectation" {
+        /// The status of the answer.
+        "status" => status: Option<At<Count<200, 599>>>,
+        /// Headers that the answer must have.
+        "headers" => headers: Option<Named<HeaderName, At<FieldValue>>>,
+        /// Headers that the request must have as the upstream would get it.
+        "upstream_headers" => upstream_headers: Option<Named<HeaderName, At<FieldValue>>>,
+    }
+    later []
+    rule rule::of_expectation
 }
 
 mapping! {
@@ -73,8 +169,10 @@ mapping! {
         "start" => start: Option<At<Duration>>,
         /// Memory of one VM.
         "memory" => memory: Option<At<Memory>>,
-        /// Whether unused budget is lent.
+        /// The share of a worker that its calls may take in the long run, or `off`.
         "share" => share: Option<At<Share>>,
+        /// The memory above which a VM is replaced between two exchanges, as a size or a share of `memory`, or `off`.
+        "recycle" => recycle: Option<At<Recycle>>,
     }
     later []
 }

@@ -80,6 +80,23 @@ impl<T: Write> Write for SomeOf<T> {
     }
 }
 
+/// A part that was written, whether it could be read or not.
+#[derive(Debug, Clone, JsonSchema)]
+#[schemars(inline, transparent)]
+pub(crate) struct Written<T>(#[schemars(with = "T")] pub(crate) Option<T>);
+
+impl<T: Read> Read for Written<T> {
+    fn read(node: &Node, reader: &mut Reader<'_, '_>) -> Option<Self> {
+        Some(Written(T::read(node, reader)))
+    }
+}
+
+impl<T: Write> Write for Written<T> {
+    fn write(&self, view: View) -> Option<Value> {
+        self.0.write(view)
+    }
+}
+
 impl<T: Read> Read for Vec<T> {
     /// The items that could be read; the others are reported.
     fn read(node: &Node, reader: &mut Reader<'_, '_>) -> Option<Vec<T>> {

@@ -48,6 +48,11 @@ impl Resolved {
 }
 
 impl Template {
+    /// A template that is written so, and shown so.
+    pub(crate) fn new(raw: String, shown: String) -> Template {
+        Template { raw, shown }
+    }
+
     /// The form for a view that must not resolve, or `None` where the value itself is wanted.
     pub(crate) fn view(&self, view: View) -> Option<&str> {
         match view {

@@ -9,3 +9,8 @@ pub(super) fn of_listener(fields: &Fields<'_>, reader: &mut Reader<'_, '_>) {
     fields.exclude("tcp", "routes", "a listener has one of them", reader);
     fields.exclude("tcp", "filters", "write the filters inside \"tcp\"", reader);
 }
+
+/// A self-test expects something.
+pub(super) fn of_expectation(fields: &Fields<'_>, reader: &mut Reader<'_, '_>) {
+    fields.need_one_of(&["status", "headers", "upstream_headers"], reader);
+}

@@ -8,10 +8,11 @@ use super::*;
 use crate::error::Code;
 
 /// Every mapping of the language, by the name it has in the schema.
-const MAPPINGS: [(&str, &[&str], &[&str]); 17] = [
+const MAPPINGS: [(&str, &[&str], &[&str]); 24] = [
     ("", File::KEYS, File::LATER),
     ("Node", Node::KEYS, Node::LATER),
     ("AdminListen", AdminListen::KEYS, AdminListen::LATER),
+    ("CacheDir", CacheDir::KEYS, CacheDir::LATER),
     ("Limits", Limits::KEYS, Limits::LATER),
     ("Listener", Listener::KEYS, Listener::LATER),
     ("Tcp", Tcp::KEYS, Tcp::LATER),
@@ -19,6 +20,12 @@ const MAPPINGS: [(&str, &[&str], &[&str]); 17] = [
     ("Route", Route::KEYS, Route::LATER),
     ("Match", Match::KEYS, Match::LATER),
     ("Filter", Filter::KEYS, Filter::LATER),
+    ("Wasm", Wasm::KEYS, Wasm::LATER),
+    ("Rollback", filter::Rollback::KEYS, filter::Rollback::LATER),
+    ("Policies", Policies::KEYS, Policies::LATER),
+    ("SelfTest", SelfTest::KEYS, SelfTest::LATER),
+    ("Request", Request::KEYS, Request::LATER),
+    ("Expect", Expect::KEYS, Expect::LATER),
     ("Use", Use::KEYS, Use::LATER),
     ("Budget", Budget::KEYS, Budget::LATER),
     ("Allow", Allow::KEYS, Allow::LATER),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use schemars::{Schema, json_schema};
 use serde_json::Value;
 
-use crate::ratio::Ratio;
+use crate::ratio::{Part, Ratio};
 use crate::scalar::{Bare, Scalar, Unfit};
 use crate::unit::ByteSize;
 
@@ -70,30 +70,74 @@ impl Scalar for Memory {
     }
 }
 
-/// Whether plugins lend one another unused budget.
+/// The share of a worker that a plugin may take, or `off`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Share {
-    Off,
-}
+pub(crate) struct Share(pub(crate) Option<Part>);
 
 impl Scalar for Share {
-    const EXPECTED: &'static str = "\"off\"";
+    const EXPECTED: &'static str = "\"off\" or a share such as 20%";
+    const BARE: Bare = Ratio::BARE;
 
     fn parse(text: &str) -> Result<Share, Unfit> {
-        let percent = text.strip_suffix('%').is_some_and(|number| number.parse::<u8>().is_ok());
         match text {
-            "off" => Ok(Share::Off),
-            _ if percent => Err(Unfit::not_supported()),
-            _ => Err(Unfit::value("is not known here; write \"off\"")),
+            "off" => Ok(Share(None)),
+            _ if text.ends_with('%') => Part::parse(text).map(|part| Share(Some(part))),
+            _ => Err(Unfit::value("is not known here; write \"off\" or a share such as 20%")),
         }
     }
 
     fn spell(&self) -> Value {
-        "off".into()
+        self.0.map_or_else(|| "off".into(), |part| part.spell())
     }
 
     fn schema() -> Schema {
-        json_schema!({ "enum": ["off"] })
+        json_schema!({ "type": "string", "pattern": r"^(off|[0-9]+(\.[0-9]{1,4})?%)$" })
+    }
+}
+
+/// The memory above which a VM is replaced: none, a share of what it may have, or a size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Recycle {
+    Off,
+    Part(Part),
+    Size(ByteSize),
+}
+
+impl Recycle {
+    /// In bytes, for a VM that may have `memory`.
+    pub(crate) fn bytes(self, memory: u64) -> Option<u64> {
+        match self {
+            Recycle::Off => None,
+            Recycle::Part(Part(ratio)) => Some(ratio.of(memory)),
+            Recycle::Size(size) => Some(size.bytes()),
+        }
+    }
+}
+
+impl Scalar for Recycle {
+    const EXPECTED: &'static str = "\"off\", a share such as 90% or a size such as 32MiB";
+    const BARE: Bare = Bare::Lacks(&["%", "MiB"]);
+
+    fn parse(text: &str) -> Result<Recycle, Unfit> {
+        match text {
+            "off" => Ok(Recycle::Off),
+            _ if text.ends_with('%') => Part::parse(text).map(Recycle::Part),
+            _ if text.starts_with(|letter: char| letter.is_ascii_digit()) => ByteSize::parse(text).map(Recycle::Size),
+            _ => Err(Unfit::value("is not known here; write \"off\", a share such as 90% or a size such as 32MiB")),
+        }
+    }
+
+    fn spell(&self) -> Value {
+        match self {
+            Recycle::Off => "off".into(),
+            Recycle::Part(part) => part.spell(),
+            Recycle::Size(size) => size.spell(),
+        }
+    }
+
+    fn schema() -> Schema {
+        let pattern = r"^(off|[0-9]+(\.[0-9]{1,4})?%|[0-9]+(B|KiB|MiB|GiB|kB|MB|GB))$";
+        json_schema!({ "type": "string", "pattern": pattern })
     }
 }
 
@@ -107,5 +151,29 @@ mod tests {
         assert!(Memory::parse("63KiB").is_err());
         assert!(Memory::parse("4GiB").is_ok());
         assert!(Memory::parse("4097MiB").is_err());
+    }
+
+    #[test]
+    fn a_share_of_a_worker_is_off_or_more_than_none() {
+        let spelled = |text| Share::parse(text).map(|share| share.spell());
+
+        assert_eq!(spelled("off"), Ok("off".into()));
+        assert_eq!(spelled("20.50%"), Ok("20.5%".into()));
+        assert_eq!(spelled("100%"), Ok("100%".into()));
+        for text in ["", "on", "0%", "101%", "20", "5ms"] {
+            assert!(Share::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_vm_is_replaced_above_a_part_of_its_memory_or_a_size() {
+        let bytes = |text| Recycle::parse(text).map(|recycle| recycle.bytes(1000));
+
+        assert_eq!(bytes("off"), Ok(None));
+        assert_eq!(bytes("90%"), Ok(Some(900)));
+        assert_eq!(bytes("1kB"), Ok(Some(1000)));
+        for text in ["", "on", "0%", "101%", "0B", "5ms", "1kb"] {
+            assert!(Recycle::parse(text).is_err(), "{text}");
+        }
     }
 }

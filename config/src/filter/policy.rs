@@ -61,7 +61,6 @@ pub enum Isolation {
 impl Word for Policy {
     const WORDS: &'static [(&'static str, Policy)] = &[("deny", Policy::Deny), ("skip", Policy::Skip)];
     const EXPECTED: &'static str = "\"deny\" or \"skip\"";
-    const MAPPING_OF: Option<&'static str> = Some("on_error");
 }
 
 impl Word for Keeping {
