@@ -6,8 +6,8 @@ use std::fmt::{self, Write};
 use std::path::Path;
 
 use tollgate_config::{
-    Budget, ByteSize, Cluster, ClusterId, Config, HostMatch, Listener, OnError, PathMatch, Plugin, PluginId, Policy,
-    Protocol, Quota, RouteMatch, Target,
+    Admin, Budget, ByteSize, Cluster, ClusterId, Config, HostMatch, Listener, OnError, PathMatch, Plugin, PluginId,
+    Policy, Protocol, Quota, RouteMatch, Target,
 };
 
 use super::{Failure, print};
@@ -36,7 +36,8 @@ fn summarise(out: &mut String, config: &Config, plugins: impl Iterator<Item = Pl
     }
     section(out, "plugins", plugins.map(plugin_line))?;
     section(out, "clusters", config.clusters.iter().map(cluster_line))?;
-    section(out, "not the safe default", config.plugins.iter().flat_map(|plugin| risks(plugin, config)))
+    let plugins = config.plugins.iter().flat_map(|plugin| risks(plugin, config));
+    section(out, "not the safe default", admin_risk(config).into_iter().chain(plugins))
 }
 
 fn write_routes(out: &mut String, listener: &Listener, config: &Config) -> fmt::Result {
@@ -141,6 +142,15 @@ fn cluster_line(cluster: &Cluster) -> String {
     format!("{}: {}{protocol}", cluster.name, endpoints.join(", "))
 }
 
+fn admin_risk(config: &Config) -> Option<String> {
+    match config.admin {
+        Admin::Listen(address) if !address.ip().to_canonical().is_loopback() => {
+            Some(format!("admin on {address} can be reached from other machines; its token is all that guards it"))
+        }
+        _ => None,
+    }
+}
+
 /// What a plugin may do that it may not do by default.
 fn risks(plugin: &Plugin, config: &Config) -> Vec<String> {
     let mut risks = policy_risks(plugin.on_error);
@@ -228,6 +238,19 @@ mod tests {
              127.0.0.1:8000/1: everything -> echo\n\nplugins\n  auth: auth.wasm (abi 0.2.1, sha256 ab, on_error deny)\n\n\
              clusters\n  127.0.0.1:8080: 127.0.0.1:8080\n"
         );
+    }
+
+    #[test]
+    fn admin_endpoints_that_others_can_reach_are_a_risk() {
+        let admin = |address| {
+            let token = "token: 0123456789abcdef";
+            let text = format!("admin: {{ listen: '{address}', {token} }}\nlisten: 127.0.0.1:8000\nroutes: []\n");
+            admin_risk(&config(&text))
+        };
+
+        assert!(admin("0.0.0.0:9901").is_some_and(|risk| risk.starts_with("admin on 0.0.0.0:9901 can be reached")));
+        assert_eq!(admin("127.0.0.1:9901"), None);
+        assert_eq!(admin_risk(&config("listen: 127.0.0.1:8000\nroutes: []\n")), None);
     }
 
     #[test]
