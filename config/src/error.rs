@@ -36,7 +36,7 @@ pub enum Code {
     BadValue,
     /// `TG0114`: a `${env:NAME}` or `${file:path}` that cannot be replaced.
     BadReference,
-    /// `TG0115`: an admin address that others than this machine could reach.
+    /// `TG0115`: an admin address that others than this machine could reach, without a token.
     ExposedAdmin,
 }
 
