@@ -66,6 +66,20 @@ fn a_failed_filter_that_may_be_skipped_is_skipped() {
 }
 
 #[test]
+fn each_kind_of_failure_gets_its_own_policy() {
+    for (on_error, loops, traps) in [("{ deadline: skip }", 200, 503), ("{ trap: skip }", 503, 200)] {
+        let origin = Origin::saying("x");
+        let proxy = bad(on_error, "{ request_headers: [] }", &origin.url());
+
+        let looped = proxy.ask("/", "x-probe-request-headers: loop\r\n");
+        let trapped = proxy.ask("/", "x-probe-request-headers: trap\r\n");
+
+        assert_eq!((looped.status(), trapped.status()), (loops, traps), "{on_error}");
+        assert_eq!((applied(&proxy, "skip"), applied(&proxy, "deny")), (1.0, 1.0), "{on_error}");
+    }
+}
+
+#[test]
 fn a_filter_gets_no_more_memory_than_its_budget() {
     let origin = Origin::saying("x");
     let proxy = bad("deny", "{ request_headers: [\"grow 33554432 -> request-headers x-grown\"] }", &origin.url());
