@@ -7,7 +7,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use tollgate_config::{Balance, Config, OnError, PathMatch, Route, Target};
+use tollgate_config::{Balance, Config, OnError, PathMatch, Policy, Route, Target};
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("config")
@@ -100,8 +100,8 @@ fn the_edge_says_aloud_which_filter_may_fail() {
 
     let policies: Vec<_> = config.plugins.iter().map(|plugin| (plugin.name.as_str(), plugin.on_error)).collect();
 
-    assert!(policies.contains(&("keys", OnError::Deny)), "{policies:?}");
-    assert!(policies.contains(&("headers", OnError::Skip)), "{policies:?}");
+    assert!(policies.contains(&("keys", OnError::all(Policy::Deny))), "{policies:?}");
+    assert!(policies.contains(&("headers", OnError::all(Policy::Skip))), "{policies:?}");
 }
 
 #[test]
