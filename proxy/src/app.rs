@@ -4,7 +4,9 @@
 
 pub mod admin;
 mod build;
+pub(crate) mod descriptors;
 pub mod drain;
+mod ending;
 mod thread;
 
 use std::net::SocketAddr;
@@ -28,6 +30,7 @@ use crate::listener::Socket;
 use crate::snapshot::Snapshot;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::Registry;
+use crate::telemetry::panics::{contained, outlive};
 use crate::worker::{Load, Shared};
 
 /// What the command line may say about a run.
@@ -210,7 +213,7 @@ impl Bound {
             connection_ids: Default::default(),
         });
         let (phase, phases) = watch::channel(Phase::Serving);
-        let mut threads = start_workers(&shared, sockets, &phases)?;
+        let workers = start_workers(&shared, sockets, &phases)?;
         let (orders, ordered) = mpsc::unbounded_channel();
         let readiness = Arc::new(Readiness::default());
         let state = AdminState { readiness: Arc::clone(&readiness), registry, config_dump: config.expanded.clone() };
@@ -225,8 +228,8 @@ impl Bound {
             ordered,
             signals,
         };
-        threads.push(control.start()?);
-        Ok(Running { shared, listeners, orders, threads })
+        let control = control.start()?;
+        Ok(Running { shared, listeners, orders, control, workers })
     }
 }
 
@@ -249,7 +252,11 @@ fn start_workers(
         let runtime =
             move || tokio::runtime::Builder::new_current_thread().enable_all().build_local(Default::default());
         let body = move || match runtime() {
-            Ok(runtime) => runtime.block_on(thread::run(assignment)),
+            Ok(runtime) => {
+                runtime.block_on(thread::run(assignment));
+                // Whoever still looks up a name on a blocking thread does so for nobody.
+                runtime.shutdown_background();
+            }
             Err(error) => tracing::error!(%error, worker = index, "a worker cannot start"),
         };
         threads.push(std::thread::Builder::new().name(format!("worker-{index}")).spawn(body)?);
@@ -276,7 +283,12 @@ impl Control {
         // Signals are taken over before anybody is told that the process is ready.
         let signals = runtime.block_on(async { self.signals.then(drain::Signals::new).transpose() })?;
         let thread = std::thread::Builder::new().name("control".to_owned());
-        Ok(thread.spawn(move || runtime.block_on(self.run(signals)))?)
+        let body = move || {
+            runtime.block_on(self.run(signals));
+            // A VM that is just starting may take its whole budget; nobody waits for it any more.
+            runtime.shutdown_background();
+        };
+        Ok(thread.spawn(body)?)
     }
 
     async fn run(self, signals: Option<drain::Signals>) {
@@ -285,17 +297,23 @@ impl Control {
             tasks.spawn(spares::keep(generation));
         }
         match self.admin.map(tokio::net::TcpListener::from_std) {
-            Some(Ok(listener)) => drop(tasks.spawn(admin::serve(listener, self.state))),
+            Some(Ok(listener)) => {
+                let state = Arc::clone(&self.state);
+                tasks.spawn(async move { while !contained(admin::serve(&listener, &state)).await {} });
+            }
             Some(Err(error)) => tracing::error!(%error, "no admin endpoints"),
             None => {}
         }
         let mut bells = drain::Bells { signals, ordered: self.ordered };
-        tokio::select! {
-            () = bells.ring() => {}
-            () = welcome(&self.shared, &self.readiness) => bells.ring().await,
-        }
+        outlive(async || {
+            tokio::select! {
+                () = bells.ring() => {}
+                () = welcome(&self.shared, &self.readiness) => bells.ring().await,
+            }
+        })
+        .await;
         self.readiness.set(Stage::Draining);
-        drain::drain(&self.shared, &self.phase, self.drain_timeout, &mut bells).await;
+        outlive(async || drain::drain(&self.shared, &self.phase, self.drain_timeout, &mut bells).await).await;
         // The admin endpoints and the starters of VMs end with the process.
         tasks.shutdown().await;
     }
@@ -314,7 +332,8 @@ pub struct Running {
     shared: Arc<Shared>,
     listeners: Vec<(String, SocketAddr)>,
     orders: mpsc::UnboundedSender<Order>,
-    threads: Vec<JoinHandle<()>>,
+    control: JoinHandle<()>,
+    workers: Vec<JoinHandle<()>>,
 }
 
 impl Running {
@@ -334,14 +353,10 @@ impl Running {
         let _ = self.orders.send(Order::Drain);
     }
 
-    /// Returns when every thread has ended and what was to be logged is written.
+    /// Returns when every thread has ended and what was to be logged is written. Once the drain is over, workers that do not
+    /// end within two seconds, because a filter holds them, are left to end with the process.
     pub fn wait(self) {
-        for thread in self.threads {
-            let name = thread.thread().name().unwrap_or_default().to_owned();
-            if thread.join().is_err() {
-                tracing::error!(thread = name, "a thread panicked");
-            }
-        }
+        ending::wait(self.control, self.workers);
         if let Some(access_log) = &self.shared.access_log {
             access_log.close();
         }

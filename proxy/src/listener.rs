@@ -4,7 +4,7 @@ pub mod connection;
 pub mod io;
 mod tcp;
 
-use std::io::{Error, Result};
+use std::io::Result;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -15,6 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tollgate_config::Balance;
 
+use crate::telemetry::panics::outlive;
 use crate::worker::Worker;
 
 /// Connections that the kernel keeps for a worker that is busy.
@@ -71,26 +72,56 @@ fn socket(address: SocketAddr, shared: bool) -> Result<StdListener> {
 
 /// Accepts connections until the worker ends.
 pub async fn accept(worker: Rc<Worker>, socket: Socket, hand: Vec<mpsc::UnboundedSender<Handed>>) {
-    let listener = match TcpListener::from_std(socket.socket) {
-        Ok(listener) => listener,
+    let Socket { socket, listener, balance, connections } = socket;
+    let door = match TcpListener::from_std(socket) {
+        Ok(socket) => Door { socket, listener, balance, connections, hand },
         Err(error) => {
             tracing::error!(%error, "cannot accept connections");
             return;
         }
     };
-    loop {
-        match listener.accept().await {
-            Ok((stream, source)) if admit(&worker, socket.connections, socket.listener) => {
-                let index = if socket.balance == Balance::Even { lightest(&worker) } else { worker.index };
-                worker.shared.count_connection(index);
-                if index == worker.index {
-                    begin(&worker, stream, source, socket.listener);
-                } else {
-                    hand_over(&worker, &hand, index, (stream, source, socket.listener));
+    outlive(async || door.open(&worker).await).await;
+}
+
+/// A socket of the worker's runtime.
+struct Door {
+    socket: TcpListener,
+    listener: usize,
+    balance: Balance,
+    connections: usize,
+    hand: Vec<mpsc::UnboundedSender<Handed>>,
+}
+
+impl Door {
+    async fn open(&self, worker: &Rc<Worker>) {
+        let mut failing = false;
+        loop {
+            match self.socket.accept().await {
+                Ok((stream, source)) => {
+                    failing = false;
+                    if admit(worker, self.connections, self.listener) {
+                        self.let_in(worker, stream, source);
+                    }
+                }
+                Err(error) => {
+                    // One line for a bad spell, not one for each try.
+                    if !std::mem::replace(&mut failing, true) {
+                        tracing::warn!(%error, "cannot accept connections, and tries on");
+                    }
+                    tokio::time::sleep(REST).await;
                 }
             }
-            Ok(_) => {}
-            Err(error) => rest(&error).await,
+        }
+    }
+
+    /// Serves a connection here, or where there are fewer.
+    fn let_in(&self, worker: &Rc<Worker>, stream: TcpStream, source: SocketAddr) {
+        let index = if self.balance == Balance::Even { lightest(worker) } else { worker.index };
+        worker.shared.count_connection(index);
+        if index == worker.index {
+            begin(worker, stream, source, self.listener);
+        } else {
+            hand_over(worker, &self.hand, index, (stream, source, self.listener));
         }
     }
 }
@@ -105,11 +136,6 @@ fn admit(worker: &Worker, limit: usize, listener: usize) -> bool {
         listener.series.refused.inc();
     }
     false
-}
-
-async fn rest(error: &Error) {
-    tracing::warn!(%error, "cannot accept a connection");
-    tokio::time::sleep(REST).await;
 }
 
 /// The worker with the fewest connections; this one unless another has noticeably fewer.
@@ -135,9 +161,13 @@ fn hand_over(
 
 /// Takes up connections that other workers accepted.
 pub async fn receive(worker: Rc<Worker>, mut handed: mpsc::UnboundedReceiver<Handed>) {
+    outlive(async || take_up(&worker, &mut handed).await).await;
+}
+
+async fn take_up(worker: &Rc<Worker>, handed: &mut mpsc::UnboundedReceiver<Handed>) {
     while let Some(Handed { stream, source, listener }) = handed.recv().await {
         match TcpStream::from_std(stream) {
-            Ok(stream) => begin(&worker, stream, source, listener),
+            Ok(stream) => begin(worker, stream, source, listener),
             Err(error) => {
                 worker.shared.discount_connection(worker.index);
                 tracing::warn!(%error, "cannot take up a connection");

@@ -3,16 +3,19 @@
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 
 use crate::app::drain::Phase;
 use crate::listener::{self, Handed, Socket};
+use crate::telemetry::panics::outlive;
 use crate::worker::{Shared, Worker};
 
 /// How often timeouts are looked at: the slack of every timeout.
 const SWEEP: Duration = Duration::from_millis(100);
+/// A round that takes longer was held up.
+const LATE: Duration = Duration::from_millis(500);
 /// Sweeps between looks at what costs more than a comparison.
 const SLOW_SWEEP: u32 = 10;
 
@@ -39,13 +42,16 @@ pub(super) async fn run(assignment: Assignment) {
     let accept = |socket| tokio::task::spawn_local(listener::accept(Rc::clone(&worker), socket, hand.clone()));
     let mut accepting: Vec<_> = sockets.into_iter().map(accept).collect();
     accepting.push(tokio::task::spawn_local(listener::receive(Rc::clone(&worker), handed)));
-    tokio::task::spawn_local(sweep(Rc::downgrade(&worker)));
+    let swept = Rc::downgrade(&worker);
+    tokio::task::spawn_local(outlive(async move || sweep(&swept).await));
+    worker.shared.registry.beat(index, Instant::now());
     worker.shared.serving.fetch_add(1, Relaxed);
-    obey(&worker, &mut phase).await;
+    outlive(async || obey(&worker, &mut phase).await).await;
     // Nobody is let in to filters that go away.
     accepting.iter().for_each(tokio::task::JoinHandle::abort);
-    worker.retire(ended(&mut phase)).await;
+    outlive(async || worker.retire(ended(&mut phase)).await).await;
     worker.shared.serving.fetch_sub(1, Relaxed);
+    worker.shared.registry.end_beat(index);
 }
 
 async fn obey(worker: &Worker, phase: &mut watch::Receiver<Phase>) {
@@ -69,11 +75,18 @@ async fn ended(phase: &mut watch::Receiver<Phase>) {
 }
 
 /// Looks after timeouts until the worker is gone.
-async fn sweep(worker: Weak<Worker>) {
+async fn sweep(worker: &Weak<Worker>) {
     let mut rounds = 0_u32;
     loop {
+        let slept = Instant::now();
         tokio::time::sleep(SWEEP).await;
         let Some(worker) = worker.upgrade() else { return };
+        let now = worker.clock.look();
+        worker.shared.registry.beat(worker.index, now);
+        // What arrived while the worker was held up, or the process stopped, is read before anything counts as overdue.
+        if now.duration_since(slept) > LATE {
+            continue;
+        }
         worker.sweep_exchanges();
         rounds = rounds.wrapping_add(1);
         if rounds.is_multiple_of(SLOW_SWEEP) {
