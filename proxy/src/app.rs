@@ -8,6 +8,7 @@ pub(crate) mod descriptors;
 pub mod drain;
 mod ending;
 mod thread;
+pub mod watch;
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -18,7 +19,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tollgate_config::{Admin, Config, OnError};
 
 use crate::app::admin::{AdminState, Readiness, Stage};
@@ -212,7 +213,7 @@ impl Bound {
             connections: Default::default(),
             connection_ids: Default::default(),
         });
-        let (phase, phases) = watch::channel(Phase::Serving);
+        let (phase, phases) = tokio::sync::watch::channel(Phase::Serving);
         let workers = start_workers(&shared, sockets, &phases)?;
         let (orders, ordered) = mpsc::unbounded_channel();
         let readiness = Arc::new(Readiness::default());
@@ -236,7 +237,7 @@ impl Bound {
 fn start_workers(
     shared: &Arc<Shared>,
     sockets: Vec<Vec<Socket>>,
-    phases: &watch::Receiver<Phase>,
+    phases: &tokio::sync::watch::Receiver<Phase>,
 ) -> Result<Vec<JoinHandle<()>>, AppError> {
     let (hand, handed): (Vec<_>, Vec<_>) = sockets.iter().map(|_| mpsc::unbounded_channel()).unzip();
     let mut threads = Vec::new();
@@ -272,7 +273,7 @@ struct Control {
     admin: Option<std::net::TcpListener>,
     state: Arc<AdminState>,
     readiness: Arc<Readiness>,
-    phase: watch::Sender<Phase>,
+    phase: tokio::sync::watch::Sender<Phase>,
     ordered: mpsc::UnboundedReceiver<Order>,
     signals: bool,
 }
