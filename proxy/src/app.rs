@@ -363,3 +363,6 @@ impl Running {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,7 @@ mod tcp;
 use std::io::Result;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use tokio::sync::mpsc;
 use tollgate_config::Balance;
 
 use crate::telemetry::panics::outlive;
-use crate::worker::Worker;
+use crate::worker::{Shared, Worker};
 
 /// Connections that the kernel keeps for a worker that is busy.
 const BACKLOG: i32 = 1024;
@@ -39,11 +40,11 @@ pub struct Socket {
 }
 
 /// A connection that another worker accepted.
-#[derive(Debug)]
 pub struct Handed {
     stream: std::net::TcpStream,
     source: SocketAddr,
     listener: usize,
+    admission: Admission,
 }
 
 /// Binds one address for every worker. A second process at the same address is refused, although workers share it.
@@ -99,9 +100,7 @@ impl Door {
             match self.socket.accept().await {
                 Ok((stream, source)) => {
                     failing = false;
-                    if admit(worker, self.connections, self.listener) {
-                        self.let_in(worker, stream, source);
-                    }
+                    self.let_in(worker, stream, source);
                 }
                 Err(error) => {
                     // One line for a bad spell, not one for each try.
@@ -116,26 +115,52 @@ impl Door {
 
     /// Serves a connection here, or where there are fewer.
     fn let_in(&self, worker: &Rc<Worker>, stream: TcpStream, source: SocketAddr) {
+        let Some(mut admission) = Admission::new(worker, self.connections) else {
+            if let Some(listener) = worker.local().listeners.get(self.listener) {
+                listener.series.refused.inc();
+            }
+            return;
+        };
+        #[cfg(test)]
+        crate::telemetry::panics::sabotage::pass("accept");
         let index = if self.balance == Balance::Even { lightest(worker) } else { worker.index };
-        worker.shared.count_connection(index);
+        admission.settle(index);
+        let listener = self.listener;
         if index == worker.index {
-            begin(worker, stream, source, self.listener);
-        } else {
-            hand_over(worker, &self.hand, index, (stream, source, self.listener));
+            begin(worker, stream, source, listener, admission);
+        } else if let (Ok(stream), Some(hand)) = (stream.into_std(), self.hand.get(index)) {
+            // A worker that has ended drops it, which closes it.
+            let _ = hand.send(Handed { stream, source, listener, admission });
         }
     }
 }
 
-/// Counts the connection in, or refuses it by closing.
-fn admit(worker: &Worker, limit: usize, listener: usize) -> bool {
-    if worker.shared.connections.fetch_add(1, Relaxed) < limit {
-        return true;
+/// A connection's place among those of the process and of a worker; free again when it is dropped, whatever became of the
+/// connection.
+pub struct Admission {
+    shared: Arc<Shared>,
+    worker: Option<usize>,
+}
+
+impl Admission {
+    /// `None` when the process has as many as it may.
+    fn new(worker: &Worker, limit: usize) -> Option<Self> {
+        let shared = Arc::clone(&worker.shared);
+        let before = shared.connections.fetch_add(1, Relaxed);
+        let admission = Self { shared, worker: None };
+        (before < limit).then_some(admission)
     }
-    worker.shared.connections.fetch_sub(1, Relaxed);
-    if let Some(listener) = worker.local().listeners.get(listener) {
-        listener.series.refused.inc();
+
+    fn settle(&mut self, worker: usize) {
+        self.worker = Some(worker);
+        self.shared.count_connection(worker);
     }
-    false
+}
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        self.shared.discount_connection(self.worker);
+    }
 }
 
 /// The worker with the fewest connections; this one unless another has noticeably fewer.
@@ -146,45 +171,31 @@ fn lightest(worker: &Worker) -> usize {
     least.filter(|(_, load)| load + UNEVEN < own + 1).map_or(worker.index, |(index, _)| index)
 }
 
-fn hand_over(
-    worker: &Rc<Worker>,
-    hand: &[mpsc::UnboundedSender<Handed>],
-    index: usize,
-    (stream, source, listener): (TcpStream, SocketAddr, usize),
-) {
-    let handed = stream.into_std().map(|stream| Handed { stream, source, listener });
-    let sent = handed.is_ok_and(|handed| hand.get(index).is_some_and(|hand| hand.send(handed).is_ok()));
-    if !sent {
-        worker.shared.discount_connection(index);
-    }
-}
-
 /// Takes up connections that other workers accepted.
 pub async fn receive(worker: Rc<Worker>, mut handed: mpsc::UnboundedReceiver<Handed>) {
     outlive(async || take_up(&worker, &mut handed).await).await;
 }
 
 async fn take_up(worker: &Rc<Worker>, handed: &mut mpsc::UnboundedReceiver<Handed>) {
-    while let Some(Handed { stream, source, listener }) = handed.recv().await {
+    while let Some(Handed { stream, source, listener, admission }) = handed.recv().await {
         match TcpStream::from_std(stream) {
-            Ok(stream) => begin(worker, stream, source, listener),
-            Err(error) => {
-                worker.shared.discount_connection(worker.index);
-                tracing::warn!(%error, "cannot take up a connection");
-            }
+            Ok(stream) => begin(worker, stream, source, listener, admission),
+            Err(error) => tracing::warn!(%error, "cannot take up a connection"),
         }
     }
 }
 
-fn begin(worker: &Rc<Worker>, stream: TcpStream, source: SocketAddr, listener: usize) {
+fn begin(worker: &Rc<Worker>, stream: TcpStream, source: SocketAddr, listener: usize, admission: Admission) {
     // Without it small answers wait for the client's acknowledgement; a socket that refuses is still of use.
     let _ = stream.set_nodelay(true);
     let local = worker.local();
     match local.listeners.get(listener).and_then(|settings| Some((settings, settings.tcp.as_ref()?))) {
-        None => drop(tokio::task::spawn_local(connection::serve(Rc::clone(worker), listener, stream, source))),
+        None => {
+            drop(tokio::task::spawn_local(connection::serve(Rc::clone(worker), listener, (stream, source), admission)))
+        }
         Some((settings, tcp)) => {
             let client = tcp::Accepted { stream, source };
-            let serving = tcp::serve(Rc::clone(worker), Rc::clone(settings), Rc::clone(tcp), client);
+            let serving = tcp::serve(Rc::clone(worker), Rc::clone(settings), Rc::clone(tcp), client, admission);
             drop(tokio::task::spawn_local(serving));
         }
     }

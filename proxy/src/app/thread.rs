@@ -56,6 +56,8 @@ pub(super) async fn run(assignment: Assignment) {
 
 async fn obey(worker: &Worker, phase: &mut watch::Receiver<Phase>) {
     loop {
+        #[cfg(test)]
+        crate::telemetry::panics::sabotage::pass("obey");
         match *phase.borrow_and_update() {
             Phase::Serving => {}
             Phase::Draining => worker.drain(),
@@ -87,6 +89,8 @@ async fn sweep(worker: &Weak<Worker>) {
         if now.duration_since(slept) > LATE {
             continue;
         }
+        #[cfg(test)]
+        crate::telemetry::panics::sabotage::pass("sweep");
         worker.sweep_exchanges();
         rounds = rounds.wrapping_add(1);
         if rounds.is_multiple_of(SLOW_SWEEP) {

@@ -21,6 +21,7 @@ use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
 use crate::client::{Client, Handle, Progress};
+use crate::listener::Admission;
 use crate::listener::io::ClientIo;
 use crate::serve;
 use crate::snapshot::LocalListener;
@@ -37,9 +38,14 @@ const FREE_FIELDS: usize = 100;
 const WINDOW: u32 = 64 * 1024;
 
 /// Serves a client until either side ends the connection.
-pub async fn serve(worker: Rc<Worker>, listener: usize, stream: TcpStream, source: SocketAddr) {
+pub async fn serve(
+    worker: Rc<Worker>,
+    listener: usize,
+    (stream, source): (TcpStream, SocketAddr),
+    admission: Admission,
+) {
     let handle = Handle::default();
-    let _known = Known::new(&worker, handle.clone());
+    let _known = Known::new(&worker, handle.clone(), admission);
     let local = worker.local();
     let Some(settings) = local.listeners.get(listener).map(Rc::clone) else { return };
     drop(local);
@@ -248,12 +254,13 @@ impl<D> Timed<D> {
 pub(super) struct Known {
     worker: Rc<Worker>,
     key: usize,
+    _admission: Admission,
 }
 
 impl Known {
     /// The worker reaches it by this handle.
-    pub(super) fn new(worker: &Rc<Worker>, handle: Handle) -> Self {
-        Self { worker: Rc::clone(worker), key: worker.connect(handle) }
+    pub(super) fn new(worker: &Rc<Worker>, handle: Handle, admission: Admission) -> Self {
+        Self { worker: Rc::clone(worker), key: worker.connect(handle), _admission: admission }
     }
 }
 

@@ -99,6 +99,34 @@ pub async fn contained(run: impl Future<Output = ()>) -> bool {
     returned
 }
 
+/// Bugs on command. Only the tests of this crate know it: no build that serves has it.
+#[cfg(test)]
+pub(crate) mod sabotage {
+    use std::sync::Mutex;
+
+    /// The place that panics next, and the places that were passed since it was chosen.
+    static STATE: Mutex<(Option<&str>, Vec<&str>)> = Mutex::new((None, Vec::new()));
+
+    /// Has the next pass of `place` panic, once.
+    pub(crate) fn plant(place: &'static str) {
+        *STATE.lock().unwrap() = (Some(place), Vec::new());
+    }
+
+    /// How often `place` was passed since something was planted, with the pass that panicked.
+    pub(crate) fn passes(place: &str) -> usize {
+        STATE.lock().unwrap().1.iter().filter(|passed| **passed == place).count()
+    }
+
+    /// Stands where the bug would be.
+    pub(crate) fn pass(place: &'static str) {
+        let mut state = STATE.lock().unwrap();
+        state.1.push(place);
+        let planted = state.0.take_if(|planted| *planted == place).is_some();
+        drop(state);
+        assert!(!planted, "a bug that a test planted in {place}");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
