@@ -4,10 +4,13 @@
 
 pub mod admin;
 mod build;
+pub(crate) mod descriptors;
 pub mod drain;
+mod ending;
 mod listeners;
 pub mod reload;
 mod thread;
+pub mod watch;
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -18,7 +21,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tollgate_config::{Admin, Config, OnError};
 
 use crate::app::admin::{AdminState, Readiness, Stage};
@@ -31,6 +34,7 @@ use crate::listener::Socket;
 use crate::snapshot::ListenerId;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::Registry;
+use crate::telemetry::panics::{contained, outlive};
 use crate::worker::{Load, Shared};
 
 /// What the command line may say about a run.
@@ -208,9 +212,9 @@ impl Bound {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         // Signals are taken over before anybody is told that the process is ready.
         let signals = runtime.block_on(async { signals.then(drain::Signals::new).transpose() })?;
-        let (phase, phases) = watch::channel(Phase::Serving);
-        let (hands, mut threads) = start_workers(&shared, sockets, &phases)?;
-        let (follow, followed) = watch::channel(Vec::new());
+        let (phase, phases) = tokio::sync::watch::channel(Phase::Serving);
+        let (hands, workers) = start_workers(&shared, sockets, &phases)?;
+        let (follow, followed) = tokio::sync::watch::channel(Vec::new());
         let around = Surroundings { shared: Arc::clone(&shared), control: runtime.handle().clone(), hands, follow };
         let (live, orders) = Live::new(reloader, around);
         // It may be compiling when the process ends, so nobody waits for it.
@@ -229,8 +233,8 @@ impl Bound {
             orders: orders.clone(),
             followed,
         };
-        threads.push(control.start(runtime)?);
-        Ok(Running { shared, listeners, ends, orders, threads })
+        let control = control.start(runtime)?;
+        Ok(Running { shared, listeners, ends, orders, control, workers })
     }
 }
 
@@ -240,7 +244,7 @@ type Workers = (Vec<mpsc::UnboundedSender<Change>>, Vec<JoinHandle<()>>);
 fn start_workers(
     shared: &Arc<Shared>,
     sockets: Vec<Vec<Socket>>,
-    phases: &watch::Receiver<Phase>,
+    phases: &tokio::sync::watch::Receiver<Phase>,
 ) -> Result<Workers, AppError> {
     let (hand, handed): (Vec<_>, Vec<_>) = sockets.iter().map(|_| mpsc::unbounded_channel()).unzip();
     let (mut hands, mut threads) = (Vec::new(), Vec::new());
@@ -260,7 +264,11 @@ fn start_workers(
         let runtime =
             move || tokio::runtime::Builder::new_current_thread().enable_all().build_local(Default::default());
         let body = move || match runtime() {
-            Ok(runtime) => runtime.block_on(thread::run(assignment)),
+            Ok(runtime) => {
+                runtime.block_on(thread::run(assignment));
+                // Whoever still looks up a name on a blocking thread does so for nobody.
+                runtime.shutdown_background();
+            }
             Err(error) => tracing::error!(%error, worker = index, "a worker cannot start"),
         };
         threads.push(std::thread::Builder::new().name(format!("worker-{index}")).spawn(body)?);
@@ -274,45 +282,58 @@ struct Control {
     admin: Option<std::net::TcpListener>,
     state: Arc<AdminState>,
     readiness: Arc<Readiness>,
-    phase: watch::Sender<Phase>,
+    phase: tokio::sync::watch::Sender<Phase>,
     ended: mpsc::UnboundedReceiver<Order>,
     signals: Option<drain::Signals>,
     orders: Orders,
-    followed: watch::Receiver<Vec<PathBuf>>,
+    followed: tokio::sync::watch::Receiver<Vec<PathBuf>>,
 }
 
 impl Control {
     fn start(self, runtime: tokio::runtime::Runtime) -> Result<JoinHandle<()>, AppError> {
         let thread = std::thread::Builder::new().name("control".to_owned());
-        Ok(thread.spawn(move || runtime.block_on(self.run()))?)
+        let body = move || {
+            runtime.block_on(self.run());
+            // A VM that is just starting may take its whole budget; nobody waits for it any more.
+            runtime.shutdown_background();
+        };
+        Ok(thread.spawn(body)?)
     }
 
     async fn run(self) {
         let mut tasks = tokio::task::JoinSet::new();
         match self.admin.map(tokio::net::TcpListener::from_std) {
-            Some(Ok(listener)) => drop(tasks.spawn(admin::serve(listener, self.state))),
+            Some(Ok(listener)) => {
+                let state = Arc::clone(&self.state);
+                tasks.spawn(async move { while !contained(admin::serve(&listener, &state)).await {} });
+            }
             Some(Err(error)) => tracing::error!(%error, "no admin endpoints"),
             None => {}
         }
         if self.signals.is_some() {
-            tasks.spawn(hang_ups(self.orders.clone()));
+            let orders = self.orders.clone();
+            tasks.spawn(async move { while !contained(hang_ups(&orders)).await {} });
         }
-        drop(self.followed);
+        let (orders, mut followed) = (self.orders, self.followed);
+        tasks.spawn(async move { while !contained(follow(&orders, &mut followed)).await {} });
         let mut bells = drain::Bells { signals: self.signals, ordered: self.ended };
-        tokio::select! {
-            () = bells.ring() => {}
-            () = welcome(&self.shared, &self.readiness) => bells.ring().await,
-        }
+        outlive(async || {
+            tokio::select! {
+                () = bells.ring() => {}
+                () = welcome(&self.shared, &self.readiness) => bells.ring().await,
+            }
+        })
+        .await;
         self.readiness.set(Stage::Draining);
         let timeout = self.shared.snapshot.load().limits.drain_timeout;
-        drain::drain(&self.shared, &self.phase, timeout, &mut bells).await;
+        outlive(async || drain::drain(&self.shared, &self.phase, timeout, &mut bells).await).await;
         // The admin endpoints and the starters of VMs end with the process.
         tasks.shutdown().await;
     }
 }
 
 /// Has everything read again at each SIGHUP.
-async fn hang_ups(orders: Orders) {
+async fn hang_ups(orders: &Orders) {
     use tokio::signal::unix::{SignalKind, signal};
     let mut hang_up = match signal(SignalKind::hangup()) {
         Ok(hang_up) => hang_up,
@@ -323,6 +344,18 @@ async fn hang_ups(orders: Orders) {
     };
     while hang_up.recv().await.is_some() {
         orders.give(reload::Order::Reload(Trigger::Signal));
+    }
+}
+
+/// Has files looked at whose content changed.
+async fn follow(orders: &Orders, followed: &mut tokio::sync::watch::Receiver<Vec<PathBuf>>) {
+    let mut watch = watch::Watch::start();
+    loop {
+        watch.follow(followed.borrow_and_update().clone());
+        tokio::select! {
+            files = watch.changed() => orders.give(reload::Order::Look(files)),
+            changed = followed.changed() => if changed.is_err() { return },
+        }
     }
 }
 
@@ -340,7 +373,8 @@ pub struct Running {
     listeners: Vec<(String, SocketAddr)>,
     ends: mpsc::UnboundedSender<Order>,
     orders: Orders,
-    threads: Vec<JoinHandle<()>>,
+    control: JoinHandle<()>,
+    workers: Vec<JoinHandle<()>>,
 }
 
 impl Running {
@@ -365,16 +399,15 @@ impl Running {
         &self.orders
     }
 
-    /// Returns when every thread has ended and what was to be logged is written.
+    /// Returns when every thread has ended and what was to be logged is written. Once the drain is over, workers that do not
+    /// end within two seconds, because a filter holds them, are left to end with the process.
     pub fn wait(self) {
-        for thread in self.threads {
-            let name = thread.thread().name().unwrap_or_default().to_owned();
-            if thread.join().is_err() {
-                tracing::error!(thread = name, "a thread panicked");
-            }
-        }
+        ending::wait(self.control, self.workers);
         if let Some(access_log) = &self.shared.access_log {
             access_log.close();
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

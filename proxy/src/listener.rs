@@ -5,9 +5,10 @@ pub mod io;
 mod tcp;
 
 use std::future::poll_fn;
-use std::io::{Error, Result};
+use std::io::Result;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::Poll;
 use std::time::Duration;
@@ -19,7 +20,8 @@ use tollgate_config::Balance;
 
 use crate::listener::connection::Settings;
 use crate::snapshot::ListenerId;
-use crate::worker::Worker;
+use crate::telemetry::panics::outlive;
+use crate::worker::{Shared, Worker};
 
 /// Connections that the kernel keeps for a worker that is busy.
 const BACKLOG: i32 = 1024;
@@ -38,11 +40,11 @@ pub struct Socket {
 }
 
 /// A connection that another worker accepted.
-#[derive(Debug)]
 pub struct Handed {
     stream: std::net::TcpStream,
     source: SocketAddr,
     listener: ListenerId,
+    admission: Admission,
 }
 
 /// Binds one address for every worker. A second process at the same address is refused, although workers share it.
@@ -77,56 +79,107 @@ pub async fn accept(
     mut closing: oneshot::Receiver<()>,
 ) {
     let Socket { socket, listener } = socket;
-    let accepting = match TcpListener::from_std(socket) {
-        Ok(accepting) => accepting,
+    let door = match TcpListener::from_std(socket) {
+        Ok(socket) => Door { socket, listener, hand },
         Err(error) => {
             tracing::error!(%error, "cannot accept connections");
             return;
         }
     };
-    loop {
-        let accepted = tokio::select! {
+    outlive(async || {
+        tokio::select! {
             biased;
             // Whoever could say so is gone with the worker, which ends this too.
-            _ = &mut closing => break,
-            accepted = accepting.accept() => accepted,
-        };
-        match accepted {
-            Ok((stream, source)) => let_in(&worker, stream, source, (listener, &hand)),
-            Err(error) => rest(&error).await,
+            _ = &mut closing => {}
+            () = door.open(&worker) => {}
+        }
+    })
+    .await;
+    door.empty(&worker).await;
+}
+
+/// A socket of the worker's runtime.
+struct Door {
+    socket: TcpListener,
+    listener: ListenerId,
+    hand: Rc<[mpsc::UnboundedSender<Handed>]>,
+}
+
+impl Door {
+    async fn open(&self, worker: &Rc<Worker>) {
+        let mut failing = false;
+        loop {
+            match self.socket.accept().await {
+                Ok((stream, source)) => {
+                    failing = false;
+                    self.let_in(worker, stream, source);
+                }
+                Err(error) => {
+                    // One line for a bad spell, not one for each try.
+                    if !std::mem::replace(&mut failing, true) {
+                        tracing::warn!(%error, "cannot accept connections, and tries on");
+                    }
+                    tokio::time::sleep(REST).await;
+                }
+            }
         }
     }
-    while let Poll::Ready(Ok((stream, source))) = poll_fn(|cx| Poll::Ready(accepting.poll_accept(cx))).await {
-        let_in(&worker, stream, source, (listener, &hand));
+
+    /// Lets in who waits at the socket.
+    async fn empty(&self, worker: &Rc<Worker>) {
+        while let Poll::Ready(Ok((stream, source))) = poll_fn(|cx| Poll::Ready(self.socket.poll_accept(cx))).await {
+            self.let_in(worker, stream, source);
+        }
+    }
+
+    /// Serves a connection here, or where there are fewer.
+    fn let_in(&self, worker: &Rc<Worker>, stream: TcpStream, source: SocketAddr) {
+        let local = worker.local();
+        let Some(known) = local.listener(self.listener) else { return };
+        let Some(mut admission) = Admission::new(worker, known.listener.limits.connections) else {
+            known.series.refused.inc();
+            return;
+        };
+        #[cfg(test)]
+        crate::telemetry::panics::sabotage::pass("accept");
+        let index = if known.listener.balance == Balance::Even { lightest(worker) } else { worker.index };
+        admission.settle(index);
+        let listener = self.listener;
+        if index == worker.index {
+            begin(worker, stream, source, listener, admission);
+        } else if let (Ok(stream), Some(hand)) = (stream.into_std(), self.hand.get(index)) {
+            // A worker that has ended drops it, which closes it.
+            let _ = hand.send(Handed { stream, source, listener, admission });
+        }
     }
 }
 
-/// Counts the connection in and gives it to a worker, or refuses it by closing.
-fn let_in(
-    worker: &Rc<Worker>,
-    stream: TcpStream,
-    source: SocketAddr,
-    (id, hand): (ListenerId, &[mpsc::UnboundedSender<Handed>]),
-) {
-    let local = worker.local();
-    let Some(known) = local.listener(id) else { return };
-    if worker.shared.connections.fetch_add(1, Relaxed) >= known.listener.limits.connections {
-        worker.shared.connections.fetch_sub(1, Relaxed);
-        known.series.refused.inc();
-        return;
+/// A connection's place among those of the process and of a worker; free again when it is dropped, whatever became of the
+/// connection.
+pub struct Admission {
+    shared: Arc<Shared>,
+    worker: Option<usize>,
+}
+
+impl Admission {
+    /// `None` when the process has as many as it may.
+    fn new(worker: &Worker, limit: usize) -> Option<Self> {
+        let shared = Arc::clone(&worker.shared);
+        let before = shared.connections.fetch_add(1, Relaxed);
+        let admission = Self { shared, worker: None };
+        (before < limit).then_some(admission)
     }
-    let index = if known.listener.balance == Balance::Even { lightest(worker) } else { worker.index };
-    worker.shared.count_connection(index);
-    if index == worker.index {
-        begin(worker, stream, source, id);
-    } else {
-        hand_over(worker, hand, index, (stream, source, id));
+
+    fn settle(&mut self, worker: usize) {
+        self.worker = Some(worker);
+        self.shared.count_connection(worker);
     }
 }
 
-async fn rest(error: &Error) {
-    tracing::warn!(%error, "cannot accept a connection");
-    tokio::time::sleep(REST).await;
+impl Drop for Admission {
+    fn drop(&mut self) {
+        self.shared.discount_connection(self.worker);
+    }
 }
 
 /// The worker with the fewest connections; this one unless another has noticeably fewer.
@@ -137,48 +190,37 @@ fn lightest(worker: &Worker) -> usize {
     least.filter(|(_, load)| load + UNEVEN < own + 1).map_or(worker.index, |(index, _)| index)
 }
 
-fn hand_over(
-    worker: &Rc<Worker>,
-    hand: &[mpsc::UnboundedSender<Handed>],
-    index: usize,
-    (stream, source, listener): (TcpStream, SocketAddr, ListenerId),
-) {
-    let handed = stream.into_std().map(|stream| Handed { stream, source, listener });
-    let sent = handed.is_ok_and(|handed| hand.get(index).is_some_and(|hand| hand.send(handed).is_ok()));
-    if !sent {
-        worker.shared.discount_connection(index);
-    }
-}
-
 /// Takes up connections that other workers accepted.
 pub async fn receive(worker: Rc<Worker>, mut handed: mpsc::UnboundedReceiver<Handed>) {
-    while let Some(Handed { stream, source, listener }) = handed.recv().await {
+    outlive(async || take_up(&worker, &mut handed).await).await;
+}
+
+async fn take_up(worker: &Rc<Worker>, handed: &mut mpsc::UnboundedReceiver<Handed>) {
+    while let Some(Handed { stream, source, listener, admission }) = handed.recv().await {
         match TcpStream::from_std(stream) {
-            Ok(stream) => begin(&worker, stream, source, listener),
-            Err(error) => {
-                worker.shared.discount_connection(worker.index);
-                tracing::warn!(%error, "cannot take up a connection");
-            }
+            Ok(stream) => begin(worker, stream, source, listener, admission),
+            Err(error) => tracing::warn!(%error, "cannot take up a connection"),
         }
     }
 }
 
-fn begin(worker: &Rc<Worker>, stream: TcpStream, source: SocketAddr, listener: ListenerId) {
+fn begin(worker: &Rc<Worker>, stream: TcpStream, source: SocketAddr, listener: ListenerId, admission: Admission) {
     // Without it small answers wait for the client's acknowledgement; a socket that refuses is still of use.
     let _ = stream.set_nodelay(true);
     let local = worker.local();
-    let Some(known) = local.listener(listener) else {
-        worker.shared.discount_connection(worker.index);
-        return;
-    };
-    let Some(tcp) = &known.tcp else {
-        let settings = Settings::of(known);
-        drop(tokio::task::spawn_local(connection::serve(Rc::clone(worker), listener, settings, (stream, source))));
-        return;
-    };
-    let client = tcp::Accepted { stream, source };
-    let serving = tcp::serve(Rc::clone(worker), Rc::clone(known), Rc::clone(tcp), client);
-    drop(tokio::task::spawn_local(serving));
+    let Some(known) = local.listener(listener) else { return };
+    let worker = Rc::clone(worker);
+    match &known.tcp {
+        None => {
+            let serving = connection::serve(worker, listener, Settings::of(known), (stream, source), admission);
+            drop(tokio::task::spawn_local(serving));
+        }
+        Some(tcp) => {
+            let client = tcp::Accepted { stream, source };
+            let serving = tcp::serve(worker, Rc::clone(known), Rc::clone(tcp), client, admission);
+            drop(tokio::task::spawn_local(serving));
+        }
+    }
 }
 
 #[cfg(test)]

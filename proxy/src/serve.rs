@@ -100,6 +100,8 @@ impl Serving {
         let body = ClientBody::new(body, Rc::clone(&exchange), Rc::clone(&client.worker.clock));
         let body = if body.is_end_stream() { RequestBody::Empty } else { RequestBody::Direct(body) };
         let mut request = upstream_request(head, body);
+        #[cfg(test)]
+        crate::telemetry::panics::sabotage::pass("exchange");
         match reach(&client, &route, &exchange, None, &mut request, version).await {
             Ok(answered) => {
                 account.answered(answered.address);

@@ -6,3 +6,4 @@
 pub mod access_log;
 pub mod log;
 pub mod metrics;
+pub mod panics;

@@ -46,9 +46,9 @@ impl Shared {
         }
     }
 
-    /// A connection left the worker and the process.
-    pub fn discount_connection(&self, worker: usize) {
-        if let Some(load) = self.loads.get(worker) {
+    /// A connection left the process, and the worker that it had been counted for.
+    pub fn discount_connection(&self, worker: Option<usize>) {
+        if let Some(load) = worker.and_then(|worker| self.loads.get(worker)) {
             load.connections.fetch_sub(1, Relaxed);
         }
         self.connections.fetch_sub(1, Relaxed);
@@ -184,7 +184,6 @@ impl Worker {
     /// A client connection is closed.
     pub fn disconnect(&self, key: usize) {
         self.connections.borrow_mut().try_remove(key);
-        self.shared.discount_connection(self.index);
     }
 
     /// Tells every filter that it goes away, and gives those that ask for time until `hurry` completes. Exchanges that are

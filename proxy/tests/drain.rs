@@ -176,70 +176,8 @@ fn a_drained_proxy_leaves_its_address() {
 mod process {
     //! The same with the binary, a signal, and the admin endpoints.
 
-    use std::io::{BufRead, BufReader};
-    use std::process::{Child, Command, Stdio};
-
     use super::*;
-
-    /// A running binary, killed when the test is over before it is.
-    struct Tollgate {
-        child: Child,
-        _folder: tempfile::TempDir,
-        lines: Receiver<String>,
-    }
-
-    impl Drop for Tollgate {
-        fn drop(&mut self) {
-            let _ = self.child.kill();
-            let _ = self.child.wait();
-        }
-    }
-
-    impl Tollgate {
-        fn run(config: &str) -> Tollgate {
-            let folder = tempfile::tempdir().unwrap();
-            std::fs::write(folder.path().join("tollgate.yaml"), config).unwrap();
-            let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
-            command.args(["run", "--workers", "1"]).current_dir(folder.path()).env_remove("TOLLGATE_LOG");
-            let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-            let (send, lines) = channel();
-            let stderr = BufReader::new(child.stderr.take().unwrap());
-            std::thread::spawn(move || stderr.lines().map_while(Result::ok).for_each(|line| drop(send.send(line))));
-            Tollgate { child, _folder: folder, lines }
-        }
-
-        /// The address in the first line that contains `part`.
-        fn address_after(&self, part: &str) -> std::net::SocketAddr {
-            loop {
-                let line = self.lines.recv_timeout(PATIENCE).expect("a line with an address");
-                if let Some((_, rest)) = line.split_once(part) {
-                    let end =
-                        rest.find(|char: char| !char.is_ascii_digit() && !".:".contains(char)).unwrap_or(rest.len());
-                    return rest[..end].parse().unwrap();
-                }
-            }
-        }
-
-        fn terminate(&self) {
-            let told = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
-            assert!(told.success());
-        }
-
-        fn code(&mut self) -> Option<i32> {
-            let mut status = None;
-            until("the process ends", || {
-                status = self.child.try_wait().unwrap();
-                status.is_some()
-            });
-            status.unwrap().code()
-        }
-    }
-
-    fn ready(admin: std::net::SocketAddr) -> u16 {
-        let mut client = Client::connect(admin);
-        client.send("GET /ready HTTP/1.1\r\nhost: localhost\r\n\r\n");
-        client.answer().status()
-    }
+    use crate::common::process::{Tollgate, ask};
 
     #[test]
     fn sigterm_finishes_what_is_under_way_and_ends_with_0() {
@@ -253,10 +191,10 @@ mod process {
         let mut client = Client::connect(tollgate.address_after("listening on http://"));
         client.send(ASK);
         until("the exchange is under way", || origin.requests().len() == 1);
-        assert_eq!(ready(admin), 200);
+        assert_eq!(ask(admin, "/ready").status(), 200);
 
-        tollgate.terminate();
-        until("it is not ready any more", || ready(admin) == 503);
+        tollgate.signal("TERM");
+        until("it is not ready any more", || ask(admin, "/ready").status() == 503);
         release.send(()).unwrap();
 
         let answer = client.answer();
@@ -272,7 +210,7 @@ mod process {
         idle.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
         assert_eq!(idle.answer().status(), 200);
 
-        tollgate.terminate();
+        tollgate.signal("TERM");
 
         assert_eq!(tollgate.code(), Some(0));
         assert!(idle.is_closed());

@@ -3,6 +3,8 @@
 //! They run on the control thread, away from traffic. Only names and addresses of this machine are answered, so that no
 //! page in a browser can reach them by pointing a name of its own here (DNS rebinding).
 
+mod checks;
+
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -21,6 +23,8 @@ use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
+pub use self::checks::Check;
+use crate::app::descriptors::Reserve;
 use crate::app::reload::Orders;
 use crate::telemetry::metrics::Registry;
 
@@ -35,8 +39,8 @@ const UNWANTED_BODY: usize = 64 << 10;
 
 /// What `/` and every unknown path say.
 const ENDPOINTS: &str = "\
-/live              200 while the process runs
-/ready             200 when it takes traffic, 503 with the reason when not
+/live              200 while every worker comes round, 503 with the ones that are stuck
+/ready             200 when it takes traffic, 503 with the reason when not; ?verbose says more
 /metrics           Prometheus text; also at /stats/prometheus
 /config_dump       the configuration in its long form, secrets redacted
 ";
@@ -88,25 +92,30 @@ impl Readiness {
     }
 }
 
-/// Serves the endpoints until the task that runs this is aborted; its connections end with it.
-pub async fn serve(listener: TcpListener, state: Arc<AdminState>) {
+/// Serves the endpoints until the task that runs this is aborted; its connections end with it. They are answered even when
+/// traffic has taken every descriptor of the process.
+pub async fn serve(listener: &TcpListener, state: &Arc<AdminState>) {
     let bound = listener.local_addr().ok();
     let mut connections = JoinSet::new();
+    let mut reserve = Reserve::default();
+    reserve.fill();
     loop {
         while connections.len() >= CONNECTIONS {
             connections.join_next().await;
+            reserve.fill();
         }
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
-                    connections.spawn(serve_one(stream, bound, Arc::clone(&state)));
+                    connections.spawn(serve_one(stream, bound, Arc::clone(state)));
                 }
+                Err(error) if reserve.yields(&error) => {}
                 Err(error) => {
                     tracing::warn!(%error, "admin: a connection could not be accepted");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             },
-            Some(_) = connections.join_next() => {}
+            Some(_) = connections.join_next() => reserve.fill(),
         }
     }
 }
@@ -117,7 +126,7 @@ async fn serve_one(stream: TcpStream, bound: Option<SocketAddr>, state: Arc<Admi
         let state = Arc::clone(&state);
         async move {
             let (head, body) = request.into_parts();
-            let response = answer(&Request::from_parts(head, ()), bound, &state);
+            let response = answer(&Request::from_parts(head, ()), bound, &state).await;
             discard(body).await;
             Ok::<_, Infallible>(response)
         }
@@ -136,7 +145,7 @@ async fn discard(mut body: Incoming) {
     }
 }
 
-fn answer(request: &Request<()>, bound: Option<SocketAddr>, state: &AdminState) -> Response<Full<Bytes>> {
+async fn answer(request: &Request<()>, bound: Option<SocketAddr>, state: &AdminState) -> Response<Full<Bytes>> {
     if !names_this_machine(request, bound) {
         let sentence = "admin answers only requests to localhost, a loopback address or the address it is bound to\n";
         return plain(StatusCode::FORBIDDEN, sentence);
@@ -148,20 +157,18 @@ fn answer(request: &Request<()>, bound: Option<SocketAddr>, state: &AdminState) 
     }
     match request.uri().path() {
         "/" => plain(StatusCode::OK, ENDPOINTS),
-        "/live" => plain(StatusCode::OK, "live\n"),
-        "/ready" => ready(state.readiness.stage()),
+        "/live" => checked(&checks::stuck(&state.registry).await, "live", request),
+        "/ready" => checked(&checks::all(state).await, "ready", request),
         "/metrics" | "/stats/prometheus" => response(StatusCode::OK, PROMETHEUS, state.registry.render()),
         "/config_dump" => response(StatusCode::OK, JSON, format!("{:#}\n", state.orders.sight().config_dump)),
         _ => plain(StatusCode::NOT_FOUND, ENDPOINTS),
     }
 }
 
-fn ready(stage: Stage) -> Response<Full<Bytes>> {
-    match stage {
-        Stage::Ready => plain(StatusCode::OK, "ready\n"),
-        Stage::Starting => plain(StatusCode::SERVICE_UNAVAILABLE, "starting: not every worker serves yet\n"),
-        Stage::Draining => plain(StatusCode::SERVICE_UNAVAILABLE, "draining: the process is about to end\n"),
-    }
+fn checked(checks: &[Check], fine: &str, request: &Request<()>) -> Response<Full<Bytes>> {
+    let verbose = request.uri().query().is_some_and(|query| query.split('&').any(|word| word == "verbose"));
+    let (ok, page) = checks::page(checks, fine, verbose);
+    response(if ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, TEXT, page)
 }
 
 /// Whether the request names this machine in a way that no foreign DNS entry can.

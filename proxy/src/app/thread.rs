@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
@@ -12,10 +12,13 @@ use tokio::task::JoinSet;
 use crate::app::drain::Phase;
 use crate::app::reload::Change;
 use crate::listener::{self, Handed};
+use crate::telemetry::panics::outlive;
 use crate::worker::{Shared, Worker};
 
 /// How often timeouts are looked at: the slack of every timeout.
 const SWEEP: Duration = Duration::from_millis(100);
+/// A round that takes longer was held up.
+const LATE: Duration = Duration::from_millis(500);
 /// Sweeps between looks at what costs more than a comparison.
 const SLOW_SWEEP: u32 = 10;
 
@@ -39,16 +42,20 @@ pub(super) struct Assignment {
 pub(super) async fn run(assignment: Assignment) {
     let Assignment { index, shared, changes, handed, hand, mut phase } = assignment;
     let worker = Worker::new(index, shared);
+    let hand: Rc<[_]> = hand.into();
     let accepting = [
-        tokio::task::spawn_local(accept(Rc::clone(&worker), changes, hand.into())),
+        tokio::task::spawn_local(accept(Rc::clone(&worker), changes, hand)),
         tokio::task::spawn_local(listener::receive(Rc::clone(&worker), handed)),
     ];
-    tokio::task::spawn_local(sweep(Rc::downgrade(&worker)));
-    obey(&worker, &mut phase).await;
+    let swept = Rc::downgrade(&worker);
+    tokio::task::spawn_local(outlive(async move || sweep(&swept).await));
+    worker.shared.registry.beat(index, Instant::now());
+    outlive(async || obey(&worker, &mut phase).await).await;
     // Nobody is let in to filters that go away.
     accepting.iter().for_each(tokio::task::JoinHandle::abort);
-    worker.retire(ended(&mut phase)).await;
+    outlive(async || worker.retire(ended(&mut phase)).await).await;
     worker.shared.serving.fetch_sub(1, Relaxed);
+    worker.shared.registry.end_beat(index);
 }
 
 /// Accepts connections on the sockets that the worker is given, until it is told to leave them or ends.
@@ -84,6 +91,8 @@ async fn accept(
 
 async fn obey(worker: &Worker, phase: &mut watch::Receiver<Phase>) {
     loop {
+        #[cfg(test)]
+        crate::telemetry::panics::sabotage::pass("obey");
         match *phase.borrow_and_update() {
             Phase::Serving => {}
             Phase::Draining => worker.drain(),
@@ -103,11 +112,20 @@ async fn ended(phase: &mut watch::Receiver<Phase>) {
 }
 
 /// Looks after timeouts until the worker is gone.
-async fn sweep(worker: Weak<Worker>) {
+async fn sweep(worker: &Weak<Worker>) {
     let mut rounds = 0_u32;
     loop {
+        let slept = Instant::now();
         tokio::time::sleep(SWEEP).await;
         let Some(worker) = worker.upgrade() else { return };
+        let now = worker.clock.look();
+        worker.shared.registry.beat(worker.index, now);
+        // What arrived while the worker was held up, or the process stopped, is read before anything counts as overdue.
+        if now.duration_since(slept) > LATE {
+            continue;
+        }
+        #[cfg(test)]
+        crate::telemetry::panics::sabotage::pass("sweep");
         worker.sweep_exchanges();
         rounds = rounds.wrapping_add(1);
         if rounds.is_multiple_of(SLOW_SWEEP) {

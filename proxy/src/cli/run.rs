@@ -8,12 +8,15 @@ use std::path::{Path, PathBuf};
 
 use super::hints::Hint;
 use super::{DEFAULT_CONFIG, Failure, RunArguments};
-use crate::app::{App, RunOptions};
+use crate::app::{App, RunOptions, descriptors};
 use crate::telemetry::log::{self, LogFormat};
+use crate::telemetry::panics;
 
 /// Serves until told to stop; returns when everything under way has ended.
 pub(super) fn run(arguments: &RunArguments) -> Result<(), Failure> {
     log::init(arguments.log_format);
+    panics::install();
+    descriptors::raise_limit();
     let file = config_file(arguments.config.as_deref())?;
     let config = tollgate_config::load(&file).map_err(Failure::Config)?;
     let options = RunOptions { workers: arguments.workers, file: Some(file.clone()) };

@@ -23,6 +23,7 @@ use tokio::time::Sleep;
 use tollgate_config::Limits;
 
 use crate::client::{Client, Handle, Progress};
+use crate::listener::Admission;
 use crate::listener::io::ClientIo;
 use crate::serve;
 use crate::snapshot::{ListenerId, LocalListener};
@@ -58,9 +59,10 @@ pub(super) async fn serve(
     listener: ListenerId,
     settings: Settings,
     (stream, source): (TcpStream, SocketAddr),
+    admission: Admission,
 ) {
     let handle = Handle::default();
-    let _known = Known::new(&worker, listener, handle.clone());
+    let _known = Known::new(&worker, listener, handle.clone(), admission);
     let _active = Active::new(&settings.series);
     let Ok(destination) = stream.local_addr() else { return };
     let id = worker.shared.connection_ids.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
@@ -266,12 +268,13 @@ impl<D> Timed<D> {
 pub(super) struct Known {
     worker: Rc<Worker>,
     key: usize,
+    _admission: Admission,
 }
 
 impl Known {
     /// The worker reaches it by this handle.
-    pub(super) fn new(worker: &Rc<Worker>, listener: ListenerId, handle: Handle) -> Self {
-        Self { worker: Rc::clone(worker), key: worker.connect(listener, handle) }
+    pub(super) fn new(worker: &Rc<Worker>, listener: ListenerId, handle: Handle, admission: Admission) -> Self {
+        Self { worker: Rc::clone(worker), key: worker.connect(listener, handle), _admission: admission }
     }
 }
 

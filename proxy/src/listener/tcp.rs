@@ -28,6 +28,7 @@ use crate::clock::Clock;
 use crate::error::Reason;
 use crate::exchange::passage::{Passage, PassageFacts};
 use crate::filter::tcp::TcpChain;
+use crate::listener::Admission;
 use crate::listener::connection::{Active, Known};
 use crate::snapshot::{LocalListener, LocalTcp};
 use crate::upstream::tunnel::{self, Tunnel};
@@ -44,8 +45,14 @@ pub(super) struct Accepted {
 
 /// Passes a connection on until either side ends it, nothing moves for `limits.stream_idle_timeout`, a filter ends it, or
 /// the worker does.
-pub(super) async fn serve(worker: Rc<Worker>, listener: Rc<LocalListener>, tcp: Rc<LocalTcp>, client: Accepted) {
-    let _known = Known::new(&worker, listener.listener.id, Handle::default());
+pub(super) async fn serve(
+    worker: Rc<Worker>,
+    listener: Rc<LocalListener>,
+    tcp: Rc<LocalTcp>,
+    client: Accepted,
+    admission: Admission,
+) {
+    let _known = Known::new(&worker, listener.listener.id, Handle::default(), admission);
     let _active = Active::new(&listener.series);
     let _busy = Busy::new(&worker, &tcp);
     let Ok(chain) = chain(&worker, &listener, &tcp, &client) else { return };

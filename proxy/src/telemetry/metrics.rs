@@ -7,13 +7,14 @@ mod callout;
 mod cell;
 mod families;
 mod guest;
+mod heartbeat;
 mod process;
 mod render;
 mod series;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 pub use self::callout::{CalloutKind, CalloutOutcome, CalloutSeries};
 pub use self::cell::{
@@ -22,6 +23,8 @@ pub use self::cell::{
 pub use self::families::{FAMILIES, Family, FamilyKind};
 use self::guest::GuestTable;
 pub use self::guest::{DEFAULT_SERIES, GuestMetrics, Undefined};
+use self::heartbeat::Heartbeats;
+pub use self::heartbeat::{Pulse, STUCK};
 pub use self::series::{
     AccessLogSeries, CLASSES, ClusterSeries, FAILURES, ListenerSeries, PAUSED, PHASES, PluginSeries, ReloadSeries,
     RouteSeries, TcpSeries, Track, UpstreamFailure, class_index, failure_index, phase_index,
@@ -31,6 +34,7 @@ pub use self::series::{
 #[derive(Debug)]
 pub struct Registry {
     workers: usize,
+    heartbeats: Heartbeats,
     started: SystemTime,
     access_log: Arc<AccessLogSeries>,
     reloads: ReloadSeries,
@@ -59,8 +63,29 @@ impl Registry {
     /// An empty registry for `workers` workers, numbered from zero.
     pub fn new(workers: usize) -> Arc<Registry> {
         let started = SystemTime::now();
-        let (access_log, reloads) = (Arc::default(), ReloadSeries::new(started));
-        Arc::new(Registry { workers, started, access_log, reloads, tables: Mutex::default() })
+        Arc::new(Registry {
+            workers,
+            heartbeats: Heartbeats::new(workers),
+            started,
+            access_log: Arc::default(),
+            reloads: ReloadSeries::new(started),
+            tables: Mutex::default(),
+        })
+    }
+
+    /// A worker comes round at `now`; see [`Pulse`].
+    pub fn beat(&self, worker: usize, now: Instant) {
+        self.heartbeats.beat(worker, now);
+    }
+
+    /// A worker has ended in order: it will not come round again.
+    pub fn end_beat(&self, worker: usize) {
+        self.heartbeats.end(worker);
+    }
+
+    /// How each worker is, in their order.
+    pub fn pulses(&self) -> Vec<Pulse> {
+        self.heartbeats.pulses(Instant::now())
     }
 
     /// The worker number under which the control thread keeps series of its own, such as those of starting VMs.

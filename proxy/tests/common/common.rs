@@ -12,6 +12,7 @@ pub(crate) mod h2_origin;
 pub(crate) mod log;
 pub(crate) mod modules;
 pub(crate) mod origin;
+pub(crate) mod process;
 pub(crate) mod proxy;
 pub(crate) mod swaps;
 pub(crate) mod tcp;

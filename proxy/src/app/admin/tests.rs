@@ -1,7 +1,7 @@
 //! The endpoints over real sockets.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -40,7 +40,8 @@ impl TestAdmin {
             registry: Arc::clone(&registry),
             orders: Orders::of_nobody(sight),
         };
-        let task = tokio::spawn(serve(listener, Arc::new(state)));
+        let state = Arc::new(state);
+        let task = tokio::spawn(async move { serve(&listener, &state).await });
         TestAdmin { address, readiness, registry, task }
     }
 
@@ -81,14 +82,18 @@ async fn ready_follows_the_stage_and_says_what_is_not_ready() {
     let admin = TestAdmin::start().await;
 
     let starting = admin.get("/ready").await;
+    admin.registry.beat(0, Instant::now());
     admin.readiness.set(Stage::Ready);
-    let ready = admin.get("/ready?verbose").await;
+    let ready = admin.get("/ready").await;
+    let verbose = admin.get("/ready?verbose").await;
     admin.readiness.set(Stage::Draining);
     let draining = admin.get("/ready").await;
 
-    assert!(starting.starts_with("HTTP/1.1 503 ") && starting.contains("\r\n\r\nstarting"), "{starting}");
+    assert!(starting.starts_with("HTTP/1.1 503 ") && starting.contains("\r\n\r\nstage: starting"), "{starting}");
     assert!(ready.starts_with("HTTP/1.1 200 ") && ready.ends_with("\r\n\r\nready\n"), "{ready}");
-    assert!(draining.starts_with("HTTP/1.1 503 ") && draining.contains("\r\n\r\ndraining"), "{draining}");
+    assert!(draining.starts_with("HTTP/1.1 503 ") && draining.contains("\r\n\r\nstage: draining"), "{draining}");
+    let lines = "\r\n\r\nready\n[+] stage: ready\n[+] worker 0: serving\n";
+    assert!(verbose.starts_with("HTTP/1.1 200 ") && verbose.ends_with(lines), "{verbose}");
 }
 
 #[tokio::test]

@@ -128,6 +128,10 @@ families! {
         "When the configuration in force was taken over, in seconds since the Unix epoch.";
     WORKERS = Gauge "tollgate_workers" []
         "Worker threads.";
+    WORKER_STUCK = Gauge "tollgate_worker_stuck" ["worker"]
+        "1 while the worker has not looked after its timeouts for 2 seconds, otherwise 0.";
+    PANICS = Counter "tollgate_panics_total" ["where"]
+        "Bugs of the proxy that ended one task of it, by thread: worker, control or helper.";
     BUILD = Gauge "tollgate_build_info" ["version"]
         "Always 1; the label names the version.";
 

@@ -19,6 +19,7 @@ use super::series::{
     phase_index,
 };
 use super::{ModuleInfo, Registry};
+use crate::telemetry::panics::Place;
 use page::Page;
 
 /// Everything the registry knows at this moment.
@@ -177,6 +178,13 @@ fn add_process(page: &mut Page, registry: &Registry) {
     page.gauge(&families::RELOAD_SUCCESS, &[], f64::from(u8::from(registry.reloads.is_good())));
     page.gauge(&families::RELOAD_TIME, &[], registry.reloads.since().as_secs_f64());
     page.gauge(&families::WORKERS, &[], registry.workers as f64);
+    for (worker, pulse) in registry.pulses().into_iter().enumerate() {
+        let stuck = if pulse.is_stuck() { 1.0 } else { 0.0 };
+        page.gauge(&families::WORKER_STUCK, &[&worker.to_string()], stuck);
+    }
+    for place in Place::ALL {
+        page.counter(&families::PANICS, &[place.as_str()], place.panics() as f64);
+    }
     page.gauge(&families::BUILD, &[env!("CARGO_PKG_VERSION")], 1.0);
     let started = registry.started.duration_since(UNIX_EPOCH).unwrap_or_default();
     page.gauge(&families::PROCESS_START, &[], started.as_secs_f64());

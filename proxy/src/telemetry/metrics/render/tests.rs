@@ -206,7 +206,8 @@ fn quotas_count_by_their_word() {
 
     let samples = read(&registry.render());
     for (times, quota) in (1..).zip(Quota::ALL) {
-        let series = format!(r#"tollgate_filter_quota_exceeded_total{{filter="p",track="stable",quota="{}"}}"#, quota.as_str());
+        let series =
+            format!(r#"tollgate_filter_quota_exceeded_total{{filter="p",track="stable",quota="{}"}}"#, quota.as_str());
         assert_eq!(samples[&series], f64::from(times), "{series}");
     }
 }
