@@ -35,6 +35,8 @@ use crate::worker::{Load, Shared};
 pub struct RunOptions {
     /// Workers, over what the configuration says.
     pub workers: Option<NonZeroUsize>,
+    /// The program that compiles modules in a process of its own; `None` compiles them in this one, without bounds.
+    pub compiler: Option<PathBuf>,
 }
 
 /// Why the process does not run.
@@ -106,7 +108,7 @@ impl App {
     pub fn prepare(config: Config, options: &RunOptions) -> Result<Self, AppError> {
         let workers = options.workers.or(config.workers).map_or_else(cores, NonZeroUsize::get);
         let registry = Registry::new(workers);
-        let generations = build::generations(&config, workers, &registry)?;
+        let generations = build::generations(&config, options, workers, &registry)?;
         let plugins = generations.iter().map(|generation| PluginSummary {
             name: generation.identity.name.to_string(),
             module: generation.source.clone(),

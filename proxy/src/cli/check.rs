@@ -10,7 +10,7 @@ use tollgate_config::{
     Quota, RouteMatch, Target,
 };
 
-use super::{Failure, print};
+use super::{Failure, own_program, print};
 use crate::app::{App, PluginSummary, RunOptions};
 use crate::telemetry::log::{self, LogFormat};
 
@@ -21,7 +21,8 @@ pub(super) fn check(file: &Path) -> Result<(), Failure> {
         log::init(LogFormat::Text);
     }
     let config = tollgate_config::load(file).map_err(Failure::Config)?;
-    let app = App::prepare(config.clone(), &RunOptions { workers: None }).map_err(Failure::App)?;
+    let options = RunOptions { workers: None, compiler: own_program() };
+    let app = App::prepare(config.clone(), &options).map_err(Failure::App)?;
     let mut text = format!("{} is good\n", file.display());
     // A string takes every write.
     let _ = summarise(&mut text, &config, app.plugins());

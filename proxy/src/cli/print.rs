@@ -54,8 +54,8 @@ fn write_man(page: &mut Vec<u8>, man: &Man, command: &Command) -> io::Result<()>
 
 /// A command's own page, its sections one level lower, then those of the commands under it.
 fn write_command(page: &mut Vec<u8>, command: &Command) -> io::Result<()> {
-    // `help` is listed with every command and says nothing of its own.
-    if command.get_name() == "help" {
+    // `help` is listed with every command and says nothing of its own; what is hidden is for no reader.
+    if command.get_name() == "help" || command.is_hide_set() {
         return Ok(());
     }
     if command.has_subcommands() {

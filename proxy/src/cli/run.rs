@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use super::hints::Hint;
-use super::{DEFAULT_CONFIG, Failure, RunArguments};
+use super::{DEFAULT_CONFIG, Failure, RunArguments, own_program};
 use crate::app::{App, RunOptions};
 use crate::telemetry::log::{self, LogFormat};
 
@@ -16,7 +16,7 @@ pub(super) fn run(arguments: &RunArguments) -> Result<(), Failure> {
     log::init(arguments.log_format);
     let file = config_file(arguments.config.as_deref())?;
     let config = tollgate_config::load(&file).map_err(Failure::Config)?;
-    let options = RunOptions { workers: arguments.workers };
+    let options = RunOptions { workers: arguments.workers, compiler: own_program() };
     let bound = App::prepare(config, &options).and_then(App::bind).map_err(Failure::App)?;
     let admin = bound.admin();
     let running = bound.start(true).map_err(Failure::App)?;

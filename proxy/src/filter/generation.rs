@@ -10,14 +10,15 @@ use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use tollgate_abi::{
-    AbiVersion, CallbackKind, CalloutLimits, Engine, Failure, GuestErrors, Limits, Module, ModuleError, ModuleLimits,
-    PluginSettings, QueueLimits, SharedData, SharedDataLimits, SharedQueues, Vm,
+    AbiVersion, CallbackKind, CalloutLimits, Failure, GuestErrors, Limits, Module, ModuleError, PluginSettings,
+    QueueLimits, SharedData, SharedDataLimits, SharedQueues, Vm,
 };
 use tollgate_config as config;
 
 use crate::exchange::properties::node::Node;
 use crate::filter::callout::desk::{LocalCallee, Means};
 use crate::filter::callout::{Callee, Reach};
+use crate::filter::compile::{CompileError, Compiler};
 use crate::filter::host::{Asking, Identity, PluginHost};
 use crate::filter::manners::Manners;
 use crate::filter::spares::Spares;
@@ -156,6 +157,8 @@ pub enum FaultKind {
     },
     /// The bytes are not a module that can run here.
     Module(ModuleError),
+    /// The module was not compiled, through no fault of its bytes' form.
+    Compile(CompileError),
     /// The VM did not start or refused its configuration.
     Start(Failure),
 }
@@ -175,6 +178,7 @@ impl fmt::Display for Fault {
                 )?;
             }
             FaultKind::Module(error) => write!(f, "error[TG0204]: plugin {plugin:?}: {module}: {error}")?,
+            FaultKind::Compile(error) => write!(f, "error[TG0207]: plugin {plugin:?}: {module}: {error}")?,
             FaultKind::Start(failure) => {
                 write!(f, "error[TG0205]: plugin {plugin:?}: {module} did not start: {failure}")?;
                 failure.backtrace.iter().try_for_each(|frame| write!(f, "\n    at {frame}"))?;
@@ -184,10 +188,18 @@ impl fmt::Display for Fault {
     }
 }
 
+impl From<CompileError> for FaultKind {
+    fn from(error: CompileError) -> Self {
+        match error {
+            CompileError::Module(error) => Self::Module(error),
+            other => Self::Compile(other),
+        }
+    }
+}
+
 /// Compiles each module once and numbers the generations.
 pub struct Modules {
-    engine: Engine,
-    limits: ModuleLimits,
+    compiler: Compiler,
     compiled: HashMap<(Digest, Option<AbiVersion>), Module>,
     /// By `vm_id`, with the largest of its plugins' quotas.
     shared: HashMap<String, (Arc<SharedData>, QueueLimits)>,
@@ -200,10 +212,9 @@ pub struct Modules {
 
 impl Modules {
     /// Nothing of the configuration's plugins compiled yet.
-    pub fn new(engine: Engine, registry: Arc<Registry>, config: &config::Config) -> Self {
+    pub fn new(compiler: Compiler, registry: Arc<Registry>, config: &config::Config) -> Self {
         Self {
-            engine,
-            limits: ModuleLimits::default(),
+            compiler,
             compiled: HashMap::new(),
             shared: shared(&config.plugins),
             queues: Arc::default(),
@@ -259,11 +270,11 @@ impl Modules {
     /// Reads at most one byte more than a module may have, so that a huge file costs nothing.
     fn read(&self, plugin: &config::Plugin) -> Result<Vec<u8>, FaultKind> {
         use std::io::Read;
-        let limit = u64::try_from(self.limits.bytes).unwrap_or(u64::MAX);
+        let limit = u64::try_from(self.compiler.limits().bytes).unwrap_or(u64::MAX);
         let file = std::fs::File::open(&plugin.module).map_err(FaultKind::Read)?;
         let mut bytes = Vec::new();
         file.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(FaultKind::Read)?;
-        if bytes.len() > self.limits.bytes {
+        if bytes.len() > self.compiler.limits().bytes {
             return Err(FaultKind::TooLarge(limit));
         }
         Ok(bytes)
@@ -273,7 +284,7 @@ impl Modules {
         if let Some(module) = self.compiled.get(&(digest, abi)) {
             return Ok(module.clone());
         }
-        let module = Module::compile_as(&self.engine, bytes, &self.limits, abi).map_err(FaultKind::Module)?;
+        let module = self.compiler.module(digest, bytes, abi)?.module;
         self.compiled.insert((digest, abi), module.clone());
         Ok(module)
     }

@@ -20,6 +20,11 @@ pub(crate) struct TestProxy {
 
 /// What `yaml` comes to. One worker, no admin endpoints and one listener unless it says otherwise.
 pub(crate) fn prepare(yaml: &str) -> Result<App, AppError> {
+    prepare_with(yaml, &RunOptions::default())
+}
+
+/// The same with what a command line may say.
+pub(crate) fn prepare_with(yaml: &str, options: &RunOptions) -> Result<App, AppError> {
     let mut text = yaml.to_owned();
     let says = |key: &str| yaml.lines().any(|line| line.starts_with(key));
     for (key, default) in [("admin:", "admin: off"), ("workers:", "workers: 1"), ("listen", "listen: 127.0.0.1:0")] {
@@ -29,13 +34,17 @@ pub(crate) fn prepare(yaml: &str) -> Result<App, AppError> {
     }
     let config =
         tollgate_config::parse(&text, Path::new("test.yaml")).unwrap_or_else(|faults| panic!("{faults}\n{text}"));
-    App::prepare(config, &RunOptions::default())
+    App::prepare(config, options)
 }
 
 impl TestProxy {
     /// Starts one; see [`prepare`] for what need not be said.
     pub(crate) fn with(yaml: &str) -> TestProxy {
-        let app = prepare(yaml).unwrap_or_else(|error| panic!("{error}"));
+        TestProxy::of(prepare(yaml).unwrap_or_else(|error| panic!("{error}")))
+    }
+
+    /// Starts what was prepared.
+    pub(crate) fn of(app: App) -> TestProxy {
         let bound = app.bind().unwrap_or_else(|error| panic!("{error}"));
         let (listeners, admin) = (bound.listeners().to_vec(), bound.admin());
         let running = bound.start(false).unwrap_or_else(|error| panic!("{error}"));
