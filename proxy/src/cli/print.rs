@@ -27,7 +27,11 @@ pub(super) fn expanded(file: &Path) -> Result<(), Failure> {
 /// `tollgate completions SHELL`.
 pub(super) fn completions(shell: Shell) -> Result<(), Failure> {
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "tollgate", &mut script);
+    // Left to itself, the crate offers hidden commands too.
+    let all = Cli::command();
+    let shown = all.get_subcommands().filter(|command| !command.is_hide_set()).cloned();
+    let mut command = Command::new("tollgate").version(env!("CARGO_PKG_VERSION")).subcommands(shown);
+    clap_complete::generate(shell, &mut command, "tollgate", &mut script);
     print(&script)
 }
 
