@@ -224,6 +224,8 @@ fn cache_below(caches: Option<OsString>, home: Option<OsString>) -> Option<PathB
 
 #[cfg(test)]
 mod tests {
+    use tollgate_abi::EngineSettings;
+
     use super::*;
 
     #[test]
@@ -238,6 +240,23 @@ mod tests {
         assert_eq!(below("relative", "/home/a").as_deref(), Some("/home/a/.cache/tollgate"));
         assert_eq!(below("", "").as_deref(), None);
         assert_eq!(below("-", "-").as_deref(), None);
+    }
+
+    #[test]
+    fn kept_code_that_does_not_load_is_removed_and_compiled_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let engine = Engine::new(&EngineSettings::default()).unwrap();
+        let cache = Some(folder.path().to_owned());
+        let compiler = Compiler::new(engine, CompileSettings { cache, ..CompileSettings::default() });
+        let bytes = tollgate_abi::testing::guest("");
+        let subject = Subject { digest: Digest::of(&bytes), fingerprint: compiler.fingerprint };
+        let cache = compiler.cache.as_ref().unwrap();
+        cache.store(&subject, &Artifact::vouched(b"proven, and no code".to_vec()));
+
+        let first = compiler.module(subject.digest, &bytes, None).unwrap();
+        let second = compiler.module(subject.digest, &bytes, None).unwrap();
+
+        assert_eq!((first.source, second.source), (CodeSource::InProcess, CodeSource::Cache));
     }
 
     #[test]
