@@ -8,6 +8,7 @@ mod common;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use common::modules::Guest;
@@ -17,8 +18,8 @@ use tempfile::TempDir;
 use tollgate::app::RunOptions;
 use tollgate::filter::compile::{CodeSource, CompileError, CompileSettings, Compiled, Compiler};
 use tollgate::filter::generation::Digest;
-use tollgate_abi::testing::{guest, wat};
-use tollgate_abi::{Engine, EngineSettings};
+use tollgate_abi::testing::{RecordingHost, RecordingStream, StreamEvent, guest, wat};
+use tollgate_abi::{Engine, EngineSettings, Module, Vm};
 
 const TOLLGATE: &str = env!("CARGO_BIN_EXE_tollgate");
 
@@ -136,9 +137,12 @@ fn a_module_is_refused_with_the_same_words_in_a_process_of_its_own() {
 fn a_compiler_that_fails_is_told_with_its_own_last_words() {
     let large = large();
     for (body, said) in [
-        ("kill -SEGV $$", "its compilation was ended by signal 11 (SIGSEGV)"),
+        ("kill -TERM $$", "its compilation was ended by signal 15 (SIGTERM)"),
         ("cat > /dev/null; kill -KILL $$", "its compilation was ended by signal 9 (SIGKILL)"),
-        ("kill -XCPU $$", "its compilation was stopped after 600s, the time that limits.compile_time gives it"),
+        (
+            "ulimit -c 0; kill -XCPU $$",
+            "its compilation was stopped after 600s, the time that limits.compile_time gives it",
+        ),
         (
             "echo no such luck >&2; exit 1",
             "it was not compiled: COMPILER ended with exit status: 1; it said: no such luck",
@@ -260,8 +264,22 @@ fn a_known_module_needs_no_compiler() {
     let unknown = compile(cached(Some("/absent/compiler"), &folder), &guest("")).unwrap_err();
 
     assert_eq!((cold.source, warm.source), (CodeSource::Child, CodeSource::Cache));
-    assert_eq!(warm.module.abi_version(), cold.module.abi_version());
+    assert_eq!(answer(&cold.module), Some(204));
+    assert_eq!(answer(&warm.module), Some(204));
     assert!(matches!(unknown, CompileError::NotStarted { .. }), "{unknown}");
+}
+
+/// What a VM of the module answers a request with.
+fn answer(module: &Module) -> Option<u16> {
+    let vm = Vm::start(module, Arc::default(), RecordingHost::default());
+    let mut vm = vm.map_err(|(failure, _)| failure).unwrap();
+    let (stream, begun) = vm.begin_stream(RecordingStream::default(), 0, true);
+    begun.unwrap();
+    let status = |event: &StreamEvent| match event {
+        StreamEvent::Responded(response) => Some(response.status),
+        _ => None,
+    };
+    stream.events.first().and_then(status)
 }
 
 #[test]

@@ -34,12 +34,12 @@ pub(super) struct Bounds {
 
 /// Has `program` compile a module. Blocks for at most `bounds.time` and what ending a process takes.
 pub(super) fn compile(program: &Path, bounds: Bounds, request: &Request) -> Result<Answer, CompileError> {
-    let deadline = Instant::now() + bounds.time;
+    let begun = Instant::now();
     let not_started = |error| CompileError::NotStarted { program: program.to_owned(), error };
     let child = command(program, bounds).spawn().map_err(not_started)?;
     let mut process = Process { child, status: None };
     let mut talk = Talk::new(&mut process.child, request).map_err(not_started)?;
-    let in_time = talk.until(|| process.has_ended(), deadline);
+    let in_time = talk.until(|| process.has_ended(), || bounds.time.saturating_sub(begun.elapsed()));
     let status = process.end();
     match (in_time, status) {
         (Ok(false), _) => Err(CompileError::OverTime(bounds.time)),
@@ -52,7 +52,7 @@ pub(super) fn compile(program: &Path, bounds: Bounds, request: &Request) -> Resu
 }
 
 fn command(program: &Path, bounds: Bounds) -> Command {
-    let seconds = bounds.time.as_secs() + u64::from(bounds.time.subsec_nanos() > 0);
+    let seconds = bounds.time.as_secs().saturating_add(u64::from(bounds.time.subsec_nanos() > 0));
     let mut command = Command::new(program);
     command.arg0("tollgate").args(["compile", "--seconds", &seconds.to_string()]);
     command.args(["--memory", &bounds.memory.to_string()]);
@@ -140,14 +140,18 @@ impl Talk {
         Ok(Talk { stdin, stdout, stderr, request: request.encode(), sent: 0, answer, complaint })
     }
 
-    /// Sends and listens until the process has ended; false when the deadline passed before that.
-    fn until(&mut self, has_ended: impl Fn() -> io::Result<bool>, deadline: Instant) -> io::Result<bool> {
+    /// Sends and listens until the process has ended; false when no time was left before that.
+    fn until(
+        &mut self,
+        has_ended: impl Fn() -> io::Result<bool>,
+        time_left: impl Fn() -> Duration,
+    ) -> io::Result<bool> {
         loop {
             // Looked at before the pipes, so that what was written last is not missed.
             let ended = has_ended()?;
             self.send()?;
             self.listen()?;
-            let left = deadline.saturating_duration_since(Instant::now());
+            let left = time_left();
             if ended || left.is_zero() {
                 return Ok(ended);
             }
