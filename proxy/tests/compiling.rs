@@ -210,11 +210,11 @@ fn a_module_that_takes_longer_than_it_may_is_refused() {
 
 #[test]
 fn a_module_that_needs_more_memory_than_it_may_is_refused() {
-    let settings = CompileSettings { memory: 8 << 20, ..apart() };
+    let settings = CompileSettings { memory: 1 << 20, ..apart() };
 
     let said = compile(settings, &many_functions()).unwrap_err().to_string();
 
-    assert_eq!(said, "its compilation needs more than the 8MiB of memory that limits.compile_memory gives it");
+    assert_eq!(said, "its compilation needs more than the 1MiB of memory that limits.compile_memory gives it");
 }
 
 /// Takes the compiler some megabytes.
@@ -234,7 +234,9 @@ fn a_process_that_compiles_bounds_itself_before_it_reads() {
         let names = ["Max cpu time", "Max data size", "Max core file size", "Max file size", "Max open files"];
         names.map(|name| line(name).split_whitespace().take(2).collect::<Vec<_>>().join(" "))
     };
-    let expected = ["7 8", "1000000000 1000000000", "0 0", "0 0", "16 16"];
+    // Beside the memory that is given: the stacks of as many threads as there are cores, and two.
+    let memory = 1_000_000_000 + (std::thread::available_parallelism().unwrap().get() + 2) * 2304 * 1024;
+    let expected = ["7 8", &format!("{memory} {memory}"), "0 0", "0 0", "16 16"];
 
     until("it is bounded", || bounds(&fs::read_to_string(proc.join("limits")).unwrap()) == expected);
     let niceness = niceness(&proc);

@@ -4,6 +4,7 @@
 //! output; both are in `filter/compile/wire.rs`. It opens nothing, and starts no runtime and no VM.
 
 use std::io;
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use clap::Args;
@@ -18,13 +19,15 @@ use crate::filter::compile::wire::{Answer, Request};
 const NICENESS: i32 = 10;
 /// The three pipes, and what the standard library reads to count cores.
 const FILES: u64 = 16;
+/// What a thread takes before it does anything: its stack and the beginning of its heap.
+const THREAD: u64 = (2 << 20) + (256 << 10);
 
 #[derive(Debug, Args)]
 pub(super) struct CompileArguments {
     /// CPU time of all threads together
     #[arg(long)]
     seconds: u64,
-    /// Bytes of memory
+    /// Bytes of memory, beside what threads take by being there
     #[arg(long)]
     memory: u64,
 }
@@ -50,9 +53,16 @@ fn confine(arguments: &CompileArguments) -> io::Result<()> {
     lower(Resource::Nofile, FILES, FILES)?;
     // The first is told by SIGXCPU, which the proxy knows for what it is.
     lower(Resource::Cpu, arguments.seconds, arguments.seconds.saturating_add(1))?;
-    // What is written to, heaps and stacks of threads. Address space is no measure: each thread reserves some for its heap
-    // that it never uses, and how many threads there are is for the machine to say.
-    lower(Resource::Data, arguments.memory, arguments.memory)
+    // What can be written to. Address space is no measure: each thread reserves some for its heap that it never uses.
+    let memory = arguments.memory.saturating_add(stacks());
+    lower(Resource::Data, memory, memory)
+}
+
+/// What threads take: those that compile, the main one and the ticker. On top of the memory that is given, because how many
+/// there are is for the machine to say.
+fn stacks() -> u64 {
+    let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    THREAD.saturating_mul(u64::try_from(cores).unwrap_or(u64::MAX).saturating_add(2))
 }
 
 /// Lowers a limit, and leaves one that is lower already.

@@ -29,7 +29,7 @@ pub struct CompileSettings {
     pub program: Option<PathBuf>,
     /// Wall-clock time that compiling one module may take, and CPU time of all its threads together in whole seconds.
     pub time: Duration,
-    /// Bytes of memory that it may take.
+    /// Bytes of memory that it may take, beside the stacks of its threads.
     pub memory: u64,
     /// The folder in which code is kept; `None` keeps none.
     pub cache: Option<PathBuf>,

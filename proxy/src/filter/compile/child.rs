@@ -28,7 +28,7 @@ const LAST_LOOK: Duration = Duration::from_millis(1);
 pub(super) struct Bounds {
     /// Wall-clock time, and CPU time of all its threads together.
     pub(super) time: Duration,
-    /// Bytes of memory.
+    /// Bytes of memory, beside the stacks of its threads.
     pub(super) memory: u64,
 }
 
