@@ -65,6 +65,9 @@ pub enum ModuleError {
     /// Imports that this host does not offer, all of them.
     #[error("imports that this host does not offer: {}", list(.0))]
     UnknownImports(Vec<UnknownImport>),
+    /// Compiled code was handed in that is not for this engine.
+    #[error("its compiled code is not for this engine: {0}")]
+    Artifact(String),
 }
 
 /// One import that this host does not offer.

@@ -10,7 +10,8 @@
 //! [`HeaderMap`] and [`Buffer`], bytes in and bytes out. Every method has a default, so an embedder writes what it offers.
 //!
 //! # The life of a filter
-//! [`Module::compile`] turns bytes into code, or says in one sentence why not. [`Vm::start`] makes an instance and
+//! [`Module::compile`] turns bytes into code, or says in one sentence why not; [`Module::precompile`] and
+//! [`Module::from_artifact`] do it in two steps, for embedders that compile elsewhere or keep code. [`Vm::start`] makes an instance and
 //! configures its root context. Then, for each exchange, [`Vm::begin_stream`], [`Vm::deliver`] as messages pass, and
 //! [`Vm::end_stream`]; [`Vm::begin_connection`] begins a connection. What takes time is asked through [`Host`] and comes back
 //! as another callback: [`Vm::http_call_ended`], [`Vm::grpc_event`], [`Vm::queue_ready`], [`Vm::timer_fired`],
@@ -103,6 +104,7 @@ pub mod pairs;
 pub mod testing;
 
 mod alloc;
+mod artifact;
 mod callback;
 mod callout;
 mod context;
@@ -131,6 +133,7 @@ mod types;
 mod vm;
 mod wasi;
 
+pub use artifact::{Artifact, Fingerprint};
 pub use callback::{CallbackKind, StreamCallback};
 pub use callout::{CalloutFailure, CalloutKind, CalloutRefusal, Fields, GrpcCall, GrpcEvent, HttpCall, HttpReply};
 pub use engine::{Engine, EngineSettings};

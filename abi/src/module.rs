@@ -2,6 +2,7 @@
 //!
 //! Everything that can be refused is refused here, before a VM exists; nothing of the guest runs.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -12,6 +13,9 @@ use crate::hostcall::Import;
 use crate::limits::ModuleLimits;
 use crate::outline::Outline;
 use crate::types::AbiVersion;
+
+/// Raised with every change of what [`compile_input`] makes of a module, so that kept code of before is compiled anew.
+pub(crate) const CODE_VERSION: u32 = 1;
 
 /// A compiled module. Clones share it; plugins and workers with the same bytes need one.
 #[derive(Clone)]
@@ -43,17 +47,21 @@ impl Module {
     ) -> Result<Module, ModuleError> {
         let outline = Outline::read(bytes, limits)?;
         let abi = outline.check(abi)?;
-        let module = wasmtime::Module::from_binary(engine.wasmtime(), bytes)
-            .map_err(|error| ModuleError::Invalid(one_line(&format!("{error:#}"))))?;
-        Ok(Module {
-            inner: Arc::new(Compiled {
-                module,
-                engine: engine.clone(),
-                abi,
-                callbacks: outline.callbacks(),
-                imports: outline.into_imports(),
-            }),
-        })
+        let module =
+            wasmtime::Module::from_binary(engine.wasmtime(), &compile_input(bytes)).map_err(|error| invalid(&error))?;
+        Ok(Module::assemble(engine, module, outline, abi))
+    }
+
+    /// A module of code and of what the bytes say that the code was made from.
+    pub(crate) fn assemble(engine: &Engine, module: wasmtime::Module, outline: Outline, abi: AbiVersion) -> Module {
+        let compiled = Compiled {
+            module,
+            engine: engine.clone(),
+            abi,
+            callbacks: outline.callbacks(),
+            imports: outline.into_imports(),
+        };
+        Module { inner: Arc::new(compiled) }
     }
 
     /// The generation of the interface that the module names.
@@ -85,7 +93,17 @@ impl fmt::Debug for Module {
     }
 }
 
+/// What the compiler is given for a module's bytes.
+pub(crate) fn compile_input(bytes: &[u8]) -> Cow<'_, [u8]> {
+    Cow::Borrowed(bytes)
+}
+
+/// What the compiler says about a module it refuses.
+pub(crate) fn invalid(error: &wasmtime::Error) -> ModuleError {
+    ModuleError::Invalid(one_line(&format!("{error:#}")))
+}
+
 /// Joins lines, so that a message fits a log line.
-fn one_line(text: &str) -> String {
+pub(crate) fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }

@@ -44,6 +44,10 @@ pub struct RunOptions {
     pub workers: Option<NonZeroUsize>,
     /// The file that the configuration was read from, to be read again. Without one, a reload reads the modules alone.
     pub file: Option<PathBuf>,
+    /// The program that compiles modules in a process of its own; `None` compiles them in this one, without bounds.
+    pub compiler: Option<PathBuf>,
+    /// Where compiled modules are kept, unless the configuration says otherwise.
+    pub cache: Option<PathBuf>,
 }
 
 /// Why the process does not run.
@@ -114,7 +118,7 @@ impl App {
         let workers = options.workers.or(config.workers).map_or_else(cores, NonZeroUsize::get);
         let registry = Registry::new(workers);
         let telemetry = config.telemetry.clone();
-        let reloader = build::reloader(config, options.file.clone(), workers, &registry)?;
+        let reloader = build::reloader(config, options, workers, &registry)?;
         let access_log = match &telemetry.access_log {
             Some(settings) => Some(AccessLog::open(settings, registry.access_log())?),
             None => None,

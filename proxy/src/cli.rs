@@ -10,6 +10,7 @@
 //! | 3 | an address cannot be bound, or something else broke at run time |
 
 mod check;
+mod compile;
 mod hints;
 mod print;
 mod run;
@@ -51,6 +52,9 @@ enum Command {
         #[arg(value_hint = ValueHint::FilePath)]
         file: PathBuf,
     },
+    /// Compile one module, for the proxy that starts it
+    #[command(hide = true)]
+    Compile(compile::CompileArguments),
     /// Print the JSON Schema of the configuration
     Schema,
     /// Work with configurations
@@ -99,6 +103,8 @@ enum Failure {
     NoConfig,
     #[error("{0}")]
     App(AppError),
+    #[error("error[TG0402]: {0}")]
+    Compiler(io::Error),
     #[error("error[TG0401]: standard output cannot be written: {0}")]
     Output(io::Error),
 }
@@ -108,7 +114,7 @@ impl Failure {
         match self {
             Failure::Config(_) | Failure::Unreadable { .. } | Failure::NoConfig => 1,
             Failure::App(error) => error.exit_code(),
-            Failure::Output(_) => 3,
+            Failure::Compiler(_) | Failure::Output(_) => 3,
         }
     }
 }
@@ -138,11 +144,19 @@ fn dispatch(command: Command) -> Result<(), Failure> {
     match command {
         Command::Run(arguments) => run::run(&arguments),
         Command::Check { file } => check::check(&file),
+        Command::Compile(arguments) => compile::compile(&arguments),
         Command::Schema => print::schema(),
         Command::Config(ConfigCommand::Expand { file }) => print::expanded(&file),
         Command::Completions { shell } => print::completions(shell),
         Command::Man => print::man(),
     }
+}
+
+/// This program, to be started again; `None` where the system does not say.
+fn own_program() -> Option<PathBuf> {
+    // The link leads to the file that runs, even when another was put in its place.
+    let running = PathBuf::from("/proc/self/exe");
+    if running.exists() { Some(running) } else { std::env::current_exe().ok() }
 }
 
 /// Writes to standard output whole, or says why not.

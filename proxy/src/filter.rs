@@ -1,10 +1,11 @@
 //! Filters: from bytes on disk to a generation of VMs, and from a request to callbacks in their order.
 //!
-//! `modules`, `generation`, `fault` and `spares` belong to the control side; `plugin`, `storm`, `retiring`, `callout`, `chain`,
+//! `modules`, `compile`, `generation`, `fault` and `spares` belong to the control side; `plugin`, `storm`, `retiring`, `callout`, `chain`,
 //! `pump` and `tcp` to a worker. HTTP types stay in `exchange`; wasm types stay in `tollgate-abi`.
 
 pub mod callout;
 pub mod chain;
+pub mod compile;
 pub mod digest;
 pub mod fault;
 pub mod generation;

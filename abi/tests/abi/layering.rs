@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Files from the bottom up. A file may use those before it and, in a group, those beside it.
-const FLOORS: [&[&str]; 13] = [
+const FLOORS: [&[&str]; 14] = [
     &["types", "signature", "limits", "sabotage"],
     // A refusal may be that of a callout, whose answers are header maps.
     &["storage", "callout", "callback", "shared_data", "shared_queue", "memory", "deadline"],
@@ -18,6 +18,7 @@ const FLOORS: [&[&str]; 13] = [
     &["hostcall", "wasi"],
     &["outline"],
     &["module"],
+    &["artifact"],
     &["vm"],
     &["testing", "lib"],
 ];

@@ -4,6 +4,7 @@
 
 mod arbitrary;
 mod arguments;
+mod artifacts;
 mod callouts;
 mod common;
 mod connections;

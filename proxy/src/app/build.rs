@@ -1,13 +1,12 @@
 //! From a checked configuration to plugins whose VMs are ready.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
-use tollgate_abi::{Engine, EngineSettings};
-use tollgate_config::Config;
+use tollgate_config::{Cache, Config};
 
-use crate::app::AppError;
 use crate::app::reload::Reloader;
+use crate::app::{AppError, RunOptions};
+use crate::filter::compile::CompileSettings;
 use crate::filter::modules::Modules;
 use crate::telemetry::metrics::Registry;
 
@@ -15,11 +14,27 @@ use crate::telemetry::metrics::Registry;
 /// tried, so that all faults are known at once.
 pub(super) fn reloader(
     config: Config,
-    file: Option<PathBuf>,
+    options: &RunOptions,
     workers: usize,
     registry: &Arc<Registry>,
 ) -> Result<Reloader, AppError> {
-    let engine = Engine::new(&EngineSettings::default())?;
-    let modules = Modules::new(engine, Arc::clone(registry), &config);
-    Reloader::prepare(config, file, modules, workers).map_err(AppError::Modules)
+    let mut modules = Modules::new(settings(&config, options), Arc::clone(registry), &config);
+    if !config.plugins.is_empty() {
+        modules.warm_up()?;
+    }
+    Reloader::prepare(config, options.file.clone(), modules, workers).map_err(AppError::Modules)
+}
+
+/// What compiles the modules of this run. The program is for the command line to say.
+fn settings(config: &Config, options: &RunOptions) -> CompileSettings {
+    CompileSettings {
+        program: options.compiler.clone(),
+        time: config.limits.compile_time,
+        memory: config.limits.compile_memory,
+        cache: match &config.cache {
+            Cache::Off => None,
+            Cache::Default => options.cache.clone(),
+            Cache::Dir(folder) => Some(folder.clone()),
+        },
+    }
 }

@@ -10,8 +10,9 @@ use tollgate_config::{
     Policy, Protocol, Quota, RouteMatch, Target,
 };
 
-use super::{Failure, print};
+use super::{Failure, own_program, print};
 use crate::app::{App, PluginSummary, RunOptions};
+use crate::filter::compile;
 use crate::telemetry::log::{self, LogFormat};
 
 /// Loads the configuration, starts every plugin once, and prints what it found.
@@ -21,7 +22,8 @@ pub(super) fn check(file: &Path) -> Result<(), Failure> {
         log::init(LogFormat::Text);
     }
     let config = tollgate_config::load(file).map_err(Failure::Config)?;
-    let app = App::prepare(config.clone(), &RunOptions::default()).map_err(Failure::App)?;
+    let options = RunOptions { compiler: own_program(), cache: compile::default_cache(), ..RunOptions::default() };
+    let app = App::prepare(config.clone(), &options).map_err(Failure::App)?;
     let mut text = format!("{} is good\n", file.display());
     // A string takes every write.
     let _ = summarise(&mut text, &config, app.plugins());

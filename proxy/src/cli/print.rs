@@ -27,7 +27,11 @@ pub(super) fn expanded(file: &Path) -> Result<(), Failure> {
 /// `tollgate completions SHELL`.
 pub(super) fn completions(shell: Shell) -> Result<(), Failure> {
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "tollgate", &mut script);
+    // Left to itself, the crate offers hidden commands too.
+    let all = Cli::command();
+    let shown = all.get_subcommands().filter(|command| !command.is_hide_set()).cloned();
+    let mut command = Command::new("tollgate").version(env!("CARGO_PKG_VERSION")).subcommands(shown);
+    clap_complete::generate(shell, &mut command, "tollgate", &mut script);
     print(&script)
 }
 
@@ -54,8 +58,8 @@ fn write_man(page: &mut Vec<u8>, man: &Man, command: &Command) -> io::Result<()>
 
 /// A command's own page, its sections one level lower, then those of the commands under it.
 fn write_command(page: &mut Vec<u8>, command: &Command) -> io::Result<()> {
-    // `help` is listed with every command and says nothing of its own.
-    if command.get_name() == "help" {
+    // `help` is listed with every command and says nothing of its own; what is hidden is for no reader.
+    if command.get_name() == "help" || command.is_hide_set() {
         return Ok(());
     }
     if command.has_subcommands() {

@@ -7,8 +7,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use super::hints::Hint;
-use super::{DEFAULT_CONFIG, Failure, RunArguments};
+use super::{DEFAULT_CONFIG, Failure, RunArguments, own_program};
 use crate::app::{App, RunOptions, descriptors};
+use crate::filter::compile;
 use crate::telemetry::log::{self, LogFormat};
 use crate::telemetry::panics;
 
@@ -19,7 +20,12 @@ pub(super) fn run(arguments: &RunArguments) -> Result<(), Failure> {
     descriptors::raise_limit();
     let file = config_file(arguments.config.as_deref())?;
     let config = tollgate_config::load(&file).map_err(Failure::Config)?;
-    let options = RunOptions { workers: arguments.workers, file: Some(file.clone()) };
+    let options = RunOptions {
+        workers: arguments.workers,
+        file: Some(file.clone()),
+        compiler: own_program(),
+        cache: compile::default_cache(),
+    };
     let bound = App::prepare(config, &options).and_then(App::bind).map_err(Failure::App)?;
     let admin = bound.admin();
     let running = bound.start(true).map_err(Failure::App)?;

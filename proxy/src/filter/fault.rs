@@ -2,8 +2,9 @@
 
 use std::fmt;
 
-use tollgate_abi::{CallbackKind, Failure, ModuleError};
+use tollgate_abi::{CallbackKind, EngineError, Failure, ModuleError};
 
+use crate::filter::compile::CompileError;
 use crate::filter::digest::Digest;
 
 /// One plugin that does not run, or a module that does not take over.
@@ -37,6 +38,10 @@ pub enum FaultKind {
     },
     /// The bytes are not a module that can run here.
     Module(ModuleError),
+    /// The module was not compiled, through no fault of its bytes' form.
+    Compile(CompileError),
+    /// The wasm engine does not work on this machine.
+    Engine(EngineError),
     /// The VM did not start or refused its configuration.
     Start(Failure),
     /// A request of the configuration's was not answered as it says.
@@ -57,6 +62,8 @@ impl FaultKind {
             Self::Digest { .. } => "TG0203",
             Self::Module(_) => "TG0204",
             Self::Start(_) => "TG0205",
+            Self::Engine(_) => "TG0206",
+            Self::Compile(_) => "TG0207",
             Self::SelfTest { .. } => "TG0208",
         }
     }
@@ -66,7 +73,7 @@ impl FaultKind {
         match self {
             Self::Read(_) | Self::TooLarge(_) => "fetch",
             Self::Digest { .. } => "verify",
-            Self::Module(ModuleError::Invalid(_)) => "compile",
+            Self::Module(ModuleError::Invalid(_)) | Self::Compile(_) | Self::Engine(_) => "compile",
             Self::Module(_) => "check",
             Self::Start(failure) if failure.callback == CallbackKind::Configure => "configure",
             Self::Start(_) => "start",
@@ -90,6 +97,8 @@ impl fmt::Display for FaultKind {
             Self::TooLarge(limit) => write!(f, "is larger than the limit of {limit} bytes"),
             Self::Digest { wanted, found } => write!(f, "has sha256 {found}, the configuration wants {wanted}"),
             Self::Module(error) => error.fmt(f),
+            Self::Compile(error) => error.fmt(f),
+            Self::Engine(error) => error.fmt(f),
             Self::Start(failure) => write!(f, "did not start: {failure}"),
             Self::SelfTest { place, why } => write!(f, "selftest {place}: {why}"),
         }
@@ -101,10 +110,21 @@ impl fmt::Display for Fault {
         let (code, plugin, module) = (self.kind.code(), &self.plugin, &self.module);
         match &*self.kind {
             FaultKind::Read(error) => write!(f, "error[{code}]: plugin {plugin:?}: cannot read {module}: {error}")?,
-            FaultKind::Module(error) => write!(f, "error[{code}]: plugin {plugin:?}: {module}: {error}")?,
+            kind @ (FaultKind::Module(_) | FaultKind::Compile(_) | FaultKind::Engine(_)) => {
+                write!(f, "error[{code}]: plugin {plugin:?}: {module}: {kind}")?;
+            }
             kind => write!(f, "error[{code}]: plugin {plugin:?}: {module} {kind}")?,
         }
         self.kind.backtrace().iter().try_for_each(|frame| write!(f, "\n    at {frame}"))?;
         self.lines.iter().try_for_each(|line| write!(f, "\n    filter: {line}"))
+    }
+}
+
+impl From<CompileError> for FaultKind {
+    fn from(error: CompileError) -> Self {
+        match error {
+            CompileError::Module(error) => Self::Module(error),
+            other => Self::Compile(other),
+        }
     }
 }

@@ -7,13 +7,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use tollgate_abi::{
-    AbiVersion, CalloutLimits, Engine, GuestErrors, Limits, Module, ModuleLimits, PluginSettings, QueueLimits,
-    SharedData, SharedDataLimits, SharedQueues,
+    AbiVersion, CalloutLimits, Engine, EngineError, EngineSettings, GuestErrors, Limits, Module, ModuleLimits,
+    PluginSettings, QueueLimits, SharedData, SharedDataLimits, SharedQueues,
 };
 use tollgate_config::{self as config, Config};
 
 use crate::exchange::properties::node::Node;
 use crate::filter::callout::Reach;
+use crate::filter::compile::{CompileSettings, Compiler};
 use crate::filter::digest::Digest;
 use crate::filter::fault::{Fault, FaultKind};
 use crate::filter::generation::{Generation, NO_CLUSTER, Origin};
@@ -49,7 +50,9 @@ type Key = (Digest, Option<AbiVersion>);
 
 /// Compiles each module once and numbers the generations.
 pub struct Modules {
-    engine: Engine,
+    settings: CompileSettings,
+    /// Absent until there is something to compile: its engine has a thread.
+    compiler: Option<Compiler>,
     limits: ModuleLimits,
     /// Latest last.
     compiled: VecDeque<(Key, Module)>,
@@ -67,9 +70,10 @@ pub struct Modules {
 
 impl Modules {
     /// Nothing compiled yet.
-    pub fn new(engine: Engine, registry: Arc<Registry>, config: &Config) -> Self {
+    pub fn new(settings: CompileSettings, registry: Arc<Registry>, config: &Config) -> Self {
         let mut modules = Self {
-            engine,
+            settings,
+            compiler: None,
             limits: ModuleLimits::default(),
             compiled: VecDeque::new(),
             shared: HashMap::new(),
@@ -82,6 +86,15 @@ impl Modules {
         };
         modules.configure(config);
         modules
+    }
+
+    /// The compiler, made when it is first needed.
+    pub fn warm_up(&mut self) -> Result<&Compiler, EngineError> {
+        let compiler = match self.compiler.take() {
+            Some(compiler) => compiler,
+            None => Compiler::new(Engine::new(&EngineSettings::default())?, self.settings.clone()),
+        };
+        Ok(self.compiler.insert(compiler))
     }
 
     /// Takes another configuration as the one that generations are made for; the one before can be taken again.
@@ -219,7 +232,7 @@ impl Modules {
             self.compiled.push_back(entry);
             return Ok(module);
         }
-        let module = Module::compile_as(&self.engine, bytes, &self.limits, abi).map_err(FaultKind::Module)?;
+        let module = self.warm_up().map_err(FaultKind::Engine)?.module(digest, bytes, abi)?.module;
         if self.compiled.len() >= KEPT {
             self.compiled.pop_front();
         }

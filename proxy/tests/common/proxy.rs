@@ -23,7 +23,13 @@ pub(crate) struct TestProxy {
 
 /// What `yaml` comes to. One worker, no admin endpoints and one listener unless it says otherwise.
 pub(crate) fn prepare(yaml: &str) -> Result<App, AppError> {
-    App::prepare(config(yaml), &RunOptions::default())
+    let cache = Some(concat!(env!("CARGO_TARGET_TMPDIR"), "/modules").into());
+    prepare_with(yaml, &RunOptions { cache, ..RunOptions::default() })
+}
+
+/// The same with what a command line may say.
+pub(crate) fn prepare_with(yaml: &str, options: &RunOptions) -> Result<App, AppError> {
+    App::prepare(config(yaml), options)
 }
 
 fn config(yaml: &str) -> Config {
@@ -40,7 +46,11 @@ fn config(yaml: &str) -> Config {
 impl TestProxy {
     /// Starts one; see [`prepare`] for what need not be said.
     pub(crate) fn with(yaml: &str) -> TestProxy {
-        let app = prepare(yaml).unwrap_or_else(|error| panic!("{error}"));
+        TestProxy::of(prepare(yaml).unwrap_or_else(|error| panic!("{error}")))
+    }
+
+    /// Starts what was prepared.
+    pub(crate) fn of(app: App) -> TestProxy {
         let bound = app.bind().unwrap_or_else(|error| panic!("{error}"));
         let (listeners, admin) = (bound.listeners().to_vec(), bound.admin());
         let running = bound.start(false).unwrap_or_else(|error| panic!("{error}"));
