@@ -101,9 +101,14 @@ impl Spares {
         self.add(vm);
     }
 
-    fn failed(&self, fault: &Fault) {
+    /// The next start waits, and so does nobody for this one.
+    fn hold_back(&self) {
         self.failed_starts.fetch_add(1, Relaxed);
         self.arrived.notify_waiters();
+    }
+
+    fn failed(&self, fault: &Fault) {
+        self.hold_back();
         tracing::error!(filter = fault.plugin, "{fault}");
     }
 
@@ -125,6 +130,8 @@ pub async fn keep(generation: Weak<Generation>, spares: Arc<Spares>) {
         match tokio::task::spawn_blocking(move || starting.start_vm()).await {
             Ok(Ok(vm)) => spares.started(vm),
             Ok(Err(fault)) => spares.failed(&fault),
+            // A bug of the proxy's own, which was logged where it happened, must not end the filling for good.
+            Err(error) if error.is_panic() => spares.hold_back(),
             Err(_) => return,
         }
     }
