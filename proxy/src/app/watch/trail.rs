@@ -170,7 +170,7 @@ mod tests {
 
         let trail = trail(&root.join("gone/sub/app.yaml"));
 
-        assert_eq!((trail.directories, trail.names), (set(&[root.clone()]), set(&[root.join("gone")])));
+        assert_eq!((trail.directories, trail.names), (set(std::slice::from_ref(&root)), set(&[root.join("gone")])));
     }
 
     #[test]
