@@ -1,5 +1,7 @@
 //! A process that runs out of what the system gives: descriptors, and time.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 #[path = "common/common.rs"]
 mod common;
 

@@ -1,5 +1,7 @@
 //! A filter that does not come back: who says so, what comes after it, and that the process ends all the same.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 #[path = "common/common.rs"]
 mod common;
 
