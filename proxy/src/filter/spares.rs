@@ -101,7 +101,7 @@ impl Spares {
         self.add(vm);
     }
 
-    /// The next start waits, and so does nobody for this one.
+    /// A start came to nothing: the next one is held back, and whoever waits looks again.
     fn hold_back(&self) {
         self.failed_starts.fetch_add(1, Relaxed);
         self.arrived.notify_waiters();
