@@ -51,6 +51,8 @@ pub enum Reason {
     FilterPaused(String),
     /// A filter would hold more exchanges paused than it may, and its policy is `deny`.
     FilterPausesTooMany(String),
+    /// A filter had used its share of the worker while others waited, and its policy is `deny`.
+    FilterOverShare(String),
     /// A filter failed and its policy is `deny`.
     FilterFailed {
         /// The plugin's name.
@@ -85,7 +87,9 @@ impl Reason {
             Self::ClientGone => StatusCode::BAD_REQUEST,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::UpstreamConnect | Self::UpstreamOverflow => StatusCode::SERVICE_UNAVAILABLE,
-            Self::FilterFailed { .. } | Self::FilterPausesTooMany(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::FilterFailed { .. } | Self::FilterPausesTooMany(_) | Self::FilterOverShare(_) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::UpstreamReset | Self::UpstreamProtocol(_) => StatusCode::BAD_GATEWAY,
             Self::UpstreamTimeout | Self::StreamIdle | Self::FilterPaused(_) => StatusCode::GATEWAY_TIMEOUT,
             Self::BodyOverLimit { request: true } => StatusCode::PAYLOAD_TOO_LARGE,
@@ -106,6 +110,7 @@ impl Reason {
             Self::BodyOverLimit { request: false } => Side::Upstream,
             Self::FilterPaused(_) | Self::FilterFailed { .. } | Self::FilterResponded(_) => Side::Filter,
             Self::LocalResponseRefused(_) | Self::FilterClosed(_) | Self::FilterPausesTooMany(_) => Side::Filter,
+            Self::FilterOverShare(_) => Side::Filter,
             Self::Internal(_) => Side::Internal,
         }
     }
@@ -134,6 +139,7 @@ impl fmt::Display for Reason {
             Self::StreamIdle => f.write_str("stream_idle"),
             Self::FilterPaused(plugin) => write!(f, "filter_paused:{plugin}"),
             Self::FilterPausesTooMany(plugin) => write!(f, "filter_pauses_too_many:{plugin}"),
+            Self::FilterOverShare(plugin) => write!(f, "filter_over_share:{plugin}"),
             Self::FilterFailed { plugin, cause } => write!(f, "filter_{}:{plugin}", cause.as_str()),
             Self::LocalResponseRefused(plugin) => write!(f, "filter_local_response_refused:{plugin}"),
             Self::FilterResponded(plugin) => write!(f, "filter_responded:{plugin}"),

@@ -1,6 +1,6 @@
 //! Filters: from bytes on disk to a generation of VMs, and from a request to callbacks in their order.
 //!
-//! `modules`, `compile`, `generation`, `fault` and `spares` belong to the control side; `plugin`, `storm`, `retiring`, `callout`, `chain`,
+//! `modules`, `compile`, `generation`, `fault` and `spares` belong to the control side; `plugin`, `storm`, `share`, `retiring`, `callout`, `chain`,
 //! `pump` and `tcp` to a worker. HTTP types stay in `exchange`; wasm types stay in `tollgate-abi`.
 
 pub mod callout;
@@ -18,6 +18,7 @@ pub mod pump;
 pub mod retiring;
 pub mod rollout;
 pub mod selftest;
+pub mod share;
 pub mod slot;
 pub mod spares;
 pub mod storm;

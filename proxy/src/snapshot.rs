@@ -1,5 +1,6 @@
 //! All that a request may read, immutable: published once, shared by reference, taken up by each worker.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -210,6 +211,8 @@ pub struct Place<'a> {
     pub registry: &'a Registry,
     /// The worker's clock.
     pub clock: &'a Rc<Clock>,
+    /// Exchanges and connections in flight on the worker.
+    pub crowd: &'a Rc<Cell<usize>>,
 }
 
 impl Local {
@@ -285,7 +288,7 @@ impl Place<'_> {
             known.rewire(generation.callees(self.registry, self.worker, clusters));
             return Rc::clone(known);
         }
-        Plugin::new(Arc::clone(generation), generation.means(self.registry, self.worker, clusters))
+        Plugin::new(Arc::clone(generation), generation.means(self.registry, (self.worker, self.crowd), clusters))
     }
 
     fn cluster(&self, cluster: &config::Cluster, snapshot: &Snapshot, before: Option<&Local>) -> Rc<Cluster> {

@@ -75,6 +75,8 @@ pub struct Worker {
     pub shared: Arc<Shared>,
     /// Its clock.
     pub clock: Rc<Clock>,
+    /// Exchanges and connections in flight.
+    pub crowd: Rc<Cell<usize>>,
     /// True once the process is told to end.
     pub draining: Cell<bool>,
     /// Contexts that outlive their exchange.
@@ -96,11 +98,13 @@ impl Worker {
     /// A worker with the current snapshot taken up; must be made on the worker's own thread.
     pub fn new(index: usize, shared: Arc<Shared>) -> Rc<Self> {
         let clock = Rc::new(Clock::new());
-        let local = Local::new(shared.snapshot.load_full(), &place(index, &shared, &clock), None, |_| false);
+        let crowd = Rc::default();
+        let local = Local::new(shared.snapshot.load_full(), &place(index, &shared, (&clock, &crowd)), None, |_| false);
         Rc::new(Self {
             index,
             shared,
             clock,
+            crowd,
             draining: Cell::new(false),
             lingering: Lingering::default(),
             retiring: Retiring::default(),
@@ -139,7 +143,7 @@ impl Worker {
     #[cold]
     fn take_up(&self, snapshot: Arc<Snapshot>) -> Rc<Local> {
         let before = Rc::clone(&self.local.borrow());
-        let place = place(self.index, &self.shared, &self.clock);
+        let place = place(self.index, &self.shared, (&self.clock, &self.crowd));
         let fresh = Rc::new(Local::new(snapshot, &place, Some(&before), |id| self.has_connections(id)));
         *self.local.borrow_mut() = Rc::clone(&fresh);
         let now = self.clock.look();
@@ -155,6 +159,7 @@ impl Worker {
     /// Has the sweeper look after an exchange until `forget`.
     pub fn watch(&self, exchange: &Rc<Exchange>) -> usize {
         self.load().exchanges.store(self.exchanges.borrow().len() + 1, Relaxed);
+        self.crowd.set(self.crowd.get() + 1);
         self.exchanges.borrow_mut().insert(Live { exchange: Rc::clone(exchange), chain: None })
     }
 
@@ -168,6 +173,7 @@ impl Worker {
     /// The exchange is over.
     pub fn forget(&self, key: usize) {
         self.exchanges.borrow_mut().try_remove(key);
+        self.crowd.set(self.crowd.get().saturating_sub(1));
         self.load().exchanges.store(self.exchanges.borrow().len(), Relaxed);
     }
 
@@ -235,6 +241,6 @@ impl Worker {
     }
 }
 
-fn place<'a>(worker: usize, shared: &'a Shared, clock: &'a Rc<Clock>) -> Place<'a> {
-    Place { worker, workers: shared.loads.len(), registry: &shared.registry, clock }
+fn place<'a>(worker: usize, shared: &'a Shared, (clock, crowd): (&'a Rc<Clock>, &'a Rc<Cell<usize>>)) -> Place<'a> {
+    Place { worker, workers: shared.loads.len(), registry: &shared.registry, clock, crowd }
 }

@@ -215,9 +215,13 @@ impl Chain {
 
     /// `on_error` of a filter that cannot serve the exchange any more.
     fn policy(&self, place: usize, cause: Cause) -> Result<(), Halt> {
-        let link = &self.links[place];
-        link.context.set(Context::Gone);
-        self.judge(place, Reason::FilterFailed { plugin: link.plugin.name().to_owned(), cause })
+        self.leave_out(place, Reason::FilterFailed { plugin: self.name(place).to_owned(), cause })
+    }
+
+    /// The filter has nothing more to say to the exchange.
+    fn leave_out(&self, place: usize, reason: Reason) -> Result<(), Halt> {
+        self.links[place].context.set(Context::Gone);
+        self.judge(place, reason)
     }
 
     /// The exchange goes on without a filter, or ends for this reason.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use tollgate_abi::{CallbackKind, EngineError, Failure, ModuleError};
+use tollgate_abi::{CallbackKind, EngineError, Failure, ModuleError, NoImage};
 
 use crate::filter::compile::CompileError;
 use crate::filter::digest::Digest;
@@ -44,6 +44,8 @@ pub enum FaultKind {
     Engine(EngineError),
     /// The VM did not start or refused its configuration.
     Start(Failure),
+    /// Exchanges cannot have a VM of their own, as the configuration wants.
+    NoImage(NoImage),
     /// A request of the configuration's was not answered as it says.
     SelfTest {
         /// Which one, counted from zero.
@@ -65,6 +67,7 @@ impl FaultKind {
             Self::Engine(_) => "TG0206",
             Self::Compile(_) => "TG0207",
             Self::SelfTest { .. } => "TG0208",
+            Self::NoImage(_) => "TG0209",
         }
     }
 
@@ -76,7 +79,7 @@ impl FaultKind {
             Self::Module(ModuleError::Invalid(_)) | Self::Compile(_) | Self::Engine(_) => "compile",
             Self::Module(_) => "check",
             Self::Start(failure) if failure.callback == CallbackKind::Configure => "configure",
-            Self::Start(_) => "start",
+            Self::Start(_) | Self::NoImage(_) => "start",
             Self::SelfTest { .. } => "selftest",
         }
     }
@@ -100,6 +103,7 @@ impl fmt::Display for FaultKind {
             Self::Compile(error) => error.fmt(f),
             Self::Engine(error) => error.fmt(f),
             Self::Start(failure) => write!(f, "did not start: {failure}"),
+            Self::NoImage(why) => write!(f, "cannot have `isolation: request`: {why}"),
             Self::SelfTest { place, why } => write!(f, "selftest {place}: {why}"),
         }
     }

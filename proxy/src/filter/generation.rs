@@ -3,20 +3,21 @@
 //! It is made on the control side and never changes; a worker only takes VMs that are ready. Bytes become one in
 //! `modules`.
 
+use std::cell::Cell;
 use std::fmt;
 use std::path::PathBuf;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use tollgate_abi::{CallbackKind, Module, PluginSettings, Vm};
+use tollgate_abi::{CallbackKind, Image, Module, PluginSettings, Vm};
 use tollgate_config as config;
 
 use crate::filter::callout::desk::{LocalCallee, Means};
 use crate::filter::callout::{Callee, Reach};
 use crate::filter::digest::Digest;
 use crate::filter::fault::{Fault, FaultKind};
-use crate::filter::host::{Asking, Identity, PluginHost};
+use crate::filter::host::{Asked, Asking, Identity, PluginHost};
 use crate::filter::manners::Manners;
 use crate::filter::spares::Spares;
 use crate::telemetry::log::LineQuota;
@@ -71,6 +72,21 @@ pub struct Generation {
     pub(super) reach: Arc<Reach>,
     /// Workers that took it up and have not ended it.
     pub(super) residents: AtomicUsize,
+    /// Set with the first VM, where its module allows that.
+    pub(super) mould: OnceLock<Mould>,
+}
+
+/// What VMs are made of without a start.
+pub(super) struct Mould {
+    image: Image<PluginHost>,
+    asked: Asked,
+}
+
+impl Mould {
+    /// True when nothing was under way that a VM made of it would wait for in vain.
+    fn is_whole(&self) -> bool {
+        self.image.is_self_contained()
+    }
 }
 
 impl Generation {
@@ -81,28 +97,74 @@ impl Generation {
 
     /// Starts one VM; on failure the fault carries the filter's own lines.
     pub fn start_vm(&self) -> Result<ReadyVm, Fault> {
-        let asking = Asking::new(Arc::clone(&self.reach), Arc::clone(&self.refused));
-        let lines = lines(&self.plugin.quota);
-        let host = PluginHost::new(self.identity.clone(), lines, Arc::clone(&self.series), asking);
-        Vm::start(&self.module, Arc::clone(&self.settings), host).map_err(|(failure, host)| Fault {
-            plugin: self.identity.name.to_string(),
-            module: self.origin.to_string(),
-            digest: Some(self.digest),
-            kind: Box::new(FaultKind::Start(failure)),
-            lines: host.kept_lines(),
-        })
+        let started = Vm::start(&self.module, Arc::clone(&self.settings), self.host());
+        started.map_err(|(failure, host)| self.fault(FaultKind::Start(failure), host.kept_lines()))
     }
 
-    /// Starts VMs for whoever takes them.
+    /// Starts VMs for whoever takes them, and takes the image of the first.
     pub fn stock(&self, vms: usize) -> Result<(), Fault> {
         for _ in 0..vms {
-            self.spares.add(self.start_vm()?);
+            let mut vm = self.start_vm()?;
+            if self.mould.get().is_none() {
+                self.cast(&mut vm)?;
+            }
+            self.spares.add(vm);
         }
         Ok(())
     }
 
+    /// Takes the image of a VM that was just started; what has none is started anew each time.
+    fn cast(&self, vm: &mut ReadyVm) -> Result<(), Fault> {
+        match vm.image() {
+            Ok(image) => drop(self.mould.set(Mould { image, asked: vm.host().asked() })),
+            Err(why) if self.plugin.isolation == config::Isolation::Request => {
+                return Err(self.fault(FaultKind::NoImage(why), Vec::new()));
+            }
+            Err(why) => tracing::debug!(filter = &*self.identity.name, %why, "its VMs are started one by one"),
+        }
+        Ok(())
+    }
+
+    /// A VM like those that were started, made without running any of its code; `None` where that cannot be.
+    pub fn hatch(&self) -> Option<ReadyVm> {
+        let mould = self.mould.get().filter(|mould| mould.is_whole())?;
+        let mut host = self.host();
+        host.ask_again(&mould.asked);
+        Vm::from_image(&mould.image, host).ok()
+    }
+
+    /// The same for one exchange: what the plugin asked for in its start is not asked for again.
+    pub fn hatch_for_exchange(&self) -> Option<ReadyVm> {
+        Vm::from_image(&self.mould.get()?.image, self.host()).ok()
+    }
+
+    /// A VM of an exchange as if nobody had been in it; `None` where another is cheaper.
+    pub fn rewind(&self, vm: ReadyVm) -> Option<ReadyVm> {
+        vm.rewind(self.host()).ok()
+    }
+
+    fn host(&self) -> PluginHost {
+        let asking = Asking::new(Arc::clone(&self.reach), Arc::clone(&self.refused));
+        PluginHost::new(self.identity.clone(), lines(&self.plugin.quota), Arc::clone(&self.series), asking)
+    }
+
+    fn fault(&self, kind: FaultKind, lines: Vec<String>) -> Fault {
+        Fault {
+            plugin: self.identity.name.to_string(),
+            module: self.origin.to_string(),
+            digest: Some(self.digest),
+            kind: Box::new(kind),
+            lines,
+        }
+    }
+
     /// What the plugin works with on a worker.
-    pub fn means(&self, registry: &Registry, worker: usize, clusters: &[Rc<Cluster>]) -> Means {
+    pub fn means(
+        &self,
+        registry: &Registry,
+        (worker, crowd): (usize, &Rc<Cell<usize>>),
+        clusters: &[Rc<Cluster>],
+    ) -> Means {
         let name = &self.identity.name;
         Means {
             callees: Rc::new(self.callees(registry, worker, clusters).into()),
@@ -111,6 +173,7 @@ impl Generation {
                 registry.plugin(worker, (name, self.track), self.plugin.quota.metric_series),
                 registry.callouts(worker, name, NO_CLUSTER),
             ),
+            crowd: Rc::clone(crowd),
             queues: (Arc::clone(&self.settings.queues), self.settings.queue_limits.messages),
         }
     }

@@ -51,6 +51,13 @@ pub struct Identity {
     pub node: Arc<Node>,
 }
 
+/// What a VM asked the proxy for in its start that another VM of its image is owed, too.
+#[derive(Clone, Debug, Default)]
+pub struct Asked {
+    period: Option<Duration>,
+    queues: Vec<QueueId>,
+}
+
 /// The timer of one root context: the period, and a bell for its change.
 #[derive(Debug, Default)]
 pub struct Ticker {
@@ -106,6 +113,17 @@ impl PluginHost {
             spent: Duration::ZERO,
             asking,
         }
+    }
+
+    /// What its VM asked for in its start; to be called before it settles.
+    pub fn asked(&self) -> Asked {
+        Asked { period: self.period, queues: self.asking.queues().to_vec() }
+    }
+
+    /// Asks for the same; to be called before it settles.
+    pub fn ask_again(&mut self, asked: &Asked) {
+        self.period = asked.period;
+        asked.queues.iter().for_each(|queue| self.asking.registered(*queue));
     }
 
     /// The lines that a failed start leaves, as text.

@@ -48,7 +48,7 @@ impl Lingering {
         }
         plugin.contexts.insert(id, exchange, place);
         list.push(Linger {
-            plugin: plugin.engage(),
+            plugin: plugin.stay(),
             id,
             incarnation: plugin.incarnation(),
             exchange: Rc::clone(exchange),

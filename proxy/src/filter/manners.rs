@@ -38,7 +38,8 @@ impl Manners {
 /// What `on_error` says about an exchange that a filter cannot serve for this reason.
 pub fn policy(on_error: OnError, reason: &Reason) -> Policy {
     match reason {
-        Reason::FilterPaused(_) | Reason::FilterFailed { cause: Cause::Deadline, .. } => on_error.deadline,
+        Reason::FilterPaused(_) | Reason::FilterOverShare(_) => on_error.deadline,
+        Reason::FilterFailed { cause: Cause::Deadline, .. } => on_error.deadline,
         Reason::FilterFailed { cause: Cause::Memory, .. } => on_error.memory,
         _ => on_error.trap,
     }
@@ -65,6 +66,7 @@ mod tests {
         assert_eq!(of_each(&Reason::FilterPausesTooMany("a".to_owned())), [Skip, Deny, Deny]);
         assert_eq!(of_each(&failed(Cause::Deadline)), [Deny, Skip, Deny]);
         assert_eq!(of_each(&Reason::FilterPaused("a".to_owned())), [Deny, Skip, Deny]);
+        assert_eq!(of_each(&Reason::FilterOverShare("a".to_owned())), [Deny, Skip, Deny]);
         assert_eq!(of_each(&failed(Cause::Memory)), [Deny, Deny, Skip]);
     }
 }

@@ -187,6 +187,7 @@ impl Modules {
             refused: self.registry.callouts(self.registry.control(), &plugin.name, NO_CLUSTER),
             reach: Arc::new(Reach::new(&plugin, &self.clusters)),
             residents: Default::default(),
+            mould: Default::default(),
             plugin,
         })
     }

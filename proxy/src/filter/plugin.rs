@@ -2,6 +2,8 @@
 //!
 //! A VM is never entered again after a failure. Which policy an exchange gets is the chain's business.
 
+mod solo;
+
 use std::cell::{Cell, RefCell};
 use std::ops::Deref;
 use std::rc::{Rc, Weak};
@@ -19,6 +21,7 @@ use crate::filter::callout::mailbox::{Mail, Mailbox};
 use crate::filter::callout::{Event, hops};
 use crate::filter::generation::{Generation, ReadyVm};
 use crate::filter::host::{Arrival, Contexts, Ticker};
+use crate::filter::share::Share;
 use crate::filter::spares;
 use crate::filter::storm::Storm;
 use crate::telemetry::metrics::{PluginSeries, failure_index};
@@ -50,6 +53,8 @@ pub struct Plugin {
     /// True once another VM of the generation takes its place.
     worn: Cell<bool>,
     storm: RefCell<Storm>,
+    /// Absent unless the configuration bounds it.
+    share: Option<Share>,
     /// Ticks in a row that killed their VM.
     failed_ticks: Cell<u32>,
     /// True while the generation counts this worker.
@@ -65,6 +70,10 @@ pub struct Plugin {
     retiring: Cell<bool>,
     /// Rung when the last VM is gone.
     gone: Notify,
+    /// The plugin that the configuration knows, for one that has a VM for one exchange alone.
+    base: Option<Rc<Plugin>>,
+    /// VMs for exchanges to come, in which nobody was.
+    idle: RefCell<Vec<ReadyVm>>,
 }
 
 /// What a stay in the VM came to.
@@ -80,6 +89,7 @@ pub struct Stay<T> {
 impl Plugin {
     /// Takes up a plugin on this worker with one of its ready VMs, and runs its timer as long as the plugin lives.
     pub fn new(generation: Arc<Generation>, means: Means) -> Rc<Self> {
+        let share = generation.plugin.budget.share.map(|rate| Share::new(rate, Instant::now()));
         let plugin = Rc::new_cyclic(|me| Self {
             generation,
             series: Arc::clone(&means.series.0),
@@ -92,6 +102,7 @@ impl Plugin {
             passages: Cell::new(0),
             worn: Cell::new(false),
             storm: RefCell::default(),
+            share,
             failed_ticks: Cell::new(0),
             resident: Cell::new(true),
             missing: Cell::new(false),
@@ -102,6 +113,8 @@ impl Plugin {
             me: Weak::clone(me),
             retiring: Cell::new(false),
             gone: Notify::new(),
+            base: None,
+            idle: RefCell::default(),
         });
         plugin.generation.residents.fetch_add(1, Relaxed);
         plugin.revive();
@@ -121,15 +134,12 @@ impl Plugin {
 
     /// Keeps its generation from ending as long as an exchange or a connection goes through it.
     pub fn engage(self: &Rc<Self>) -> Engaged {
-        self.engaged.set(self.engaged.get() + 1);
-        Engaged { plugin: Rc::clone(self), is_passage: false }
+        Engaged::new(self, false)
     }
 
     /// The same for a connection that is passed on.
     pub fn engage_passage(self: &Rc<Self>) -> Engaged {
-        self.passages.set(self.passages.get() + 1);
-        self.engaged.set(self.engaged.get() + 1);
-        Engaged { plugin: Rc::clone(self), is_passage: true }
+        Engaged::new(self, true)
     }
 
     /// True while a connection that is passed on goes through it.
@@ -154,7 +164,8 @@ impl Plugin {
 
     /// Names the VM that contexts belong to.
     pub fn incarnation(&self) -> u32 {
-        self.incarnation.get()
+        let of_base = self.base.as_ref().map_or(0, |base| base.retiring.get().into());
+        self.incarnation.get().wrapping_add(of_base)
     }
 
     /// Why the last VM died.
@@ -162,8 +173,29 @@ impl Plugin {
         self.last_cause.get()
     }
 
+    /// True when the plugin has used its share of the worker, and others wait for the worker: the next exchange is to go
+    /// without it, or not at all.
+    pub fn sheds(&self) -> bool {
+        let whole = self.whole();
+        let Some(share) = &whole.share else { return false };
+        let over = share.is_over(Instant::now()) && self.means.crowd.get() > whole.engaged.get();
+        if over {
+            self.series.shed.inc();
+        }
+        over
+    }
+
+    fn charge(&self, spent: Duration) {
+        if let Some(share) = &self.whole().share {
+            share.spend(spent);
+        }
+    }
+
     /// True when there is a VM; otherwise waits for one within bounds. False: the policy applies.
     pub async fn ready(&self) -> bool {
+        if self.is_solo() {
+            return !self.is_gone();
+        }
         for _ in 0..SPARE_WAITS {
             if self.retiring.get() {
                 return false;
@@ -188,11 +220,19 @@ impl Plugin {
         if self.vm.borrow().is_some() || self.retiring.get() {
             return !self.retiring.get();
         }
+        if self.is_solo() {
+            return false;
+        }
         if self.storm.borrow_mut().holds(Instant::now()) {
             return false;
         }
-        let spare = self.generation.spares.take(self.missing.get());
-        self.missing.set(spare.is_none());
+        // The first VM is one that was started for this worker; whoever takes its place is the image of one.
+        let image = (self.incarnation.get() > 0).then(|| self.generation.hatch()).flatten();
+        let spare = image.or_else(|| {
+            let spare = self.generation.spares.take(self.missing.get());
+            self.missing.set(spare.is_none());
+            spare
+        });
         spare.is_some_and(|vm| {
             self.install(vm);
             true
@@ -213,7 +253,9 @@ impl Plugin {
         });
         self.incarnation.set(self.incarnation.get().wrapping_add(1));
         self.fresh_bytes.set(vm.memory_bytes());
-        self.series.vms.set(1);
+        if !self.is_solo() {
+            self.series.vms.set(1);
+        }
         *self.vm.borrow_mut() = Some(vm);
         self.sample();
     }
@@ -262,6 +304,7 @@ impl Plugin {
             hops::end_loop(&mut stream);
         }
         let spent = vm.host_mut().take_spent();
+        self.charge(spent);
         let answer = answer.map_err(|failure| {
             *guard = None;
             drop(guard);
@@ -291,6 +334,10 @@ impl Plugin {
 
     /// Has the plugin's VM told of the messages of a queue from now on, whichever VM that is then.
     pub fn listen(&self, queue: QueueId) {
+        if self.is_solo() {
+            // Word of a queue is for the VM that stays.
+            return;
+        }
         self.mail.listen(queue, &self.means.queues, |mailbox| {
             tokio::task::spawn_local(read(Weak::clone(&self.me), mailbox)).abort_handle()
         });
@@ -319,7 +366,7 @@ impl Plugin {
         let mut guard = self.vm.borrow_mut();
         let Some(vm) = guard.as_mut() else { return };
         let outcome = call(vm);
-        vm.host_mut().take_spent();
+        self.charge(vm.host_mut().take_spent());
         let over = self.retiring.get() && vm.is_done();
         match outcome {
             Err(failure) => {
@@ -386,13 +433,26 @@ impl Plugin {
     /// The VM is gone: says so once, wakes the exchanges that had a context in it, and has a fresh one take over.
     fn replace(&self, failure: &Failure) {
         self.last_cause.set(failure.cause);
-        self.series.vms.set(0);
         self.series.failures[failure_index(&failure.cause)].inc();
+        self.incarnation.set(self.incarnation.get().wrapping_add(1));
+        self.lament(failure);
+        self.contexts.abandon();
+        if self.is_solo() {
+            return;
+        }
+        self.series.vms.set(0);
         match failure.callback {
             CallbackKind::Tick => self.failed_ticks.set(self.failed_ticks.get().saturating_add(1)),
             _ => self.storm.borrow_mut().death(Instant::now()),
         }
-        self.incarnation.set(self.incarnation.get().wrapping_add(1));
+        if self.retiring.get() {
+            self.gone.notify_waiters();
+        } else {
+            self.revive();
+        }
+    }
+
+    fn lament(&self, failure: &Failure) {
         tracing::error!(
             filter = self.name(),
             generation = self.generation.identity.generation,
@@ -402,12 +462,6 @@ impl Plugin {
             "filter failed: {}",
             failure.message
         );
-        self.contexts.abandon();
-        if self.retiring.get() {
-            self.gone.notify_waiters();
-        } else {
-            self.revive();
-        }
     }
 }
 
@@ -459,6 +513,9 @@ async fn tick(plugin: Weak<Plugin>, ticker: Rc<Ticker>) {
 /// The timer's task sleeps on the bell without a period: it must hear that there is nothing left to ring for.
 impl Drop for Plugin {
     fn drop(&mut self) {
+        if let (Some(base), Some(vm)) = (&self.base, self.vm.take()) {
+            base.take_back(vm);
+        }
         self.mail.close();
         self.leave();
         self.ticker.changed.notify_one();
@@ -476,15 +533,5 @@ impl Deref for Engaged {
 
     fn deref(&self) -> &Rc<Plugin> {
         &self.plugin
-    }
-}
-
-impl Drop for Engaged {
-    fn drop(&mut self) {
-        let less = |count: &Cell<usize>| count.set(count.get().saturating_sub(1));
-        less(&self.plugin.engaged);
-        if self.is_passage {
-            less(&self.plugin.passages);
-        }
     }
 }

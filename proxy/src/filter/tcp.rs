@@ -89,6 +89,10 @@ impl TcpChain {
     /// Runs `on_new_connection` of every filter, waiting for up to its `pause_timeout` where one pauses.
     pub async fn begin(&self) -> Result<(), Reason> {
         for (place, link) in self.links.iter().enumerate() {
+            if link.plugin.sheds() {
+                self.leave_out(place, Reason::FilterOverShare(link.plugin.name().to_owned()))?;
+                continue;
+            }
             if !link.plugin.ready().await {
                 self.policy(place, link.plugin.last_cause())?;
                 continue;
@@ -332,9 +336,14 @@ impl TcpChain {
 
     /// `on_error` of a filter that cannot serve the connection any more.
     fn policy(&self, place: usize, cause: Cause) -> Result<(), Reason> {
-        let link = &self.links[place];
-        link.context.set(Context::Gone);
-        self.judge(place, Reason::FilterFailed { plugin: link.plugin.name().to_owned(), cause })
+        let plugin = self.links[place].plugin.name().to_owned();
+        self.leave_out(place, Reason::FilterFailed { plugin, cause })
+    }
+
+    /// The filter has nothing more to say to the connection.
+    fn leave_out(&self, place: usize, reason: Reason) -> Result<(), Reason> {
+        self.links[place].context.set(Context::Gone);
+        self.judge(place, reason)
     }
 
     fn judge(&self, place: usize, reason: Reason) -> Result<(), Reason> {

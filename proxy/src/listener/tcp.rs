@@ -278,6 +278,7 @@ struct Busy {
 impl Busy {
     fn new(worker: &Rc<Worker>, tcp: &Rc<LocalTcp>) -> Self {
         worker.load().passages.fetch_add(1, Relaxed);
+        worker.crowd.set(worker.crowd.get() + 1);
         tcp.series.connections.inc();
         tcp.series.active.add(1);
         Self { worker: Rc::clone(worker), tcp: Rc::clone(tcp) }
@@ -287,6 +288,7 @@ impl Busy {
 impl Drop for Busy {
     fn drop(&mut self) {
         self.worker.load().passages.fetch_sub(1, Relaxed);
+        self.worker.crowd.set(self.worker.crowd.get().saturating_sub(1));
         self.tcp.series.active.add(-1);
     }
 }

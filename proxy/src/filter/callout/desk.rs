@@ -2,7 +2,7 @@
 //!
 //! It ends with its VM: what is under way then is dropped, and nobody else hears of it.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::future::Future;
 use std::rc::{Rc, Weak};
@@ -28,6 +28,8 @@ pub struct Means {
     pub callees: Rc<RefCell<Vec<LocalCallee>>>,
     /// What this worker counts about the plugin, and about callouts that were refused.
     pub series: (Arc<PluginSeries>, Arc<CalloutSeries>),
+    /// Exchanges and connections in flight on this worker.
+    pub crowd: Rc<Cell<usize>>,
     /// The queues of the process, and the most messages in one of the plugin's own.
     pub queues: (Arc<SharedQueues>, usize),
 }

@@ -7,6 +7,7 @@ use tollgate_abi::{Action, HeaderMap, StreamCallback};
 use tollgate_config::{EmptyBody, HeaderPause};
 
 use super::{Chain, Halt, Link, Until};
+use crate::error::Reason;
 use crate::exchange::{Awaiting, Half};
 
 /// A body that can be drawn while its head is held.
@@ -20,6 +21,10 @@ impl Chain {
     /// head alone.
     pub async fn request_headers(&self, end: bool, mut body: Option<&mut dyn Draw>) -> Result<(), Halt> {
         for (place, link) in self.links.iter().enumerate() {
+            if link.plugin.sheds() {
+                self.leave_out(place, Reason::FilterOverShare(link.plugin.name().to_owned()))?;
+                continue;
+            }
             if !link.plugin.ready().await {
                 self.policy(place, link.plugin.last_cause())?;
                 continue;

@@ -34,17 +34,19 @@ pub(super) struct Pause {
 
 impl Pause {
     fn new(plugin: &Rc<Plugin>, until: Until) -> Option<Self> {
-        if plugin.paused.get() >= MOST {
+        let paused = &plugin.whole().paused;
+        if paused.get() >= MOST {
             return None;
         }
-        plugin.paused.set(plugin.paused.get() + 1);
+        paused.set(paused.get() + 1);
         Some(Self { plugin: Rc::clone(plugin), until, since: None, expired: false })
     }
 }
 
 impl Drop for Pause {
     fn drop(&mut self) {
-        self.plugin.paused.set(self.plugin.paused.get().saturating_sub(1));
+        let paused = &self.plugin.whole().paused;
+        paused.set(paused.get().saturating_sub(1));
     }
 }
 
@@ -73,7 +75,9 @@ impl Chain {
     /// The sweeper's look: pauses that are over their time are noticed by the halves, which wake.
     pub fn sweep(&self, now: Instant) {
         let mut expired = false;
-        for link in &self.links {
+        for (place, link) in self.links.iter().enumerate() {
+            // A VM of this exchange alone wakes nobody when its plugin has to end.
+            expired |= self.is_dead(place);
             for half in [Half::Request, Half::Response] {
                 let mut pause = link.pause(half).borrow_mut();
                 let Some(pause) = pause.as_mut() else { continue };

@@ -66,6 +66,11 @@ impl Asking {
         self.desk = Some(Fragile::new(desk));
     }
 
+    /// Queues that were registered before it settled.
+    pub(super) fn queues(&self) -> &[QueueId] {
+        &self.queues
+    }
+
     /// True when that desk is this VM's.
     pub(super) fn is_of(&self, desk: &Desk) -> bool {
         self.desk().is_some_and(|own| std::ptr::eq(Rc::as_ptr(own), desk))

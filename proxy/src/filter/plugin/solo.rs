@@ -1,0 +1,120 @@
+//! Isolation by request: an exchange goes through a VM that no other exchange has seen, made from the image of the
+//! configured one.
+//!
+//! The plugin itself keeps a VM for what is nobody's: ticks, queues, the end. The VM of an exchange hears of nothing but
+//! that exchange, and of what it asked for itself while that lasts.
+
+use std::cell::{Cell, RefCell};
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+use tollgate_config::Isolation;
+
+use super::{Engaged, Plugin};
+use crate::filter::generation::ReadyVm;
+
+/// VMs that are kept for the next exchanges, with nothing left in them. Others are made when they are needed.
+const IDLE: usize = 64;
+
+impl Plugin {
+    /// What an exchange goes through: the plugin, or one that has a VM for it alone.
+    pub(super) fn of_exchange(self: &Rc<Self>) -> Rc<Plugin> {
+        match self.generation.plugin.isolation {
+            Isolation::Worker => Rc::clone(self),
+            Isolation::Request => self.solo(),
+        }
+    }
+
+    fn solo(self: &Rc<Self>) -> Rc<Plugin> {
+        let plugin = Rc::new_cyclic(|me| Self {
+            generation: Arc::clone(&self.generation),
+            series: Arc::clone(&self.series),
+            contexts: Rc::default(),
+            paused: Cell::new(0),
+            vm: RefCell::new(None),
+            incarnation: Cell::new(0),
+            fresh_bytes: Cell::new(0),
+            engaged: Cell::new(0),
+            passages: Cell::new(0),
+            worn: Cell::new(false),
+            storm: RefCell::default(),
+            share: None,
+            failed_ticks: Cell::new(0),
+            resident: Cell::new(false),
+            missing: Cell::new(false),
+            last_cause: Cell::new(self.last_cause.get()),
+            ticker: Rc::default(),
+            means: self.means.clone(),
+            mail: Default::default(),
+            me: Weak::clone(me),
+            retiring: Cell::new(false),
+            gone: Notify::new(),
+            base: Some(Rc::clone(self)),
+            idle: RefCell::default(),
+        });
+        if let Some(vm) = self.fresh_vm() {
+            plugin.install(vm);
+        }
+        plugin
+    }
+
+    /// A VM in which nobody was; `None` when the host has no room for one, or the plugin goes away.
+    fn fresh_vm(&self) -> Option<ReadyVm> {
+        if self.retiring.get() {
+            return None;
+        }
+        let idle = self.idle.borrow_mut().pop();
+        idle.or_else(|| self.generation.hatch_for_exchange())
+    }
+
+    /// The exchange of a VM is over: what it left is wiped, and the VM kept, where that is cheaper than another.
+    pub(super) fn take_back(&self, vm: ReadyVm) {
+        if self.idle.borrow().len() < IDLE
+            && let Some(vm) = self.generation.rewind(vm)
+        {
+            self.idle.borrow_mut().push(vm);
+        }
+    }
+
+    /// The plugin that the configuration knows.
+    pub fn whole(&self) -> &Plugin {
+        self.base.as_deref().unwrap_or(self)
+    }
+
+    /// True for a plugin of one exchange.
+    pub(super) fn is_solo(&self) -> bool {
+        self.base.is_some()
+    }
+}
+
+impl Plugin {
+    /// Lets an exchange that goes through it stay beyond its end.
+    pub fn stay(self: &Rc<Self>) -> Engaged {
+        let whole = self.whole();
+        whole.engaged.set(whole.engaged.get() + 1);
+        Engaged { plugin: Rc::clone(self), is_passage: false }
+    }
+}
+
+impl Engaged {
+    /// Lets an exchange or a connection through.
+    pub(super) fn new(plugin: &Rc<Plugin>, is_passage: bool) -> Self {
+        plugin.engaged.set(plugin.engaged.get() + 1);
+        if is_passage {
+            plugin.passages.set(plugin.passages.get() + 1);
+        }
+        Self { plugin: plugin.of_exchange(), is_passage }
+    }
+}
+
+impl Drop for Engaged {
+    fn drop(&mut self) {
+        let less = |count: &Cell<usize>| count.set(count.get().saturating_sub(1));
+        let whole = self.plugin.whole();
+        less(&whole.engaged);
+        if self.is_passage {
+            less(&whole.passages);
+        }
+    }
+}
