@@ -114,10 +114,12 @@ mod foreign;
 mod guest;
 mod host;
 mod hostcall;
+mod instrument;
 mod limits;
 mod memory;
 mod module;
 mod outline;
+mod pages;
 mod row;
 #[cfg(feature = "testing")]
 mod sabotage;
@@ -133,8 +135,8 @@ mod wasi;
 
 pub use callback::{CallbackKind, StreamCallback};
 pub use callout::{CalloutFailure, CalloutKind, CalloutRefusal, Fields, GrpcCall, GrpcEvent, HttpCall, HttpReply};
-pub use engine::{Engine, EngineSettings};
-pub use error::{Cause, EngineError, Failure, ModuleError, UnknownImport};
+pub use engine::{Engine, EngineSettings, Instances, Reset};
+pub use error::{Cause, EngineError, Failure, ModuleError, NoImage, UnknownImport};
 pub use foreign::DnsRecord;
 pub use host::{Host, LocalResponse, Stream};
 pub use limits::{CalloutLimits, Limits, ModuleLimits, QueueLimits, Quota, SharedDataLimits};
@@ -148,4 +150,4 @@ pub use types::{
     AbiVersion, Action, BufferType, CalloutId, ContextId, LogLevel, MapType, MetricId, MetricKind, PeerType, QueueId,
     Status, StreamType, UnknownNumber,
 };
-pub use vm::Vm;
+pub use vm::{Image, Vm};

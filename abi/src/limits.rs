@@ -52,6 +52,14 @@ pub(crate) const ACTIONS: usize = 1024;
 pub(crate) const BORROWED: usize = 1024;
 /// Tables of one module: no toolchain for filters makes a second.
 pub(crate) const TABLES: u32 = 1;
+/// The most mutable globals that an image holds; toolchains make a handful.
+pub(crate) const IMAGE_GLOBALS: usize = 1_000;
+/// Elements that the table of a pooled instance may have.
+pub(crate) const SLOT_TABLE: usize = 20_000;
+/// Bytes that the engine itself may need for a pooled instance: 32 for each function whose address is taken, and the globals.
+pub(crate) const SLOT_INSTANCE: usize = 4 * 1024 * 1024;
+/// Bytes that stay in memory for an unused slot, once its instances wrote to as many.
+pub(crate) const SLOT_RESIDENT: usize = 2 * 1024 * 1024;
 /// How deep guest code may recurse, in bytes of stack.
 pub(crate) const WASM_STACK: usize = 512 * 1024;
 

@@ -5,10 +5,13 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::callback::CallbackKind;
+use wasmtime::ModuleExport;
+
+use crate::callback::{CallbackKind, Places};
 use crate::engine::Engine;
-use crate::error::ModuleError;
+use crate::error::{ModuleError, NoImage};
 use crate::hostcall::Import;
+use crate::instrument::{self, instrument};
 use crate::limits::ModuleLimits;
 use crate::outline::Outline;
 use crate::types::AbiVersion;
@@ -25,6 +28,9 @@ struct Compiled {
     engine: Engine,
     abi: AbiVersion,
     callbacks: Vec<CallbackKind>,
+    places: Arc<Places>,
+    /// The mutable globals that an image has to hold.
+    globals: Result<Vec<ModuleExport>, NoImage>,
     imports: Vec<Import>,
 }
 
@@ -43,17 +49,19 @@ impl Module {
     ) -> Result<Module, ModuleError> {
         let outline = Outline::read(bytes, limits)?;
         let abi = outline.check(abi)?;
-        let module = wasmtime::Module::from_binary(engine.wasmtime(), bytes)
+        let module = wasmtime::Module::from_binary(engine.wasmtime(), &instrument(bytes)?)
             .map_err(|error| ModuleError::Invalid(one_line(&format!("{error:#}"))))?;
-        Ok(Module {
-            inner: Arc::new(Compiled {
-                module,
-                engine: engine.clone(),
-                abi,
-                callbacks: outline.callbacks(),
-                imports: outline.into_imports(),
-            }),
-        })
+        Ok(Module::assemble(engine, module, abi, outline))
+    }
+
+    /// `module` is what was compiled of the instrumented bytes that `outline` was read from.
+    fn assemble(engine: &Engine, module: wasmtime::Module, abi: AbiVersion, outline: Outline) -> Module {
+        let place = |index: u32| module.get_export_index(&instrument::global(index));
+        let globals = outline.image_globals().map(|globals| globals.into_iter().filter_map(place).collect());
+        let places = Arc::new(Places::of(&module));
+        let callbacks = outline.callbacks();
+        let (engine, imports) = (engine.clone(), outline.into_imports());
+        Module { inner: Arc::new(Compiled { module, engine, abi, callbacks, places, globals, imports }) }
     }
 
     /// The generation of the interface that the module names.
@@ -72,6 +80,15 @@ impl Module {
 
     pub(crate) fn wasmtime(&self) -> &wasmtime::Module {
         &self.inner.module
+    }
+
+    pub(crate) fn places(&self) -> &Arc<Places> {
+        &self.inner.places
+    }
+
+    /// The mutable globals that an image of this module has to hold, or why none can be taken.
+    pub(crate) fn globals(&self) -> Result<&[ModuleExport], NoImage> {
+        self.inner.globals.as_deref().map_err(NoImage::clone)
     }
 
     pub(crate) fn imports(&self) -> &[Import] {
