@@ -119,6 +119,7 @@ mod limits;
 mod memory;
 mod module;
 mod outline;
+mod page_map;
 mod pages;
 mod row;
 #[cfg(feature = "testing")]

@@ -2,21 +2,28 @@
 //!
 //! It knows nothing of instances.
 
+use std::ops::Range;
+
 /// Bytes of one page: the least that the machine copies on a write.
 const PAGE: usize = 4096;
+static ZERO: [u8; PAGE] = [0; PAGE];
 
 /// What turns a memory as its module begins with it into another state of it.
 pub(crate) struct Pages {
     /// Bytes of the memory in that state.
     size: usize,
-    /// Where each run of different pages begins in memory and ends in `bytes`, in order.
+    /// In order, and without two that touch.
     runs: Vec<Run>,
     bytes: Vec<u8>,
 }
 
+/// Pages that follow one another.
 struct Run {
+    /// Where they begin and end in memory.
     start: usize,
     end: usize,
+    /// Where they begin in `bytes`.
+    at: usize,
 }
 
 impl Pages {
@@ -25,7 +32,7 @@ impl Pages {
         let mut pages = Pages { size: changed.len(), runs: Vec::new(), bytes: Vec::new() };
         for start in (0..changed.len()).step_by(PAGE) {
             let page = &changed[start..changed.len().min(start + PAGE)];
-            let before = pristine.get(start..start + page.len()).unwrap_or(&[0; PAGE][..page.len()]);
+            let before = pristine.get(start..start + page.len()).unwrap_or(&ZERO[..page.len()]);
             if page != before {
                 pages.push(start, page);
             }
@@ -38,7 +45,7 @@ impl Pages {
         let end = start + page.len();
         match self.runs.last_mut() {
             Some(last) if last.end == start => last.end = end,
-            _ => self.runs.push(Run { start, end }),
+            _ => self.runs.push(Run { start, end, at: self.bytes.len() }),
         }
         self.bytes.extend_from_slice(page);
     }
@@ -52,14 +59,33 @@ impl Pages {
     /// and then only a part of it is changed.
     #[must_use]
     pub(crate) fn write(&self, memory: &mut [u8]) -> bool {
-        let mut bytes = self.bytes.as_slice();
-        for Run { start, end } in &self.runs {
+        for Run { start, end, at } in &self.runs {
             let Some(place) = memory.get_mut(*start..*end) else { return false };
-            let Some((run, rest)) = bytes.split_at_checked(place.len()) else { return false };
-            place.copy_from_slice(run);
-            bytes = rest;
+            place.copy_from_slice(&self.bytes[*at..*at + place.len()]);
         }
         true
+    }
+
+    /// Makes one range of `memory`, which begins and ends with a page, as it is in the other state. Only for a difference to
+    /// nothing, where every page that is not kept is zero.
+    pub(crate) fn restore(&self, memory: &mut [u8], range: Range<usize>) {
+        for start in range.step_by(PAGE) {
+            let end = memory.len().min(start + PAGE);
+            let place = &mut memory[start..end];
+            let page = self.page(start).unwrap_or(&ZERO);
+            let page = &page[..place.len()];
+            // Most pages are as they were: guests write to their stack and heap over and over.
+            if place != page {
+                place.copy_from_slice(page);
+            }
+        }
+    }
+
+    fn page(&self, start: usize) -> Option<&[u8]> {
+        let next = self.runs.partition_point(|run| run.start <= start);
+        let run = self.runs.get(next.checked_sub(1)?)?;
+        let at = run.at + (start - run.start);
+        (start < run.end).then(|| &self.bytes[at..])
     }
 }
 
@@ -96,6 +122,20 @@ mod tests {
         let runs: Vec<_> = pages.runs.iter().map(|run| (run.start / PAGE, run.end / PAGE)).collect();
         assert_eq!(runs, [(1, 3), (5, 6)]);
         assert_eq!(pages.bytes.len(), 3 * PAGE);
+    }
+
+    #[test]
+    fn a_range_is_restored_and_the_rest_is_not() {
+        let state = changed(&[], 8 * PAGE, &[PAGE, 2 * PAGE + 5, 6 * PAGE]);
+        let pages = Pages::between(&[], &state);
+        let mut memory = vec![9; 8 * PAGE];
+
+        pages.restore(&mut memory, 0..4 * PAGE);
+        pages.restore(&mut memory, 6 * PAGE..8 * PAGE);
+
+        assert!(memory[..4 * PAGE] == state[..4 * PAGE]);
+        assert!(memory[4 * PAGE..6 * PAGE].iter().all(|byte| *byte == 9));
+        assert!(memory[6 * PAGE..] == state[6 * PAGE..]);
     }
 
     #[test]

@@ -214,6 +214,12 @@ impl<H: Host> State<H> {
         }
     }
 
+    /// Takes another state, and keeps the handles of the instance.
+    pub(crate) fn replace(&mut self, other: Self) {
+        let (memory, allocator) = (self.memory, std::mem::take(&mut self.allocator));
+        *self = State { memory, allocator, ..other };
+    }
+
     /// What an image keeps of this state. Every field is named, so that a new one is decided here.
     pub(crate) fn keep(&self) -> Kept {
         let State {

@@ -42,6 +42,8 @@ pub struct Vm<H: Host> {
     death: Option<String>,
     /// True once the guest was entered after its start.
     was_entered: bool,
+    /// Where it comes from, unless it was started.
+    image: Option<Image<H>>,
 }
 
 impl<H: Host> Vm<H> {
@@ -64,7 +66,7 @@ impl<H: Host> Vm<H> {
         store.set_epoch_deadline(1);
         match guarded(|| fill(&mut store)) {
             Ok((exports, memory)) => {
-                Ok(Vm { store, exports, memory, module: module.clone(), death: None, was_entered: false })
+                Ok(Vm { store, exports, memory, module: module.clone(), death: None, was_entered: false, image: None })
             }
             Err(ended) => {
                 let failure = failure(store.data(), ended);

@@ -3,9 +3,10 @@
 //! An image is data: it holds no instance and no host.
 
 use std::fmt;
-use std::sync::Arc;
+use std::io;
+use std::sync::{Arc, LazyLock};
 
-use wasmtime::{InstancePre, Linker, Memory, ModuleExport, Store, Val};
+use wasmtime::{Instance, InstancePre, Linker, Memory, ModuleExport, Store, Val};
 
 use super::boot::{adopt, unplaced};
 use super::ending::Ended;
@@ -14,10 +15,14 @@ use crate::error::{Failure, NoImage};
 use crate::host::Host;
 use crate::hostcall;
 use crate::module::Module;
+use crate::page_map::PageMap;
 use crate::pages::Pages;
 use crate::settings::PluginSettings;
 use crate::state::{Kept, State};
 use crate::vm::Vm;
+
+/// Opened once: a process keeps its map.
+static PAGE_MAP: LazyLock<io::Result<PageMap>> = LazyLock::new(PageMap::open);
 
 /// A VM as it was after its start: memory, globals, and what the host knows of its guest. Clones share it.
 ///
@@ -32,7 +37,10 @@ struct Configured<H: Host> {
     module: Module,
     settings: Arc<PluginSettings>,
     linked: InstancePre<State<H>>,
-    pages: Pages,
+    /// What the start changed in memory.
+    changed: Pages,
+    /// All of memory that is not zero.
+    whole: Pages,
     globals: Vec<(ModuleExport, Val)>,
     kept: Kept,
 }
@@ -60,7 +68,8 @@ impl<H: Host> Vm<H> {
             module: self.module.clone(),
             settings: Arc::clone(self.settings()),
             linked: linked.map_err(no_instance)?,
-            pages: pages(wasmtime, &self.module, memory).map_err(no_instance)?,
+            changed: changed(wasmtime, &self.module, memory).map_err(no_instance)?,
+            whole: Pages::between(&[], memory),
             globals,
             kept: self.store.data().keep(),
         };
@@ -82,7 +91,32 @@ impl<H: Host> Vm<H> {
         let Configured { module, settings, kept, .. } = &*image.inner;
         let ceiling = module.engine().ceiling();
         let state = State::restored(kept, Arc::clone(settings), module.abi_version(), ceiling, host);
-        Self::open(module, state, |store| image.inner.fill(store))
+        let mut vm = Self::open(module, state, |store| image.inner.fill(store))?;
+        vm.image = Some(image.clone());
+        Ok(vm)
+    }
+
+    /// The same VM as `from_image` made it, for less: pages that the kernel has seen written get the bytes of the image again.
+    /// Gives the host back, and drops the VM, where it cannot be made again: it has died, has grown, waits for something,
+    /// or does not come from an image; or the kernel does not show its page map.
+    pub fn rewind(mut self, host: H) -> Result<Vm<H>, H> {
+        let Some(image) = self.image.take_if(|_| self.death.is_none() && self.store.data().keep().is_self_contained)
+        else {
+            return Err(host);
+        };
+        if !image.inner.rewind_memory(&mut self.store, self.memory) {
+            return Err(host);
+        }
+        let Configured { module, settings, kept, .. } = &*image.inner;
+        let ceiling = module.engine().ceiling();
+        let state = State::restored(kept, Arc::clone(settings), module.abi_version(), ceiling, host);
+        self.store.data_mut().replace(state);
+        if image.inner.fill_globals(&mut self.store, self.exports.instance()).is_err() {
+            return Err(self.store.into_data().host);
+        }
+        self.was_entered = false;
+        self.image = Some(image);
+        Ok(self)
     }
 }
 
@@ -91,21 +125,37 @@ impl<H: Host> Configured<H> {
         let instance = self.linked.instantiate(&mut *store).map_err(|error| unplaced(store, error))?;
         let memory = adopt(store, instance, &self.module)?;
         self.fill_memory(store, memory)?;
+        self.fill_globals(store, instance)?;
+        Ok((Exports::of(instance, Arc::clone(self.module.places())), memory))
+    }
+
+    fn fill_globals(&self, store: &mut Store<State<H>>, instance: Instance) -> Result<(), Ended> {
         for (export, value) in &self.globals {
             let global = instance.get_module_export(&mut *store, export).and_then(wasmtime::Extern::into_global);
             let global = global.ok_or_else(|| Ended::Host("a global of the image is gone".to_owned()))?;
             global.set(&mut *store, *value)?;
         }
-        Ok((Exports::of(instance, Arc::clone(self.module.places())), memory))
+        Ok(())
+    }
+
+    /// False where the memory cannot be made as it was; parts of it may be by then.
+    fn rewind_memory(&self, store: &mut Store<State<H>>, memory: Memory) -> bool {
+        let Ok(map) = &*PAGE_MAP else { return false };
+        let (start, size) = (memory.data_ptr(&*store).addr(), memory.data_size(&*store));
+        if size != self.whole.size() {
+            return false;
+        }
+        let bytes = memory.data_mut(store);
+        map.written(start, size, |range| self.whole.restore(bytes, range)).is_ok()
     }
 
     fn fill_memory(&self, store: &mut Store<State<H>>, memory: Memory) -> Result<(), Ended> {
-        let more = self.pages.size().saturating_sub(memory.data_size(&*store));
+        let more = self.changed.size().saturating_sub(memory.data_size(&*store));
         if more > 0 {
             let more = u64::try_from(more).unwrap_or(u64::MAX) / memory.page_size(&*store);
             memory.grow(&mut *store, more).map_err(|error| unplaced(store, error))?;
         }
-        match self.pages.write(memory.data_mut(store)) {
+        match self.changed.write(memory.data_mut(store)) {
             true => Ok(()),
             false => Err(Ended::Host("the memory of the image does not fit".to_owned())),
         }
@@ -113,7 +163,7 @@ impl<H: Host> Configured<H> {
 }
 
 /// What the start changed in `memory`: the difference to an instance of which no code has run.
-fn pages(wasmtime: &wasmtime::Module, module: &Module, memory: &[u8]) -> wasmtime::Result<Pages> {
+fn changed(wasmtime: &wasmtime::Module, module: &Module, memory: &[u8]) -> wasmtime::Result<Pages> {
     let mut store = Store::new(module.engine().wasmtime(), ());
     let mut linker = Linker::new(store.engine());
     // The start section is an export, so nothing calls them.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 const FLOORS: [&[&str]; 13] = [
     &["types", "signature", "limits", "sabotage"],
     // A refusal may be that of a callout, whose answers are header maps.
-    &["storage", "callout", "callback", "shared_data", "shared_queue", "memory", "deadline", "pages"],
+    &["storage", "callout", "callback", "shared_data", "shared_queue", "memory", "deadline", "pages", "page_map"],
     &["host", "pairs", "error", "settings", "fault"],
     &["context", "engine"],
     &["state"],
