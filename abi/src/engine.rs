@@ -7,14 +7,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use wasmtime::{Config, Enabled, OptLevel, PoolingAllocationConfig, WasmBacktraceDetails};
+use wasmtime::{Config, OptLevel, PoolingAllocationConfig, WasmBacktraceDetails};
 
 use crate::error::EngineError;
 use crate::limits;
-
-mod reset;
-
-pub use reset::Reset;
+use crate::page_map::PageMap;
 
 /// What all VMs of an engine have in common.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,16 +30,14 @@ pub enum Instances {
     /// Each instance maps its own, as large as its limits let it grow.
     #[default]
     OnDemand,
-    /// From a pool of slots, for instances that live as long as one exchange. An instance with no slot to go to fails with
-    /// `Cause::Host`. A slot is left to the module that used it last, if possible.
+    /// From a pool of slots, for instances that live as long as one exchange: half the cost of making one on demand. An
+    /// instance with no slot to go to fails with `Cause::Host`. A slot goes to the module that used it last, if it can.
     Pooled {
         /// Instances that live at one time, of all modules. Each reserves 4 GiB of addresses.
         slots: u32,
         /// Bytes that the memory of one instance may have, a multiple of 64 KiB. A module that begins with more does not
         /// compile; `Limits::memory` is cut to it.
         memory: usize,
-        /// Clean slots with `PAGEMAP_SCAN` where that is safe; `Engine::resets_by` tells.
-        pagemap_scan: bool,
     },
 }
 
@@ -64,7 +59,6 @@ impl Default for EngineSettings {
 pub struct Engine {
     inner: wasmtime::Engine,
     ceiling: Ceiling,
-    reset: Reset,
     /// Held for its `Drop` alone.
     _ticker: Arc<Ticker>,
 }
@@ -73,20 +67,19 @@ impl Engine {
     /// Makes a compiler for this machine and starts its ticker.
     pub fn new(settings: &EngineSettings) -> Result<Engine, EngineError> {
         let mut config = config(settings);
-        let (mut ceiling, mut reset) = (Ceiling { memory: usize::MAX, table_elements: usize::MAX }, Reset::Unmap);
-        if let Instances::Pooled { slots, memory, pagemap_scan } = settings.instances {
+        let mut ceiling = Ceiling { memory: usize::MAX, table_elements: usize::MAX };
+        if let Instances::Pooled { slots, memory } = settings.instances {
             ceiling = Ceiling { memory, table_elements: limits::SLOT_TABLE };
-            reset = reset::choose(pagemap_scan);
-            config.allocation_strategy(pool(slots, ceiling, reset));
+            config.allocation_strategy(pool(slots, ceiling));
         }
         let inner = wasmtime::Engine::new(&config).map_err(|error| EngineError::Settings(format!("{error:#}")))?;
         let ticker = Ticker::start(inner.clone(), settings.tick).map_err(EngineError::Ticker)?;
-        Ok(Engine { inner, ceiling, reset, _ticker: Arc::new(ticker) })
+        Ok(Engine { inner, ceiling, _ticker: Arc::new(ticker) })
     }
 
-    /// How the memory of a dropped instance is made clean.
-    pub fn resets_by(&self) -> Reset {
-        self.reset
+    /// True when a VM can be made as it was (`Vm::rewind`): when the kernel shows a process which of its pages were written.
+    pub fn can_rewind(&self) -> bool {
+        PageMap::own().is_some()
     }
 
     pub(crate) fn ceiling(&self) -> Ceiling {
@@ -125,7 +118,7 @@ fn config(settings: &EngineSettings) -> Config {
     config
 }
 
-fn pool(slots: u32, ceiling: Ceiling, reset: Reset) -> PoolingAllocationConfig {
+fn pool(slots: u32, ceiling: Ceiling) -> PoolingAllocationConfig {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_core_instances(slots)
         .total_memories(slots)
@@ -133,13 +126,12 @@ fn pool(slots: u32, ceiling: Ceiling, reset: Reset) -> PoolingAllocationConfig {
         .max_memory_size(ceiling.memory)
         .table_elements(ceiling.table_elements)
         .max_core_instance_size(limits::SLOT_INSTANCE)
-        .max_unused_warm_slots(slots);
-    if reset == Reset::PagemapScan {
-        // Without the scan it would be the lowest pages that are kept, which are those that Rust guests use least.
-        pool.linear_memory_keep_resident(limits::SLOT_RESIDENT)
-            .table_keep_resident(limits::SLOT_RESIDENT)
-            .pagemap_scan(Enabled::Yes);
-    }
+        .max_unused_warm_slots(slots)
+        .table_keep_resident(limits::SLOT_TABLE_RESIDENT);
+    // `pagemap_scan` stays off, and memory is given back to the kernel whole. wasmtime 48.0.8 asks the scan for pages that
+    // are *present* (`reset_with_pagemap` in `runtime/vm/sys/unix/pagemap.rs`). A dirty page that was swapped out is not,
+    // and neither is one that the kernel is moving at that moment, which compaction does on any machine: it would be left
+    // as it is, for the next instance in the slot to read. wasmtime pull request 14357, which is about this, is not in.
     pool
 }
 

@@ -246,6 +246,9 @@ impl Outline {
 
 /// The first instruction whose effect an image would miss.
 fn unfit(body: &FunctionBody<'_>) -> Result<Option<NoImage>, ModuleError> {
+    if !body.as_bytes().windows(2).any(|pair| may_begin_unfit(pair[0], pair[1])) {
+        return Ok(None);
+    }
     let mut operators = body.get_operators_reader().map_err(ModuleError::malformed)?;
     while !operators.eof() {
         let why = match operators.read().map_err(ModuleError::malformed)? {
@@ -261,6 +264,18 @@ fn unfit(body: &FunctionBody<'_>) -> Result<Option<NoImage>, ModuleError> {
         return Ok(Some(why));
     }
     Ok(None)
+}
+
+/// True for the first bytes of every instruction that `unfit` looks for, and of what else looks like it: hardly any body
+/// has to be decoded. The second byte is the low end of a number that may be written longer than it needs to be.
+fn may_begin_unfit(opcode: u8, number: u8) -> bool {
+    match (opcode, number & 0x7f) {
+        // table.set, of the one table there may be.
+        (0x26, 0) => true,
+        // data.drop, table.init, elem.drop, table.copy, table.grow, table.fill.
+        (0xfc, 9 | 12 | 13 | 14 | 15 | 17) => true,
+        _ => false,
+    }
 }
 
 fn version(marker: &str) -> Option<AbiVersion> {

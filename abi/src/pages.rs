@@ -55,6 +55,11 @@ impl Pages {
         self.size
     }
 
+    /// Bytes of the pages that differ.
+    pub(crate) fn kept(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// Changes `memory`, which is as its module begins with it and has grown to `size`. False when it is smaller than that,
     /// and then only a part of it is changed.
     #[must_use]

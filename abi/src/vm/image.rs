@@ -3,8 +3,7 @@
 //! An image is data: it holds no instance and no host.
 
 use std::fmt;
-use std::io;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use wasmtime::{Instance, InstancePre, Linker, Memory, ModuleExport, Store, Val};
 
@@ -14,15 +13,13 @@ use crate::callback::Exports;
 use crate::error::{Failure, NoImage};
 use crate::host::Host;
 use crate::hostcall;
+use crate::limits;
 use crate::module::Module;
 use crate::page_map::PageMap;
 use crate::pages::Pages;
 use crate::settings::PluginSettings;
 use crate::state::{Kept, State};
 use crate::vm::Vm;
-
-/// Opened once: a process keeps its map.
-static PAGE_MAP: LazyLock<io::Result<PageMap>> = LazyLock::new(PageMap::open);
 
 /// A VM as it was after its start: memory, globals, and what the host knows of its guest. Clones share it.
 ///
@@ -96,9 +93,12 @@ impl<H: Host> Vm<H> {
         Ok(vm)
     }
 
-    /// The same VM as `from_image` made it, for less: pages that the kernel has seen written get the bytes of the image again.
-    /// Gives the host back, and drops the VM, where it cannot be made again: it has died, has grown, waits for something,
-    /// or does not come from an image; or the kernel does not show its page map.
+    /// The VM as `from_image` made it, for a tenth of the cost: pages that the kernel has seen written get the bytes of the
+    /// image again, and the VM another host. Nothing that it did since is left, in guest or host; ids begin again.
+    ///
+    /// The host comes back, and the VM is dropped, where that cannot be or does not pay: it has died, has added memory or
+    /// written to much of it, waits for a callout, look-up or timer, or was started rather than made from an image; or
+    /// `Engine::can_rewind` is false.
     pub fn rewind(mut self, host: H) -> Result<Vm<H>, H> {
         let Some(image) = self.image.take_if(|_| self.death.is_none() && self.store.data().keep().is_self_contained)
         else {
@@ -140,13 +140,20 @@ impl<H: Host> Configured<H> {
 
     /// False where the memory cannot be made as it was; parts of it may be by then.
     fn rewind_memory(&self, store: &mut Store<State<H>>, memory: Memory) -> bool {
-        let Ok(map) = &*PAGE_MAP else { return false };
+        let Some(map) = PageMap::own() else { return false };
         let (start, size) = (memory.data_ptr(&*store).addr(), memory.data_size(&*store));
         if size != self.whole.size() {
             return false;
         }
         let bytes = memory.data_mut(store);
-        map.written(start, size, |range| self.whole.restore(bytes, range)).is_ok()
+        let mut found = 0;
+        let read = map.written(start, size, |range| {
+            found += range.len();
+            self.whole.restore(bytes, range);
+        });
+        // What the host wrote itself to make the VM has to be among what is found, or the map is not of this memory.
+        let own = self.changed.kept();
+        read.is_ok() && (own..=own + limits::REWIND).contains(&found)
     }
 
     fn fill_memory(&self, store: &mut Store<State<H>>, memory: Memory) -> Result<(), Ended> {

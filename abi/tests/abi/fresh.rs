@@ -17,8 +17,8 @@ const MEMORY: usize = 2 * 1024 * 1024;
 const INSTANCES: u32 = 1_000;
 
 /// A guest that looks for secrets in all of its memory and in its globals, and tells how many it found. It does so again
-/// in memory that it adds, if `GROW` is in its place. Then it leaves secrets everywhere: in every second page, so that
-/// there are hundreds of runs of changed pages.
+/// in memory that it adds, if `GROW` is in its place. Then it leaves secrets everywhere: in every fourth page, so that
+/// there are some sixty runs of changed pages.
 const SPY: &str = r#"
     (global $number (mut i32) (i32.const 0))
     (global $wide (mut i64) (i64.const 0))
@@ -37,7 +37,7 @@ const SPY: &str = r#"
         (loop
             (i32.store (local.get $at) (i32.const 0x5ec3e700))
             (i32.store offset=4092 (local.get $at) (i32.const 0x5ec3e700))
-            (local.set $at (i32.add (local.get $at) (i32.const 8192)))
+            (local.set $at (i32.add (local.get $at) (i32.const 16384)))
             (br_if 0 (i32.lt_u (local.get $at) (call $end)))))
     (func (export "proxy_on_configure") (param i32 i32) (result i32)
         (i32.store (i32.const 12288) (i32.const 77))
@@ -53,7 +53,7 @@ const SPY: &str = r#"
         (call $tell (i32.load (i32.const 900000)))
         (call $leave)
         (i32.const 0))
-    (func (export "proxy_on_tick") (param i32) (call $tell (memory.grow (i32.const 1))))
+    (func (export "proxy_on_tick") (param i32) (drop (memory.grow (i32.const 1))))
     (func (export "proxy_on_foreign_function") (param i32 i32 i32) (unreachable))"#;
 
 const GROW: &str = "(call $tell (memory.grow (i32.const 8))) (call $tell (call $found))";
@@ -63,7 +63,7 @@ fn spy(grow: &str) -> Vec<u8> {
 }
 
 fn pool(slots: u32) -> Engine {
-    let instances = Instances::Pooled { slots, memory: MEMORY, pagemap_scan: false };
+    let instances = Instances::Pooled { slots, memory: MEMORY };
     Engine::new(&EngineSettings { instances, ..EngineSettings::default() }).unwrap()
 }
 
@@ -84,7 +84,8 @@ fn fresh(image: &Image<RecordingHost>) -> TestVm {
 }
 
 fn rewound(vm: TestVm) -> TestVm {
-    vm.rewind(RecordingHost::default()).expect("the VM can be rewound; is /proc/self/pagemap readable?")
+    assert!(ENGINE.can_rewind(), "/proc/self/pagemap can be read");
+    vm.rewind(RecordingHost::default()).expect("the VM can be rewound")
 }
 
 /// What a VM tells in the first callback of an exchange.
@@ -159,19 +160,38 @@ fn a_vm_that_is_rewound_is_as_the_image_in_every_way() {
 #[test]
 fn a_vm_that_is_not_as_its_image_in_size_or_health_is_not_rewound() {
     let image = image_of(&ENGINE, &spy(""));
+    // The host that came back, as the name that it knows.
     let after = |entry: fn(&mut TestVm)| {
         let mut vm = fresh(&image);
         entry(&mut vm);
-        vm.rewind(RecordingHost { upstreams: vec!["mine".into()], ..RecordingHost::default() })
+        let host = RecordingHost { upstreams: vec!["mine".into()], ..RecordingHost::default() };
+        vm.rewind(host).err().map(|host| host.upstreams)
     };
 
     let grown = after(|vm| vm.tick().unwrap());
     let dead = after(|vm| drop(vm.call_foreign_function(0, Vec::new()).unwrap_err()));
 
-    for refused in [grown, dead] {
-        assert_eq!(refused.unwrap_err().upstreams, ["mine"], "the host comes back");
-    }
-    assert!(after(|_| ()).is_ok());
+    assert_eq!((grown, dead), (Some(vec!["mine".to_owned()]), Some(vec!["mine".to_owned()])));
+    assert_eq!(after(|_| ()), None);
+}
+
+#[test]
+fn a_vm_that_wrote_to_more_than_pays_is_not_rewound() {
+    // What the start wrote does not count, and is more than the bound already.
+    let body = r#"
+        (func $fill (param i32) (memory.fill (i32.const 200000) (local.get 0) (i32.const 600000)))
+        (func (export "proxy_on_configure") (param i32 i32) (result i32) (call $fill (i32.const 1)) (i32.const 1))
+        (func (export "proxy_on_tick") (param i32) (call $fill (i32.const 2)))
+        (func (export "proxy_on_foreign_function") (param i32 i32 i32)
+            (call $fill (i32.const 2)) (memory.fill (i32.const 1000000) (i32.const 2) (i32.const 700000)))"#;
+    let image = image_of(&ENGINE, &guest(body));
+    let (mut little, mut much) = (fresh(&image), fresh(&image));
+
+    little.tick().unwrap();
+    much.call_foreign_function(0, Vec::new()).unwrap();
+
+    assert!(little.rewind(RecordingHost::default()).is_ok());
+    assert!(much.rewind(RecordingHost::default()).is_err());
 }
 
 #[test]

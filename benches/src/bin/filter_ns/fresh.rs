@@ -14,11 +14,9 @@ const MEMORY: usize = 64 * 1024 * 1024;
 
 /// Costs of a filter with an instance for each exchange, in each way there is.
 pub(crate) fn filter(name: &str, module: &[u8], config: &str) -> Result<Vec<Cost>, GuestError> {
-    let pooled = |pagemap_scan| Instances::Pooled { slots: SLOTS, memory: MEMORY, pagemap_scan };
+    let pooled = Instances::Pooled { slots: SLOTS, memory: MEMORY };
     let mut costs = Vec::new();
-    for (way, instances) in
-        [("on demand", Instances::OnDemand), ("pooled", pooled(false)), ("pooled, scan", pooled(true))]
-    {
+    for (way, instances) in [("on demand", Instances::OnDemand), ("pooled", pooled)] {
         let image = image(instances, name, module, config)?;
         costs.push(Cost { name: format!("{name}, fresh, {way}"), nanoseconds: fresh(&image)? });
         costs.push(Cost { name: format!("{name}, rewound, {way}"), nanoseconds: rewound(&image)? });
