@@ -60,9 +60,9 @@ pub(crate) const SLOT_TABLE: usize = 20_000;
 pub(crate) const SLOT_INSTANCE: usize = 4 * 1024 * 1024;
 /// Bytes of the table that are written over in an unused slot, and not given back: what most tables have.
 pub(crate) const SLOT_TABLE_RESIDENT: usize = 16 * 1024;
-/// Bytes that the exchanges of one VM may have written, besides those of its image, for it to be rewound: all of them are
+/// Bytes that the exchanges of one VM may have touched, besides those of its image, for it to be rewound: all of them are
 /// looked at from then on, and past this another instance costs less.
-pub(crate) const REWIND: usize = 512 * 1024;
+pub(crate) const REWIND: usize = 1024 * 1024;
 /// How deep guest code may recurse, in bytes of stack.
 pub(crate) const WASM_STACK: usize = 512 * 1024;
 

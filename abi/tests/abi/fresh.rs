@@ -177,13 +177,14 @@ fn a_vm_that_is_not_as_its_image_in_size_or_health_is_not_rewound() {
 
 #[test]
 fn a_vm_that_wrote_to_more_than_pays_is_not_rewound() {
-    // What the start wrote does not count, and is more than the bound already.
+    // What the start wrote does not count, and is more than the bound of 1 MiB already.
     let body = r#"
-        (func $fill (param i32) (memory.fill (i32.const 200000) (local.get 0) (i32.const 600000)))
-        (func (export "proxy_on_configure") (param i32 i32) (result i32) (call $fill (i32.const 1)) (i32.const 1))
+        (func $fill (param i32) (memory.fill (i32.const 200000) (local.get 0) (i32.const 1200000)))
+        (func (export "proxy_on_configure") (param i32 i32) (result i32)
+            (drop (memory.grow (i32.const 32))) (call $fill (i32.const 1)) (i32.const 1))
         (func (export "proxy_on_tick") (param i32) (call $fill (i32.const 2)))
         (func (export "proxy_on_foreign_function") (param i32 i32 i32)
-            (call $fill (i32.const 2)) (memory.fill (i32.const 1000000) (i32.const 2) (i32.const 700000)))"#;
+            (call $fill (i32.const 2)) (memory.fill (i32.const 1700000) (i32.const 2) (i32.const 1200000)))"#;
     let image = image_of(&ENGINE, &guest(body));
     let (mut little, mut much) = (fresh(&image), fresh(&image));
 
