@@ -71,7 +71,7 @@ impl Module {
         abi: Option<AbiVersion>,
     ) -> Result<Artifact, ModuleError> {
         Self::check(bytes, limits, abi)?;
-        let code = engine.wasmtime().precompile_module(&module::compile_input(bytes));
+        let code = engine.wasmtime().precompile_module(&module::compile_input(bytes)?);
         code.map(Artifact).map_err(|error| module::invalid(&error))
     }
 

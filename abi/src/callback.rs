@@ -9,7 +9,7 @@ use crate::types::PeerType;
 
 mod exports;
 
-pub(crate) use exports::{Exports, function};
+pub(crate) use exports::{Exports, Places, function};
 
 /// Which callback: the label of metrics, log lines and failures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -120,15 +120,14 @@ impl CallbackKind {
         }
     }
 
-    /// True for an export name that is called for this kind.
-    pub(crate) fn is_export(self, name: &str) -> bool {
-        match self {
-            CallbackKind::Init => matches!(name, "_initialize" | "_start"),
-            CallbackKind::GrpcReceiveTrailingMetadata => {
-                matches!(name, TRAILING_METADATA | ASSEMBLYSCRIPT_TRAILING_METADATA)
-            }
-            other => other.export() == name,
-        }
+    /// Every export name that is called for this kind, the preferred one first.
+    pub(crate) fn exports(self) -> impl Iterator<Item = &'static str> {
+        let other = match self {
+            CallbackKind::Init => Some("_start"),
+            CallbackKind::GrpcReceiveTrailingMetadata => Some(ASSEMBLYSCRIPT_TRAILING_METADATA),
+            _ => None,
+        };
+        [self.export()].into_iter().chain(other)
     }
 }
 

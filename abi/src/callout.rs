@@ -193,6 +193,15 @@ impl Callouts {
     /// The largest sequence number: two bits of an id say the kind.
     const LAST: u32 = u32::MAX >> 2;
 
+    /// None under way, and no id given that comes before this sequence number.
+    pub(crate) fn after(last: u32) -> Callouts {
+        Callouts { last, ..Callouts::default() }
+    }
+
+    pub(crate) fn last(&self) -> u32 {
+        self.last
+    }
+
     pub(crate) fn open(&mut self, kind: CalloutKind, bytes: usize) -> CalloutId {
         loop {
             self.last = if self.last >= Self::LAST { 1 } else { self.last + 1 };

@@ -7,10 +7,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use wasmtime::{Config, OptLevel, WasmBacktraceDetails};
+use wasmtime::{Config, OptLevel, PoolingAllocationConfig, WasmBacktraceDetails};
 
 use crate::error::EngineError;
 use crate::limits;
+use crate::page_map::PageMap;
 
 /// What all VMs of an engine have in common.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,11 +20,37 @@ pub struct EngineSettings {
     pub tick: Duration,
     /// True compiles the functions of one module on all cores.
     pub parallel_compilation: bool,
+    /// Where instances live.
+    pub instances: Instances,
+}
+
+/// Where the memory of instances comes from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Instances {
+    /// Each instance maps its own, as large as its limits let it grow.
+    #[default]
+    OnDemand,
+    /// From a pool of slots, for instances that live as long as one exchange: half the cost of making one on demand. An
+    /// instance with no slot to go to fails with `Cause::Host`. A slot goes to the module that used it last, if it can.
+    Pooled {
+        /// Instances that live at one time, of all modules. Each reserves 4 GiB of addresses.
+        slots: u32,
+        /// Bytes that the memory of one instance may have, a multiple of 64 KiB. A module that begins with more does not
+        /// compile; `Limits::memory` is cut to it.
+        memory: usize,
+    },
+}
+
+/// What no instance of an engine can have more of, whatever its limits say.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ceiling {
+    pub(crate) memory: usize,
+    pub(crate) table_elements: usize,
 }
 
 impl Default for EngineSettings {
     fn default() -> Self {
-        EngineSettings { tick: Duration::from_millis(1), parallel_compilation: true }
+        EngineSettings { tick: Duration::from_millis(1), parallel_compilation: true, instances: Instances::OnDemand }
     }
 }
 
@@ -31,6 +58,7 @@ impl Default for EngineSettings {
 #[derive(Clone)]
 pub struct Engine {
     inner: wasmtime::Engine,
+    ceiling: Ceiling,
     /// Held for its `Drop` alone.
     _ticker: Arc<Ticker>,
 }
@@ -38,10 +66,24 @@ pub struct Engine {
 impl Engine {
     /// Makes a compiler for this machine and starts its ticker.
     pub fn new(settings: &EngineSettings) -> Result<Engine, EngineError> {
-        let inner =
-            wasmtime::Engine::new(&config(settings)).map_err(|error| EngineError::Settings(format!("{error:#}")))?;
+        let mut config = config(settings);
+        let mut ceiling = Ceiling { memory: usize::MAX, table_elements: usize::MAX };
+        if let Instances::Pooled { slots, memory } = settings.instances {
+            ceiling = Ceiling { memory, table_elements: limits::SLOT_TABLE };
+            config.allocation_strategy(pool(slots, ceiling));
+        }
+        let inner = wasmtime::Engine::new(&config).map_err(|error| EngineError::Settings(format!("{error:#}")))?;
         let ticker = Ticker::start(inner.clone(), settings.tick).map_err(EngineError::Ticker)?;
-        Ok(Engine { inner, _ticker: Arc::new(ticker) })
+        Ok(Engine { inner, ceiling, _ticker: Arc::new(ticker) })
+    }
+
+    /// True when a VM can be made as it was (`Vm::rewind`): when the kernel shows a process which of its pages were written.
+    pub fn can_rewind(&self) -> bool {
+        PageMap::own().is_some()
+    }
+
+    pub(crate) fn ceiling(&self) -> Ceiling {
+        self.ceiling
     }
 
     pub(crate) fn wasmtime(&self) -> &wasmtime::Engine {
@@ -74,6 +116,23 @@ fn config(settings: &EngineSettings) -> Config {
         .wasm_custom_page_sizes(false)
         .wasm_wide_arithmetic(false);
     config
+}
+
+fn pool(slots: u32, ceiling: Ceiling) -> PoolingAllocationConfig {
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_core_instances(slots)
+        .total_memories(slots)
+        .total_tables(slots)
+        .max_memory_size(ceiling.memory)
+        .table_elements(ceiling.table_elements)
+        .max_core_instance_size(limits::SLOT_INSTANCE)
+        .max_unused_warm_slots(slots)
+        .table_keep_resident(limits::SLOT_TABLE_RESIDENT);
+    // `pagemap_scan` stays off, and memory is given back to the kernel whole. wasmtime 48.0.8 asks the scan for pages that
+    // are *present* (`reset_with_pagemap` in `runtime/vm/sys/unix/pagemap.rs`). A dirty page that was swapped out is not,
+    // and neither is one that the kernel is moving at that moment, which compaction does on any machine: it would be left
+    // as it is, for the next instance in the slot to read. wasmtime pull request 14357, which is about this, is not in.
+    pool
 }
 
 /// Advances the epoch every tick on its own thread, until dropped.

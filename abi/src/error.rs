@@ -62,12 +62,22 @@ pub enum ModuleError {
         /// The type it has.
         found: String,
     },
+    /// An export has a name that the host needs for itself.
+    #[error("export {0}: names that begin with \"tollgate:\" are reserved")]
+    ReservedExport(String),
     /// Imports that this host does not offer, all of them.
     #[error("imports that this host does not offer: {}", list(.0))]
     UnknownImports(Vec<UnknownImport>),
     /// Compiled code was handed in that is not for this engine.
     #[error("its compiled code is not for this engine: {0}")]
     Artifact(String),
+}
+
+impl ModuleError {
+    #[expect(clippy::needless_pass_by_value, reason = "it stands where map_err hands the error over")]
+    pub(crate) fn malformed(error: wasmparser::BinaryReaderError) -> ModuleError {
+        ModuleError::Malformed(format!("{} at byte {}", error.message(), error.offset()))
+    }
 }
 
 /// One import that this host does not offer.
@@ -102,6 +112,37 @@ impl fmt::Display for UnknownImport {
 fn list(imports: &[UnknownImport]) -> String {
     let shown: Vec<String> = imports.iter().map(UnknownImport::to_string).collect();
     shown.join("; ")
+}
+
+/// A VM of which no image can be taken. It goes on as before.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoImage {
+    /// The module has an instruction that changes its table, and the table is not in an image.
+    #[error("the module may change its table ({0})")]
+    Table(&'static str),
+    /// The module has an instruction that drops a segment, and no instance can be made that has dropped one.
+    #[error("the module may drop a segment ({0})")]
+    Segment(&'static str),
+    /// A mutable global refers to something in the VM, which no other VM has.
+    #[error("a mutable global of the module is a reference")]
+    Reference,
+    /// More mutable globals than an image holds.
+    #[error("the module has {count} mutable globals, over the limit of {limit}")]
+    Globals {
+        /// How many it has.
+        count: usize,
+        /// How many an image holds.
+        limit: usize,
+    },
+    /// One import is wanted in two types: such a module is linked anew for each VM.
+    #[error("the module imports {0} in two types")]
+    ImportedTwice(String),
+    /// The VM was entered since its start: what it did for an exchange may be in its memory.
+    #[error("the VM was entered since it started")]
+    Entered,
+    /// The host has no room for the second instance with which the VM is compared.
+    #[error("no instance to compare with: {0}")]
+    Host(String),
 }
 
 /// A guest entry ended badly. The VM is dead, never to be entered again, unless the cause is `Refused`,

@@ -2,7 +2,7 @@
 //!
 //! No borrow of guest memory lives across a call into the guest; the types see to it.
 
-use wasmtime::{Caller, Memory};
+use wasmtime::Caller;
 
 use crate::fault::Fault;
 use crate::host::Host;
@@ -37,20 +37,8 @@ impl<'a, H: Host> Guest<'a, H> {
 
     /// Guest memory and the state of the VM, at once.
     pub(crate) fn split(&mut self) -> Result<(&mut [u8], &mut State<H>), Fault> {
-        let memory = match self.caller.data().memory {
-            Some(memory) => memory,
-            None => self.find_memory()?,
-        };
+        let memory = self.caller.data().memory.ok_or(Status::InvalidMemoryAccess)?;
         Ok(memory.data_and_store_mut(&mut self.caller))
-    }
-
-    // Only the start section comes here: it runs before the instance is handed to the host.
-    #[cold]
-    fn find_memory(&mut self) -> Result<Memory, Fault> {
-        let export = self.caller.get_export("memory");
-        let memory = export.and_then(wasmtime::Extern::into_memory);
-        self.caller.data_mut().memory = memory;
-        memory.ok_or(Fault::Status(Status::InvalidMemoryAccess))
     }
 }
 

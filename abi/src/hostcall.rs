@@ -3,7 +3,7 @@
 //! Imports are linked by type, not by the module's marker, so modules that mix generations load. What a row does is in
 //! `hostcall/*` and `wasi`.
 
-use wasmtime::{Extern, Linker, Store};
+use wasmtime::{Engine, Extern, InstancePre, Linker, Module, Store};
 
 use crate::error::UnknownImport;
 use crate::host::{Host, Stream};
@@ -50,6 +50,19 @@ pub(crate) fn link<H: Host>(store: &mut Store<State<H>>, imports: &[Import]) -> 
     // A linker knows a name once, and a module may import one in two types: each is taken as soon as it is defined.
     linker.allow_shadowing(true);
     imports.iter().map(|import| tables.function(&mut linker, store, import)).collect()
+}
+
+/// The same for any number of instances of `module`, whose `imports` name nothing in two types.
+pub(crate) fn prelink<H: Host>(
+    engine: &Engine,
+    module: &Module,
+    imports: &[Import],
+) -> wasmtime::Result<InstancePre<State<H>>> {
+    let tables = Tables::<H>::new();
+    let mut linker = Linker::new(engine);
+    linker.allow_shadowing(true);
+    imports.iter().try_for_each(|import| tables.define(&mut linker, import))?;
+    linker.instantiate_pre(module)
 }
 
 /// What the table lacks for `import`, or `None` when it has it.
@@ -113,12 +126,17 @@ impl<H: Host> Tables<H> {
         store: &mut Store<State<H>>,
         import: &Import,
     ) -> wasmtime::Result<Extern> {
+        self.define(linker, import)?;
+        linker.get(store, &import.module, &import.name)
+    }
+
+    fn define(&self, linker: &mut Linker<State<H>>, import: &Import) -> wasmtime::Result<()> {
         if let Some(row) = self.find(import) {
             (row.define)(linker, &import.module)?;
         }
         #[cfg(feature = "testing")]
         stub::define(linker, import)?;
-        linker.get(store, &import.module, &import.name)
+        Ok(())
     }
 
     /// The import whose name `import` has under another module, or nearly has.

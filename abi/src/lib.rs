@@ -19,7 +19,13 @@
 //!
 //! A callback is a bounded synchronous call. What has an effect outside the guest (a local response, continuing,
 //! closing) is held back until the guest has returned. A [`Failure`] poisons the VM, which then refuses every call at
-//! once; replace it with another from the same [`Module`].
+//! once; replace it with another from the same [`Module`] or from its image.
+//!
+//! # Images
+//! [`Vm::image`] keeps what a start made of a VM: memory, globals, settings. [`Vm::from_image`] makes any number of VMs of
+//! it, in microseconds and without running code of the guest: in the place of one that died, or for one exchange alone.
+//! [`Vm::rewind`] makes such a VM what it was before its exchange, for less than another would cost. What the guest asked of
+//! [`Host`] in its start is the embedder's, to be carried over.
 //!
 //! # What bounds a guest
 //! CPU time of each entry, memory, table, stack, and the size of everything a hostcall reads: see [`Limits`]. Deadlines
@@ -116,10 +122,13 @@ mod foreign;
 mod guest;
 mod host;
 mod hostcall;
+mod instrument;
 mod limits;
 mod memory;
 mod module;
 mod outline;
+mod page_map;
+mod pages;
 mod row;
 #[cfg(feature = "testing")]
 mod sabotage;
@@ -136,8 +145,8 @@ mod wasi;
 pub use artifact::{Artifact, Fingerprint};
 pub use callback::{CallbackKind, StreamCallback};
 pub use callout::{CalloutFailure, CalloutKind, CalloutRefusal, Fields, GrpcCall, GrpcEvent, HttpCall, HttpReply};
-pub use engine::{Engine, EngineSettings};
-pub use error::{Cause, EngineError, Failure, ModuleError, UnknownImport};
+pub use engine::{Engine, EngineSettings, Instances};
+pub use error::{Cause, EngineError, Failure, ModuleError, NoImage, UnknownImport};
 pub use foreign::DnsRecord;
 pub use host::{Host, LocalResponse, Stream};
 pub use limits::{CalloutLimits, Limits, ModuleLimits, QueueLimits, Quota, SharedDataLimits};
@@ -151,4 +160,4 @@ pub use types::{
     AbiVersion, Action, BufferType, CalloutId, ContextId, LogLevel, MapType, MetricId, MetricKind, PeerType, QueueId,
     Status, StreamType, UnknownNumber,
 };
-pub use vm::Vm;
+pub use vm::{Image, Vm};

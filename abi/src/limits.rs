@@ -52,6 +52,17 @@ pub(crate) const ACTIONS: usize = 1024;
 pub(crate) const BORROWED: usize = 1024;
 /// Tables of one module: no toolchain for filters makes a second.
 pub(crate) const TABLES: u32 = 1;
+/// The most mutable globals that an image holds; toolchains make a handful.
+pub(crate) const IMAGE_GLOBALS: usize = 1_000;
+/// Elements that the table of a pooled instance may have.
+pub(crate) const SLOT_TABLE: usize = 20_000;
+/// Bytes that the engine itself may need for a pooled instance: 32 for each function whose address is taken, and the globals.
+pub(crate) const SLOT_INSTANCE: usize = 4 * 1024 * 1024;
+/// Bytes of the table that are written over in an unused slot, and not given back: what most tables have.
+pub(crate) const SLOT_TABLE_RESIDENT: usize = 16 * 1024;
+/// Bytes that the exchanges of one VM may have touched, besides those of its image, for it to be rewound: all of them are
+/// looked at from then on, and past this another instance costs less.
+pub(crate) const REWIND: usize = 1024 * 1024;
 /// How deep guest code may recurse, in bytes of stack.
 pub(crate) const WASM_STACK: usize = 512 * 1024;
 

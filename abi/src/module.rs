@@ -2,14 +2,16 @@
 //!
 //! Everything that can be refused is refused here, before a VM exists; nothing of the guest runs.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::callback::CallbackKind;
+use wasmtime::ModuleExport;
+
+use crate::callback::{CallbackKind, Places};
 use crate::engine::Engine;
-use crate::error::ModuleError;
+use crate::error::{ModuleError, NoImage};
 use crate::hostcall::Import;
+use crate::instrument::{self, instrument};
 use crate::limits::ModuleLimits;
 use crate::outline::Outline;
 use crate::types::AbiVersion;
@@ -29,6 +31,9 @@ struct Compiled {
     engine: Engine,
     abi: AbiVersion,
     callbacks: Vec<CallbackKind>,
+    places: Arc<Places>,
+    /// The mutable globals that an image has to hold.
+    globals: Result<Vec<ModuleExport>, NoImage>,
     imports: Vec<Import>,
 }
 
@@ -47,21 +52,19 @@ impl Module {
     ) -> Result<Module, ModuleError> {
         let outline = Outline::read(bytes, limits)?;
         let abi = outline.check(abi)?;
-        let module =
-            wasmtime::Module::from_binary(engine.wasmtime(), &compile_input(bytes)).map_err(|error| invalid(&error))?;
+        let module = wasmtime::Module::from_binary(engine.wasmtime(), &compile_input(bytes)?)
+            .map_err(|error| invalid(&error))?;
         Ok(Module::assemble(engine, module, outline, abi))
     }
 
     /// A module of code and of what the bytes say that the code was made from.
     pub(crate) fn assemble(engine: &Engine, module: wasmtime::Module, outline: Outline, abi: AbiVersion) -> Module {
-        let compiled = Compiled {
-            module,
-            engine: engine.clone(),
-            abi,
-            callbacks: outline.callbacks(),
-            imports: outline.into_imports(),
-        };
-        Module { inner: Arc::new(compiled) }
+        let place = |index: u32| module.get_export_index(&instrument::global(index));
+        let globals = outline.image_globals().map(|globals| globals.into_iter().filter_map(place).collect());
+        let places = Arc::new(Places::of(&module));
+        let callbacks = outline.callbacks();
+        let (engine, imports) = (engine.clone(), outline.into_imports());
+        Module { inner: Arc::new(Compiled { module, engine, abi, callbacks, places, globals, imports }) }
     }
 
     /// The generation of the interface that the module names.
@@ -82,6 +85,15 @@ impl Module {
         &self.inner.module
     }
 
+    pub(crate) fn places(&self) -> &Arc<Places> {
+        &self.inner.places
+    }
+
+    /// The mutable globals that an image of this module has to hold, or why none can be taken.
+    pub(crate) fn globals(&self) -> Result<&[ModuleExport], NoImage> {
+        self.inner.globals.as_deref().map_err(NoImage::clone)
+    }
+
     pub(crate) fn imports(&self) -> &[Import] {
         &self.inner.imports
     }
@@ -94,8 +106,8 @@ impl fmt::Debug for Module {
 }
 
 /// What the compiler is given for a module's bytes.
-pub(crate) fn compile_input(bytes: &[u8]) -> Cow<'_, [u8]> {
-    Cow::Borrowed(bytes)
+pub(crate) fn compile_input(bytes: &[u8]) -> Result<Vec<u8>, ModuleError> {
+    instrument(bytes)
 }
 
 /// What the compiler says about a module it refuses.

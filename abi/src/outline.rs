@@ -2,10 +2,10 @@
 //!
 //! It reads and compares; whether the code is valid is for the compiler to say.
 
-use wasmparser::{ExternalKind, FuncType, Parser, Payload, TypeRef};
+use wasmparser::{ExternalKind, FuncType, FunctionBody, Operator, Parser, Payload, TypeRef, ValType};
 
 use crate::callback::{self, CallbackKind};
-use crate::error::{ModuleError, UnknownImport};
+use crate::error::{ModuleError, NoImage, UnknownImport};
 use crate::hostcall::{self, Import};
 use crate::limits::{self, ModuleLimits};
 use crate::signature::Signature;
@@ -21,7 +21,12 @@ pub(crate) struct Outline {
     /// Imports that are no function, as `what` they are.
     strangers: Vec<UnknownImport>,
     exports: Vec<Export>,
-    has_start: bool,
+    /// The function of the start section.
+    start: Option<u32>,
+    /// Places of the mutable globals among all globals; imported ones are refused.
+    mutable: Vec<u32>,
+    /// The first thing found for which no image can be taken.
+    no_image: Option<NoImage>,
 }
 
 struct Export {
@@ -42,7 +47,7 @@ impl Outline {
         }
         let mut outline = Outline::default();
         for payload in Parser::new(0).parse_all(bytes) {
-            outline.take(payload.map_err(malformed)?, limits)?;
+            outline.take(payload.map_err(ModuleError::malformed)?, limits)?;
         }
         Ok(outline)
     }
@@ -56,27 +61,40 @@ impl Outline {
             Payload::ImportSection(imports) => {
                 for import in imports.into_imports() {
                     bound("imports", wide(self.imports.len()) + 1, bounds.imports.into())?;
-                    self.take_import(import.map_err(malformed)?);
+                    self.take_import(import.map_err(ModuleError::malformed)?);
                 }
             }
             Payload::FunctionSection(functions) => {
                 bound("functions", functions.count().into(), bounds.functions.into())?;
                 for function in functions {
-                    self.functions.push(function.map_err(malformed)?);
+                    self.functions.push(function.map_err(ModuleError::malformed)?);
                 }
             }
             Payload::TableSection(tables) => bound("tables", tables.count().into(), limits::TABLES.into())?,
+            Payload::GlobalSection(globals) => {
+                for (index, global) in (0..).zip(globals) {
+                    let global = global.map_err(ModuleError::malformed)?.ty;
+                    if global.mutable && matches!(global.content_type, ValType::Ref(_)) {
+                        self.no_image = Some(NoImage::Reference);
+                    } else if global.mutable {
+                        self.mutable.push(index);
+                    }
+                }
+            }
             Payload::ExportSection(exports) => {
                 bound("exports", exports.count().into(), bounds.exports.into())?;
                 for export in exports {
-                    self.take_export(&export.map_err(malformed)?);
+                    self.take_export(&export.map_err(ModuleError::malformed)?);
                 }
             }
-            Payload::StartSection { .. } => self.has_start = true,
+            Payload::StartSection { func, .. } => self.start = Some(func),
             Payload::CodeSectionEntry(body) => {
                 let range = body.range();
                 let size = range.end.saturating_sub(range.start);
                 bound("bytes in one function", size, wide(bounds.body_bytes))?;
+                if self.no_image.is_none() {
+                    self.no_image = unfit(&body)?;
+                }
             }
             _ => {}
         }
@@ -125,16 +143,46 @@ impl Outline {
             return Err(ModuleError::NoAllocator);
         }
         self.exports.iter().try_for_each(|export| self.check_callback(export))?;
+        self.check_start()?;
         Ok(abi)
+    }
+
+    /// The compiler does not see the start section, so it could not refuse this.
+    fn check_start(&self) -> Result<(), ModuleError> {
+        let Some(start) = self.start else { return Ok(()) };
+        match self.function_type(start) {
+            Some(found) if found == Signature::new(&[], &[]) => Ok(()),
+            Some(found) => Err(ModuleError::Invalid(format!("the start function has type {found}, expected ()"))),
+            None => Err(ModuleError::Invalid(format!("the start function is number {start}, which does not exist"))),
+        }
     }
 
     pub(crate) fn callbacks(&self) -> Vec<CallbackKind> {
         let mut kinds = CallbackKind::ALL.to_vec();
         kinds.retain(|kind| {
-            let starts = *kind == CallbackKind::Init && self.has_start;
-            starts || self.exports.iter().any(|export| kind.is_export(&export.name))
+            let starts = *kind == CallbackKind::Init && self.start.is_some();
+            starts || self.exports.iter().any(|export| kind.exports().any(|name| name == export.name))
         });
         kinds
+    }
+
+    /// The mutable globals that an image has to hold, or why none can be taken.
+    pub(crate) fn image_globals(&self) -> Result<Vec<u32>, NoImage> {
+        if let Some(why) = &self.no_image {
+            return Err(why.clone());
+        }
+        let (count, limit) = (self.mutable.len(), limits::IMAGE_GLOBALS);
+        if count > limit {
+            return Err(NoImage::Globals { count, limit });
+        }
+        let mut names: Vec<_> = self.imports.iter().collect();
+        names.sort_by_key(|import| (&import.module, &import.name));
+        let same = |pair: &&[&Import]| pair[0].name == pair[1].name && pair[0].module == pair[1].module;
+        let twice = |pair: &&[&Import]| same(pair) && pair[0].signature != pair[1].signature;
+        match names.windows(2).find(twice) {
+            Some(pair) => Err(NoImage::ImportedTwice(format!("{}.{}", pair[0].module, pair[0].name))),
+            None => Ok(self.mutable.clone()),
+        }
     }
 
     pub(crate) fn into_imports(self) -> Vec<Import> {
@@ -183,12 +231,50 @@ impl Outline {
 
     fn function(&self, name: &str) -> Option<Signature> {
         let export = self.exports.iter().find(|export| export.name == name && export.kind == ExternalKind::Func)?;
-        let function = self.functions.get(usize::try_from(export.index).ok()?)?;
+        self.function_type(export.index)
+    }
+
+    fn function_type(&self, index: u32) -> Option<Signature> {
+        let function = self.functions.get(usize::try_from(index).ok()?)?;
         self.signature(*function)
     }
 
     fn signature(&self, index: u32) -> Option<Signature> {
         self.types.get(usize::try_from(index).ok()?).map(Signature::from)
+    }
+}
+
+/// The first instruction whose effect an image would miss.
+fn unfit(body: &FunctionBody<'_>) -> Result<Option<NoImage>, ModuleError> {
+    if !body.as_bytes().windows(2).any(|pair| may_begin_unfit(pair[0], pair[1])) {
+        return Ok(None);
+    }
+    let mut operators = body.get_operators_reader().map_err(ModuleError::malformed)?;
+    while !operators.eof() {
+        let why = match operators.read().map_err(ModuleError::malformed)? {
+            Operator::TableSet { .. } => NoImage::Table("table.set"),
+            Operator::TableFill { .. } => NoImage::Table("table.fill"),
+            Operator::TableCopy { .. } => NoImage::Table("table.copy"),
+            Operator::TableInit { .. } => NoImage::Table("table.init"),
+            Operator::TableGrow { .. } => NoImage::Table("table.grow"),
+            Operator::ElemDrop { .. } => NoImage::Segment("elem.drop"),
+            Operator::DataDrop { .. } => NoImage::Segment("data.drop"),
+            _ => continue,
+        };
+        return Ok(Some(why));
+    }
+    Ok(None)
+}
+
+/// True for the first bytes of every instruction that `unfit` looks for, and of what else looks like it: hardly any body
+/// has to be decoded. The second byte is the low end of a number that may be written longer than it needs to be.
+fn may_begin_unfit(opcode: u8, number: u8) -> bool {
+    match (opcode, number & 0x7f) {
+        // table.set, of the one table there may be.
+        (0x26, 0) => true,
+        // data.drop, table.init, elem.drop, table.copy, table.grow, table.fill.
+        (0xfc, 9 | 12 | 13 | 14 | 15 | 17) => true,
+        _ => false,
     }
 }
 
@@ -221,11 +307,6 @@ fn stranger(bytes: &[u8]) -> String {
         [b'(', ..] => "it is WebAssembly text; compile it to binary first".to_owned(),
         _ => format!("it begins with \"{}\"", bytes[..bytes.len().min(4)].escape_ascii()),
     }
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "it stands where map_err hands the error over")]
-fn malformed(error: wasmparser::BinaryReaderError) -> ModuleError {
-    ModuleError::Malformed(format!("{} at byte {}", error.message(), error.offset()))
 }
 
 fn wide(size: usize) -> u64 {

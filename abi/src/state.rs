@@ -6,12 +6,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use wasmtime::{Memory, ResourceLimiter, TypedFunc, UpdateDeadline};
+use wasmtime::{Instance, Memory, ModuleExport, ResourceLimiter, TypedFunc, UpdateDeadline};
 
 use crate::callback::CallbackKind;
 use crate::callout::{Callouts, HttpReply};
 use crate::context::{Contexts, Rundown};
 use crate::deadline::Deadline;
+use crate::engine::Ceiling;
 use crate::fault::Fault;
 use crate::host::{Host, LocalResponse, Stream};
 use crate::limits::{self, Limits};
@@ -27,10 +28,9 @@ pub(crate) struct State<H: Host> {
     pub(crate) host: H,
     pub(crate) settings: Arc<PluginSettings>,
     pub(crate) abi: AbiVersion,
-    /// `None` until the module is instantiated; its start section finds the memory by name.
+    /// `None` until the module is instantiated; nothing of the guest runs before.
     pub(crate) memory: Option<Memory>,
-    /// `None` until the module is instantiated; no hostcall that returns bytes is allowed before.
-    pub(crate) allocator: Option<TypedFunc<u32, u32>>,
+    pub(crate) allocator: Allocator,
     pub(crate) stage: Stage,
     /// True while the host is inside the guest's allocator.
     pub(crate) allocating: bool,
@@ -50,11 +50,36 @@ pub(crate) struct State<H: Host> {
     pub(crate) lookups: HashMap<u32, Asker>,
     /// One-shot timers that run, by number, with the context that set them.
     pub(crate) timers: HashMap<u32, ContextId>,
-    /// Properties that the guest declared, and how often each may be set.
-    pub(crate) declared: HashMap<Vec<u8>, Writable>,
+    /// Properties that the guest declared, and how often each may be set. Shared with the image, as hardly any VM declares
+    /// one after its start.
+    pub(crate) declared: Arc<HashMap<Vec<u8>, Writable>>,
     last_token: u32,
     /// Zero of the guest's monotonic clock.
     pub(crate) born: Instant,
+}
+
+/// The guest's allocator.
+#[derive(Default)]
+pub(crate) enum Allocator {
+    /// The module is not instantiated, or the allocator is being called.
+    #[default]
+    Out,
+    /// It was not needed so far.
+    Unused(Instance, ModuleExport),
+    Known(TypedFunc<u32, u32>),
+}
+
+/// What a VM that is made from an image takes over from the VM that was configured.
+#[derive(Clone)]
+pub(crate) struct Kept {
+    declared: Arc<HashMap<Vec<u8>, Writable>>,
+    /// Numbers that the guest was given are not given again: it may remember them.
+    last_token: u32,
+    last_callout: u32,
+    /// The guest may remember times of its monotonic clock, which does not go back.
+    born: Instant,
+    /// False when something was under way that only the VM that asked for it will hear of.
+    pub(crate) is_self_contained: bool,
 }
 
 /// How a look-up is answered.
@@ -141,7 +166,7 @@ impl StreamAction {
 }
 
 impl<H: Host> State<H> {
-    pub(crate) fn new(settings: Arc<PluginSettings>, abi: AbiVersion, host: H) -> Self {
+    pub(crate) fn new(settings: Arc<PluginSettings>, abi: AbiVersion, ceiling: Ceiling, host: H) -> Self {
         let Limits { start, wall_factor, .. } = settings.limits;
         let born = Instant::now();
         State {
@@ -149,14 +174,14 @@ impl<H: Host> State<H> {
             born,
             abi,
             memory: None,
-            allocator: None,
+            allocator: Allocator::Out,
             stage: Stage::Init,
             allocating: false,
             running: CallbackKind::Init,
             contexts: Contexts::new(),
             actions: Vec::new(),
             deadline: Deadline::new(born, start, wall_factor),
-            caps: Caps::new(&settings.limits),
+            caps: Caps::new(&settings.limits, ceiling),
             scratch: Vec::new(),
             rundown: Rundown::Serving,
             callouts: Callouts::default(),
@@ -164,9 +189,76 @@ impl<H: Host> State<H> {
             handed: Handed::Nothing,
             lookups: HashMap::new(),
             timers: HashMap::new(),
-            declared: HashMap::new(),
+            declared: Arc::default(),
             last_token: 0,
             settings,
+        }
+    }
+
+    /// The state of a VM that `kept` was taken from, as it was after its start.
+    pub(crate) fn restored(
+        kept: &Kept,
+        settings: Arc<PluginSettings>,
+        abi: AbiVersion,
+        ceiling: Ceiling,
+        host: H,
+    ) -> Self {
+        let Kept { declared, last_token, last_callout, born, is_self_contained: _ } = kept;
+        State {
+            stage: Stage::Open,
+            declared: Arc::clone(declared),
+            last_token: *last_token,
+            callouts: Callouts::after(*last_callout),
+            born: *born,
+            ..State::new(settings, abi, ceiling, host)
+        }
+    }
+
+    /// Takes another state, and keeps the handles of the instance.
+    pub(crate) fn replace(&mut self, other: Self) {
+        let (memory, allocator) = (self.memory, std::mem::take(&mut self.allocator));
+        *self = State { memory, allocator, ..other };
+    }
+
+    /// What an image keeps of this state. Every field is named, so that a new one is decided here.
+    pub(crate) fn keep(&self) -> Kept {
+        let State {
+            // The image has them by itself, or the module has.
+            settings: _,
+            abi: _,
+            // The embedder gives each VM one of its own.
+            host: _,
+            // Handles of this instance.
+            memory: _,
+            allocator: _,
+            // The same after every start.
+            stage: _,
+            allocating: _,
+            running: _,
+            rundown: _,
+            caps: _,
+            // Between entries they hold nothing, or what the next entry overwrites. An image is taken before the first
+            // exchange, so there is no context but the root.
+            contexts: _,
+            actions: _,
+            deadline: _,
+            scratch: _,
+            status: _,
+            handed: _,
+            // What is under way is this VM's own.
+            callouts,
+            lookups,
+            timers,
+            declared,
+            last_token,
+            born,
+        } = self;
+        Kept {
+            declared: Arc::clone(declared),
+            last_token: *last_token,
+            last_callout: callouts.last(),
+            born: *born,
+            is_self_contained: callouts.count() == 0 && lookups.is_empty() && timers.is_empty(),
         }
     }
 
@@ -364,8 +456,12 @@ pub(crate) struct Caps {
 }
 
 impl Caps {
-    fn new(limits: &Limits) -> Caps {
-        Caps { memory: limits.memory, table_elements: limits.table_elements, refused: false }
+    fn new(limits: &Limits, ceiling: Ceiling) -> Caps {
+        Caps {
+            memory: limits.memory.min(ceiling.memory),
+            table_elements: limits.table_elements.min(ceiling.table_elements),
+            refused: false,
+        }
     }
 
     fn admit(&mut self, desired: usize, bound: usize) -> bool {

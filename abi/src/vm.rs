@@ -22,7 +22,10 @@ mod boot;
 mod calls;
 mod ending;
 mod events;
+mod image;
 mod streams;
+
+pub use image::Image;
 
 use ending::{Ended, failure, guarded};
 
@@ -31,25 +34,40 @@ use ending::{Ended, failure, guarded};
 /// After any `Failure` it is poisoned: every later entry fails at once with `Cause::Poisoned` and no guest code runs.
 pub struct Vm<H: Host> {
     store: Store<State<H>>,
-    exports: Exports,
+    exports: Box<Exports>,
     memory: Memory,
     /// Keeps the engine's ticker alive, without which no deadline would ever be noticed.
     module: Module,
     /// What killed the guest. `None` while it lives.
     death: Option<String>,
+    /// True once the guest was entered after its start.
+    was_entered: bool,
+    /// Where it comes from, unless it was started.
+    image: Option<Image<H>>,
 }
 
 impl<H: Host> Vm<H> {
     /// Instantiates, runs the start section, `_initialize` (then `main`) or `_start`, and configures the root context.
     /// All of it shares the budget `Limits::start`. On failure the host comes back with the log lines it holds.
     pub fn start(module: &Module, settings: Arc<PluginSettings>, host: H) -> Result<Vm<H>, (Failure, H)> {
-        let state = State::new(settings, module.abi_version(), host);
+        let state = State::new(settings, module.abi_version(), module.engine().ceiling(), host);
+        Self::open(module, state, |store| boot::boot(store, module))
+    }
+
+    /// Makes the store and has `fill` make the instance in it.
+    fn open(
+        module: &Module,
+        state: State<H>,
+        fill: impl FnOnce(&mut Store<State<H>>) -> Result<(Box<Exports>, Memory), Ended>,
+    ) -> Result<Vm<H>, (Failure, H)> {
         let mut store = Store::new(module.engine().wasmtime(), state);
         store.limiter(|state| &mut state.caps);
         store.epoch_deadline_callback(|mut store| Ok(store.data_mut().tick()));
         store.set_epoch_deadline(1);
-        match guarded(|| boot::boot(&mut store, module)) {
-            Ok((exports, memory)) => Ok(Vm { store, exports, memory, module: module.clone(), death: None }),
+        match guarded(|| fill(&mut store)) {
+            Ok((exports, memory)) => {
+                Ok(Vm { store, exports, memory, module: module.clone(), death: None, was_entered: false, image: None })
+            }
             Err(ended) => {
                 let failure = failure(store.data(), ended);
                 Err((failure, store.into_data().host))
@@ -110,11 +128,11 @@ impl<H: Host> Vm<H> {
         if let Some(failure) = self.poisoned(CallbackKind::Tick) {
             return Err(failure);
         }
-        if self.exports.tick.is_none() || self.is_over() {
+        if !self.exports.has(CallbackKind::Tick) || self.is_over() {
             return Ok(());
         }
         self.enter_root(CallbackKind::Tick, |store, exports| {
-            if let Some(tick) = &exports.tick {
+            if let Some(tick) = exports.tick(&mut *store) {
                 tick.call(store, Contexts::<H::Stream>::ROOT.get())?;
             }
             Ok(())
@@ -131,7 +149,7 @@ impl<H: Host> Vm<H> {
             self.enter_root(CallbackKind::Done, |store, exports| {
                 // Pending before the call, so that a guest may call `proxy_done` from within it.
                 store.data_mut().rundown = Rundown::Pending;
-                let ready = match &exports.done {
+                let ready = match exports.done(&mut *store) {
                     Some(done) => done.call(&mut *store, Contexts::<H::Stream>::ROOT.get())? != 0,
                     None => true,
                 };
@@ -167,11 +185,11 @@ impl<H: Host> Vm<H> {
     }
 
     fn delete_root(&mut self) -> Result<(), Failure> {
-        if self.exports.delete.is_none() {
+        if !self.exports.has(CallbackKind::Delete) {
             return Ok(());
         }
         self.enter_root(CallbackKind::Delete, |store, exports| {
-            if let Some(delete) = &exports.delete {
+            if let Some(delete) = exports.delete(&mut *store) {
                 delete.call(store, Contexts::<H::Stream>::ROOT.get())?;
             }
             Ok(())
@@ -203,6 +221,7 @@ impl<H: Host> Vm<H> {
         state.callouts.of_entry = 0;
         state.contexts.enter(id, stream);
         self.store.set_epoch_deadline(1);
+        self.was_entered = true;
 
         let (store, exports) = (&mut self.store, &self.exports);
         let outcome = guarded(|| {

@@ -1,8 +1,62 @@
-//! Handles of the callbacks that an instance exports, looked up once and called many times.
+//! Where a module exports its callbacks, found once per module, and their handles in one instance, found when first called.
 
-use wasmtime::{AsContextMut, Instance, TypedFunc, WasmParams, WasmResults};
+use std::cell::OnceCell;
+use std::sync::Arc;
 
-use super::{ASSEMBLYSCRIPT_TRAILING_METADATA, CallbackKind, TRAILING_METADATA};
+use wasmtime::{AsContext, AsContextMut, Func, Instance, Module, ModuleExport, TypedFunc, WasmParams, WasmResults};
+
+use super::CallbackKind;
+
+/// The places, among the exports of one module, of what the host uses of each instance.
+pub(crate) struct Places {
+    callbacks: [Option<ModuleExport>; CallbackKind::ALL.len()],
+    pub(crate) allocator: Option<ModuleExport>,
+    pub(crate) memory: Option<ModuleExport>,
+}
+
+impl Places {
+    /// Looks everything up. Types are checked before a module is compiled, so what is found can be called.
+    pub(crate) fn of(module: &Module) -> Places {
+        let mut callbacks = [None; CallbackKind::ALL.len()];
+        for kind in CallbackKind::ALL {
+            // What `Init` stands for is the module's to answer, and is called by its own names.
+            if kind != CallbackKind::Init {
+                callbacks[kind as usize] = kind.exports().find_map(|name| place(module, name));
+            }
+        }
+        // spec v0.2.1: malloc is for guests without proxy_on_memory_allocate. TinyGo exports both, and
+        // its collector never takes back what malloc gave.
+        let mut allocators = ["proxy_on_memory_allocate", "malloc"].into_iter();
+        let allocator = allocators.find_map(|name| place(module, name));
+        Places { callbacks, allocator, memory: place(module, "memory") }
+    }
+
+    fn at(&self, kind: CallbackKind) -> Option<&ModuleExport> {
+        self.callbacks[kind as usize].as_ref()
+    }
+}
+
+/// The place of this export, unless a test of tests takes it away.
+fn place(module: &Module, name: &str) -> Option<ModuleExport> {
+    #[cfg(feature = "testing")]
+    if crate::sabotage::takes(name) {
+        return None;
+    }
+    module.get_export_index(name)
+}
+
+/// The export of this name, when it is a function of this type.
+pub(crate) fn function<P: WasmParams, R: WasmResults>(
+    instance: &Instance,
+    store: &mut impl AsContextMut,
+    name: &str,
+) -> Option<TypedFunc<P, R>> {
+    #[cfg(feature = "testing")]
+    if crate::sabotage::takes(name) {
+        return None;
+    }
+    instance.get_typed_func(store, name).ok()
+}
 
 /// A header callback in either of its two shapes.
 pub(crate) enum HeadersFn {
@@ -25,139 +79,89 @@ impl HeadersFn {
     }
 }
 
-/// Root, callout, and the sizes of headers, body and trailers.
-pub(crate) type HttpCallFn = TypedFunc<(u32, u32, u32, u32, u32), ()>;
-
-/// Handles of the callbacks, looked up once per VM.
-pub(crate) struct Exports {
-    pub(crate) vm_start: Option<TypedFunc<(u32, u32), u32>>,
-    pub(crate) configure: Option<TypedFunc<(u32, u32), u32>>,
-    pub(crate) tick: Option<TypedFunc<u32, ()>>,
-    pub(crate) context_create: Option<TypedFunc<(u32, u32), ()>>,
-    pub(crate) request_headers: Option<HeadersFn>,
-    pub(crate) request_body: Option<TypedFunc<(u32, u32, u32), u32>>,
-    pub(crate) request_trailers: Option<TypedFunc<(u32, u32), u32>>,
-    pub(crate) response_headers: Option<HeadersFn>,
-    pub(crate) response_body: Option<TypedFunc<(u32, u32, u32), u32>>,
-    pub(crate) response_trailers: Option<TypedFunc<(u32, u32), u32>>,
-    pub(crate) new_connection: Option<TypedFunc<u32, u32>>,
-    pub(crate) downstream_data: Option<TypedFunc<(u32, u32, u32), u32>>,
-    pub(crate) upstream_data: Option<TypedFunc<(u32, u32, u32), u32>>,
-    pub(crate) downstream_close: Option<TypedFunc<(u32, u32), ()>>,
-    pub(crate) upstream_close: Option<TypedFunc<(u32, u32), ()>>,
-    pub(crate) http_call_response: Option<HttpCallFn>,
-    pub(crate) grpc_initial_metadata: Option<TypedFunc<(u32, u32, u32), ()>>,
-    pub(crate) grpc_receive: Option<TypedFunc<(u32, u32, u32), ()>>,
-    pub(crate) grpc_trailing_metadata: Option<TypedFunc<(u32, u32, u32), ()>>,
-    pub(crate) grpc_close: Option<TypedFunc<(u32, u32, u32), ()>>,
-    pub(crate) queue_ready: Option<TypedFunc<(u32, u32), ()>>,
-    pub(crate) foreign_function: Option<TypedFunc<(u32, u32, u32), ()>>,
-    pub(crate) resolve_dns: Option<TypedFunc<(u32, u32, u32), ()>>,
-    pub(crate) done: Option<TypedFunc<u32, u32>>,
-    pub(crate) log: Option<TypedFunc<u32, ()>>,
-    pub(crate) delete: Option<TypedFunc<u32, ()>>,
+/// What a function becomes once its type is known.
+trait Handle: Sized {
+    fn of(function: Func, store: impl AsContext) -> Option<Self>;
 }
 
-impl Exports {
-    /// Looks every callback up. Shapes were checked when the module was compiled, so what is not found is not exported.
-    pub(crate) fn of(instance: &Instance, mut store: impl AsContextMut) -> Exports {
-        let store = &mut store;
-        Exports {
-            vm_start: find(instance, store, CallbackKind::VmStart),
-            configure: find(instance, store, CallbackKind::Configure),
-            tick: find(instance, store, CallbackKind::Tick),
-            context_create: find(instance, store, CallbackKind::ContextCreate),
-            request_headers: find_headers(instance, store, CallbackKind::RequestHeaders),
-            request_body: find(instance, store, CallbackKind::RequestBody),
-            request_trailers: find(instance, store, CallbackKind::RequestTrailers),
-            response_headers: find_headers(instance, store, CallbackKind::ResponseHeaders),
-            response_body: find(instance, store, CallbackKind::ResponseBody),
-            response_trailers: find(instance, store, CallbackKind::ResponseTrailers),
-            new_connection: find(instance, store, CallbackKind::NewConnection),
-            downstream_data: find(instance, store, CallbackKind::DownstreamData),
-            upstream_data: find(instance, store, CallbackKind::UpstreamData),
-            downstream_close: find(instance, store, CallbackKind::DownstreamConnectionClose),
-            upstream_close: find(instance, store, CallbackKind::UpstreamConnectionClose),
-            http_call_response: find(instance, store, CallbackKind::HttpCallResponse),
-            grpc_initial_metadata: find(instance, store, CallbackKind::GrpcReceiveInitialMetadata),
-            grpc_receive: find(instance, store, CallbackKind::GrpcReceive),
-            grpc_trailing_metadata: find_either(instance, store, [TRAILING_METADATA, ASSEMBLYSCRIPT_TRAILING_METADATA]),
-            grpc_close: find(instance, store, CallbackKind::GrpcClose),
-            queue_ready: find(instance, store, CallbackKind::QueueReady),
-            foreign_function: find(instance, store, CallbackKind::ForeignFunction),
-            resolve_dns: find(instance, store, CallbackKind::ResolveDns),
-            done: find(instance, store, CallbackKind::Done),
-            log: find(instance, store, CallbackKind::Log),
-            delete: find(instance, store, CallbackKind::Delete),
-        }
+impl<P: WasmParams, R: WasmResults> Handle for TypedFunc<P, R> {
+    fn of(function: Func, store: impl AsContext) -> Option<Self> {
+        function.typed(store).ok()
     }
 }
 
+impl Handle for HeadersFn {
+    fn of(function: Func, store: impl AsContext) -> Option<Self> {
+        let with_end = function.typed(&store).map(HeadersFn::WithEnd).ok();
+        with_end.or_else(|| function.typed(&store).map(HeadersFn::CountOnly).ok())
+    }
+}
+
+/// Writes the handles: `name: Kind => type;`
+macro_rules! handles {
+    ($($name:ident: $kind:ident => $handle:ty;)*) => {
+        /// The callbacks of one instance. Each handle is made at the first call, which costs more than the call itself:
+        /// an instance that serves one exchange needs a quarter of them.
+        pub(crate) struct Exports {
+            instance: Instance,
+            places: Arc<Places>,
+            $($name: OnceCell<Option<$handle>>,)*
+        }
+
+        impl Exports {
+            pub(crate) fn of(instance: Instance, places: Arc<Places>) -> Box<Exports> {
+                Box::new(Exports { instance, places, $($name: OnceCell::new(),)* })
+            }
+
+            $(pub(crate) fn $name(&self, store: impl AsContextMut) -> Option<&$handle> {
+                self.$name.get_or_init(|| self.find(CallbackKind::$kind, store)).as_ref()
+            })*
+        }
+    };
+}
+
+handles! {
+    vm_start: VmStart => TypedFunc<(u32, u32), u32>;
+    configure: Configure => TypedFunc<(u32, u32), u32>;
+    tick: Tick => TypedFunc<u32, ()>;
+    context_create: ContextCreate => TypedFunc<(u32, u32), ()>;
+    request_headers: RequestHeaders => HeadersFn;
+    request_body: RequestBody => TypedFunc<(u32, u32, u32), u32>;
+    request_trailers: RequestTrailers => TypedFunc<(u32, u32), u32>;
+    response_headers: ResponseHeaders => HeadersFn;
+    response_body: ResponseBody => TypedFunc<(u32, u32, u32), u32>;
+    response_trailers: ResponseTrailers => TypedFunc<(u32, u32), u32>;
+    new_connection: NewConnection => TypedFunc<u32, u32>;
+    downstream_data: DownstreamData => TypedFunc<(u32, u32, u32), u32>;
+    upstream_data: UpstreamData => TypedFunc<(u32, u32, u32), u32>;
+    downstream_close: DownstreamConnectionClose => TypedFunc<(u32, u32), ()>;
+    upstream_close: UpstreamConnectionClose => TypedFunc<(u32, u32), ()>;
+    http_call_response: HttpCallResponse => TypedFunc<(u32, u32, u32, u32, u32), ()>;
+    grpc_initial_metadata: GrpcReceiveInitialMetadata => TypedFunc<(u32, u32, u32), ()>;
+    grpc_receive: GrpcReceive => TypedFunc<(u32, u32, u32), ()>;
+    grpc_trailing_metadata: GrpcReceiveTrailingMetadata => TypedFunc<(u32, u32, u32), ()>;
+    grpc_close: GrpcClose => TypedFunc<(u32, u32, u32), ()>;
+    queue_ready: QueueReady => TypedFunc<(u32, u32), ()>;
+    foreign_function: ForeignFunction => TypedFunc<(u32, u32, u32), ()>;
+    resolve_dns: ResolveDns => TypedFunc<(u32, u32, u32), ()>;
+    done: Done => TypedFunc<u32, u32>;
+    log: Log => TypedFunc<u32, ()>;
+    delete: Delete => TypedFunc<u32, ()>;
+}
+
 impl Exports {
+    pub(crate) fn instance(&self) -> Instance {
+        self.instance
+    }
+
     /// True when this callback would enter the guest; `Init` is the module's to answer.
     pub(crate) fn has(&self, kind: CallbackKind) -> bool {
-        match kind {
-            CallbackKind::Init => false,
-            CallbackKind::VmStart => self.vm_start.is_some(),
-            CallbackKind::Configure => self.configure.is_some(),
-            CallbackKind::Tick => self.tick.is_some(),
-            CallbackKind::ContextCreate => self.context_create.is_some(),
-            CallbackKind::RequestHeaders => self.request_headers.is_some(),
-            CallbackKind::RequestBody => self.request_body.is_some(),
-            CallbackKind::RequestTrailers => self.request_trailers.is_some(),
-            CallbackKind::ResponseHeaders => self.response_headers.is_some(),
-            CallbackKind::ResponseBody => self.response_body.is_some(),
-            CallbackKind::ResponseTrailers => self.response_trailers.is_some(),
-            CallbackKind::NewConnection => self.new_connection.is_some(),
-            CallbackKind::DownstreamData => self.downstream_data.is_some(),
-            CallbackKind::UpstreamData => self.upstream_data.is_some(),
-            CallbackKind::DownstreamConnectionClose => self.downstream_close.is_some(),
-            CallbackKind::UpstreamConnectionClose => self.upstream_close.is_some(),
-            CallbackKind::HttpCallResponse => self.http_call_response.is_some(),
-            CallbackKind::GrpcReceiveInitialMetadata => self.grpc_initial_metadata.is_some(),
-            CallbackKind::GrpcReceive => self.grpc_receive.is_some(),
-            CallbackKind::GrpcReceiveTrailingMetadata => self.grpc_trailing_metadata.is_some(),
-            CallbackKind::GrpcClose => self.grpc_close.is_some(),
-            CallbackKind::QueueReady => self.queue_ready.is_some(),
-            CallbackKind::ForeignFunction => self.foreign_function.is_some(),
-            CallbackKind::ResolveDns => self.resolve_dns.is_some(),
-            CallbackKind::Done => self.done.is_some(),
-            CallbackKind::Log => self.log.is_some(),
-            CallbackKind::Delete => self.delete.is_some(),
-        }
+        self.places.at(kind).is_some()
     }
-}
 
-fn find<P: WasmParams, R: WasmResults>(
-    instance: &Instance,
-    store: &mut impl AsContextMut,
-    kind: CallbackKind,
-) -> Option<TypedFunc<P, R>> {
-    function(instance, store, kind.export())
-}
-
-fn find_either<P: WasmParams, R: WasmResults>(
-    instance: &Instance,
-    store: &mut impl AsContextMut,
-    names: [&str; 2],
-) -> Option<TypedFunc<P, R>> {
-    names.iter().find_map(|name| function(instance, store, name))
-}
-
-/// The export of this name, when it is a function of this type.
-pub(crate) fn function<P: WasmParams, R: WasmResults>(
-    instance: &Instance,
-    store: &mut impl AsContextMut,
-    name: &str,
-) -> Option<TypedFunc<P, R>> {
-    #[cfg(feature = "testing")]
-    if crate::sabotage::takes(name) {
-        return None;
+    #[cold]
+    fn find<T: Handle>(&self, kind: CallbackKind, mut store: impl AsContextMut) -> Option<T> {
+        let export = self.instance.get_module_export(&mut store, self.places.at(kind)?)?;
+        T::of(export.into_func()?, store)
     }
-    instance.get_typed_func(store, name).ok()
-}
-
-fn find_headers(instance: &Instance, store: &mut impl AsContextMut, kind: CallbackKind) -> Option<HeadersFn> {
-    let with_end = find(instance, store, kind).map(HeadersFn::WithEnd);
-    with_end.or_else(|| find(instance, store, kind).map(HeadersFn::CountOnly))
 }

@@ -2,6 +2,8 @@
 //!
 //! Types, schemas and life spans are taken and have no effect: every value is bytes and lives as long as its exchange.
 
+use std::sync::Arc;
+
 use prost::Message;
 
 use super::messages::{DeclarePropertyArguments, SetEnvoyFilterStateArguments};
@@ -24,7 +26,7 @@ pub(super) fn declare<H: Host>(state: &mut State<H>, args: &[u8]) -> Result<Vec<
         return Err(Status::InternalFailure);
     }
     let writable = if args.readonly { Writable::Once } else { Writable::Always };
-    state.declared.insert(args.name, writable);
+    Arc::make_mut(&mut state.declared).insert(args.name, writable);
     Ok(Vec::new())
 }
 

@@ -1,50 +1,66 @@
 //! From a compiled module to a configured root context, in the order of the specification.
 
+use std::sync::Arc;
 use std::time::Instant;
 
-use wasmtime::{Instance, Memory, Store};
+use wasmtime::{Instance, Memory, Store, Trap};
 
 use super::calls::{create_context, wire};
 use super::ending::Ended;
-use crate::callback::{CallbackKind, Exports, function};
+use crate::callback::{CallbackKind, Exports, Places, function};
 use crate::context::Contexts;
 use crate::fault::Exit;
 use crate::host::Host;
 use crate::hostcall;
+use crate::instrument;
 use crate::module::Module;
-use crate::state::{CalloutStatus, Stage, State};
+use crate::state::{Allocator, CalloutStatus, Stage, State};
 
 /// Starts the guest. An `Err` leaves a store that must not be entered again.
-pub(super) fn boot<H: Host>(store: &mut Store<State<H>>, module: &Module) -> Result<(Exports, Memory), Ended> {
+pub(super) fn boot<H: Host>(store: &mut Store<State<H>>, module: &Module) -> Result<(Box<Exports>, Memory), Ended> {
     let imports = hostcall::link(store, module.imports())?;
     let (instance, memory) = timed(store, CallbackKind::Init, |store| {
-        let instance = Instance::new(&mut *store, module.wasmtime(), &imports)?;
-        let memory = adopt(store, &instance)?;
+        let instance = Instance::new(&mut *store, module.wasmtime(), &imports);
+        let instance = instance.map_err(|error| unplaced(store, error))?;
+        let memory = adopt(store, instance, module)?;
         initialise(store, &instance)?;
         Ok((instance, memory))
     })?;
     store.data_mut().stage = Stage::Open;
-    let exports = Exports::of(&instance, &mut *store);
+    let exports = Exports::of(instance, Arc::clone(module.places()));
     configure(store, &exports)?;
     Ok((exports, memory))
 }
 
+/// Why an instance could not be made: the guest's own data does not fit into its memory, its memory not into its limits, or
+/// the host has no room.
+pub(super) fn unplaced<H: Host>(store: &Store<State<H>>, error: wasmtime::Error) -> Ended {
+    if error.is::<Trap>() || store.data().caps.refused {
+        return Ended::Guest(error);
+    }
+    Ended::Host(format!("there is no room for an instance: {error:#}"))
+}
+
 /// Keeps the handles that hostcalls need.
-fn adopt<H: Host>(store: &mut Store<State<H>>, instance: &Instance) -> Result<Memory, Ended> {
-    let memory = instance.get_memory(&mut *store, "memory");
+pub(super) fn adopt<H: Host>(
+    store: &mut Store<State<H>>,
+    instance: Instance,
+    module: &Module,
+) -> Result<Memory, Ended> {
+    let Places { memory, allocator, .. } = &**module.places();
+    let memory = memory.and_then(|memory| instance.get_module_export(&mut *store, &memory)?.into_memory());
     let memory = memory.ok_or_else(|| Ended::Host("the checked memory is gone".to_owned()))?;
-    // spec v0.2.1: malloc is for guests without proxy_on_memory_allocate. TinyGo exports both, and
-    // its collector never takes back what malloc gave.
-    let names = ["proxy_on_memory_allocate", "malloc"];
-    let allocator = names.iter().find_map(|name| function(instance, store, name));
     let state = store.data_mut();
     state.memory = Some(memory);
-    state.allocator = allocator;
+    state.allocator = allocator.map_or(Allocator::Out, |export| Allocator::Unused(instance, export));
     Ok(memory)
 }
 
-/// A reactor has `_initialize` and perhaps `main`; a command has `_start`; a module with neither has its start section.
+/// The start section comes first. A reactor has `_initialize` and perhaps `main`; a command has `_start`.
 fn initialise<H: Host>(store: &mut Store<State<H>>, instance: &Instance) -> Result<(), Ended> {
+    if let Some(start) = function::<(), ()>(instance, store, instrument::START) {
+        start.call(&mut *store, ())?;
+    }
     if let Some(initialize) = function::<(), ()>(instance, store, "_initialize") {
         initialize.call(&mut *store, ())?;
         return main(store, instance);
@@ -79,16 +95,16 @@ fn unless_exited(outcome: wasmtime::Result<()>) -> Result<(), Ended> {
 fn configure<H: Host>(store: &mut Store<State<H>>, exports: &Exports) -> Result<(), Ended> {
     let root = Contexts::<H::Stream>::ROOT;
     let settings = store.data().settings.clone();
-    if exports.context_create.is_some() {
+    if exports.has(CallbackKind::ContextCreate) {
         timed(store, CallbackKind::ContextCreate, |store| create_context(store, exports, root, 0))?;
     }
-    if let Some(vm_start) = &exports.vm_start {
+    if let Some(vm_start) = exports.vm_start(&mut *store) {
         let accepted = timed(store, CallbackKind::VmStart, |store| {
             Ok(vm_start.call(store, (root.get(), wire(settings.vm_config.len())))?)
         })?;
         accept(accepted, "proxy_on_vm_start answered false")?;
     }
-    if let Some(configure) = &exports.configure {
+    if let Some(configure) = exports.configure(&mut *store) {
         let accepted = timed(store, CallbackKind::Configure, |store| {
             Ok(configure.call(store, (root.get(), wire(settings.config.len())))?)
         })?;

@@ -15,7 +15,7 @@ pub(super) fn create_context<H: Host>(
     id: ContextId,
     parent: u32,
 ) -> Result<(), Ended> {
-    if let Some(create) = &exports.context_create {
+    if let Some(create) = exports.context_create(&mut *store) {
         store.data_mut().running = CallbackKind::ContextCreate;
         create.call(store, (id.get(), parent))?;
     }
@@ -30,55 +30,55 @@ pub(super) fn deliver<H: Host>(
 ) -> wasmtime::Result<Action> {
     match callback {
         StreamCallback::RequestBody { size, end_of_stream } => {
-            let Some(body) = &exports.request_body else {
+            let Some(body) = exports.request_body(&mut *store) else {
                 return Ok(Action::Continue);
             };
             body.call(store, (id, wire(size), u32::from(end_of_stream))).map(Action::of_body)
         }
         StreamCallback::ResponseBody { size, end_of_stream } => {
-            let Some(body) = &exports.response_body else {
+            let Some(body) = exports.response_body(&mut *store) else {
                 return Ok(Action::Continue);
             };
             body.call(store, (id, wire(size), u32::from(end_of_stream))).map(Action::of_body)
         }
         StreamCallback::ResponseHeaders { fields, end_of_stream } => {
-            let Some(headers) = &exports.response_headers else {
+            let Some(headers) = exports.response_headers(&mut *store) else {
                 return Ok(Action::Continue);
             };
             headers.call(store, id, wire(fields), end_of_stream).map(Action::of_headers)
         }
         StreamCallback::RequestTrailers { fields } => {
-            let Some(trailers) = &exports.request_trailers else {
+            let Some(trailers) = exports.request_trailers(&mut *store) else {
                 return Ok(Action::Continue);
             };
             trailers.call(store, (id, wire(fields))).map(Action::of_trailers)
         }
         StreamCallback::ResponseTrailers { fields } => {
-            let Some(trailers) = &exports.response_trailers else {
+            let Some(trailers) = exports.response_trailers(&mut *store) else {
                 return Ok(Action::Continue);
             };
             trailers.call(store, (id, wire(fields))).map(Action::of_trailers)
         }
         StreamCallback::DownstreamData { size, end_of_stream } => {
-            let Some(data) = &exports.downstream_data else {
+            let Some(data) = exports.downstream_data(&mut *store) else {
                 return Ok(Action::Continue);
             };
             data.call(store, (id, wire(size), u32::from(end_of_stream))).map(Action::of_trailers)
         }
         StreamCallback::UpstreamData { size, end_of_stream } => {
-            let Some(data) = &exports.upstream_data else {
+            let Some(data) = exports.upstream_data(&mut *store) else {
                 return Ok(Action::Continue);
             };
             data.call(store, (id, wire(size), u32::from(end_of_stream))).map(Action::of_trailers)
         }
-        StreamCallback::DownstreamClose { peer } => closed(store, exports.downstream_close.as_ref(), id, peer),
-        StreamCallback::UpstreamClose { peer } => closed(store, exports.upstream_close.as_ref(), id, peer),
+        StreamCallback::DownstreamClose { peer } => closed(exports.downstream_close(&mut *store), store, id, peer),
+        StreamCallback::UpstreamClose { peer } => closed(exports.upstream_close(&mut *store), store, id, peer),
     }
 }
 
 fn closed<H: Host>(
-    store: &mut Store<State<H>>,
     callback: Option<&TypedFunc<(u32, u32), ()>>,
+    store: &mut Store<State<H>>,
     id: u32,
     peer: PeerType,
 ) -> wasmtime::Result<Action> {
@@ -104,11 +104,11 @@ pub(super) fn conclude<H: Host>(
     if !ready && !force {
         return Ok(false);
     }
-    if let Some(log) = &exports.log {
+    if let Some(log) = exports.log(&mut *store) {
         store.data_mut().running = CallbackKind::Log;
         log.call(&mut *store, id.get())?;
     }
-    if let Some(delete) = &exports.delete {
+    if let Some(delete) = exports.delete(&mut *store) {
         store.data_mut().running = CallbackKind::Delete;
         delete.call(&mut *store, id.get())?;
     }
@@ -117,7 +117,7 @@ pub(super) fn conclude<H: Host>(
 
 /// True when the context may go: the guest says so, or called `proxy_done` meanwhile.
 fn ask_done<H: Host>(store: &mut Store<State<H>>, exports: &Exports, id: ContextId) -> Result<bool, Ended> {
-    let Some(done) = &exports.done else {
+    let Some(done) = exports.done(&mut *store) else {
         return Ok(true);
     };
     store.data_mut().running = CallbackKind::Done;

@@ -39,7 +39,7 @@ impl<H: Host> Vm<H> {
         };
         let sizes = (wire(reply.headers.len()), wire(reply.body.len()), wire(reply.trailers.len()));
         self.tell(CallbackKind::HttpCallResponse, Handed::Reply(reply), status, |store, exports, root| {
-            let Some(response) = &exports.http_call_response else { return Ok(()) };
+            let Some(response) = exports.http_call_response(&mut *store) else { return Ok(()) };
             Ok(response.call(store, (root, id.get(), sizes.0, sizes.1, sizes.2))?)
         })
     }
@@ -78,7 +78,7 @@ impl<H: Host> Vm<H> {
     pub fn queue_ready(&mut self, queue: QueueId) -> Result<(), Failure> {
         let (handed, status) = (Handed::Nothing, CalloutStatus::default());
         self.tell(CallbackKind::QueueReady, handed, status, |store, exports, root| {
-            let Some(ready) = &exports.queue_ready else { return Ok(()) };
+            let Some(ready) = exports.queue_ready(&mut *store) else { return Ok(()) };
             Ok(ready.call(store, (root, queue.get()))?)
         })
     }
@@ -88,7 +88,7 @@ impl<H: Host> Vm<H> {
         let size = wire(arguments.len());
         let handed = Handed::Bytes(BufferType::CallData, arguments);
         self.tell(CallbackKind::ForeignFunction, handed, CalloutStatus::default(), |store, exports, root| {
-            let Some(called) = &exports.foreign_function else { return Ok(()) };
+            let Some(called) = exports.foreign_function(&mut *store) else { return Ok(()) };
             Ok(called.call(store, (root, function, size))?)
         })
     }
@@ -104,7 +104,7 @@ impl<H: Host> Vm<H> {
         let size = wire(answer.len());
         let handed = Handed::Bytes(BufferType::CallData, answer);
         self.tell(CallbackKind::ResolveDns, handed, CalloutStatus::default(), |store, exports, root| {
-            let Some(resolved) = &exports.resolve_dns else { return Ok(()) };
+            let Some(resolved) = exports.resolve_dns(&mut *store) else { return Ok(()) };
             Ok(resolved.call(store, (root, token, size))?)
         })
     }
@@ -136,10 +136,10 @@ impl<H: Host> Vm<H> {
     ) -> Result<(), Failure> {
         self.tell(kind, handed, status, |store, exports, root| {
             let callback = match kind {
-                CallbackKind::GrpcReceiveInitialMetadata => &exports.grpc_initial_metadata,
-                CallbackKind::GrpcReceiveTrailingMetadata => &exports.grpc_trailing_metadata,
-                CallbackKind::GrpcClose => &exports.grpc_close,
-                _ => &exports.grpc_receive,
+                CallbackKind::GrpcReceiveInitialMetadata => exports.grpc_initial_metadata(&mut *store),
+                CallbackKind::GrpcReceiveTrailingMetadata => exports.grpc_trailing_metadata(&mut *store),
+                CallbackKind::GrpcClose => exports.grpc_close(&mut *store),
+                _ => exports.grpc_receive(&mut *store),
             };
             let Some(callback) = callback else { return Ok(()) };
             Ok(callback.call(store, (root, id.get(), number))?)

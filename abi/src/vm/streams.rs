@@ -23,17 +23,21 @@ impl<H: Host> Vm<H> {
         fields: usize,
         end_of_stream: bool,
     ) -> (H::Stream, Result<(ContextId, Action), Failure>) {
-        self.begin(CallbackKind::RequestHeaders, stream, |store, exports, id| match &exports.request_headers {
-            Some(headers) => Ok(Action::of_headers(headers.call(store, id.get(), wire(fields), end_of_stream)?)),
-            None => Ok(Action::Continue),
+        self.begin(CallbackKind::RequestHeaders, stream, |store, exports, id| {
+            match exports.request_headers(&mut *store) {
+                Some(headers) => Ok(Action::of_headers(headers.call(store, id.get(), wire(fields), end_of_stream)?)),
+                None => Ok(Action::Continue),
+            }
         })
     }
 
     /// Opens a context for a connection (`proxy_on_new_connection`), in one guest entry. The stream always comes back.
     pub fn begin_connection(&mut self, stream: H::Stream) -> (H::Stream, Result<(ContextId, Action), Failure>) {
-        self.begin(CallbackKind::NewConnection, stream, |store, exports, id| match &exports.new_connection {
-            Some(connection) => Ok(Action::of_trailers(connection.call(store, id.get())?)),
-            None => Ok(Action::Continue),
+        self.begin(CallbackKind::NewConnection, stream, |store, exports, id| {
+            match exports.new_connection(&mut *store) {
+                Some(connection) => Ok(Action::of_trailers(connection.call(store, id.get())?)),
+                None => Ok(Action::Continue),
+            }
         })
     }
 
@@ -50,7 +54,7 @@ impl<H: Host> Vm<H> {
             let failure = self.bury(Ended::Host("all context ids are used up".to_owned()));
             return (stream, Err(failure));
         };
-        if self.exports.context_create.is_none() && !self.exports.has(kind) {
+        if !self.exports.has(CallbackKind::ContextCreate) && !self.exports.has(kind) {
             return (stream, Ok((id, Action::Continue)));
         }
         let (stream, outcome) = self.enter_stream(kind, id, stream, |store, exports| {
@@ -105,8 +109,8 @@ impl<H: Host> Vm<H> {
             self.store.data_mut().close(id);
             return (stream, Err(failure));
         }
-        let Exports { done, log, delete, .. } = &self.exports;
-        if !was_live || (done.is_none() && log.is_none() && delete.is_none()) {
+        let ends = [CallbackKind::Done, CallbackKind::Log, CallbackKind::Delete];
+        if !was_live || !ends.into_iter().any(|kind| self.exports.has(kind)) {
             self.store.data_mut().close(id);
             return (stream, Ok(true));
         }

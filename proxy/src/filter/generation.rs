@@ -7,8 +7,8 @@ use std::cell::Cell;
 use std::fmt;
 use std::path::PathBuf;
 use std::rc::Rc;
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 
 use tollgate_abi::{CallbackKind, Image, Module, PluginSettings, Vm};
 use tollgate_config as config;

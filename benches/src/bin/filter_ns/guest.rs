@@ -23,20 +23,20 @@ const EXCHANGES: u32 = 20_000;
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Cost {
     /// What was run.
-    pub(crate) name: &'static str,
+    pub(crate) name: String,
     /// CPU time of one exchange, in nanoseconds.
     pub(crate) nanoseconds: Spread,
 }
 
 /// One exchange: two heads.
-struct Exchange {
+pub(crate) struct Exchange {
     request: VecHeaderMap,
     response: VecHeaderMap,
 }
 
 impl Exchange {
     /// The request and the answer of `proxy-cpu`.
-    fn new() -> Exchange {
+    pub(crate) fn new() -> Exchange {
         let request = [
             (":method", "GET"),
             (":path", "/"),
@@ -57,7 +57,7 @@ impl Exchange {
     }
 
     /// Undoes it, so that maps do not grow over a batch.
-    fn remove_both(&mut self) {
+    pub(crate) fn remove_both(&mut self) {
         let _ = self.request.remove(ASKED.0.as_bytes());
         let _ = self.response.remove(ANSWERED.0.as_bytes());
     }
@@ -84,7 +84,7 @@ impl Stream for Exchange {
 }
 
 /// A host that hears nothing.
-struct Deaf;
+pub(crate) struct Deaf;
 
 impl Host for Deaf {
     type Stream = Exchange;
@@ -104,6 +104,12 @@ pub(crate) enum GuestError {
     /// The filter failed.
     #[error("{0}")]
     Filter(#[from] Failure),
+    /// The filter has no image.
+    #[error("{0}")]
+    Image(#[from] tollgate_abi::NoImage),
+    /// An instance could not be used again.
+    #[error("the filter's instance could not be rewound")]
+    Rewind,
 }
 
 /// The least that any filter's cost can be compared with: the two additions, done natively.
@@ -114,11 +120,11 @@ pub(crate) fn native() -> Result<Cost, GuestError> {
         black_box(&mut exchange).remove_both();
         Ok(())
     })?;
-    Ok(Cost { name: "no filter, the same two fields added natively", nanoseconds })
+    Ok(Cost { name: "no filter, the same two fields added natively".to_owned(), nanoseconds })
 }
 
 /// Cost of a filter, which runs with this configuration.
-pub(crate) fn filter(name: &'static str, module: &[u8], config: &str) -> Result<Cost, GuestError> {
+pub(crate) fn filter(name: &str, module: &[u8], config: &str) -> Result<Cost, GuestError> {
     let engine = Engine::new(&EngineSettings::default())?;
     let module = Module::compile(&engine, module, &ModuleLimits::default())?;
     let settings = PluginSettings { name: name.to_owned(), config: config.into(), ..PluginSettings::default() };
@@ -130,11 +136,11 @@ pub(crate) fn filter(name: &'static str, module: &[u8], config: &str) -> Result<
         kept = Some(exchange);
         Ok(())
     })?;
-    Ok(Cost { name, nanoseconds })
+    Ok(Cost { name: name.to_owned(), nanoseconds })
 }
 
 /// One exchange through one filter, from the request's head to its end.
-fn pass(vm: &mut Vm<Deaf>, exchange: Exchange) -> Result<Exchange, Failure> {
+pub(crate) fn pass(vm: &mut Vm<Deaf>, exchange: Exchange) -> Result<Exchange, Failure> {
     let fields = exchange.request.len();
     let (exchange, begun) = vm.begin_stream(exchange, fields, true);
     let (context, _) = begun?;
@@ -147,7 +153,7 @@ fn pass(vm: &mut Vm<Deaf>, exchange: Exchange) -> Result<Exchange, Failure> {
 }
 
 /// CPU time of one exchange in each batch, after one batch that does not count.
-fn batches(mut exchange: impl FnMut() -> Result<(), Failure>) -> Result<Spread, Failure> {
+pub(crate) fn batches(mut exchange: impl FnMut() -> Result<(), GuestError>) -> Result<Spread, GuestError> {
     let mut costs = Vec::with_capacity(BATCHES);
     for batch in 0..=BATCHES {
         let started = cpu::of_this_thread();

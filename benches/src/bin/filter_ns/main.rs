@@ -1,5 +1,6 @@
 //! CPU time of one exchange through one filter, in memory: what `tollgate-abi` and the guest cost without a proxy.
 
+mod fresh;
 mod guest;
 
 use std::fs;
@@ -34,11 +35,15 @@ fn main() -> anyhow::Result<()> {
         "request": { "add": { ASKED.0: ASKED.1 } },
         "response": { "add": { ANSWERED.0: ANSWERED.1 } },
     });
-    let costs = [
-        guest::native()?,
-        guest::filter("noop filter", &arguments.module("filter_noop.wasm")?, "")?,
-        guest::filter("header filter", &arguments.module("filter_headers.wasm")?, &headers.to_string())?,
-    ];
+    let mut costs = vec![guest::native()?];
+    for (name, file, config) in [
+        ("noop filter", "filter_noop.wasm", String::new()),
+        ("header filter", "filter_headers.wasm", headers.to_string()),
+    ] {
+        let module = arguments.module(file)?;
+        costs.push(guest::filter(name, &module, &config)?);
+        costs.extend(fresh::filter(name, &module, &config)?);
+    }
     if let Some(file) = &arguments.json {
         let json = serde_json::to_vec_pretty(&costs)?;
         fs::write(file, json).with_context(|| format!("cannot write {}", file.display()))?;
