@@ -29,7 +29,7 @@ use crate::app::drain::{Order, Phase};
 use crate::app::reload::{Change, Live, Orders, Reloader, Surroundings};
 use crate::app::thread::Assignment;
 use crate::filter::fault::Fault;
-use crate::filter::rollout::Trigger;
+use crate::filter::rollout::{Followed, Trigger};
 use crate::listener::Socket;
 use crate::snapshot::ListenerId;
 use crate::telemetry::access_log::AccessLog;
@@ -43,7 +43,7 @@ pub struct RunOptions {
     /// Workers, over what the configuration says.
     pub workers: Option<NonZeroUsize>,
     /// The file that the configuration was read from, to be read again. Without one, a reload reads the modules alone.
-    pub file: Option<PathBuf>,
+    pub file: Option<Followed>,
     /// The program that compiles modules in a process of its own; `None` compiles them in this one, without bounds.
     pub compiler: Option<PathBuf>,
     /// Where compiled modules are kept, unless the configuration says otherwise.
@@ -290,7 +290,7 @@ struct Control {
     ended: mpsc::UnboundedReceiver<Order>,
     signals: Option<drain::Signals>,
     orders: Orders,
-    followed: tokio::sync::watch::Receiver<Vec<PathBuf>>,
+    followed: tokio::sync::watch::Receiver<Vec<Followed>>,
 }
 
 impl Control {
@@ -352,10 +352,14 @@ async fn hang_ups(orders: &Orders) {
 }
 
 /// Has files looked at whose content changed.
-async fn follow(orders: &Orders, followed: &mut tokio::sync::watch::Receiver<Vec<PathBuf>>) {
+async fn follow(orders: &Orders, followed: &mut tokio::sync::watch::Receiver<Vec<Followed>>) {
     let mut watch = watch::Watch::start();
     loop {
-        watch.follow(followed.borrow_and_update().clone());
+        let files = followed.borrow_and_update().clone();
+        watch.follow(files.iter().map(|file| file.path.clone()));
+        // A change between the reading and this is one that nobody has seen.
+        let read = files.iter().filter_map(|file| Some((&file.path, file.read?)));
+        read.for_each(|(path, content)| watch.accept(path, content));
         tokio::select! {
             files = watch.changed() => orders.give(reload::Order::Look(files)),
             changed = followed.changed() => if changed.is_err() { return },

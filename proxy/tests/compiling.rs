@@ -89,8 +89,10 @@ const LONG: Duration = Duration::from_secs(600);
 #[test]
 fn a_module_that_a_process_of_its_own_compiled_serves() {
     let module = Guest::from_bytes(&guest(ANSWERS));
-    let yaml =
-        format!("filters: {{ mine: {{ wasm: {:?} }} }}\nroutes: [{{ to: echo, filters: [mine] }}]", module.path());
+    let yaml = format!(
+        "filters: {{ mine: {{ wasm: {:?} }} }}\nroutes: [{{ to: echo, filters: [mine] }}]\ncache: off",
+        module.path()
+    );
     let options = RunOptions { compiler: Some(TOLLGATE.into()), ..RunOptions::default() };
 
     let proxy = TestProxy::of(prepare_with(&yaml, &options).map_err(|error| error.to_string()).unwrap());
@@ -101,8 +103,10 @@ fn a_module_that_a_process_of_its_own_compiled_serves() {
 #[test]
 fn a_compiler_that_is_killed_ends_the_start_with_its_own_code() {
     let module = Guest::from_bytes(&guest(ANSWERS));
-    let yaml =
-        format!("filters: {{ mine: {{ wasm: {:?} }} }}\nroutes: [{{ to: echo, filters: [mine] }}]", module.path());
+    let yaml = format!(
+        "filters: {{ mine: {{ wasm: {:?} }} }}\nroutes: [{{ to: echo, filters: [mine] }}]\ncache: off",
+        module.path()
+    );
     let script = Script::new("kill -KILL $$");
     let options = RunOptions { compiler: Some(script.path()), ..RunOptions::default() };
 
@@ -282,6 +286,26 @@ fn answer(module: &Module) -> Option<u16> {
         _ => None,
     };
     stream.events.first().and_then(status)
+}
+
+#[test]
+fn a_proxy_that_starts_again_serves_a_known_module_without_a_compiler() {
+    let folder = tempfile::tempdir().unwrap();
+    let module = Guest::from_bytes(&guest(ANSWERS));
+    let yaml = format!(
+        "filters: {{ mine: {{ wasm: {:?} }} }}\nroutes: [{{ to: echo, filters: [mine] }}]\ncache: {{ dir: {:?} }}",
+        module.path(),
+        folder.path().join("code")
+    );
+    let start = |compiler: &str| {
+        let options = RunOptions { compiler: Some(compiler.into()), ..RunOptions::default() };
+        TestProxy::of(prepare_with(&yaml, &options).map_err(|error| error.to_string()).unwrap())
+    };
+
+    drop(start(TOLLGATE));
+    let again = start("/absent/compiler");
+
+    assert_eq!(again.get("/").status(), 204);
 }
 
 #[test]

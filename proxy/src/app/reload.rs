@@ -13,16 +13,17 @@ use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use tokio::sync::oneshot;
-use tollgate_config::{self as config, Config, Faults, Ratio};
+use tollgate_config::{Config, Faults, Ratio};
 
 pub(super) use self::live::{Change, Live, Surroundings};
 use self::plan::Plan;
 use crate::app::AppError;
 use crate::app::listeners::Listeners;
+use crate::filter::digest::Digest;
 use crate::filter::fault::Fault;
 use crate::filter::generation::Generation;
 use crate::filter::modules::Modules;
-use crate::filter::rollout::{Cause, Rollout, Tally, Trigger, View};
+use crate::filter::rollout::{Cause, Followed, Rollout, Tally, Trigger, View};
 use crate::filter::slot::Slot;
 use crate::snapshot::{ListenerId, Snapshot};
 
@@ -167,6 +168,8 @@ impl Orders {
 pub struct Reloader {
     config: Config,
     file: Option<PathBuf>,
+    /// What the file held when it was last read.
+    read: Option<Digest>,
     modules: Modules,
     /// In the order of the configuration's plugins.
     rollouts: Vec<Rollout>,
@@ -181,7 +184,7 @@ impl Reloader {
     /// Makes every plugin ready: one VM for each worker and one to spare. All faults are reported.
     pub(super) fn prepare(
         config: Config,
-        file: Option<PathBuf>,
+        file: Option<Followed>,
         mut modules: Modules,
         workers: usize,
     ) -> Result<Self, Vec<Fault>> {
@@ -191,7 +194,8 @@ impl Reloader {
         let rollouts = plans.into_iter().map(|plan| plan.carry_out(None, Tally::default(), cause)).collect();
         Ok(Self {
             config,
-            file,
+            file: file.clone().map(|file| file.path),
+            read: file.and_then(|file| file.read),
             modules,
             rollouts,
             gone: Vec::new(),
@@ -260,16 +264,13 @@ impl Reloader {
         }
     }
 
-    /// Every file whose change is to be followed.
-    fn files(&self) -> Vec<PathBuf> {
+    /// Every file whose change is to be followed, with what was read of it.
+    fn files(&self) -> Vec<Followed> {
         if !self.config.watch {
             return Vec::new();
         }
-        let of_plugin = |plugin: &config::Plugin| {
-            let canary = plugin.rollout.canary.as_ref().map(|canary| canary.module.clone());
-            std::iter::once(plugin.module.clone()).chain(canary).collect::<Vec<_>>()
-        };
-        self.file.iter().cloned().chain(self.config.plugins.iter().flat_map(of_plugin)).collect()
+        let config = self.file.iter().map(|path| Followed { path: path.clone(), read: self.read });
+        config.chain(self.rollouts.iter().flat_map(Rollout::files)).collect()
     }
 }
 

@@ -10,6 +10,8 @@ use super::hints::Hint;
 use super::{DEFAULT_CONFIG, Failure, RunArguments, own_program};
 use crate::app::{App, RunOptions, descriptors};
 use crate::filter::compile;
+use crate::filter::digest::Digest;
+use crate::filter::rollout::Followed;
 use crate::telemetry::log::{self, LogFormat};
 use crate::telemetry::panics;
 
@@ -19,10 +21,11 @@ pub(super) fn run(arguments: &RunArguments) -> Result<(), Failure> {
     panics::install();
     descriptors::raise_limit();
     let file = config_file(arguments.config.as_deref())?;
-    let config = tollgate_config::load(&file).map_err(Failure::Config)?;
+    let text = tollgate_config::text(&file).map_err(Failure::Config)?;
+    let config = tollgate_config::parse(&text, &file).map_err(Failure::Config)?;
     let options = RunOptions {
         workers: arguments.workers,
-        file: Some(file.clone()),
+        file: Some(Followed { path: file.clone(), read: Some(Digest::of(text.as_bytes())) }),
         compiler: own_program(),
         cache: compile::default_cache(),
     };

@@ -44,6 +44,8 @@ pub struct Plugin {
     vm: RefCell<Option<ReadyVm>>,
     /// Changes whenever the VM does, so that contexts of a dead one are recognised.
     incarnation: Cell<u32>,
+    /// The VM's bytes of memory, as the series have them.
+    shown: Cell<Option<i64>>,
     /// Bytes of memory that the VM had when it came.
     fresh_bytes: Cell<usize>,
     /// Exchanges and connections that go through it.
@@ -97,6 +99,7 @@ impl Plugin {
             paused: Cell::new(0),
             vm: RefCell::new(None),
             incarnation: Cell::new(0),
+            shown: Cell::new(None),
             fresh_bytes: Cell::new(0),
             engaged: Cell::new(0),
             passages: Cell::new(0),
@@ -253,9 +256,6 @@ impl Plugin {
         });
         self.incarnation.set(self.incarnation.get().wrapping_add(1));
         self.fresh_bytes.set(vm.memory_bytes());
-        if !self.is_solo() {
-            self.series.vms.set(1);
-        }
         *self.vm.borrow_mut() = Some(vm);
         self.sample();
     }
@@ -280,8 +280,18 @@ impl Plugin {
 
     /// Reads what costs too much to read per request.
     pub fn sample(&self) {
-        let bytes = self.vm.borrow().as_ref().map_or(0, ReadyVm::memory_bytes);
-        self.series.memory_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+        if self.is_solo() {
+            return;
+        }
+        let bytes = self.vm.borrow().as_ref().map(ReadyVm::memory_bytes);
+        self.show(bytes.map(|bytes| i64::try_from(bytes).unwrap_or(i64::MAX)));
+    }
+
+    /// Counts the VM that there is, or that there is none. Generations share a series, so each changes it by its own part.
+    fn show(&self, bytes: Option<i64>) {
+        let before = self.shown.replace(bytes);
+        self.series.vms.add(i64::from(bytes.is_some()) - i64::from(before.is_some()));
+        self.series.memory_bytes.add(bytes.unwrap_or(0) - before.unwrap_or(0));
     }
 
     /// Lends a stream to the VM for one callback. Without a VM the stream comes straight back.
@@ -414,8 +424,8 @@ impl Plugin {
     pub fn end(&self) {
         self.retire();
         let vm = self.vm.borrow_mut().take();
+        self.sample();
         if let Some(vm) = vm {
-            self.series.vms.set(0);
             vm.retire();
         }
         self.mail.close();
@@ -440,7 +450,7 @@ impl Plugin {
         if self.is_solo() {
             return;
         }
-        self.series.vms.set(0);
+        self.sample();
         match failure.callback {
             CallbackKind::Tick => self.failed_ticks.set(self.failed_ticks.get().saturating_add(1)),
             _ => self.storm.borrow_mut().death(Instant::now()),
@@ -518,6 +528,7 @@ impl Drop for Plugin {
         }
         self.mail.close();
         self.leave();
+        self.show(None);
         self.ticker.changed.notify_one();
     }
 }

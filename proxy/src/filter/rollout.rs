@@ -23,6 +23,15 @@ const HISTORY: usize = 20;
 /// Exchanges below which a canary's failures are counted as if there had been so many.
 const TRIAL: u64 = 100;
 
+/// A file whose change means something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Followed {
+    /// The file.
+    pub path: PathBuf,
+    /// What was last read of it, if it could be.
+    pub read: Option<Digest>,
+}
+
 /// What had a plugin looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trigger {
@@ -299,6 +308,14 @@ impl Rollout {
         self.staged.as_ref()
     }
 
+    /// The files of its module and of its canary.
+    pub fn files(&self) -> impl Iterator<Item = Followed> + '_ {
+        let module = Followed { path: self.plugin.module.clone(), read: self.seen };
+        let canary = self.plugin.rollout.canary.iter();
+        let canary = canary.map(|canary| Followed { path: canary.module.clone(), read: self.seen_canary });
+        std::iter::once(module).chain(canary)
+    }
+
     /// True when one of these files is its module's or its canary's.
     pub fn reads(&self, files: &[PathBuf]) -> bool {
         let canary = self.plugin.rollout.canary.as_ref().map(|canary| &canary.module);
@@ -321,11 +338,9 @@ impl Rollout {
         self.draining.len() >= DRAINING
     }
 
-    /// Lets go of replaced generations that have ended, and of the VMs that were ready for them.
+    /// Lets go of replaced generations that have ended.
     pub fn tidy(&mut self) {
-        for ended in self.draining.extract_if(.., |generation| generation.residents() == 0) {
-            ended.spares.close();
-        }
+        self.draining.retain(|generation| generation.residents() > 0);
     }
 
     /// The plugin is no longer in the configuration: everything of it, to be let go of when it has ended.

@@ -14,10 +14,11 @@ use tollgate_config::{Config, Ratio};
 use super::plan::{self, Plan};
 use super::{Answer, Asked, Done, LastReload, Order, Orders, Refused, Reloader};
 use crate::app::listeners::Changes;
+use crate::filter::digest::Digest;
 use crate::filter::fault::Fault;
 use crate::filter::generation::{Generation, Origin};
 use crate::filter::modules::Fetched;
-use crate::filter::rollout::{Cause, Rollout, Step, Tally, Trigger, Verdict};
+use crate::filter::rollout::{Cause, Followed, Rollout, Step, Tally, Trigger, Verdict};
 use crate::filter::slot::Slot;
 use crate::filter::spares;
 use crate::listener::Socket;
@@ -48,7 +49,7 @@ pub(in crate::app) struct Surroundings {
     /// One for each worker.
     pub(in crate::app) hands: Vec<mpsc::UnboundedSender<Change>>,
     /// Which files are to be followed.
-    pub(in crate::app) follow: watch::Sender<Vec<PathBuf>>,
+    pub(in crate::app) follow: watch::Sender<Vec<Followed>>,
 }
 
 /// See the module.
@@ -125,11 +126,14 @@ impl Live {
     /// Reads the configuration and every module again. Reloads that were ordered meanwhile are this one.
     fn reload(&mut self, cause: Cause) -> Answer {
         self.waiting.retain(|(order, reply)| reply.is_some() || !matches!(order, Order::Reload(_)));
-        let config = match &self.reloader.file {
-            Some(file) => tollgate_config::load(file).map_err(Refused::Config),
+        let config = match &self.reloader.file.clone() {
+            Some(file) => tollgate_config::text(file).and_then(|text| {
+                self.reloader.read = Some(Digest::of(text.as_bytes()));
+                tollgate_config::parse(&text, file)
+            }),
             None => Ok(self.reloader.config.clone()),
         };
-        let outcome = config.and_then(|config| self.take_over(config, cause));
+        let outcome = config.map_err(Refused::Config).and_then(|config| self.take_over(config, cause));
         self.close(cause.trigger, outcome)
     }
 

@@ -34,6 +34,7 @@ impl Plugin {
             paused: Cell::new(0),
             vm: RefCell::new(None),
             incarnation: Cell::new(0),
+            shown: Cell::new(None),
             fresh_bytes: Cell::new(0),
             engaged: Cell::new(0),
             passages: Cell::new(0),
