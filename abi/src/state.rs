@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use wasmtime::{Instance, Memory, ModuleExport, ResourceLimiter, TypedFunc, UpdateDeadline};
+use wasmtime::{Instance, Memory, ModuleExport, TypedFunc, UpdateDeadline};
 
 use crate::callback::CallbackKind;
 use crate::callout::{Callouts, HttpReply};
@@ -19,6 +19,12 @@ use crate::limits::{self, Limits};
 use crate::settings::{GuestErrors, PluginSettings};
 use crate::storage::{Buffer, HeaderMap, Refusal, VecHeaderMap};
 use crate::types::{AbiVersion, BufferType, ContextId, MapType, Status, StreamType};
+
+mod caps;
+mod kept;
+
+pub(crate) use caps::Caps;
+pub(crate) use kept::Kept;
 
 /// How refused local responses are reported.
 const RESPOND: &str = "proxy_send_local_response";
@@ -67,19 +73,6 @@ pub(crate) enum Allocator {
     /// It was not needed so far.
     Unused(Instance, ModuleExport),
     Known(TypedFunc<u32, u32>),
-}
-
-/// What a VM that is made from an image takes over from the VM that was configured.
-#[derive(Clone)]
-pub(crate) struct Kept {
-    declared: Arc<HashMap<Vec<u8>, Writable>>,
-    /// Numbers that the guest was given are not given again: it may remember them.
-    last_token: u32,
-    last_callout: u32,
-    /// The guest may remember times of its monotonic clock, which does not go back.
-    born: Instant,
-    /// False when something was under way that only the VM that asked for it will hear of.
-    pub(crate) is_self_contained: bool,
 }
 
 /// How a look-up is answered.
@@ -192,73 +185,6 @@ impl<H: Host> State<H> {
             declared: Arc::default(),
             last_token: 0,
             settings,
-        }
-    }
-
-    /// The state of a VM that `kept` was taken from, as it was after its start.
-    pub(crate) fn restored(
-        kept: &Kept,
-        settings: Arc<PluginSettings>,
-        abi: AbiVersion,
-        ceiling: Ceiling,
-        host: H,
-    ) -> Self {
-        let Kept { declared, last_token, last_callout, born, is_self_contained: _ } = kept;
-        State {
-            stage: Stage::Open,
-            declared: Arc::clone(declared),
-            last_token: *last_token,
-            callouts: Callouts::after(*last_callout),
-            born: *born,
-            ..State::new(settings, abi, ceiling, host)
-        }
-    }
-
-    /// Takes another state, and keeps the handles of the instance.
-    pub(crate) fn replace(&mut self, other: Self) {
-        let (memory, allocator) = (self.memory, std::mem::take(&mut self.allocator));
-        *self = State { memory, allocator, ..other };
-    }
-
-    /// What an image keeps of this state. Every field is named, so that a new one is decided here.
-    pub(crate) fn keep(&self) -> Kept {
-        let State {
-            // The image has them by itself, or the module has.
-            settings: _,
-            abi: _,
-            // The embedder gives each VM one of its own.
-            host: _,
-            // Handles of this instance.
-            memory: _,
-            allocator: _,
-            // The same after every start.
-            stage: _,
-            allocating: _,
-            running: _,
-            rundown: _,
-            caps: _,
-            // Between entries they hold nothing, or what the next entry overwrites. An image is taken before the first
-            // exchange, so there is no context but the root.
-            contexts: _,
-            actions: _,
-            deadline: _,
-            scratch: _,
-            status: _,
-            handed: _,
-            // What is under way is this VM's own.
-            callouts,
-            lookups,
-            timers,
-            declared,
-            last_token,
-            born,
-        } = self;
-        Kept {
-            declared: Arc::clone(declared),
-            last_token: *last_token,
-            last_callout: callouts.last(),
-            born: *born,
-            is_self_contained: callouts.count() == 0 && lookups.is_empty() && timers.is_empty(),
         }
     }
 
@@ -445,49 +371,4 @@ impl<H: Host> State<H> {
 
 fn responder((context, action): &(ContextId, StreamAction)) -> Option<ContextId> {
     matches!(action, StreamAction::Respond(_)).then_some(*context)
-}
-
-/// Holds memory and table of the guest under their bounds.
-pub(crate) struct Caps {
-    memory: usize,
-    table_elements: usize,
-    /// True once the running entry was refused growth: a trap after it counts as `Cause::Memory`.
-    pub(crate) refused: bool,
-}
-
-impl Caps {
-    fn new(limits: &Limits, ceiling: Ceiling) -> Caps {
-        Caps {
-            memory: limits.memory.min(ceiling.memory),
-            table_elements: limits.table_elements.min(ceiling.table_elements),
-            refused: false,
-        }
-    }
-
-    fn admit(&mut self, desired: usize, bound: usize) -> bool {
-        self.refused |= desired > bound;
-        desired <= bound
-    }
-}
-
-impl ResourceLimiter for Caps {
-    fn memory_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
-        Ok(self.admit(desired, self.memory))
-    }
-
-    fn table_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
-        Ok(self.admit(desired, self.table_elements))
-    }
-
-    fn instances(&self) -> usize {
-        1
-    }
-
-    fn tables(&self) -> usize {
-        1
-    }
-
-    fn memories(&self) -> usize {
-        1
-    }
 }
