@@ -39,6 +39,7 @@ impl Tollgate {
     fn start(folder: &Path, arguments: &[&str]) -> Result<Tollgate> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
         command.args(arguments).current_dir(folder).env_remove("TOLLGATE_LOG");
+        command.env("XDG_CACHE_HOME", env!("CARGO_TARGET_TMPDIR"));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         Ok(Tollgate { child: command.spawn()? })
     }

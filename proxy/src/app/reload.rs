@@ -121,7 +121,7 @@ pub struct Sight {
     /// Absent until there was one.
     pub last_reload: Option<LastReload>,
     /// The configuration in its long form, secrets redacted.
-    pub config_dump: serde_json::Value,
+    pub config_dump: Arc<serde_json::Value>,
 }
 
 /// Where orders are given, and what came of them is seen. Clones share it.
@@ -178,6 +178,7 @@ pub struct Reloader {
     listeners: Listeners,
     workers: usize,
     last_reload: Option<LastReload>,
+    dump: Arc<serde_json::Value>,
 }
 
 impl Reloader {
@@ -193,6 +194,7 @@ impl Reloader {
         modules.settle(&config.plugins);
         let rollouts = plans.into_iter().map(|plan| plan.carry_out(None, Tally::default(), cause)).collect();
         Ok(Self {
+            dump: Arc::new(config.expanded.clone()),
             config,
             file: file.clone().map(|file| file.path),
             read: file.and_then(|file| file.read),
@@ -260,7 +262,7 @@ impl Reloader {
         Sight {
             plugins: self.rollouts.iter().map(Rollout::view).collect(),
             last_reload: self.last_reload.clone(),
-            config_dump: self.config.expanded.clone(),
+            config_dump: Arc::clone(&self.dump),
         }
     }
 

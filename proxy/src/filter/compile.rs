@@ -145,6 +145,11 @@ impl Compiler {
         Self { engine, fingerprint, limits, program, bounds: Bounds { time, memory }, cache: cache.and_then(open) }
     }
 
+    /// Changes what compiling one module may take.
+    pub fn bound(&mut self, time: Duration, memory: u64) {
+        self.bounds = Bounds { time, memory };
+    }
+
     /// What a module may be.
     pub fn limits(&self) -> &ModuleLimits {
         &self.limits

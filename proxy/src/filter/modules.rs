@@ -100,6 +100,10 @@ impl Modules {
     /// Takes another configuration as the one that generations are made for; the one before can be taken again.
     pub fn configure(&mut self, config: &Config) {
         self.clusters.clone_from(&config.clusters);
+        (self.settings.time, self.settings.memory) = (config.limits.compile_time, config.limits.compile_memory);
+        if let Some(compiler) = &mut self.compiler {
+            compiler.bound(config.limits.compile_time, config.limits.compile_memory);
+        }
         for (vm_id, quota) in widest(&config.plugins) {
             let (data, queues) = bounds(&quota);
             match self.shared.get_mut(vm_id) {

@@ -338,6 +338,11 @@ impl Rollout {
         self.draining.len() >= DRAINING
     }
 
+    /// True while something may change without anybody's doing.
+    pub fn is_moving(&self) -> bool {
+        !self.draining.is_empty() || self.waiting.is_some() || self.canary.is_some()
+    }
+
     /// Lets go of replaced generations that have ended.
     pub fn tidy(&mut self) {
         self.draining.retain(|generation| generation.residents() > 0);

@@ -43,6 +43,7 @@ impl Tollgate {
         let mut command = Command::new("sh");
         command.args(["-c", shell, env!("CARGO_BIN_EXE_tollgate"), "run", "--workers", "1"]);
         command.current_dir(folder.path()).env_remove("TOLLGATE_LOG");
+        command.env("XDG_CACHE_HOME", env!("CARGO_TARGET_TMPDIR"));
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let (send, lines) = channel();
         let stderr = BufReader::new(child.stderr.take().unwrap());

@@ -33,7 +33,7 @@ impl TestAdmin {
         let sight = Sight {
             plugins: Vec::new(),
             last_reload: None,
-            config_dump: serde_json::json!({ "filters": { "auth": { "config": "<redacted>" } } }),
+            config_dump: Arc::new(serde_json::json!({ "filters": { "auth": { "config": "<redacted>" } } })),
         };
         let state = AdminState {
             readiness: Arc::clone(&readiness),

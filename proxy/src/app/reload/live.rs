@@ -28,6 +28,8 @@ use crate::worker::Shared;
 
 /// How often canaries are judged and what waits is looked at.
 const LOOK: Duration = Duration::from_millis(50);
+/// How long it sleeps when there is nothing to look at.
+const REST: Duration = Duration::from_secs(3600);
 /// The shortest time between two publications: of faster changes the newest wins.
 const INTERVAL: Duration = Duration::from_millis(20);
 
@@ -101,7 +103,8 @@ impl Live {
     /// The next order; `None` when it is time to look around; `Err` when there will be none.
     fn next(&mut self) -> Result<Option<Asked>, ()> {
         if self.waiting.is_empty() {
-            match self.asked.recv_timeout(LOOK) {
+            let patience = if self.is_moving() { LOOK } else { REST };
+            match self.asked.recv_timeout(patience) {
                 Ok(asked) => self.waiting.push_back(asked),
                 Err(RecvTimeoutError::Timeout) => return Ok(None),
                 Err(RecvTimeoutError::Disconnected) => return Err(()),
@@ -109,6 +112,12 @@ impl Live {
         }
         self.waiting.extend(self.asked.try_iter());
         Ok(self.waiting.pop_front())
+    }
+
+    /// True while something may change without an order.
+    fn is_moving(&self) -> bool {
+        let reloader = &self.reloader;
+        self.deferred.is_some() || !reloader.gone.is_empty() || reloader.rollouts.iter().any(Rollout::is_moving)
     }
 
     fn carry_out(&mut self, order: Order) -> Answer {
@@ -144,6 +153,9 @@ impl Live {
 
     /// Keeps how a reload went.
     fn close(&mut self, trigger: Trigger, outcome: Answer) -> Answer {
+        if matches!(outcome, Ok(Done::Waiting)) {
+            return outcome;
+        }
         let refused = outcome.as_ref().err().map(ToString::to_string);
         self.around.shared.registry.reloads().note(refused.is_none());
         self.reloader.last_reload = Some(LastReload { at: SystemTime::now(), trigger, refused });
@@ -194,6 +206,7 @@ impl Live {
         reloader.gone.extend(before.into_iter().flat_map(Rollout::into_draining));
         reloader.rollouts = rollouts;
         reloader.modules.settle(&config.plugins);
+        reloader.dump = Arc::new(config.expanded.clone());
         reloader.config = config;
         let ids = changes.ids().to_vec();
         let (sockets, closed) = reloader.listeners.commit(changes, reloader.workers);
@@ -352,12 +365,18 @@ impl Live {
             self.judge(place);
         }
         self.reloader.gone.retain(|generation| generation.residents() > 0);
-        if let Some(trigger) = self.deferred.take()
+        self.reload_deferred();
+        self.show();
+    }
+
+    /// Reloads as was ordered while there were too many generations with exchanges, once there are fewer.
+    fn reload_deferred(&mut self) {
+        let has_room = !self.reloader.rollouts.iter_mut().any(Rollout::is_crowded);
+        if let Some(trigger) = self.deferred.take_if(|_| has_room)
             && let Err(refused) = self.reload(Cause::now(trigger))
         {
             tracing::error!("{refused}");
         }
-        self.show();
     }
 
     fn judge(&mut self, place: usize) {
