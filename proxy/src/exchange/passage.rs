@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::Waker;
 
-use tollgate_abi::{Buffer, BufferType, HeaderMap, MapType, Refusal, Stream, StreamType};
+use tollgate_abi::{Buffer, BufferType, HeaderMap, LocalResponse, MapType, Refusal, Stream, StreamType};
 
 use crate::exchange::Half;
 use crate::exchange::buffer::BodyBuffer;
@@ -129,6 +129,11 @@ impl Stream for Box<PassageStream> {
         self.properties.set(path, value, (owner, quota))
     }
 
+    /// There is no HTTP to answer in, which a strict guest is told at once.
+    fn check_response(&mut self, _response: &LocalResponse) -> Result<(), Refusal> {
+        Err(Refusal::Unavailable)
+    }
+
     fn resume(&mut self, half: StreamType) {
         let half = match half {
             StreamType::Downstream => Half::Request,
@@ -194,6 +199,22 @@ mod tests {
         assert_eq!(stream.property(&[b"plugin_name"]), None);
         assert!(stream.set_property(b"a\0b", &[b'x'; 17]).is_err());
         assert!(stream.set_property(b"one more", b"").is_err());
+    }
+
+    #[test]
+    fn a_connection_cannot_be_answered_in_http() {
+        let mut stream = stream();
+        let response = LocalResponse {
+            status: 403,
+            details: Vec::new(),
+            headers: Vec::new(),
+            body: Vec::new(),
+            grpc_status: None,
+        };
+
+        assert_eq!(stream.check_response(&response), Err(Refusal::Unavailable));
+        assert_eq!(stream.local_response(response), Err(Refusal::Unavailable));
+        assert!(!stream.has_wishes());
     }
 
     #[test]
