@@ -10,6 +10,9 @@ use tollgate_abi::{HeaderMap, Refusal};
 
 /// How many fields a filter may grow a map to, beyond what the wire allows.
 const EXTRA_FIELDS: usize = 64;
+/// The most bytes of names and values that a filter may grow a map to: as many as it can hand over in one list. Without it
+/// the fields of one message come to 64 KiB each.
+const BYTES: usize = 1024 * 1024;
 
 /// Fields that only the proxy sets.
 const FRAMING: [HeaderName; 10] = [
@@ -34,12 +37,19 @@ pub struct Fields {
     pub writable: bool,
     /// Most fields the map may hold.
     pub limit: usize,
+    /// Bytes that may certainly be added before all are counted again.
+    room: usize,
 }
 
 impl Fields {
     /// Fields as they came from the wire, where at most `limit` were allowed.
     pub fn new(map: http::HeaderMap, limit: usize) -> Self {
-        Self { map, writable: true, limit: limit.saturating_add(EXTRA_FIELDS) }
+        Self::bounded(map, limit.saturating_add(EXTRA_FIELDS))
+    }
+
+    /// Fields that may become as many as `limit`.
+    pub fn bounded(map: http::HeaderMap, limit: usize) -> Self {
+        Self { map, writable: true, limit, room: 0 }
     }
 
     fn check(&self, name: &[u8], value: &[u8]) -> Result<(HeaderName, HeaderValue), Refusal> {
@@ -47,6 +57,17 @@ impl Fields {
             return Err(Refusal::ReadOnly);
         }
         check_field(name, value)
+    }
+
+    /// Fails where so many more bytes would be too many. They are all counted only once the room of the last count is used.
+    fn admit(&mut self, more: usize) -> Result<(), Refusal> {
+        if more > self.room {
+            let bytes: usize = self.map.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+            self.room = BYTES.saturating_sub(bytes);
+        }
+        let left = self.room.checked_sub(more).ok_or(Refusal::Limit("bytes of the fields of one message"))?;
+        self.room = left;
+        Ok(())
     }
 }
 
@@ -84,6 +105,7 @@ impl HeaderMap for Fields {
         if self.map.len() >= self.limit {
             return Err(Refusal::Limit("fields of one message"));
         }
+        self.admit(name.as_str().len() + value.len())?;
         self.map.try_append(name, value).map(drop).map_err(|_| Refusal::Limit("fields of one message"))
     }
 
@@ -92,6 +114,7 @@ impl HeaderMap for Fields {
         if self.map.len() >= self.limit && !self.map.contains_key(&name) {
             return Err(Refusal::Limit("fields of one message"));
         }
+        self.admit(name.as_str().len() + value.len())?;
         self.map.try_insert(name, value).map(drop).map_err(|_| Refusal::Limit("fields of one message"))
     }
 
@@ -108,7 +131,7 @@ impl HeaderMap for Fields {
     /// Framing fields in the list are left out rather than refused: a guest that reads all pairs and writes them
     /// back means no harm.
     fn replace_all(&mut self, fields: &[(&[u8], &[u8])]) -> Result<(), Refusal> {
-        let mut fresh = Self { map: http::HeaderMap::with_capacity(fields.len()), ..*self };
+        let mut fresh = Self { map: http::HeaderMap::with_capacity(fields.len()), room: 0, ..*self };
         for (name, value) in fields {
             if !is_framing(name) {
                 fresh.add(name, value)?;
@@ -439,6 +462,34 @@ mod tests {
         assert_eq!(fields.add(b"one-more", b"1"), Err(Refusal::Limit("fields of one message")));
         assert_eq!(fields.replace(b"one-more", b"1"), Err(Refusal::Limit("fields of one message")));
         assert_eq!(fields.replace(b"x-0", b"2"), Ok(()));
+    }
+
+    #[test]
+    fn a_map_takes_bytes_up_to_its_limit_and_none_past_it() {
+        let mut fields = Fields::new(http::HeaderMap::new(), 100);
+        let over = Err(Refusal::Limit("bytes of the fields of one message"));
+
+        fields.add(b"ab", &vec![b'x'; BYTES - 4]).unwrap();
+
+        assert_eq!(fields.add(b"c", b"dd"), over);
+        assert_eq!(fields.replace(b"c", b"dd"), over);
+        assert_eq!(fields.add(b"c", b"d"), Ok(()));
+        assert_eq!(fields.add(b"c", b""), over);
+    }
+
+    #[test]
+    fn bytes_that_are_replaced_or_removed_make_room() {
+        let mut fields = Fields::new(http::HeaderMap::new(), 100);
+        let large = vec![b'x'; BYTES / 2];
+
+        for _ in 0..10 {
+            fields.add(b"large", &large).unwrap();
+            fields.remove(b"large").unwrap();
+        }
+
+        assert_eq!(fields.replace_all(&[(b"large", &large), (b"other", b"1")]), Ok(()));
+        assert!(fields.replace_all(&[(b"large", &large), (b"other", &large)]).is_err());
+        assert_eq!(fields.len(), 2);
     }
 
     #[test]

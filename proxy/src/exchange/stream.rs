@@ -193,7 +193,7 @@ impl FilterStream {
         };
         let ending = self.may_add_trailers && self.body.as_ref().is_some_and(|(kind, _)| *kind == body);
         if slot.is_none() && ending {
-            *slot = Some(Fields { map: http::HeaderMap::new(), writable: true, limit });
+            *slot = Some(Fields::bounded(http::HeaderMap::new(), limit));
         }
         slot.as_mut().map(|fields| fields as &mut dyn HeaderMap)
     }

@@ -309,7 +309,7 @@ impl Replying {
     fn show(&self, head: &mut ResponseHead) -> Result<(), Halt> {
         let map = std::mem::take(&mut head.fields.map);
         self.chain.with_stream(|stream| {
-            let fields = Fields { map, writable: true, limit: stream.request.fields.limit };
+            let fields = Fields::bounded(map, stream.request.fields.limit);
             stream.response = Some(ResponseHead { status: head.status, fields });
         })
     }
