@@ -25,6 +25,7 @@ use crate::exchange::head::{RequestHead, ResponseHead};
 use crate::exchange::hop::{self, Accepted};
 use crate::exchange::stream::{Facts, FilterStream, Reached};
 use crate::exchange::{Awaiting, Exchange, Half};
+use crate::filter::callout::hops;
 use crate::filter::chain::{Chain, Draw, Halt};
 use crate::filter::pump::Pump;
 use crate::route::Asked;
@@ -154,6 +155,7 @@ impl Serving {
             version: self.version,
             started: self.exchange.started,
             content_length,
+            hops: hops::of(&head.fields.map),
         };
         self.exchange.stream.set(Some(Box::new(FilterStream::new(facts, head))));
         Rc::new(Chain::new(Rc::clone(&self.exchange), filters.pick(), buffer))

@@ -464,6 +464,20 @@ fn a_loop_that_is_refused_in_a_tick_ends_the_exchange_it_was_for() {
 }
 
 #[test]
+fn a_loop_is_found_although_a_filter_has_removed_the_count() {
+    let (origin, auth) = (Origin::saying("upstream"), Origin::saying("x"));
+    let config = "{ request_headers: [\"remove request-headers x-tollgate-callout-hops\"], \
+                  response_headers: [\"call auth 5000 / ''\"] }";
+    let proxy = calling(&auth.address().to_string(), &origin, config);
+
+    let statuses = [3, 4].map(|hops| proxy.ask("/", &format!("x-tollgate-callout-hops: {hops}\r\n")).status());
+
+    assert_eq!(statuses, [200, 508]);
+    assert_eq!(auth.requests().len(), 1);
+    assert_eq!(auth.request().field("x-tollgate-callout-hops"), Some("4"));
+}
+
+#[test]
 fn a_filter_that_goes_on_after_a_refused_loop_does_not_let_the_request_through() {
     let (origin, auth) = (Origin::saying("upstream"), Origin::saying("x"));
     let proxy = calling(&auth.address().to_string(), &origin, "{ request_headers: [\"call auth 5000 / ''\"] }");

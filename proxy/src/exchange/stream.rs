@@ -48,6 +48,8 @@ pub struct Facts {
     pub started: Instant,
     /// The declared length of the request's body.
     pub content_length: Option<u64>,
+    /// How many callouts led to the request, whatever filters make of the field that says so.
+    pub hops: u8,
 }
 
 /// How the upstream was reached, as far as it was.

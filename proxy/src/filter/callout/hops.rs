@@ -24,7 +24,7 @@ pub fn of(fields: &HeaderMap) -> u8 {
 /// How many callouts led to an exchange; a connection does not say.
 pub fn of_lent(lent: &Lent) -> u8 {
     match lent {
-        Lent::Http(stream) => of(&stream.request.fields.map),
+        Lent::Http(stream) => stream.facts.hops,
         Lent::Tcp(_) => 0,
     }
 }
