@@ -1,0 +1,6 @@
+;; Hands over a list that is only its count.
+(data (i32.const 1024) "\03\00\00\00")
+(func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+  (if (call $evil) (then
+    (call $refused (call $proxy_set_header_map_pairs (i32.const 0) (i32.const 1024) (i32.const 4)))))
+  (i32.const 0))

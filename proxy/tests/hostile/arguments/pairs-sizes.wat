@@ -1,0 +1,6 @@
+;; Hands over a list whose second pair says it has four billion bytes.
+(data (i32.const 1024) "\03\00\00\00\07\00\00\00\03\00\00\00\ff\ff\ff\ff\ff\ff\ff\ff\05\00\00\00\07\00\00\00:method\00GET\00:authority\00forged\00:path\00/forged\00")
+(func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+  (if (call $evil) (then
+    (call $refused (call $proxy_set_header_map_pairs (i32.const 0) (i32.const 1024) (i32.const 72)))))
+  (i32.const 0))

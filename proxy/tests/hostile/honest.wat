@@ -1,0 +1,13 @@
+;; The neighbour: marks what passes it, and shares a secret with other filters of its vm_id, of which there are none.
+(data (i32.const 1024) "x-honest")
+(data (i32.const 1040) "yes")
+(data (i32.const 1048) "secret")
+(func (export "proxy_on_configure") (param i32 i32) (result i32)
+  (drop (call $proxy_set_shared_data (i32.const 1048) (i32.const 6) (i32.const 1040) (i32.const 3) (i32.const 0)))
+  (i32.const 1))
+(func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+  (drop (call $proxy_add_header_map_value (i32.const 0) (i32.const 1024) (i32.const 8) (i32.const 1040) (i32.const 3)))
+  (i32.const 0))
+(func (export "proxy_on_response_headers") (param i32 i32 i32) (result i32)
+  (drop (call $proxy_add_header_map_value (i32.const 2) (i32.const 1024) (i32.const 8) (i32.const 1040) (i32.const 3)))
+  (i32.const 0))

@@ -1,0 +1,2 @@
+;; Is a component, which is no module.
+(component)

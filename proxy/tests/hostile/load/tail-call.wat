@@ -1,0 +1,2 @@
+;; Uses a proposal that is off.
+(func $down (return_call $down))

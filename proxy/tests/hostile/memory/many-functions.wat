@@ -1,0 +1,3 @@
+;; Defines more functions than a module may.
+;; repeat 50001
+(func)

@@ -1,0 +1,5 @@
+;; Has a function with more variables than WebAssembly allows.
+(func $wide
+  ;; repeat 50001
+  (local i64)
+)

@@ -1,0 +1,10 @@
+;; Says that the request has one byte of body.
+(data (i32.const 1024) "content-length")
+(data (i32.const 1100) "1")
+(func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+  (if (call $evil) (then
+    (call $refused (call $proxy_add_header_map_value
+      (i32.const 0) (i32.const 1024) (i32.const 14) (i32.const 1100) (i32.const 1)))
+    (call $refused (call $proxy_replace_header_map_value
+      (i32.const 0) (i32.const 1024) (i32.const 14) (i32.const 1100) (i32.const 1)))))
+  (i32.const 0))

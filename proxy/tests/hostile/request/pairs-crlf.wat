@@ -1,0 +1,6 @@
+;; Replaces all fields, with a second one hidden in the last.
+(data (i32.const 1024) "\04\00\00\00\07\00\00\00\03\00\00\00\05\00\00\00\07\00\00\00\0a\00\00\00\01\00\00\00\03\00\00\00\0e\00\00\00:method\00GET\00:path\00/forged\00:authority\00a\00x-a\00a\0d\0aforged: yes\00")
+(func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+  (if (call $evil) (then
+    (call $refused (call $proxy_set_header_map_pairs (i32.const 0) (i32.const 1024) (i32.const 94)))))
+  (i32.const 0))

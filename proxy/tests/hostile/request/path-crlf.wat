@@ -1,0 +1,10 @@
+;; Hides a second request in the path.
+(data (i32.const 1024) ":path")
+(data (i32.const 1100) "/ HTTP/1.1\0d\0ahost: a\0d\0a\0d\0aGET /forged")
+(func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+  (if (call $evil) (then
+    (call $refused (call $proxy_add_header_map_value
+      (i32.const 0) (i32.const 1024) (i32.const 5) (i32.const 1100) (i32.const 34)))
+    (call $refused (call $proxy_replace_header_map_value
+      (i32.const 0) (i32.const 1024) (i32.const 5) (i32.const 1100) (i32.const 34)))))
+  (i32.const 0))

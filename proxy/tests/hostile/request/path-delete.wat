@@ -1,0 +1,10 @@
+;; Puts a control byte into the path.
+(data (i32.const 1024) ":path")
+(data (i32.const 1100) "/forged\7f")
+(func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+  (if (call $evil) (then
+    (call $refused (call $proxy_add_header_map_value
+      (i32.const 0) (i32.const 1024) (i32.const 5) (i32.const 1100) (i32.const 8)))
+    (call $refused (call $proxy_replace_header_map_value
+      (i32.const 0) (i32.const 1024) (i32.const 5) (i32.const 1100) (i32.const 8)))))
+  (i32.const 0))

@@ -1,0 +1,10 @@
+;; Changes a request that has been sent.
+(data (i32.const 1024) "forged")
+(data (i32.const 1100) "yes")
+(func (export "proxy_on_response_headers") (param i32 i32 i32) (result i32)
+  (if (call $evil) (then
+    (call $refused (call $proxy_add_header_map_value
+      (i32.const 0) (i32.const 1024) (i32.const 6) (i32.const 1100) (i32.const 3)))
+    (call $refused (call $proxy_replace_header_map_value
+      (i32.const 0) (i32.const 1024) (i32.const 6) (i32.const 1100) (i32.const 3)))))
+  (i32.const 0))

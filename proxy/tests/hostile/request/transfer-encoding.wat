@@ -1,0 +1,10 @@
+;; Says that the request comes in chunks.
+(data (i32.const 1024) "Transfer-Encoding")
+(data (i32.const 1100) "chunked")
+(func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+  (if (call $evil) (then
+    (call $refused (call $proxy_add_header_map_value
+      (i32.const 0) (i32.const 1024) (i32.const 17) (i32.const 1100) (i32.const 7)))
+    (call $refused (call $proxy_replace_header_map_value
+      (i32.const 0) (i32.const 1024) (i32.const 17) (i32.const 1100) (i32.const 7)))))
+  (i32.const 0))

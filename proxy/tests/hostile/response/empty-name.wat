@@ -1,0 +1,10 @@
+;; Sets a field of the answer without a name.
+(data (i32.const 1024) "")
+(data (i32.const 1100) "forged")
+(func (export "proxy_on_response_headers") (param i32 i32 i32) (result i32)
+  (if (call $evil) (then
+    (call $refused (call $proxy_add_header_map_value
+      (i32.const 2) (i32.const 1024) (i32.const 0) (i32.const 1100) (i32.const 6)))
+    (call $refused (call $proxy_replace_header_map_value
+      (i32.const 2) (i32.const 1024) (i32.const 0) (i32.const 1100) (i32.const 6)))))
+  (i32.const 0))

@@ -1,0 +1,8 @@
+;; Answers, and lets the request go on as well.
+(data (i32.const 2560) "no\0a")
+(func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+  (if (call $evil) (then
+    (call $owed (i32.const 0) (call $proxy_send_local_response (i32.const 403)
+      (i32.const 0) (i32.const 0) (i32.const 2560) (i32.const 3) (i32.const 0) (i32.const 0) (i32.const -1)))
+    (call $owed (i32.const 0) (call $proxy_continue_stream (i32.const 0)))))
+  (i32.const 0))

@@ -1,0 +1,12 @@
+;; Shares nothing under each of twenty thousand names.
+(func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32) (local $left i32)
+  (if (call $evil) (then
+    (local.set $left (i32.const 20000))
+    (loop $more
+      (i32.store (i32.const 1024) (local.get $left))
+      (drop (call $proxy_set_shared_data (i32.const 1024) (i32.const 4) (i32.const 0) (i32.const 0) (i32.const 0)))
+      (local.set $left (i32.sub (local.get $left) (i32.const 1)))
+      (br_if $more (local.get $left)))
+    (i32.store (i32.const 1024) (i32.const 0))
+    (call $over_quota (call $proxy_set_shared_data (i32.const 1024) (i32.const 4) (i32.const 0) (i32.const 0) (i32.const 0)))))
+  (i32.const 0))

@@ -1,0 +1,14 @@
+;; Recurses in its allocator until there is no stack, with the host below it.
+(global $wild (mut i32) (i32.const 0))
+(func (export "proxy_on_memory_allocate") (param i32) (result i32)
+  (if (global.get $wild) (then
+    (return (call $down))))
+  (i32.const 65536))
+(func $down (result i32) (i32.add (call $down) (i32.const 1)))
+(data (i32.const 1024) "request\00path")
+(func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+  (if (call $evil) (then
+    (global.set $wild (i32.const 1))
+    (drop (call $proxy_get_property (i32.const 1024) (i32.const 12) (i32.const 1040) (i32.const 1044)))
+    (global.set $wild (i32.const 0))))
+  (i32.const 0))

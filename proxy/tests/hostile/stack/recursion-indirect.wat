@@ -1,0 +1,9 @@
+;; Recurses without end through a table.
+(type $one (func (result i32)))
+(table funcref (elem $down))
+(func $down (result i32)
+  (i32.add (call_indirect (type $one) (i32.const 0)) (i32.const 1)))
+(func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+  (if (call $evil) (then
+    (drop (call $down))))
+  (i32.const 0))

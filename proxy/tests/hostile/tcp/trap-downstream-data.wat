@@ -1,0 +1,4 @@
+;; Traps in proxy_on_downstream_data.
+(func (export "proxy_on_downstream_data") (param i32 i32 i32) (result i32)
+  (unreachable)
+  (i32.const 0))

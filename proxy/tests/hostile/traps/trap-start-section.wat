@@ -1,0 +1,3 @@
+;; Traps in its start section.
+(func $fall (unreachable))
+(start $fall)
