@@ -158,7 +158,11 @@ fn the_admin_endpoints_show_life_counters_and_no_secret() {
 
     until("it is ready", || ask("/ready").status() == 200);
     assert_eq!(ask("/live").status(), 200);
-    assert!(ask("/metrics").text().contains("tollgate_filter_calls_total{filter=\"p\",track=\"stable\",phase=\"request_headers\"} 1"));
+    assert!(
+        ask("/metrics")
+            .text()
+            .contains("tollgate_filter_calls_total{filter=\"p\",track=\"stable\",phase=\"request_headers\"} 1")
+    );
     assert!(ask("/stats/prometheus").text().contains("tollgate_http_requests_total"));
     let dump = ask("/config_dump");
     assert!(dump.text().contains("<redacted>"));

@@ -52,11 +52,6 @@ impl Retiring {
     pub fn take(&self) -> Vec<Rc<Plugin>> {
         std::mem::take(&mut *self.0.borrow_mut()).into_iter().map(|leaving| leaving.plugin).collect()
     }
-
-    /// How many there are.
-    pub fn len(&self) -> usize {
-        self.0.borrow().len()
-    }
 }
 
 impl Leaving {

@@ -179,6 +179,9 @@ struct Tables {
     modules: BTreeMap<(String, Track), ModuleInfo>,
 }
 
+/// The series of one labelled thing, one for each worker.
+type Row<K, S> = (K, Vec<Arc<S>>);
+
 /// Series by labels and worker; holds none of them alive.
 #[derive(Debug)]
 struct Table<K, S>(BTreeMap<K, BTreeMap<usize, Weak<S>>>);
@@ -203,7 +206,7 @@ impl<K: Ord + Clone, S> Table<K, S> {
     }
 
     /// Every living series, one row per labels; forgets the rest.
-    fn living(&mut self) -> Vec<(K, Vec<Arc<S>>)> {
+    fn living(&mut self) -> Vec<Row<K, S>> {
         let mut rows = Vec::new();
         self.0.retain(|key, row| {
             row.retain(|_, series| series.strong_count() > 0);

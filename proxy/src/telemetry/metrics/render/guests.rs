@@ -5,11 +5,11 @@
 //! is called after its kind, as `tollgate_guest_time_counter`.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use prometheus::proto::LabelPair;
 
 use super::page::{self, Page};
+use crate::telemetry::metrics::Row;
 use crate::telemetry::metrics::families::{FamilyKind, METRICS_DROPPED};
 use crate::telemetry::metrics::guest::{GuestValue, SeriesName};
 use crate::telemetry::metrics::series::{PluginSeries, Track};
@@ -18,7 +18,7 @@ const PREFIX: &str = "tollgate_guest_";
 const HELP: &str = "Defined by a filter.";
 
 /// Adds what every plugin's guests defined, and how many definitions were dropped.
-pub(super) fn add(page: &mut Page, plugins: &[((String, Track), Vec<Arc<PluginSeries>>)]) {
+pub(super) fn add(page: &mut Page, plugins: &[Row<(String, Track), PluginSeries>]) {
     let mut names = FamilyNames::default();
     for ((plugin, track), workers) in plugins {
         // The workers of a plugin share one table.
