@@ -1,4 +1,4 @@
-//! What a request costs, measured: the parts that the binaries `proxy-cpu` and `filter-ns` are put together from.
+//! What a request costs, measured: the parts that the binaries `proxy-cpu`, `filter-ns` and `soak` are put together from.
 //! Nothing here is linked into the proxy, and nothing here knows wasmtime, so `proxy-cpu` links quickly. `README.md` tells how to read the figures.
 
 pub mod cores;
@@ -7,6 +7,7 @@ pub mod error;
 pub mod http;
 pub mod load;
 pub mod origin;
+pub mod process;
 pub mod report;
 pub mod rounds;
 pub mod stats;

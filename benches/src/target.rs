@@ -5,30 +5,24 @@ pub mod nginx;
 pub mod tollgate;
 
 use std::ffi::OsString;
-use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
 use serde::Serialize;
 
 use crate::error::BenchError;
+use crate::process::Process;
 use crate::{cpu, http};
 
 /// How long a target may take until it answers: it may compile filters first, and under a tool slowly.
 const START: Duration = Duration::from_secs(120);
-/// How long a target may take to end by itself.
-const END: Duration = Duration::from_secs(10);
 /// How long one read of the first answer may take.
 const READ: Duration = Duration::from_secs(5);
 /// How often a wait looks again.
 const LOOK: Duration = Duration::from_millis(20);
-/// Bytes of a target's output that an error shows.
-const SHOWN: usize = 2000;
 
 /// What a target is in the comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -77,7 +71,6 @@ pub struct Target {
     /// Where it listens.
     pub address: SocketAddr,
     process: Process,
-    log: PathBuf,
 }
 
 impl Target {
@@ -85,38 +78,28 @@ impl Target {
     /// `under` is a tool with its arguments that runs the target, such as a profiler; empty for none.
     pub fn start(plan: Plan, folder: &Path, under: &[String]) -> Result<Target, BenchError> {
         let log = folder.join(format!("{}.log", plan.address.port()));
-        let process = Process::start(&plan, &log, under)?;
+        let words = under.iter().map(OsString::from).chain([plan.program.into()]).chain(plan.arguments);
+        let process = Process::start(&plan.name, words, log)?;
         let Plan { name, kind, address, headers, .. } = plan;
-        let mut target = Target { name, kind, address, process, log };
+        let mut target = Target { name, kind, address, process };
         match target.prove(headers) {
             Ok(()) => Ok(target),
             Err(problem) => Err(BenchError::Unfit {
                 target: target.name.clone(),
                 problem: problem.to_string(),
-                output: target.last_words(),
+                output: target.process.last_words(),
             }),
         }
     }
 
     /// Whether it lives, and the last lines it wrote: what there is to say when it disappointed.
     pub fn fate(&mut self) -> String {
-        let state = match self.process.child.try_wait() {
-            Ok(None) => "it still runs".to_owned(),
-            Ok(Some(status)) => format!("it ended: {status}"),
-            Err(error) => format!("its state is unknown: {error}"),
-        };
-        format!("{state}; its output:\n{}", self.last_words())
-    }
-
-    fn last_words(&self) -> String {
-        let output = fs::read(&self.log).unwrap_or_default();
-        let tail = output.len().saturating_sub(SHOWN);
-        String::from_utf8_lossy(output.get(tail..).unwrap_or_default()).into_owned()
+        self.process.fate()
     }
 
     /// CPU time that the target's processes have used.
     pub fn cpu(&self) -> io::Result<Duration> {
-        cpu::of_tree(self.process.child.id())
+        cpu::of_tree(self.process.id())
     }
 
     /// Waits until it answers, and looks at what it did to the request and to the answer.
@@ -128,7 +111,7 @@ impl Target {
                 Err(error) if Instant::now() > deadline => return Err(error),
                 Err(_) => thread::sleep(LOOK),
             }
-            if let Some(status) = self.process.child.try_wait()? {
+            if let Some(status) = self.process.ended()? {
                 return Err(io::Error::other(format!("it ended: {status}")));
             }
         };
@@ -162,44 +145,4 @@ fn ask(address: SocketAddr) -> io::Result<String> {
 pub fn free_address() -> Result<SocketAddr, BenchError> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
     listener.and_then(|listener| listener.local_addr()).map_err(BenchError::while_doing("finding a free port"))
-}
-
-/// A child that never outlives its owner, unless the owner is killed.
-struct Process {
-    child: Child,
-}
-
-impl Process {
-    fn start(plan: &Plan, log: &Path, under: &[String]) -> Result<Process, BenchError> {
-        let mut words = under.iter().map(OsString::from).chain([plan.program.clone().into()]);
-        let program = words.next().unwrap_or_default();
-        let unstartable =
-            |source| BenchError::Unstartable { target: plan.name.clone(), program: PathBuf::from(&program), source };
-        let output = File::create(log).map_err(unstartable)?;
-        let mut command = Command::new(&program);
-        command.args(words).args(&plan.arguments).stdin(Stdio::null());
-        command.stdout(output.try_clone().map_err(unstartable)?).stderr(output);
-        Ok(Process { child: command.spawn().map_err(unstartable)? })
-    }
-
-    fn has_ended_by(&mut self, deadline: Instant) -> bool {
-        while Instant::now() < deadline {
-            match self.child.try_wait() {
-                Ok(None) => thread::sleep(LOOK),
-                Ok(Some(_)) | Err(_) => return true,
-            }
-        }
-        false
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // It may have ended already; then there is nothing to tell it.
-        let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
-        if !self.has_ended_by(Instant::now() + END) {
-            let _ = self.child.kill();
-            let _ = self.child.wait();
-        }
-    }
 }
