@@ -2,7 +2,7 @@
 
 use std::io;
 
-use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use rustix::thread::{CpuSet, Pid, sched_getaffinity, sched_setaffinity};
 
 /// The cores that a measurement uses: one for what is measured, another for everything else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +24,16 @@ impl Cores {
 
 /// Keeps the calling thread, and what it starts from here on, on one core.
 pub fn pin(core: usize) -> io::Result<()> {
+    Ok(sched_setaffinity(None, &only(core))?)
+}
+
+/// Keeps one thread of any process on one core.
+pub fn pin_thread(thread: Pid, core: usize) -> io::Result<()> {
+    Ok(sched_setaffinity(Some(thread), &only(core))?)
+}
+
+fn only(core: usize) -> CpuSet {
     let mut only = CpuSet::new();
     only.set(core);
-    Ok(sched_setaffinity(None, &only)?)
+    only
 }

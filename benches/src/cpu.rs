@@ -5,6 +5,7 @@ use std::fs;
 use std::io;
 use std::time::Duration;
 
+use rustix::thread::Pid;
 use rustix::time::{ClockId, clock_gettime};
 
 /// How deep a tree of processes is followed.
@@ -39,6 +40,24 @@ fn tree(process: u32, depth: usize) -> io::Result<Duration> {
 fn on_core(schedstat: &str) -> io::Result<Duration> {
     let nanoseconds = schedstat.split_whitespace().next().and_then(|number| number.parse().ok());
     nanoseconds.map(Duration::from_nanos).ok_or_else(|| io::Error::other("schedstat holds no number"))
+}
+
+/// The thread of this name in a process.
+pub fn thread_named(process: u32, name: &str) -> io::Result<Pid> {
+    for thread in fs::read_dir(format!("/proc/{process}/task"))? {
+        let thread = thread?;
+        let own = fs::read_to_string(thread.path().join("comm")).unwrap_or_default();
+        let id = thread.file_name().to_str().and_then(|id| id.parse().ok()).and_then(Pid::from_raw);
+        if let (Some(id), true) = (id, own.trim_end() == name) {
+            return Ok(id);
+        }
+    }
+    Err(io::Error::other(format!("process {process} has no thread {name:?}")))
+}
+
+/// CPU time that one thread of a process has used.
+pub fn of_thread(process: u32, thread: Pid) -> io::Result<Duration> {
+    on_core(&fs::read_to_string(format!("/proc/{process}/task/{}/schedstat", thread.as_raw_nonzero()))?)
 }
 
 /// CPU time that the calling thread has used.

@@ -32,7 +32,12 @@ pub struct Origin {
 impl Origin {
     /// Starts one on a free port, on this core if one is named.
     pub fn start(core: Option<usize>) -> io::Result<Origin> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        Origin::start_at((Ipv4Addr::LOCALHOST, 0).into(), core)
+    }
+
+    /// The same at an address, such as that of an origin that has ended.
+    pub fn start_at(address: SocketAddr, core: Option<usize>) -> io::Result<Origin> {
+        let listener = TcpListener::bind(address)?;
         let address = listener.local_addr()?;
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);

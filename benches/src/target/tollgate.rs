@@ -47,6 +47,16 @@ impl Tollgate {
         ])
     }
 
+    /// One SDK filter with a VM for all exchanges, which comes first, and with an instance for each.
+    pub fn isolation_plans(&self, folder: &Path, origin: SocketAddr) -> Result<Vec<Plan>, BenchError> {
+        let module = self.module("filter_noop.wasm")?;
+        let plan = |isolation: &str| {
+            let chain = format!("- wasm: {module}\n  isolation: {isolation}\n");
+            self.plan(&format!("isolation: {isolation}"), &chain, folder, origin)
+        };
+        Ok(vec![plan("worker")?, plan("request")?])
+    }
+
     fn plan(&self, name: &str, chain: &str, folder: &Path, origin: SocketAddr) -> Result<Plan, BenchError> {
         let address = free_address()?;
         let file = folder.join(format!("tollgate-{}.yaml", address.port()));
