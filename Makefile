@@ -9,7 +9,7 @@ GUESTS := --target $(GUEST) $(FILTERS:%=-p %)
 override CARGO_TARGET_DIR := $(CURDIR)/target
 export CARGO_TARGET_DIR
 
-.PHONY: help run test check filters examples bench fuzz dist guest-target
+.PHONY: help run test check filters examples bench soak fuzz dist guest-target
 
 help: ## list the verbs
 	@sed -n 's/^\([a-z]*\):[^#]*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -43,6 +43,10 @@ examples: ## build guests in four languages, run each behind the proxy (needs no
 bench: filters ## measure the CPU time of a proxied request
 	cargo build --profile dist -p tollgate
 	cargo run --profile dist -p tollgate-benches --bin proxy-cpu
+
+soak: filters ## run the long forms of hot swap: SOAK=short, SCENARIOS="swaps bodies figures faults"
+	cargo build --release -p tollgate
+	cargo run --release -p tollgate-benches --bin soak -- $(if $(filter short,$(SOAK)),--short) $(SCENARIOS) $(SOAK_FLAGS)
 
 dist: ## build the binary that is shipped, target/dist/tollgate
 	cargo build --profile dist -p tollgate
