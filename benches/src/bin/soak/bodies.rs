@@ -21,6 +21,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
+use crate::client::Client;
 use crate::guests::{STAMP, stamper};
 use crate::link::{Link, Protocol};
 use crate::section::{Section, mebibytes};
@@ -79,7 +80,9 @@ pub(crate) fn run(stage: &Stage) -> anyhow::Result<Section> {
     Ok(section)
 }
 
+/// Waits until replaced generations are gone; a worker takes the last one up with the next exchange.
 fn settle(proxy: &Proxy) -> anyhow::Result<f64> {
+    Client::connect(proxy.address)?.ask("/", "")?;
     let deadline = Instant::now() + RETIRE;
     loop {
         let vms = proxy.metric("tollgate_filter_instances", "filter=\"stamp\"")?;
