@@ -83,7 +83,7 @@ pub use limits::Limits;
 pub use listener::{Balance, Listener, Tcp};
 pub use node::Node;
 pub use quota::{Allow, Quota};
-pub use ratio::Ratio;
+pub use ratio::{NotRatio, Ratio};
 pub use route::{HostMatch, PathMatch, Route, RouteMatch, Target};
 pub use telemetry::{AccessLog, LogFormat, LogTarget, Telemetry};
 pub use unit::ByteSize;

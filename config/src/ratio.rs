@@ -2,6 +2,7 @@
 //! A number without the sign is no ratio.
 
 use std::fmt;
+use std::str::FromStr;
 
 use schemars::{Schema, json_schema};
 use serde_json::Value;
@@ -50,6 +51,30 @@ impl fmt::Display for Ratio {
         }
         let digits = format!("{rest:0DIGITS$}");
         write!(f, "{whole}.{}%", digits.trim_end_matches('0'))
+    }
+}
+
+/// A text that is no ratio; says how to write one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotRatio {
+    text: String,
+    reason: String,
+}
+
+impl fmt::Display for NotRatio {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} {}", self.text, self.reason)
+    }
+}
+
+impl std::error::Error for NotRatio {}
+
+/// Reads what a person or a client wrote, as a configuration is read.
+impl FromStr for Ratio {
+    type Err = NotRatio;
+
+    fn from_str(text: &str) -> Result<Ratio, NotRatio> {
+        Ratio::parse(text).map_err(|unfit| NotRatio { text: text.to_owned(), reason: unfit.reason })
     }
 }
 
@@ -140,6 +165,13 @@ mod tests {
         for text in ["101%", "100.0001%", "18446744073709551615%"] {
             assert_eq!(Ratio::parse(text).unwrap_err().reason, "is too much, 100% are the most", "{text}");
         }
+    }
+
+    #[test]
+    fn a_text_that_is_no_share_is_named() {
+        assert_eq!("5%".parse(), Ok(Ratio::of_percent(5)));
+        let refused = "five".parse::<Ratio>().unwrap_err();
+        assert_eq!(refused.to_string(), "\"five\" is not a share; write it as in 5% or 0.5%");
     }
 
     #[test]
