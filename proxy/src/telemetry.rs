@@ -7,3 +7,4 @@ pub mod access_log;
 pub mod log;
 pub mod metrics;
 pub mod panics;
+pub mod timestamp;
