@@ -11,6 +11,7 @@ pub mod error;
 pub mod exchange;
 pub mod filter;
 pub mod listener;
+mod percent;
 pub mod route;
 pub mod serve;
 pub mod snapshot;

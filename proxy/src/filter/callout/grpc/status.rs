@@ -5,6 +5,7 @@ use http::{HeaderValue, StatusCode};
 
 use crate::error::Reason;
 use crate::filter::callout::grpc::frame::FrameError;
+use crate::percent;
 use crate::telemetry::metrics::CalloutOutcome;
 
 const UNKNOWN: u32 = 2;
@@ -36,7 +37,7 @@ impl Ending {
         let status = fields.get("grpc-status")?;
         let number = status.to_str().ok().and_then(|digits| digits.parse().ok()).filter(|number| *number <= LAST);
         let message = fields.get("grpc-message").map(HeaderValue::as_bytes).unwrap_or_default();
-        Some(Self::new(number.unwrap_or(UNKNOWN), &percent_decoded(message), CalloutOutcome::Ok))
+        Some(Self::new(number.unwrap_or(UNKNOWN), &percent::decoded(message), CalloutOutcome::Ok))
     }
 
     /// A peer that answers like any web server.
@@ -98,33 +99,6 @@ impl From<FrameError> for Ending {
             FrameError::TooLong => Self::new(RESOURCE_EXHAUSTED, "too large", CalloutOutcome::TooLarge),
         }
     }
-}
-
-/// Undoes gRPC's percent-encoding. What is not encoded as it should be stays as it is.
-fn percent_decoded(message: &[u8]) -> String {
-    let mut decoded = Vec::with_capacity(message.len());
-    let mut rest = message;
-    while let [first, after @ ..] = rest {
-        let escaped = match after {
-            [high, low, ..] if *first == b'%' => digit(*high).zip(digit(*low)),
-            _ => None,
-        };
-        match escaped {
-            Some((high, low)) => {
-                decoded.push(high << 4 | low);
-                rest = &after[2..];
-            }
-            None => {
-                decoded.push(*first);
-                rest = after;
-            }
-        }
-    }
-    String::from_utf8_lossy(&decoded).into_owned()
-}
-
-fn digit(byte: u8) -> Option<u8> {
-    char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
 }
 
 #[cfg(test)]
