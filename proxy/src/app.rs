@@ -220,12 +220,13 @@ impl Bound {
         let (hands, workers) = start_workers(&shared, sockets, &phases)?;
         let (follow, followed) = tokio::sync::watch::channel(Vec::new());
         let around = Surroundings { shared: Arc::clone(&shared), control: runtime.handle().clone(), hands, follow };
+        let token = reloader.config().admin_token.clone();
         let (live, orders) = Live::new(reloader, around);
         // It may be compiling when the process ends, so nobody waits for it.
         drop(std::thread::Builder::new().name("reload".to_owned()).spawn(move || live.run())?);
         let (ends, ended) = mpsc::unbounded_channel();
         let readiness = Arc::new(Readiness::default());
-        let state = AdminState { readiness: Arc::clone(&readiness), registry, orders: orders.clone() };
+        let state = AdminState::new(Arc::clone(&readiness), registry, orders.clone(), token);
         let control = Control {
             shared: Arc::clone(&shared),
             admin,

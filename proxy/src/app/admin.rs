@@ -1,54 +1,55 @@
-//! The admin endpoints: alive, ready, metrics, configuration. They read the process and change nothing.
+//! The admin endpoints: health, metrics, configuration, filters, and what changes them.
 //!
-//! They run on the control thread, away from traffic. Only names and addresses of this machine are answered, so that no
-//! page in a browser can reach them by pointing a name of its own here (DNS rebinding).
+//! They run on the control thread, away from traffic, and wait for nothing there: changes are orders to `app::reload`. Who is
+//! answered is `guard`'s decision. No answer has a secret in it: neither a filter's configuration nor the token.
 
+mod change;
 mod checks;
+mod filters;
+mod guard;
+mod page;
+mod patience;
+mod reply;
 
 use std::convert::Infallible;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderValue};
-use http::uri::Authority;
-use http::{Method, Request, Response, StatusCode};
+use http::header::{ALLOW, EXPECT, WWW_AUTHENTICATE};
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tollgate_config::Token;
 
-pub use self::checks::Check;
+use self::checks::Check;
+use self::guard::Guard;
+use self::page::{Access, ENDPOINTS, Page, parameter};
+use self::patience::Patience;
+use self::reply::{JSON, PROMETHEUS, TEXT, response};
 use crate::app::descriptors::Reserve;
 use crate::app::reload::Orders;
 use crate::telemetry::metrics::Registry;
 
 /// Connections served at once; further ones wait in the kernel's queue.
 const CONNECTIONS: usize = 16;
-/// The life of a connection: head, body, answer.
+/// Changes under way at once: each may hold a module. Reading is possible beside them.
+const CHANGES: usize = 4;
+/// The life of a connection: head, body, answer. A change gets more.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pause after a failed `accept`, so that a lack of descriptors does not burn a core.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// Bytes of an unwanted body that are read before the answer, so that the answer is not lost to a reset.
-const UNWANTED_BODY: usize = 64 << 10;
-
-/// What `/` and every unknown path say.
-const ENDPOINTS: &str = "\
-/live              200 while every worker comes round, 503 with the ones that are stuck
-/ready             200 when it takes traffic, 503 with the reason when not; ?verbose says more
-/metrics           Prometheus text; also at /stats/prometheus
-/config_dump       the configuration in its long form, secrets redacted
-";
-
-/// Text of Prometheus, in the version that every scraper reads.
-const PROMETHEUS: &str = "text/plain; version=0.0.4";
-const TEXT: &str = "text/plain; charset=utf-8";
-const JSON: &str = "application/json";
+/// Bytes of an unwanted body that are read before the answer, so that the answer is not lost to a reset: twice the largest
+/// module.
+const UNWANTED_BODY: usize = 32 << 20;
 
 /// What the endpoints show.
 pub struct AdminState {
@@ -58,6 +59,16 @@ pub struct AdminState {
     pub registry: Arc<Registry>,
     /// Where changes are asked for, and what they came to is seen.
     pub orders: Orders,
+    token: Option<Token>,
+    /// Places for changes under way.
+    changes: Arc<Semaphore>,
+}
+
+impl AdminState {
+    /// What is shown, and what has to be said to change it.
+    pub fn new(readiness: Arc<Readiness>, registry: Arc<Registry>, orders: Orders, token: Option<Token>) -> Self {
+        Self { readiness, registry, orders, token, changes: Arc::new(Semaphore::new(CHANGES)) }
+    }
 }
 
 /// Where the process stands in its life.
@@ -122,18 +133,27 @@ pub async fn serve(listener: &TcpListener, state: &Arc<AdminState>) {
 
 /// One connection, which carries one exchange.
 async fn serve_one(stream: TcpStream, bound: Option<SocketAddr>, state: Arc<AdminState>) {
+    let (patience, end) = Patience::new(CONNECTION_TIMEOUT);
+    let patience = Arc::new(patience);
     let service = service_fn(move |request: Request<Incoming>| {
-        let state = Arc::clone(&state);
+        let (state, patience) = (Arc::clone(&state), Arc::clone(&patience));
         async move {
-            let (head, body) = request.into_parts();
-            let response = answer(&Request::from_parts(head, ()), bound, &state).await;
-            discard(body).await;
-            Ok::<_, Infallible>(response)
+            let (head, mut body) = request.into_parts();
+            let request = Request::from_parts(head, ());
+            let answer = answer(&request, &mut body, bound, &state, &patience).await;
+            // Who asks first whether the body is wanted has not sent it.
+            if !request.headers().contains_key(EXPECT) {
+                discard(body).await;
+            }
+            Ok::<_, Infallible>(answer)
         }
     });
     let connection = http1::Builder::new().keep_alive(false).serve_connection(TokioIo::new(stream), service);
-    // A client that is too slow or speaks no HTTP is dropped; there is nobody to tell.
-    let _ = tokio::time::timeout(CONNECTION_TIMEOUT, connection).await;
+    tokio::select! {
+        // A client that is too slow or speaks no HTTP is dropped; there is nobody to tell.
+        _ = connection => {}
+        () = end.come() => {}
+    }
 }
 
 async fn discard(mut body: Incoming) {
@@ -145,62 +165,65 @@ async fn discard(mut body: Incoming) {
     }
 }
 
-async fn answer(request: &Request<()>, bound: Option<SocketAddr>, state: &AdminState) -> Response<Full<Bytes>> {
-    if !names_this_machine(request, bound) {
-        let sentence = "admin answers only requests to localhost, a loopback address or the address it is bound to\n";
-        return plain(StatusCode::FORBIDDEN, sentence);
+async fn answer(
+    request: &Request<()>,
+    body: &mut Incoming,
+    bound: Option<SocketAddr>,
+    state: &AdminState,
+    patience: &Patience,
+) -> Response<Full<Bytes>> {
+    let guard = Guard { bound, token: state.token.as_ref() };
+    let Some(page) = Page::of(request.uri().path()) else {
+        return guarded(&guard, request, Access::Read).unwrap_or_else(|| plain(StatusCode::NOT_FOUND, ENDPOINTS));
+    };
+    if let Some(denied) = guarded(&guard, request, page.access()) {
+        return denied;
     }
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "admin endpoints are read with GET\n");
-        response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-        return response;
+    let methods = page.methods();
+    if !methods.split(", ").any(|method| method == request.method()) {
+        let sentence = format!("{} takes {methods}\n", request.uri().path());
+        return with(response(StatusCode::METHOD_NOT_ALLOWED, TEXT, sentence), ALLOW, methods);
     }
-    match request.uri().path() {
-        "/" => plain(StatusCode::OK, ENDPOINTS),
-        "/live" => checked(&checks::stuck(&state.registry).await, "live", request),
-        "/ready" => checked(&checks::all(state).await, "ready", request),
-        "/metrics" | "/stats/prometheus" => response(StatusCode::OK, PROMETHEUS, state.registry.render()),
-        "/config_dump" => response(StatusCode::OK, JSON, format!("{:#}\n", state.orders.sight().config_dump)),
-        _ => plain(StatusCode::NOT_FOUND, ENDPOINTS),
+    match page {
+        Page::Change(change) => change::carry_out(change, request, body, state, patience).await.to(request),
+        page => shown(&page, request, &guard, state).await,
     }
 }
 
-fn checked(checks: &[Check], fine: &str, request: &Request<()>) -> Response<Full<Bytes>> {
-    let verbose = request.uri().query().is_some_and(|query| query.split('&').any(|word| word == "verbose"));
+async fn shown(page: &Page, request: &Request<()>, guard: &Guard<'_>, state: &AdminState) -> Response<Full<Bytes>> {
+    // Details are for those who may read.
+    let verbose = parameter(request.uri().query(), "verbose").is_some() && guard.check(request, Access::Read).is_ok();
+    match page {
+        Page::Live => checked(&checks::stuck(&state.registry).await, "live", verbose),
+        Page::Ready => checked(&checks::all(state).await, "ready", verbose),
+        Page::Metrics => response(StatusCode::OK, PROMETHEUS, state.registry.render()),
+        Page::ConfigDump => response(StatusCode::OK, JSON, format!("{:#}\n", state.orders.sight().config_dump)),
+        Page::Filters => filters::all(state).to(request),
+        Page::Filter(name) => filters::one(state, name).to(request),
+        Page::Root | Page::Change(_) => plain(StatusCode::OK, ENDPOINTS),
+    }
+}
+
+/// The answer to a request that is not to be carried out.
+fn guarded(guard: &Guard<'_>, request: &Request<()>, access: Access) -> Option<Response<Full<Bytes>>> {
+    let denied = guard.check(request, access).err()?;
+    let answer = plain(denied.status(), denied.sentence());
+    let wants_token = denied.status() == StatusCode::UNAUTHORIZED;
+    Some(if wants_token { with(answer, WWW_AUTHENTICATE, "Bearer") } else { answer })
+}
+
+fn checked(checks: &[Check], fine: &str, verbose: bool) -> Response<Full<Bytes>> {
     let (ok, page) = checks::page(checks, fine, verbose);
     response(if ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, TEXT, page)
-}
-
-/// Whether the request names this machine in a way that no foreign DNS entry can.
-///
-/// The port is not compared: forwarded ports differ from the bound one.
-fn names_this_machine(request: &Request<()>, bound: Option<SocketAddr>) -> bool {
-    let mut hosts = request.headers().get_all(HOST).iter();
-    let header = hosts.next().and_then(|host| Authority::try_from(host.as_bytes()).ok());
-    if hosts.next().is_some() {
-        return false;
-    }
-    // An absolute target counts in place of the header.
-    let Some(authority) = request.uri().authority().or(header.as_ref()) else { return false };
-    let host = authority.host();
-    if host.eq_ignore_ascii_case("localhost") {
-        return true;
-    }
-    let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    let Ok(address) = address.parse::<IpAddr>() else { return false };
-    address.to_canonical().is_loopback() || bound.is_some_and(|bound| bound.ip() == address)
 }
 
 fn plain(status: StatusCode, body: &'static str) -> Response<Full<Bytes>> {
     response(status, TEXT, body)
 }
 
-fn response(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(body.into()));
-    *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
+fn with(mut answer: Response<Full<Bytes>>, name: HeaderName, value: &'static str) -> Response<Full<Bytes>> {
+    answer.headers_mut().insert(name, HeaderValue::from_static(value));
+    answer
 }
 
 #[cfg(test)]

@@ -109,7 +109,8 @@ pub struct Incident {
 }
 
 impl Incident {
-    fn of(fault: &Fault) -> Self {
+    /// A fault that is known from here on.
+    pub fn of(fault: &Fault) -> Self {
         Self {
             at: SystemTime::now(),
             step: fault.kind.step(),

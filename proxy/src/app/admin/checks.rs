@@ -1,22 +1,49 @@
 //! What `/live` and `/ready` stand on: one line for each thing that may be wrong with the process.
+//!
+//! A change that did not come about leaves what was there serving, so it is told of and takes no traffic away.
 
 use std::time::Duration;
 
 use super::{AdminState, Stage};
+use crate::app::reload::{LastReload, Sight};
+use crate::filter::rollout::View;
 use crate::telemetry::metrics::{Pulse, Registry};
+use crate::telemetry::timestamp::Timestamp;
 
 /// A process that was stopped as a whole finds all its workers late when it goes on; they get this to come round.
 const SECOND_LOOK: Duration = Duration::from_millis(300);
 
 /// One thing that may be wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Check {
+pub(super) struct Check {
     /// What was looked at.
-    pub name: String,
+    pub(super) name: String,
     /// Whether it is as it should be.
-    pub ok: bool,
+    pub(super) finding: Finding,
     /// What was found, in a few words.
-    pub text: String,
+    pub(super) text: String,
+}
+
+/// How serious it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Finding {
+    /// It is as it should be.
+    Good,
+    /// An operator should know, traffic need not.
+    Noted,
+    /// No traffic should come.
+    Bad,
+}
+
+impl Finding {
+    /// What stands before a line.
+    fn mark(self) -> char {
+        match self {
+            Self::Good => '+',
+            Self::Noted => '!',
+            Self::Bad => '-',
+        }
+    }
 }
 
 /// The workers that are stuck; none when the process lives.
@@ -30,15 +57,18 @@ pub(super) async fn all(state: &AdminState) -> Vec<Check> {
     let workers = pulses(&state.registry).await.into_iter().enumerate();
     let mut checks = vec![of_stage(state.readiness.stage())];
     checks.extend(workers.map(|(worker, pulse)| of_worker(worker, pulse)));
+    let sight: &Sight = &state.orders.sight();
+    checks.push(of_config(sight.last_reload.as_ref()));
+    checks.extend(sight.plugins.iter().map(of_filter));
     checks
 }
 
 /// What is wrong, or else `fine`; with `verbose`, every check follows on a line of its own.
 pub(super) fn page(checks: &[Check], fine: &str, verbose: bool) -> (bool, String) {
-    let wrong: Vec<_> = checks.iter().filter(|check| !check.ok).map(line).collect();
+    let wrong: Vec<_> = checks.iter().filter(|check| check.finding == Finding::Bad).map(line).collect();
     let mut page = if wrong.is_empty() { format!("{fine}\n") } else { wrong.concat() };
     if verbose {
-        let marked = |check: &Check| format!("[{}] {}", if check.ok { '+' } else { '-' }, line(check));
+        let marked = |check: &Check| format!("[{}] {}", check.finding.mark(), line(check));
         page.extend(checks.iter().map(marked));
     }
     (wrong.is_empty(), page)
@@ -58,35 +88,66 @@ async fn pulses(registry: &Registry) -> Vec<Pulse> {
 }
 
 fn of_stage(stage: Stage) -> Check {
-    let (ok, text) = match stage {
-        Stage::Ready => (true, "ready"),
-        Stage::Starting => (false, "starting, not every worker serves yet"),
-        Stage::Draining => (false, "draining, the process is about to end"),
+    let (finding, text) = match stage {
+        Stage::Ready => (Finding::Good, "ready"),
+        Stage::Starting => (Finding::Bad, "starting, not every worker serves yet"),
+        Stage::Draining => (Finding::Bad, "draining, the process is about to end"),
     };
-    Check { name: "stage".to_owned(), ok, text: text.to_owned() }
+    Check { name: "stage".to_owned(), finding, text: text.to_owned() }
 }
 
 fn of_worker(worker: usize, pulse: Pulse) -> Check {
-    let (ok, text) = match pulse {
-        Pulse::Starting => (false, "starting".to_owned()),
-        Pulse::Beating => (true, "serving".to_owned()),
-        Pulse::Ended => (true, "ended".to_owned()),
-        Pulse::Stuck(silent) => (false, format!("stuck for {:.1} s, most likely in a filter", silent.as_secs_f64())),
+    let (finding, text) = match pulse {
+        Pulse::Starting => (Finding::Bad, "starting".to_owned()),
+        Pulse::Beating => (Finding::Good, "serving".to_owned()),
+        Pulse::Ended => (Finding::Good, "ended".to_owned()),
+        Pulse::Stuck(silent) => {
+            (Finding::Bad, format!("stuck for {:.1} s, most likely in a filter", silent.as_secs_f64()))
+        }
     };
-    Check { name: format!("worker {worker}"), ok, text }
+    Check { name: format!("worker {worker}"), finding, text }
+}
+
+fn of_config(last: Option<&LastReload>) -> Check {
+    let (finding, text) = match last {
+        None => (Finding::Good, "as at the start".to_owned()),
+        Some(LastReload { at, trigger, refused: None }) => {
+            (Finding::Good, format!("reloaded at {} by {}", Timestamp(*at), trigger.as_str()))
+        }
+        Some(LastReload { at, trigger, refused: Some(why) }) => {
+            // Further lines show the text of the configuration, which may hold secrets.
+            let why = why.lines().next().unwrap_or_default();
+            (Finding::Noted, format!("reload at {} by {} refused: {why}", Timestamp(*at), trigger.as_str()))
+        }
+    };
+    Check { name: "config".to_owned(), finding, text }
+}
+
+fn of_filter(view: &View) -> Check {
+    let serving = view.serving.as_ref().map(|serving| format!("serving generation {}", serving.number));
+    let failed = view.last_error.as_ref().map(|incident| {
+        let message = incident.message.lines().next().unwrap_or_default();
+        format!("failed: step {}, error[{}]: {message}", incident.step, incident.code)
+    });
+    let finding = if serving.is_some() && failed.is_none() { Finding::Good } else { Finding::Noted };
+    let text = [serving, failed].into_iter().flatten().collect::<Vec<_>>().join("; last module ");
+    Check { name: format!("filter {}", view.name), finding, text }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::time::SystemTime;
 
-    fn check(name: &str, ok: bool, text: &str) -> Check {
-        Check { name: name.to_owned(), ok, text: text.to_owned() }
+    use super::*;
+    use crate::filter::rollout::Trigger;
+
+    fn check(name: &str, finding: Finding, text: &str) -> Check {
+        Check { name: name.to_owned(), finding, text: text.to_owned() }
     }
 
     #[test]
     fn the_page_says_what_is_wrong_and_with_verbose_what_is_right() {
-        let checks = [check("stage", true, "ready"), check("worker 0", false, "stuck")];
+        let checks = [check("stage", Finding::Good, "ready"), check("worker 0", Finding::Bad, "stuck")];
 
         assert_eq!(page(&checks, "ready", false), (false, "worker 0: stuck\n".to_owned()));
         let verbose = "worker 0: stuck\n[+] stage: ready\n[-] worker 0: stuck\n";
@@ -95,9 +156,25 @@ mod tests {
     }
 
     #[test]
+    fn what_is_noted_takes_no_traffic_away() {
+        let checks = [check("config", Finding::Noted, "refused")];
+
+        assert_eq!(page(&checks, "ready", true), (true, "ready\n[!] config: refused\n".to_owned()));
+    }
+
+    #[test]
     fn a_stuck_worker_is_named_with_its_time() {
         let stuck = of_worker(3, Pulse::Stuck(Duration::from_millis(3250)));
 
-        assert_eq!(stuck, check("worker 3", false, "stuck for 3.2 s, most likely in a filter"));
+        assert_eq!(stuck, check("worker 3", Finding::Bad, "stuck for 3.2 s, most likely in a filter"));
+    }
+
+    #[test]
+    fn of_a_refused_reload_only_the_first_line_is_told() {
+        let refused = "error[TG0103]: unknown key\n  --> a.yaml:1:1\n 1 | secret".to_owned();
+        let last = LastReload { at: SystemTime::UNIX_EPOCH, trigger: Trigger::Signal, refused: Some(refused) };
+
+        let text = "reload at 1970-01-01T00:00:00.000Z by signal refused: error[TG0103]: unknown key";
+        assert_eq!(of_config(Some(&last)), check("config", Finding::Noted, text));
     }
 }
