@@ -5,15 +5,17 @@
 //! | exit code | meaning |
 //! |---|---|
 //! | 0 | good |
-//! | 1 | the configuration or a module is bad or cannot be read |
+//! | 1 | the configuration or a module is bad or cannot be read, or a running proxy refused what was asked |
 //! | 2 | the command line cannot be understood |
-//! | 3 | an address cannot be bound, or something else broke at run time |
+//! | 3 | an address cannot be bound or reached, or something else broke at run time |
 
 mod check;
 mod compile;
 mod hints;
 mod print;
+mod remote;
 mod run;
+mod swap;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -35,8 +37,9 @@ const DEFAULT_CONFIG: &str = "tollgate.yaml";
 #[derive(Debug, Parser)]
 #[command(name = "tollgate", version, arg_required_else_help = true)]
 #[command(after_help = "\
-Exit codes: 0 good, 1 bad configuration or module, 2 bad command line, 3 cannot bind or broke at run time.
-Environment: TOLLGATE_LOG chooses log levels, such as info or warn,tollgate::filter=debug.")]
+Exit codes: 0 good, 1 bad configuration or module, 2 bad command line, 3 cannot bind or reach or broke at run time.
+Environment: TOLLGATE_LOG chooses log levels, such as info or warn,tollgate::filter=debug; TOLLGATE_ADMIN is the address \
+and TOLLGATE_ADMIN_TOKEN the token of the proxy to be asked.")]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -55,6 +58,27 @@ enum Command {
     /// Compile one module, for the proxy that starts it
     #[command(hide = true)]
     Compile(compile::CompileArguments),
+    /// Show the filters of a running proxy, or all about one
+    Filters {
+        /// The filter
+        name: Option<String>,
+        #[command(flatten)]
+        remote: remote::Remote,
+    },
+    /// Have a filter of a running proxy serve with another module
+    Swap(swap::SwapArguments),
+    /// Go back to what a filter of a running proxy served with before, or give its canary up
+    Rollback {
+        /// The filter
+        name: String,
+        #[command(flatten)]
+        remote: remote::Remote,
+    },
+    /// Have a running proxy read its configuration and modules again
+    Reload {
+        #[command(flatten)]
+        remote: remote::Remote,
+    },
     /// Print the JSON Schema of the configuration
     Schema,
     /// Work with configurations
@@ -107,14 +131,19 @@ enum Failure {
     Compiler(io::Error),
     #[error("error[TG0401]: standard output cannot be written: {0}")]
     Output(io::Error),
+    #[error("error[TG0403]: no proxy answers at {address}: {source}; name its admin address with --admin ADDR")]
+    Unreachable { address: String, source: io::Error },
+    /// In the words of the proxy.
+    #[error("{0}")]
+    Refused(String),
 }
 
 impl Failure {
     fn exit_code(&self) -> u8 {
         match self {
-            Failure::Config(_) | Failure::Unreadable { .. } | Failure::NoConfig => 1,
+            Failure::Config(_) | Failure::Unreadable { .. } | Failure::NoConfig | Failure::Refused(_) => 1,
             Failure::App(error) => error.exit_code(),
-            Failure::Compiler(_) | Failure::Output(_) => 3,
+            Failure::Compiler(_) | Failure::Output(_) | Failure::Unreachable { .. } => 3,
         }
     }
 }
@@ -145,6 +174,10 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Run(arguments) => run::run(&arguments),
         Command::Check { file } => check::check(&file),
         Command::Compile(arguments) => compile::compile(&arguments),
+        Command::Filters { name, remote } => swap::filters(name.as_deref(), &remote),
+        Command::Swap(arguments) => swap::swap(&arguments),
+        Command::Rollback { name, remote } => swap::rollback(&name, &remote),
+        Command::Reload { remote } => swap::reload(&remote),
         Command::Schema => print::schema(),
         Command::Config(ConfigCommand::Expand { file }) => print::expanded(&file),
         Command::Completions { shell } => print::completions(shell),
