@@ -308,7 +308,7 @@ fn a_module_that_never_comes_to_an_end_of_its_start_is_refused() {
     let endless =
         module("two", "(func (export \"proxy_on_vm_start\") (param i32 i32) (result i32) (loop (br 0)) (i32.const 1))");
 
-    failed_at(&uploaded(", budget: { start: 100ms }", &endless), "start", "TG0205", "");
+    failed_at(&uploaded(", budget: { start: 500ms }", &endless), "start", "TG0205", "");
 }
 
 #[test]
@@ -501,6 +501,7 @@ fn no_answer_has_a_secret_in_it() {
     };
     let tollgate = Tollgate::run(&config(""));
     let admin = tollgate.address_after("admin on http://");
+    until("it is ready", || ask(admin, "GET /ready").status() == 200);
     let mut said = Vec::new();
     let mut hear = |asked: &str, body: &[u8]| {
         let answer = ask_with(admin, asked, AUTHORIZED, body);

@@ -152,7 +152,7 @@ fn a_proxy_that_cannot_be_reached_ends_with_3() {
     let (code, out, error) = ended(command(&["filters"]).env("TOLLGATE_ADMIN", &address));
 
     assert_eq!((code, out.as_str()), (3, ""));
-    assert!(error.starts_with(&format!("error[TG0402]: no proxy answers at {address}: ")), "{error}");
+    assert!(error.starts_with(&format!("error[TG0403]: no proxy answers at {address}: ")), "{error}");
 }
 
 #[test]
@@ -165,7 +165,7 @@ fn what_is_no_proxy_ends_with_3() {
     let (code, _, error) = tollgate(address, &["filters"]);
 
     assert_eq!(code, 3);
-    assert!(error.starts_with("error[TG0402]: "), "{error}");
+    assert!(error.starts_with("error[TG0403]: "), "{error}");
     peer.join().unwrap();
 }
 

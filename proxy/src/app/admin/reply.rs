@@ -40,8 +40,8 @@ impl Reply {
 }
 
 fn wants_text(request: &Request<()>) -> bool {
-    let ranges = request.headers().get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    let kinds = || ranges.clone().flat_map(|ranges| ranges.split(',')).filter_map(|range| range.split(';').next());
+    let ranges = || request.headers().get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let kinds = || ranges().flat_map(|ranges| ranges.split(',')).filter_map(|range| range.split(';').next());
     let accepts = |wanted: &str| kinds().any(|kind| kind.trim().eq_ignore_ascii_case(wanted));
     parameter(request.uri().query(), "text").is_some() || accepts("text/plain") && !accepts(JSON)
 }

@@ -7,7 +7,7 @@ use std::fmt::{self, Write};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::Entry;
 use crate::telemetry::log::{cut, write_visible};
