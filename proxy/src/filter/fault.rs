@@ -52,6 +52,8 @@ pub enum FaultKind {
         place: usize,
         /// What came in place of what was expected.
         why: String,
+        /// Frames of the guest, innermost first, where it trapped.
+        backtrace: Vec<String>,
     },
 }
 
@@ -88,6 +90,7 @@ impl FaultKind {
     pub fn backtrace(&self) -> &[String] {
         match self {
             Self::Start(failure) => &failure.backtrace,
+            Self::SelfTest { backtrace, .. } => backtrace,
             _ => &[],
         }
     }
@@ -104,7 +107,7 @@ impl fmt::Display for FaultKind {
             Self::Engine(error) => error.fmt(f),
             Self::Start(failure) => write!(f, "did not start: {failure}"),
             Self::NoImage(why) => write!(f, "cannot have `isolation: request`: {why}"),
-            Self::SelfTest { place, why } => write!(f, "selftest {place}: {why}"),
+            Self::SelfTest { place, why, .. } => write!(f, "selftest {place}: {why}"),
         }
     }
 }

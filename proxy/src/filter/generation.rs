@@ -97,7 +97,21 @@ impl Generation {
 
     /// Starts one VM; on failure the fault carries the filter's own lines.
     pub fn start_vm(&self) -> Result<ReadyVm, Fault> {
-        let started = Vm::start(&self.module, Arc::clone(&self.settings), self.host());
+        self.start_with(Arc::clone(&self.settings))
+    }
+
+    /// Starts one VM for exchanges that no client sent: it shares neither data nor queues with any other.
+    pub fn start_apart(&self) -> Result<ReadyVm, Fault> {
+        let settings = PluginSettings {
+            shared_data: Arc::new(self.settings.shared_data.emptied()),
+            queues: Arc::default(),
+            ..(*self.settings).clone()
+        };
+        self.start_with(Arc::new(settings))
+    }
+
+    fn start_with(&self, settings: Arc<PluginSettings>) -> Result<ReadyVm, Fault> {
+        let started = Vm::start(&self.module, settings, self.host());
         started.map_err(|(failure, host)| self.fault(FaultKind::Start(failure), host.kept_lines()))
     }
 

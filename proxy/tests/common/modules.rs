@@ -1,8 +1,9 @@
 //! The modules that tests load: the filters of this repository, and guests written on the spot.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
+use tollgate::app::reload::Order;
 
 /// The path of a built filter, such as `probe`.
 pub(crate) fn filter(name: &str) -> String {
@@ -35,6 +36,16 @@ impl Guest {
         let fresh = self.folder.path().join("fresh.wasm");
         std::fs::write(&fresh, bytes).unwrap();
         std::fs::rename(&fresh, self.path()).unwrap();
+    }
+
+    /// Has a proxy look at it, as if it had been told of a change.
+    pub(crate) fn look(&self) -> Order {
+        Order::Look(vec![self.path().into()])
+    }
+
+    /// Where it is.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// As a configuration names it.

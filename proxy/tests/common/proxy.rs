@@ -2,11 +2,11 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 
-use tollgate::app::reload::{Done, Order, Refused};
+use tollgate::app::reload::{Done, Order, Orders, Refused, Sight};
 use tollgate::app::{App, AppError, RunOptions, Running};
-use tollgate::filter::rollout::View;
+use tollgate::filter::rollout::{Followed, View};
 use tollgate_config::Config;
 
 use crate::common::client::Client;
@@ -23,8 +23,12 @@ pub(crate) struct TestProxy {
 
 /// What `yaml` comes to. One worker, no admin endpoints and one listener unless it says otherwise.
 pub(crate) fn prepare(yaml: &str) -> Result<App, AppError> {
-    let cache = Some(concat!(env!("CARGO_TARGET_TMPDIR"), "/modules").into());
-    prepare_with(yaml, &RunOptions { cache, ..RunOptions::default() })
+    prepare_with(yaml, &options())
+}
+
+/// What tests run with: code is kept between them.
+fn options() -> RunOptions {
+    RunOptions { cache: Some(concat!(env!("CARGO_TARGET_TMPDIR"), "/modules").into()), ..RunOptions::default() }
 }
 
 /// The same with what a command line may say.
@@ -47,6 +51,14 @@ impl TestProxy {
     /// Starts one; see [`prepare`] for what need not be said.
     pub(crate) fn with(yaml: &str) -> TestProxy {
         TestProxy::of(prepare(yaml).unwrap_or_else(|error| panic!("{error}")))
+    }
+
+    /// Starts one whose configuration is in a file, which may change. Everything has to be said.
+    pub(crate) fn of_file(path: &Path) -> TestProxy {
+        let config = tollgate_config::load(path).unwrap_or_else(|faults| panic!("{faults}"));
+        let file = Some(Followed { path: path.to_owned(), read: None });
+        let app = App::prepare(config, &RunOptions { file, ..options() });
+        TestProxy::of(app.unwrap_or_else(|error| panic!("{error}")))
     }
 
     /// Starts what was prepared.
@@ -140,9 +152,19 @@ impl TestProxy {
         self.running().orders().ask_blocking(order)
     }
 
+    /// How things are.
+    pub(crate) fn sight(&self) -> Arc<Sight> {
+        self.running().orders().sight()
+    }
+
+    /// Where orders are given, for other threads.
+    pub(crate) fn orders(&self) -> Orders {
+        self.running().orders().clone()
+    }
+
     /// How the plugin of that name stands.
     pub(crate) fn plugin(&self, name: &str) -> View {
-        let sight = self.running().orders().sight();
+        let sight = self.sight();
         sight.plugins.iter().find(|plugin| plugin.name == name).expect("a plugin of that name").clone()
     }
 

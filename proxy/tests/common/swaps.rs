@@ -1,16 +1,37 @@
-//! Modules that differ in one word that their answers carry, and what a swap of them comes to.
+//! Modules that differ in one word that their exchanges carry, and clients that notice which one they got.
+
+use std::net::SocketAddr;
+
+use serde_json::Value;
+
+use crate::common::client::Client;
+use crate::common::wire::Message;
 
 /// A filter that says `word` in the field `x-by` of every answer.
 pub(crate) fn speaker(word: &str) -> Vec<u8> {
     module(word, "")
 }
 
-/// The same with further functions in WAT; `$add` adds a field to a map, and `malloc` allocates.
+/// A filter that says `word` in the field `x-by` of every request and of every answer.
+pub(crate) fn stamper(word: &str) -> Vec<u8> {
+    let length = word.len();
+    let stamp = format!(
+        r#"(func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+            (drop (call $add (i32.const 0) (i32.const 0) (i32.const 4) (i32.const 16) (i32.const {length})))
+            (i32.const 0))"#
+    );
+    module(word, &stamp)
+}
+
+/// The speaker with further functions in WAT. `$add` adds a field to a map, `$set` writes to a buffer, `$log` a line;
+/// `malloc` allocates the same place each time.
 pub(crate) fn module(word: &str, more: &str) -> Vec<u8> {
     let length = word.len();
     let text = format!(
         r#"(module
         (import "env" "proxy_add_header_map_value" (func $add (param i32 i32 i32 i32 i32) (result i32)))
+        (import "env" "proxy_set_buffer_bytes" (func $set (param i32 i32 i32 i32 i32) (result i32)))
+        (import "env" "proxy_log" (func $log (param i32 i32 i32) (result i32)))
         (memory (export "memory") 2)
         (data (i32.const 0) "x-by")
         (data (i32.const 16) "{word}")
@@ -23,4 +44,45 @@ pub(crate) fn module(word: &str, more: &str) -> Vec<u8> {
         {more})"#
     );
     wat::parse_str(&text).expect("a guest in WAT")
+}
+
+/// The same module in other bytes: a section that nobody reads is added.
+pub(crate) fn variant(module: &[u8], byte: u8) -> Vec<u8> {
+    [module, &[0, 3, 1, b'v', byte]].concat()
+}
+
+/// What the stampers of one exchange with the echo wrote: on the request, and on the answer. Fails unless each is one word.
+pub(crate) fn words(status: u16, by: &[&str], body: &[u8]) -> (String, String) {
+    let text = String::from_utf8_lossy(body);
+    let asked: Value = serde_json::from_slice(body).unwrap_or_else(|error| panic!("{error} in {status} {text}"));
+    let asked = asked["headers"]["x-by"].as_str().unwrap_or_else(|| panic!("not one stamp in {text}"));
+    assert_eq!((status, by.len()), (200, 1), "{text}");
+    (asked.to_owned(), by[0].to_owned())
+}
+
+/// A client that keeps its connection, and looks at every answer of the echo.
+pub(crate) struct Looker {
+    client: Client,
+    /// The word of the last answer.
+    pub(crate) last: String,
+    /// Answers so far.
+    pub(crate) answers: usize,
+}
+
+impl Looker {
+    /// One with a connection of its own.
+    pub(crate) fn new(address: SocketAddr) -> Looker {
+        Looker { client: Client::connect(address), last: String::new(), answers: 0 }
+    }
+
+    /// One exchange; fails when it failed, has two generations, or an older one than the exchange before. Words grow.
+    pub(crate) fn look(&mut self) {
+        self.client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+        let answer: Message = self.client.answer();
+        let (asked, answered) = words(answer.status(), &answer.all("x-by"), &answer.body);
+        assert_eq!(asked, answered, "one exchange saw two generations");
+        assert!(answered >= self.last, "{answered} came after {} on one connection", self.last);
+        self.last = answered;
+        self.answers += 1;
+    }
 }
