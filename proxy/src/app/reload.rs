@@ -242,11 +242,15 @@ impl Reloader {
         }))
     }
 
-    /// True when a plugin that changes has too many generations with exchanges already.
-    fn is_crowded(&mut self, plans: &[Plan]) -> bool {
+    /// The plugins that change and have too many generations with exchanges already.
+    fn crowded(&mut self, plans: &[Plan]) -> Vec<String> {
         let changes =
             |rollout: &Rollout| plans.iter().any(|plan| plan.is_of(&rollout.plugin.name) && !plan.steps.is_empty());
-        self.rollouts.iter_mut().any(|rollout| changes(rollout) && rollout.is_crowded())
+        let crowded = self
+            .rollouts
+            .iter_mut()
+            .filter_map(|rollout| (changes(rollout) && rollout.is_crowded()).then(|| rollout.plugin.name.clone()));
+        crowded.collect()
     }
 
     /// Keeps why modules did not take over with the plugins that there are.

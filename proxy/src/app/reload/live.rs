@@ -62,10 +62,17 @@ pub(in crate::app) struct Live {
     asked: Receiver<Asked>,
     /// Taken from `asked` and not yet carried out.
     waiting: VecDeque<Asked>,
-    /// A reload that waits for replaced generations to end.
-    deferred: Option<Trigger>,
+    deferred: Option<Deferred>,
     /// When the last snapshot was published.
     published: Instant,
+}
+
+/// A configuration that waits for replaced generations to end.
+struct Deferred {
+    config: Config,
+    trigger: Trigger,
+    /// The plugins that have too many of them.
+    crowded: Vec<String>,
 }
 
 impl Live {
@@ -153,6 +160,7 @@ impl Live {
 
     /// Keeps how a reload went.
     fn close(&mut self, trigger: Trigger, outcome: Answer) -> Answer {
+        // What waits is not in force, and is noted once it is.
         if matches!(outcome, Ok(Done::Waiting)) {
             return outcome;
         }
@@ -180,12 +188,15 @@ impl Live {
                 return Err(Refused::Modules(faults));
             }
         };
-        if reloader.is_crowded(&plans) {
+        let crowded = reloader.crowded(&plans);
+        if !crowded.is_empty() {
             reloader.modules.forget();
             reloader.modules.configure(&reloader.config);
-            self.deferred = Some(cause.trigger);
+            self.deferred = Some(Deferred { config, trigger: cause.trigger, crowded });
             return Ok(Done::Waiting);
         }
+        // The newest wins.
+        self.deferred = None;
         for note in restarts(&reloader.config, &config) {
             tracing::warn!("{note} changes when the proxy starts again");
         }
@@ -365,16 +376,19 @@ impl Live {
             self.judge(place);
         }
         self.reloader.gone.retain(|generation| generation.residents() > 0);
-        self.reload_deferred();
+        self.resume();
         self.show();
     }
 
-    /// Reloads as was ordered while there were too many generations with exchanges, once there are fewer.
-    fn reload_deferred(&mut self) {
-        let has_room = !self.reloader.rollouts.iter_mut().any(Rollout::is_crowded);
-        if let Some(trigger) = self.deferred.take_if(|_| has_room)
-            && let Err(refused) = self.reload(Cause::now(trigger))
-        {
+    /// Takes the configuration over that waits, once there is room.
+    fn resume(&mut self) {
+        let rollouts = &mut self.reloader.rollouts;
+        let mut waits = |deferred: &mut Deferred| {
+            let mut its_own = rollouts.iter_mut().filter(|rollout| deferred.crowded.contains(&rollout.plugin.name));
+            its_own.any(Rollout::is_crowded)
+        };
+        let Some(Deferred { config, trigger, .. }) = self.deferred.take_if(|deferred| !waits(deferred)) else { return };
+        if let Err(refused) = self.configure(config, Cause::now(trigger)) {
             tracing::error!("{refused}");
         }
     }
