@@ -191,7 +191,7 @@ impl Reloader {
     ) -> Result<Self, Vec<Fault>> {
         let cause = Cause::now(Trigger::Start);
         let plans = gather(config.plugins.iter().map(|plugin| Plan::fresh(&mut modules, plugin, workers)))?;
-        modules.settle(&config.plugins);
+        modules.settle(&config.plugins, &plan::taking_over(&plans));
         let rollouts = plans.into_iter().map(|plan| plan.carry_out(None, Tally::default(), cause)).collect();
         Ok(Self {
             dump: Arc::new(config.expanded.clone()),

@@ -196,19 +196,22 @@ impl Modules {
         })
     }
 
-    /// What was made since the last call of this or of [`Modules::forget`] serves from now on: generations that keep nothing
-    /// leave the data and the queues of their `vm_id` behind, and what no plugin has is gone.
-    pub fn settle(&mut self, plugins: &[config::Plugin]) {
+    /// These generations take over: those that keep nothing leave data, queues and metrics behind, and what no plugin has
+    /// any more is gone.
+    pub fn settle(&mut self, plugins: &[config::Plugin], taking_over: &[Arc<Generation>]) {
+        self.forget();
         self.shared.retain(|vm_id, _| plugins.iter().any(|plugin| plugin.vm_id == *vm_id));
-        for (vm_id, data) in self.fresh.drain() {
-            self.queues.clear(&vm_id);
-            if let Some((shared, _)) = self.shared.get_mut(&vm_id) {
-                *shared = data;
+        for generation in taking_over.iter().filter(|taking_over| taking_over.plugin.state == config::Keeping::Reset) {
+            let vm_id = &generation.plugin.vm_id;
+            self.queues.clear(vm_id);
+            self.registry.reset_guest(&generation.plugin.name, generation.track);
+            if let Some((shared, _)) = self.shared.get_mut(vm_id) {
+                *shared = Arc::clone(&generation.settings.shared_data);
             }
         }
     }
 
-    /// What was made since then does not serve.
+    /// What is made from here on shares nothing with what was made before, where plugins keep nothing.
     pub fn forget(&mut self) {
         self.fresh.clear();
     }

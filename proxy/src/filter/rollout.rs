@@ -203,6 +203,14 @@ impl Step {
         }
     }
 
+    /// The generation that serves from then on, if the step is about that.
+    pub fn taking_over(&self) -> Option<&Arc<Generation>> {
+        match self {
+            Self::Serve(generation) | Self::Back(generation) => Some(generation),
+            Self::Try(..) | Self::EndTrial => None,
+        }
+    }
+
     fn word(&self) -> &'static str {
         match self {
             Self::Serve(_) => "serving",

@@ -156,6 +156,13 @@ impl Registry {
         row.into_iter().flatten().filter_map(|(worker, series)| Some((*worker, series.upgrade()?))).collect()
     }
 
+    /// What the guests of a plugin counted themselves begins at nothing again.
+    pub fn reset_guest(&self, plugin: &str, track: Track) {
+        if let Some((_, series)) = self.plugin_by_worker(plugin, track).first() {
+            series.custom.table().reset();
+        }
+    }
+
     /// The page of a scrape: Prometheus text format 0.0.4, summed over workers, sorted by family.
     pub fn render(&self) -> String {
         render::page(self)

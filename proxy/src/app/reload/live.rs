@@ -205,6 +205,7 @@ impl Live {
     }
 
     fn adopt(&mut self, config: Config, plans: Vec<Plan>, changes: Changes, cause: Cause) {
+        let taking_over = plan::taking_over(&plans);
         let mut before = std::mem::take(&mut self.reloader.rollouts);
         let mut rollouts = Vec::new();
         for (plan, plugin) in plans.into_iter().zip(&config.plugins) {
@@ -216,7 +217,7 @@ impl Live {
         let reloader = &mut self.reloader;
         reloader.gone.extend(before.into_iter().flat_map(Rollout::into_draining));
         reloader.rollouts = rollouts;
-        reloader.modules.settle(&config.plugins);
+        reloader.modules.settle(&config.plugins, &taking_over);
         reloader.dump = Arc::new(config.expanded.clone());
         reloader.config = config;
         let ids = changes.ids().to_vec();
@@ -278,8 +279,9 @@ impl Live {
             return Done::Waiting;
         }
         let done = if matches!(steps.last(), Some(Step::Try(..))) { Done::Canary } else { Done::Serving };
+        let taking_over: Vec<_> = steps.iter().filter_map(Step::taking_over).map(Arc::clone).collect();
         rollout.take(steps, tally, cause);
-        self.reloader.modules.settle(&self.reloader.config.plugins);
+        self.reloader.modules.settle(&self.reloader.config.plugins, &taking_over);
         self.publish(|before, reloader| before.with(reloader.slots()));
         done
     }
@@ -290,7 +292,9 @@ impl Live {
         let rollout = &mut rollouts[place];
         let plugin = Arc::clone(&rollout.plugin);
         let fetched = Fetched::new(bytes, Origin::Upload);
-        match plan::make(modules, &plugin, &fetched, None, (Track::Stable, *workers)) {
+        let made = plan::make(modules, &plugin, &fetched, None, (Track::Stable, *workers));
+        modules.forget();
+        match made {
             Ok(generation) => {
                 rollout.stage(generation, cause);
                 Ok(Done::Staged)

@@ -38,6 +38,11 @@ pub(super) fn make(
     Ok(generation)
 }
 
+/// Every generation that serves once these plans are carried out, and did not before.
+pub(super) fn taking_over(plans: &[Plan]) -> Vec<Arc<Generation>> {
+    plans.iter().flat_map(|plan| &plan.steps).filter_map(Step::taking_over).map(Arc::clone).collect()
+}
+
 impl Plan {
     fn new(plugin: &config::Plugin) -> Self {
         Self { plugin: Arc::new(plugin.clone()), seen: (None, None), steps: Vec::new(), fault: None }

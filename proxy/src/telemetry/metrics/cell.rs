@@ -165,6 +165,14 @@ impl Distribution {
         total
     }
 
+    /// Takes those out that `before` has, which were counted earlier.
+    pub(super) fn subtract(&mut self, before: &Distribution) {
+        for (bucket, earlier) in self.buckets.iter_mut().zip(&before.buckets) {
+            *bucket = bucket.wrapping_sub(*earlier);
+        }
+        self.sum = self.sum.wrapping_sub(before.sum);
+    }
+
     /// How many values were taken.
     pub(super) fn count(&self) -> u64 {
         self.buckets.iter().sum()

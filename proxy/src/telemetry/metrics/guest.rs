@@ -65,6 +65,15 @@ pub(super) struct Definition {
     pub(super) kind: MetricKind,
     /// The level, where this is a gauge.
     level: Arc<AtomicI64>,
+    /// What was counted before the last reset. Workers write their cells without a lock, so those never go back.
+    before: Arc<Before>,
+}
+
+/// See [`Definition`].
+#[derive(Debug, Default)]
+struct Before {
+    count: u64,
+    distribution: Option<Distribution>,
 }
 
 /// A series with its value over all workers.
@@ -95,6 +104,14 @@ impl GuestTable {
         (0..).zip(&definitions.series).map(with_value).collect()
     }
 
+    /// Every value begins at nothing again; names and slots stay, since VMs hold them.
+    pub(super) fn reset(&self) {
+        let mut definitions = self.lock();
+        for slot in 0..definitions.series.len() {
+            definitions.reset(slot);
+        }
+    }
+
     /// Definitions refused so far.
     pub(super) fn dropped(&self) -> u64 {
         self.dropped.iter().map(SharedCounter::get).sum()
@@ -120,7 +137,7 @@ impl Definitions {
             return None;
         }
         let slot = u32::try_from(self.series.len()).ok()?;
-        self.series.push(Definition { name, kind, level: Arc::default() });
+        self.series.push(Definition { name, kind, level: Arc::default(), before: Arc::default() });
         self.slots.insert(key, slot);
         Some(slot)
     }
@@ -129,13 +146,38 @@ impl Definitions {
         self.series.get(usize::try_from(slot).ok()?)
     }
 
+    fn reset(&mut self, slot: usize) {
+        let Some(name) = u32::try_from(slot).ok() else { return };
+        let (count, distribution) = (self.count(name), self.distribution(name));
+        let Some(series) = self.series.get_mut(slot) else { return };
+        series.level.store(0, Relaxed);
+        series.before = Arc::new(Before { count, distribution: Some(distribution) });
+    }
+
     fn value(&self, slot: u32, series: &Definition) -> GuestValue {
-        let cells = self.workers.iter().filter_map(|worker| worker.get(slot));
+        let before = &series.before;
         match series.kind {
-            MetricKind::Counter => GuestValue::Counter(cells.filter_map(Cell::count).fold(0, u64::wrapping_add)),
+            MetricKind::Counter => GuestValue::Counter(self.count(slot).wrapping_sub(before.count)),
             MetricKind::Gauge => GuestValue::Gauge(series.level.load(Relaxed)),
-            MetricKind::Histogram => GuestValue::Histogram(Distribution::of(cells.filter_map(Cell::histogram))),
+            MetricKind::Histogram => {
+                let mut distribution = self.distribution(slot);
+                before.distribution.iter().for_each(|before| distribution.subtract(before));
+                GuestValue::Histogram(distribution)
+            }
         }
+    }
+
+    /// What every worker ever counted.
+    fn count(&self, slot: u32) -> u64 {
+        self.cells(slot).filter_map(Cell::count).fold(0, u64::wrapping_add)
+    }
+
+    fn distribution(&self, slot: u32) -> Distribution {
+        Distribution::of(self.cells(slot).filter_map(Cell::histogram))
+    }
+
+    fn cells(&self, slot: u32) -> impl Iterator<Item = &Cell> {
+        self.workers.iter().filter_map(move |worker| worker.get(slot))
     }
 }
 
@@ -321,6 +363,23 @@ mod tests {
         assert_ne!(slot(b"hits;zone=a"), first);
         assert_ne!(slot(b"hits"), first);
         assert_ne!(metrics.define(MetricKind::Gauge, b"hits;zone=a;tenant=b"), Ok(first));
+    }
+
+    #[test]
+    fn values_begin_at_nothing_after_a_reset_and_go_on_from_there() {
+        let metrics = metrics();
+        let slots = [MetricKind::Counter, MetricKind::Gauge, MetricKind::Histogram]
+            .map(|kind| metrics.define(kind, b"a").unwrap());
+        slots.iter().for_each(|slot| metrics.record(*slot, 5).unwrap());
+
+        metrics.table().reset();
+        assert_eq!([metrics.get(slots[0]), metrics.get(slots[1])], [Some(0), Some(0)]);
+        slots.iter().for_each(|slot| metrics.record(*slot, 7).unwrap());
+
+        assert_eq!([metrics.get(slots[0]), metrics.get(slots[1])], [Some(7), Some(7)]);
+        let values = metrics.table().values();
+        let [.., (_, GuestValue::Histogram(histogram))] = &values[..] else { panic!("a histogram") };
+        assert_eq!((histogram.count(), histogram.sum()), (1, 7.0));
     }
 
     #[test]
