@@ -1,13 +1,26 @@
-//! Swapping a filter's module while exchanges run: everyone sees one generation, and a bad module changes nothing.
+//! Swapping a filter's module while exchanges run: everyone sees one generation, and nobody sees an older one than before.
+//! What becomes of exchanges that are under way is in `hot_swap_streams`, of modules that are bad in `bad_successors`.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 #[path = "common/common.rs"]
 mod common;
 
-use common::modules::Guest;
+use std::fs;
+use std::net::SocketAddr;
+use std::os::unix::fs::symlink;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::thread;
+
+use common::modules::{Guest, probes_with};
 use common::proxy::TestProxy;
-use common::swaps::speaker;
-use common::until;
+use common::swaps::{Looker, module, speaker, stamper, variant, words};
+use common::{h2, until};
 use tollgate::app::reload::{Done, Order, Refused};
+use tollgate::filter::rollout::Trigger;
+
+/// Swaps in the tests that count them; `make soak` runs a thousand.
+const SWAPS: usize = 60;
 
 fn proxy(guest: &Guest, settings: &str) -> TestProxy {
     TestProxy::with(&format!(
@@ -16,8 +29,20 @@ fn proxy(guest: &Guest, settings: &str) -> TestProxy {
     ))
 }
 
+/// The same without anybody who follows files.
+fn unwatched(guest: &Guest) -> TestProxy {
+    TestProxy::with(&format!(
+        "watch: off\nworkers: 2\nfilters: {{ f: {{ wasm: {:?} }} }}\nroutes: [{{ to: echo, filters: [f] }}]",
+        guest.path()
+    ))
+}
+
 fn speaks(proxy: &TestProxy) -> String {
     proxy.get("/").field("x-by").unwrap_or_default().to_owned()
+}
+
+fn numbered(number: usize) -> Vec<u8> {
+    stamper(&format!("{number:04}"))
 }
 
 #[test]
@@ -54,10 +79,305 @@ fn a_replaced_generation_is_gone_when_its_last_exchange_is() {
     speaks(&proxy);
 
     guest.replace(&speaker("two"));
-    assert_eq!(proxy.order(Order::Look(vec![guest.path().into()])).unwrap(), Done::Serving);
+    assert_eq!(proxy.order(guest.look()).unwrap(), Done::Serving);
 
     until("only the new generation has a VM", || {
         proxy.plugin("f").draining.is_empty() && proxy.metric("tollgate_filter_instances", &[]) == 1.0
     });
     assert_eq!(speaks(&proxy), "two");
+}
+
+/// Clients of both protocols, each on a connection of its own, that look at every answer until they are told to stop.
+/// Answers with how many exchanges there were, once `swap` returned.
+fn under_load(address: SocketAddr, swap: impl FnOnce()) -> usize {
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let plain = || {
+            let mut looker = Looker::new(address);
+            while !stop.load(SeqCst) {
+                looker.look();
+            }
+            looker.answers
+        };
+        let clients = [scope.spawn(plain), scope.spawn(plain), scope.spawn(|| look_by_h2(address, &stop))];
+        // Clients must not run for ever when the swaps fail.
+        let swapped = std::panic::catch_unwind(std::panic::AssertUnwindSafe(swap));
+        stop.store(true, SeqCst);
+        let answers = clients.map(|client| client.join().expect("a client that saw nothing wrong"));
+        swapped.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        assert!(answers.iter().all(|answers| *answers > 0), "{answers:?}");
+        answers.iter().sum()
+    })
+}
+
+/// Four exchanges at a time on one connection; none of them may be older than those of the round before.
+fn look_by_h2(address: SocketAddr, stop: &AtomicBool) -> usize {
+    let (mut last, mut answers) = (String::new(), 0);
+    while !stop.load(SeqCst) {
+        // Each conversation is bounded, so a connection lives for some rounds only.
+        let (newest, count) = h2::talk(address, |mut sender| {
+            let mut newest = String::new();
+            async move {
+                let mut count = 0;
+                for _ in 0..50 {
+                    let mut asked = Vec::new();
+                    for _ in 0..4 {
+                        sender.ready().await.unwrap();
+                        asked.push(sender.send_request(h2::get("/")));
+                    }
+                    let floor = newest.clone();
+                    for answer in asked {
+                        let answer = h2::whole(answer.await.unwrap()).await.unwrap();
+                        let by: Vec<_> = answer.headers.get_all("x-by").iter().map(|by| by.to_str().unwrap()).collect();
+                        let (asked, answered) = words(answer.status, &by, &answer.body);
+                        assert_eq!(asked, answered, "one exchange saw two generations");
+                        assert!(answered >= floor, "{answered} came after {floor} on one connection");
+                        newest = newest.max(answered);
+                        count += 1;
+                    }
+                }
+                (newest, count)
+            }
+        });
+        assert!(newest >= last);
+        (last, answers) = (newest, answers + count);
+    }
+    answers
+}
+
+#[test]
+fn swaps_under_load_fail_mix_and_turn_back_nothing() {
+    let guest = Guest::from_bytes(&numbered(0));
+    let proxy = unwatched(&guest);
+
+    let exchanges = under_load(proxy.address(), || {
+        for number in 1..=SWAPS {
+            guest.replace(&numbered(number));
+            let done = proxy.order(guest.look()).unwrap();
+            assert!(matches!(done, Done::Serving | Done::Waiting), "{done:?}");
+            until("the new module serves", || speaks(&proxy) == format!("{number:04}"));
+        }
+    });
+
+    assert_eq!(proxy.plugin("f").serving.unwrap().number, u64::try_from(SWAPS).unwrap() + 1);
+    assert_eq!(proxy.metric("tollgate_filter_on_error_total", &[]), 0.0);
+    assert_eq!(proxy.metric("tollgate_filter_failures_total", &[]), 0.0);
+    assert!(exchanges > SWAPS, "{exchanges}");
+    until("the replaced generations have ended", || {
+        proxy.plugin("f").draining.is_empty() && proxy.metric("tollgate_filter_instances", &[]) == 2.0
+    });
+}
+
+#[test]
+fn swaps_back_and_forth_between_two_modules_fail_and_mix_nothing() {
+    let guest = Guest::from_bytes(&stamper("a"));
+    let proxy = unwatched(&guest);
+    let stop = AtomicBool::new(false);
+
+    let answers = thread::scope(|scope| {
+        let client = scope.spawn(|| {
+            let (mut looker, mut answers) = (Looker::new(proxy.address()), 0);
+            while !stop.load(SeqCst) {
+                // Here words do not grow.
+                looker.last.clear();
+                looker.look();
+                answers += 1;
+            }
+            answers
+        });
+        let swapped = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            for number in 1..=SWAPS {
+                let word = if number % 2 == 0 { "a" } else { "b" };
+                guest.replace(&stamper(word));
+                proxy.order(guest.look()).unwrap();
+                until("the other module serves", || speaks(&proxy) == word);
+            }
+        }));
+        stop.store(true, SeqCst);
+        let answers = client.join().expect("a client that saw nothing wrong");
+        swapped.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        answers
+    });
+
+    assert!(answers > 0);
+    assert_eq!(proxy.metric("tollgate_filter_on_error_total", &[]), 0.0);
+}
+
+#[test]
+fn files_that_are_followed_are_swapped_under_load_like_any_other() {
+    let guest = Guest::from_bytes(&numbered(0));
+    let proxy = proxy(&guest, "");
+
+    under_load(proxy.address(), || {
+        for number in 1..=10 {
+            guest.replace(&numbered(number));
+            until("the new module serves", || speaks(&proxy) == format!("{number:04}"));
+        }
+    });
+
+    assert_eq!(proxy.metric("tollgate_filter_on_error_total", &[]), 0.0);
+    let view = proxy.plugin("f");
+    assert!(view.history.iter().take(10).all(|event| event.trigger == Trigger::File), "{:?}", view.history);
+}
+
+/// What becomes of a file when `change` gets its path and bytes that say `two`.
+fn triggered(change: impl Fn(&std::path::Path, &[u8])) {
+    let guest = Guest::from_bytes(&speaker("one"));
+    let proxy = proxy(&guest, "");
+    assert_eq!(speaks(&proxy), "one");
+
+    change(guest.path().as_ref(), &speaker("two"));
+
+    until("the new module serves", || speaks(&proxy) == "two");
+    assert_eq!(proxy.plugin("f").history[0].trigger, Trigger::File);
+}
+
+#[test]
+fn a_module_that_is_edited_in_place_is_swapped() {
+    triggered(|path, bytes| fs::write(path, bytes).unwrap());
+}
+
+#[test]
+fn a_module_that_is_deleted_and_made_again_is_swapped() {
+    triggered(|path, bytes| {
+        fs::remove_file(path).unwrap();
+        fs::write(path, bytes).unwrap();
+    });
+}
+
+#[test]
+fn a_module_behind_a_link_that_turns_elsewhere_is_swapped() {
+    // As a Kubernetes ConfigMap is mounted: guest.wasm → ..data/guest.wasm, ..data → a folder of the time.
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    for (name, word) in [("..1", "one"), ("..2", "two")] {
+        fs::create_dir(at(name)).unwrap();
+        fs::write(at(name).join("guest.wasm"), speaker(word)).unwrap();
+    }
+    symlink("..1", at("..data")).unwrap();
+    symlink("..data/guest.wasm", at("guest.wasm")).unwrap();
+    let module = at("guest.wasm").display().to_string();
+    let proxy = TestProxy::with(&format!("routes: [{{ to: echo, filters: [{{ name: f, wasm: {module:?} }}] }}]"));
+    assert_eq!(speaks(&proxy), "one");
+
+    symlink("..2", at("..tmp")).unwrap();
+    fs::rename(at("..tmp"), at("..data")).unwrap();
+
+    until("the new module serves", || speaks(&proxy) == "two");
+}
+
+#[test]
+fn a_file_that_is_written_again_as_it_was_changes_nothing() {
+    let guest = Guest::from_bytes(&speaker("one"));
+    let proxy = proxy(&guest, "");
+
+    guest.replace(&speaker("one"));
+
+    assert_eq!(proxy.order(guest.look()).unwrap(), Done::Unchanged);
+    assert_eq!(proxy.plugin("f").serving.unwrap().number, 1);
+}
+
+#[test]
+fn what_was_uploaded_serves_until_the_file_says_something_new() {
+    let guest = Guest::from_bytes(&speaker("file"));
+    let proxy = proxy(&guest, "");
+    proxy.order(Order::Stage("f".into(), speaker("upload"))).unwrap();
+    proxy.order(Order::Promote("f".into())).unwrap();
+
+    assert_eq!(proxy.order(Order::Reload(Trigger::Admin)).unwrap(), Done::Serving);
+    assert_eq!(speaks(&proxy), "upload");
+    guest.replace(&speaker("newer"));
+    assert_eq!(proxy.order(guest.look()).unwrap(), Done::Serving);
+
+    assert_eq!(speaks(&proxy), "newer");
+}
+
+/// Says in `x-by` how many requests this VM has seen, as a digit.
+fn counter(byte: u8) -> Vec<u8> {
+    let counts = r#"(func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+        (i32.store8 (i32.const 16) (i32.add (i32.load8_u (i32.const 16)) (i32.const 1))) (i32.const 0))"#;
+    variant(&module("0", counts), byte)
+}
+
+#[test]
+fn generations_never_share_memory() {
+    let guest = Guest::from_bytes(&counter(1));
+    let proxy = proxy(&guest, "");
+    assert_eq!([speaks(&proxy), speaks(&proxy)], ["1", "2"]);
+
+    guest.replace(&counter(2));
+    assert_eq!(proxy.order(guest.look()).unwrap(), Done::Serving);
+    assert_eq!(speaks(&proxy), "1");
+    assert_eq!(proxy.order(Order::Rollback("f".into())).unwrap(), Done::Serving);
+
+    // What comes back is the module, not the VM that served before.
+    assert_eq!(speaks(&proxy), "1");
+}
+
+/// One probe `f` that keeps what `commands` say.
+fn keeper(state: &str, word: &str) -> String {
+    let settings = format!("budget: {{ time: 1s }}, state: {state}");
+    let config = format!(
+        "{{ configure: [\"queue-register q\"], request_headers: [\"metric counter hits 1\"], \
+           response_headers: [\"add response-headers x-by {word}\"] }}"
+    );
+    let filters = probes_with(&settings, &[("f", &config)]);
+    format!("{filters}routes: [{{ to: echo, filters: [f] }}]")
+}
+
+/// What the shared data, the queue and the metric of the plugin hold.
+fn kept(proxy: &TestProxy) -> [String; 3] {
+    let answer = proxy.ask(
+        "/",
+        "x-probe-response-headers: shared-get k -> response-headers x-data; queue-get q -> response-headers x-item; \
+         metric-get counter hits -> response-headers x-hits\r\n",
+    );
+    ["x-data", "x-item", "x-hits"].map(|name| answer.field(name).unwrap_or_default().to_owned())
+}
+
+fn fill(proxy: &TestProxy) {
+    let answer = proxy.ask("/", "x-probe-request-headers: shared-set k v; queue-put q item\r\n");
+    assert_eq!(answer.field("x-by"), Some("one"));
+}
+
+#[test]
+fn what_a_plugin_keeps_survives_a_swap() {
+    let proxy = TestProxy::with(&keeper("keep", "one"));
+    fill(&proxy);
+
+    proxy.configure(&keeper("keep", "two")).unwrap();
+
+    assert_eq!(speaks(&proxy), "two");
+    assert_eq!(kept(&proxy), ["v", "item", "3"]);
+}
+
+#[test]
+fn what_a_plugin_keeps_is_gone_after_a_swap_that_resets_it() {
+    let proxy = TestProxy::with(&keeper("reset", "one"));
+    fill(&proxy);
+
+    proxy.configure(&keeper("reset", "two")).unwrap();
+
+    assert_eq!(speaks(&proxy), "two");
+    let [data, item, hits] = kept(&proxy);
+    assert!(data.starts_with("status "), "{data}");
+    assert!(item.starts_with("status "), "{item}");
+    assert_eq!(hits, "2");
+}
+
+#[test]
+fn a_swap_that_fails_resets_nothing() {
+    let guest = Guest::from_bytes(&fs::read(common::modules::filter("probe")).unwrap());
+    let proxy = proxy(
+        &guest,
+        ", state: reset, budget: { time: 1s }, config: { configure: [\"queue-register q\"], \
+        response_headers: [\"add response-headers x-by one\"] }",
+    );
+    fill(&proxy);
+
+    guest.replace(b"not a module");
+    assert!(proxy.order(guest.look()).is_err());
+
+    let [data, item, _] = kept(&proxy);
+    assert_eq!([data, item], ["v", "item"]);
 }
