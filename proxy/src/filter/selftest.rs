@@ -228,6 +228,7 @@ fn facts(generation: &Generation, request: &TestRequest) -> Facts {
         connection: 0,
         version: Version::HTTP_11,
         started: Instant::now(),
+        hops: 0,
         content_length: u64::try_from(request.body.len()).ok().filter(|length| *length > 0),
     }
 }
@@ -252,7 +253,7 @@ fn head(request: &TestRequest) -> Result<RequestHead, Flaw> {
 
 /// What the upstream of a self-test answers.
 fn empty(limit: usize) -> (ResponseHead, Vec<u8>) {
-    let fields = Fields { map: HeaderMap::new(), writable: true, limit };
+    let fields = Fields::bounded(HeaderMap::new(), limit);
     (ResponseHead { status: StatusCode::OK, fields }, Vec::new())
 }
 
