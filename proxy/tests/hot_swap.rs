@@ -257,7 +257,7 @@ fn a_module_behind_a_link_that_turns_elsewhere_is_swapped() {
     symlink("..1", at("..data")).unwrap();
     symlink("..data/guest.wasm", at("guest.wasm")).unwrap();
     let module = at("guest.wasm").display().to_string();
-    let proxy = TestProxy::with(&format!("routes: [{{ to: echo, filters: [{{ name: f, wasm: {module:?} }}] }}]"));
+    let proxy = TestProxy::with(&format!("routes: [{{ to: echo, filters: [{{ wasm: {module:?} }}] }}]"));
     assert_eq!(speaks(&proxy), "one");
 
     symlink("..2", at("..tmp")).unwrap();

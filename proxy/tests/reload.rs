@@ -352,8 +352,7 @@ fn a_plugin_that_did_not_change_calls_the_cluster_as_it_is_now() {
 #[test]
 fn a_plugin_that_is_no_longer_named_ends_with_its_exchanges() {
     let guest = Guest::from_bytes(&speaker("one"));
-    let proxy =
-        TestProxy::with(&format!("routes: [{{ to: echo, filters: [{{ name: f, wasm: {:?} }}] }}]", guest.path()));
+    let proxy = TestProxy::with(&format!("routes: [{{ to: echo, filters: [{{ wasm: {:?} }}] }}]", guest.path()));
     assert_eq!(proxy.get("/").field("x-by"), Some("one"));
 
     proxy.configure("routes: [{ to: echo }]").unwrap();
