@@ -86,6 +86,7 @@ pub async fn accept(
             return;
         }
     };
+    worker.open(listener);
     outlive(async || {
         tokio::select! {
             biased;
@@ -96,6 +97,7 @@ pub async fn accept(
     })
     .await;
     door.empty(&worker).await;
+    worker.shut(listener);
 }
 
 /// A socket of the worker's runtime.

@@ -97,7 +97,9 @@ pub struct Local {
     /// Those of the snapshot, and after them those it no longer has that have connections here.
     pub listeners: Vec<Rc<LocalListener>>,
     /// In the order of the snapshot's slots.
-    pub slots: Vec<Rc<LocalSlot>>,
+    slots: Vec<Rc<LocalSlot>>,
+    /// Those of listeners that the snapshot no longer has.
+    left: Vec<Rc<LocalSlot>>,
     /// In the order of the snapshot's clusters.
     pub clusters: Vec<Rc<Cluster>>,
 }
@@ -114,6 +116,14 @@ pub struct LocalListener {
     pub unrouted: Rc<LocalRoute>,
     /// Where its connections go as they are, in place of routes.
     pub tcp: Option<Rc<LocalTcp>>,
+}
+
+impl LocalListener {
+    /// The filters of its routes and connections, some of them more than once.
+    fn slots(&self) -> impl Iterator<Item = &Rc<LocalSlot>> {
+        let tcp = self.tcp.iter().map(|tcp| &tcp.filters);
+        self.routes.iter().map(|route| &route.filters).chain(tcp).flat_map(|filters| &filters.chain)
+    }
 }
 
 /// Where a listener passes its connections on to, on one worker.
@@ -161,7 +171,7 @@ impl Filters {
         for slot in slots {
             if slot.denies() {
                 filters.barred.get_or_insert_with(|| Arc::clone(&slot.name));
-            } else if let Some(serving) = &slot.serving {
+            } else if let Some(serving) = slot.serving() {
                 quotas.push(serving.generation.manners.properties);
                 filters.chain.push(slot);
             }
@@ -176,7 +186,7 @@ impl Filters {
     }
 
     /// What serves the next exchange, in order.
-    pub fn pick(&self) -> impl Iterator<Item = &Rc<Plugin>> {
+    pub fn pick(&self) -> impl Iterator<Item = Rc<Plugin>> {
         self.chain.iter().filter_map(|slot| slot.pick())
     }
 }
@@ -226,18 +236,37 @@ impl Local {
     ) -> Self {
         let clusters: Vec<Rc<Cluster>> =
             snapshot.clusters.iter().map(|cluster| place.cluster(cluster, &snapshot, before)).collect();
-        let slot =
-            |slot: &Slot| Rc::new(LocalSlot::new(slot, |generation| place.plugin(generation, &clusters, before)));
-        let slots: Vec<Rc<LocalSlot>> = snapshot.slots.iter().map(slot).collect();
+        let alike = before.filter(|before| before.fits(&snapshot, &clusters));
+        let slots: Vec<Rc<LocalSlot>> = match alike {
+            Some(before) => before.slots.clone(),
+            None => snapshot.slots.iter().map(|slot| Rc::new(LocalSlot::new(slot))).collect(),
+        };
+        let known: Vec<Rc<Plugin>> = before.into_iter().flat_map(Local::plugins).collect();
+        for (local, slot) in slots.iter().zip(&snapshot.slots) {
+            local.turn(slot, |generation| place.plugin(generation, &clusters, &known));
+        }
         let mut listeners: Vec<Rc<LocalListener>> = Vec::new();
-        for listener in &snapshot.listeners {
+        if let Some(before) = alike {
+            listeners.extend(before.listeners.iter().take(snapshot.listeners.len()).map(Rc::clone));
+        }
+        for listener in snapshot.listeners.iter().filter(|_| alike.is_none()) {
             let targets = Targets { listener, configs: &snapshot.clusters, clusters: &clusters, slots: &slots };
             listeners.push(Rc::new(place.listener(&targets)));
         }
-        let left = before.into_iter().flat_map(|before| &before.listeners);
-        let left = left.filter(|known| snapshot.listeners.iter().all(|kept| kept.id != known.listener.id));
-        listeners.extend(left.filter(|known| is_open(known.listener.id)).map(Rc::clone));
-        Self { listeners, slots, clusters, snapshot }
+        let mut left = Vec::new();
+        for known in before.into_iter().flat_map(|before| &before.listeners) {
+            let is_kept = snapshot.listeners.iter().any(|kept| kept.id == known.listener.id);
+            if !is_kept && is_open(known.listener.id) {
+                left.extend(known.slots().map(Rc::clone));
+                listeners.push(Rc::clone(known));
+            }
+        }
+        Self { listeners, slots, left, clusters, snapshot }
+    }
+
+    /// Listeners that the snapshot no longer has.
+    pub fn left(&self) -> impl Iterator<Item = &Rc<LocalListener>> {
+        self.listeners.iter().skip(self.snapshot.listeners.len())
     }
 
     /// A listener of the snapshot, or one that still has connections.
@@ -246,12 +275,20 @@ impl Local {
     }
 
     /// Every plugin.
-    pub fn plugins(&self) -> impl Iterator<Item = &Rc<Plugin>> {
-        self.slots.iter().flat_map(|slot| slot.plugins())
+    pub fn plugins(&self) -> impl Iterator<Item = Rc<Plugin>> {
+        self.slots.iter().chain(&self.left).flat_map(|slot| slot.plugins())
     }
 
-    fn serves(&self, generation: &Arc<Generation>) -> Option<&Rc<Plugin>> {
-        self.plugins().find(|plugin| Arc::ptr_eq(&plugin.generation, generation) && !plugin.is_worn())
+    /// True when only what serves in its slots differs: however many routes there are, none is made anew.
+    fn fits(&self, snapshot: &Snapshot, clusters: &[Rc<Cluster>]) -> bool {
+        let (own, listeners) = (&self.snapshot.listeners, &snapshot.listeners);
+        let (slots, fresh) = (&self.slots, &snapshot.slots);
+        own.len() == listeners.len()
+            && own.iter().zip(listeners).all(|(own, listener)| Arc::ptr_eq(own, listener))
+            && self.clusters.len() == clusters.len()
+            && self.clusters.iter().zip(clusters).all(|(own, cluster)| Rc::ptr_eq(own, cluster))
+            && slots.len() == fresh.len()
+            && slots.iter().zip(fresh).all(|(own, slot)| own.fits(slot))
     }
 
     /// Clusters are alike as long as their definitions are.
@@ -283,8 +320,9 @@ fn names(listener: &str, route: &str, host: &str, cluster: &str) -> Arc<Names> {
 }
 
 impl Place<'_> {
-    fn plugin(&self, generation: &Arc<Generation>, clusters: &[Rc<Cluster>], before: Option<&Local>) -> Rc<Plugin> {
-        if let Some(known) = before.and_then(|before| before.serves(generation)) {
+    fn plugin(&self, generation: &Arc<Generation>, clusters: &[Rc<Cluster>], known: &[Rc<Plugin>]) -> Rc<Plugin> {
+        let serves = |plugin: &&Rc<Plugin>| Arc::ptr_eq(&plugin.generation, generation) && !plugin.is_worn();
+        if let Some(known) = known.iter().find(serves) {
             known.rewire(generation.callees(self.registry, self.worker, clusters));
             return Rc::clone(known);
         }

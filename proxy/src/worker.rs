@@ -83,6 +83,8 @@ pub struct Worker {
     pub lingering: Lingering,
     /// Plugins whose generation was replaced.
     pub retiring: Retiring,
+    /// Listeners that connections come from.
+    doors: RefCell<Vec<ListenerId>>,
     local: RefCell<Rc<Local>>,
     exchanges: RefCell<Slab<Live>>,
     connections: RefCell<Slab<(ListenerId, Handle)>>,
@@ -108,6 +110,7 @@ impl Worker {
             draining: Cell::new(false),
             lingering: Lingering::default(),
             retiring: Retiring::default(),
+            doors: RefCell::default(),
             local: RefCell::new(Rc::new(local)),
             exchanges: RefCell::default(),
             connections: RefCell::default(),
@@ -143,17 +146,33 @@ impl Worker {
     #[cold]
     fn take_up(&self, snapshot: Arc<Snapshot>) -> Rc<Local> {
         let before = Rc::clone(&self.local.borrow());
+        let served: Vec<Rc<Plugin>> = before.plugins().collect();
         let place = place(self.index, &self.shared, (&self.clock, &self.crowd));
-        let fresh = Rc::new(Local::new(snapshot, &place, Some(&before), |id| self.has_connections(id)));
+        let fresh = Rc::new(Local::new(snapshot, &place, Some(&before), |id| self.is_open(id)));
         *self.local.borrow_mut() = Rc::clone(&fresh);
         let now = self.clock.look();
-        let gone = before.plugins().filter(|plugin| fresh.plugins().all(|kept| !Rc::ptr_eq(kept, plugin)));
-        gone.for_each(|plugin| self.retiring.add(Rc::clone(plugin), now));
+        let kept: Vec<Rc<Plugin>> = fresh.plugins().collect();
+        let gone = served.into_iter().filter(|plugin| !kept.iter().any(|kept| Rc::ptr_eq(kept, plugin)));
+        gone.for_each(|plugin| self.retiring.add(plugin, now));
+        // What nobody needs ends here, so that swaps in quick succession do not wait for one another.
+        self.retiring.sweep(now, stay(&fresh));
         fresh
     }
 
-    fn has_connections(&self, id: ListenerId) -> bool {
-        self.connections.borrow().iter().any(|(_, (listener, _))| *listener == id)
+    /// True while connections come from a listener, or are there.
+    fn is_open(&self, id: ListenerId) -> bool {
+        let doors = self.doors.borrow();
+        doors.contains(&id) || self.connections.borrow().iter().any(|(_, (listener, _))| *listener == id)
+    }
+
+    /// Connections come from a listener until `shut`.
+    pub fn open(&self, id: ListenerId) {
+        self.doors.borrow_mut().push(id);
+    }
+
+    /// No connection comes from a listener any more.
+    pub fn shut(&self, id: ListenerId) {
+        self.doors.borrow_mut().retain(|open| *open != id);
     }
 
     /// Has the sweeper look after an exchange until `forget`.
@@ -196,7 +215,7 @@ impl Worker {
     /// still there get their policy.
     pub async fn retire(&self, hurry: impl Future<Output = ()>) {
         self.lingering.end_all();
-        let mut plugins: Vec<Rc<Plugin>> = self.local.borrow().plugins().map(Rc::clone).collect();
+        let mut plugins: Vec<Rc<Plugin>> = self.local.borrow().plugins().collect();
         plugins.extend(self.retiring.take());
         plugins.iter().for_each(|plugin| plugin.retire());
         let gone = async {
@@ -225,9 +244,8 @@ impl Worker {
         }
         self.lingering.sweep(now);
         // A worker without requests lets go of what was replaced, too.
-        let limits = self.local().snapshot.limits;
-        let stay = Stay { exchanges: limits.retire_timeout, passages: limits.upgrade_age };
-        self.retiring.sweep(now, stay);
+        let local = self.local();
+        self.retiring.sweep(now, stay(&local));
     }
 
     /// Looks after what changes slowly: idle upstream connections, the memory of VMs.
@@ -235,10 +253,17 @@ impl Worker {
         let local = self.local();
         local.clusters.iter().for_each(|cluster| cluster.sweep());
         local.plugins().for_each(|plugin| plugin.sample());
-        if local.plugins().any(|plugin| plugin.wears_out()) {
+        let is_over = local.left().any(|known| !self.is_open(known.listener.id));
+        if is_over || local.plugins().any(|plugin| plugin.wears_out()) {
             self.take_up(Arc::clone(&local.snapshot));
         }
     }
+}
+
+/// How long what was replaced may stay.
+fn stay(local: &Local) -> Stay {
+    let limits = &local.snapshot.limits;
+    Stay { exchanges: limits.retire_timeout, passages: limits.upgrade_age }
 }
 
 fn place<'a>(worker: usize, shared: &'a Shared, (clock, crowd): (&'a Rc<Clock>, &'a Rc<Cell<usize>>)) -> Place<'a> {

@@ -84,7 +84,7 @@ impl Context {
 
 impl Chain {
     /// The filters of an exchange, none of which has seen it. `buffer` bounds what each may hold of a body.
-    pub fn new<'a>(exchange: Rc<Exchange>, plugins: impl Iterator<Item = &'a Rc<Plugin>>, buffer: usize) -> Self {
+    pub fn new(exchange: Rc<Exchange>, plugins: impl Iterator<Item = Rc<Plugin>>, buffer: usize) -> Self {
         let hold = || RefCell::new(Hold::new(buffer));
         let links = plugins.map(|plugin| Link {
             plugin: plugin.engage(),

@@ -2,7 +2,7 @@
 //!
 //! The control side fills a [`Slot`] for all workers; each worker has a [`LocalSlot`] of its own VMs.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -31,13 +31,12 @@ impl Slot {
     }
 }
 
-/// What serves a plugin on one worker.
+/// What serves a plugin on one worker. Routes keep it from one snapshot to the next; what serves changes in it.
 pub struct LocalSlot {
     /// The plugin's name.
     pub name: Arc<str>,
-    /// What serves.
-    pub serving: Option<Rc<Plugin>>,
-    canary: Option<Trial>,
+    serving: RefCell<Option<Rc<Plugin>>>,
+    canary: RefCell<Option<Trial>>,
     /// What happens to exchanges while nothing serves.
     pub load: Policy,
 }
@@ -62,29 +61,46 @@ impl Trial {
 }
 
 impl LocalSlot {
-    /// What a slot comes to, with this worker's plugins.
-    pub fn new(slot: &Slot, mut plugin: impl FnMut(&Arc<Generation>) -> Rc<Plugin>) -> Self {
+    /// A slot that nothing serves yet.
+    pub fn new(slot: &Slot) -> Self {
+        Self { name: Arc::clone(&slot.name), serving: RefCell::default(), canary: RefCell::default(), load: slot.load }
+    }
+
+    /// Has the next exchanges served as the slot says, with this worker's plugins.
+    pub fn turn(&self, slot: &Slot, mut plugin: impl FnMut(&Arc<Generation>) -> Rc<Plugin>) {
         let canary = slot.canary.as_ref();
         let canary =
             canary.map(|(generation, share)| Trial { plugin: plugin(generation), share: *share, owed: Cell::new(0) });
-        Self { name: Arc::clone(&slot.name), serving: slot.serving.as_ref().map(plugin), canary, load: slot.load }
+        self.canary.replace(canary);
+        self.serving.replace(slot.serving.as_ref().map(plugin));
+    }
+
+    /// What serves.
+    pub fn serving(&self) -> Option<Rc<Plugin>> {
+        self.serving.borrow().clone()
     }
 
     /// What serves the next exchange.
-    pub fn pick(&self) -> Option<&Rc<Plugin>> {
-        match &self.canary {
-            Some(trial) if trial.takes() => Some(&trial.plugin),
-            _ => self.serving.as_ref(),
+    pub fn pick(&self) -> Option<Rc<Plugin>> {
+        match &*self.canary.borrow() {
+            Some(trial) if trial.takes() => Some(Rc::clone(&trial.plugin)),
+            _ => self.serving(),
         }
     }
 
     /// Every plugin of the slot.
-    pub fn plugins(&self) -> impl Iterator<Item = &Rc<Plugin>> {
-        self.serving.iter().chain(self.canary.iter().map(|trial| &trial.plugin))
+    pub fn plugins(&self) -> impl Iterator<Item = Rc<Plugin>> {
+        let canary = self.canary.borrow().as_ref().map(|trial| Rc::clone(&trial.plugin));
+        self.serving().into_iter().chain(canary)
+    }
+
+    /// True when routes need not be made anew for what the slot says.
+    pub fn fits(&self, slot: &Slot) -> bool {
+        self.name == slot.name && self.load == slot.load && self.serving.borrow().is_some() == slot.serving.is_some()
     }
 
     /// True when exchanges are refused because nothing serves.
     pub fn denies(&self) -> bool {
-        self.serving.is_none() && self.load == Policy::Deny
+        self.serving.borrow().is_none() && self.load == Policy::Deny
     }
 }

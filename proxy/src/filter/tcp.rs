@@ -70,9 +70,9 @@ impl Hold {
 
 impl TcpChain {
     /// The filters of a connection, none of which has heard of it. `buffer` bounds what each may hold of one half.
-    pub fn new<'a>(passage: Rc<Passage>, plugins: impl Iterator<Item = &'a Rc<Plugin>>, buffer: usize) -> Self {
+    pub fn new(passage: Rc<Passage>, plugins: impl Iterator<Item = Rc<Plugin>>, buffer: usize) -> Self {
         let hold = || RefCell::new(Hold { paused: false, bytes: BodyBuffer::new(buffer), end: false });
-        let link = |plugin: &Rc<Plugin>| Link {
+        let link = |plugin: Rc<Plugin>| Link {
             plugin: plugin.engage_passage(),
             context: Cell::new(Context::None),
             request: hold(),
