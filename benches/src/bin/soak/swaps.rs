@@ -26,6 +26,9 @@ const WARM_SWAPS: u64 = 40;
 /// Within which part of what it was the memory is to come back.
 const BACK_WITHIN: f64 = 1.05;
 
+/// How much longer than meant a run may take before its load counts as behind its pace.
+const BEHIND: f64 = 1.02;
+
 /// How much is done.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Amount {
@@ -57,7 +60,7 @@ pub(crate) fn run(stage: &Stage, amount: Amount) -> anyhow::Result<Section> {
             .collect()
     });
     let runs = runs?;
-    judge(&mut section, &runs, swaps);
+    judge(&mut section, &runs, amount);
     let made = proxy.metric("tollgate_filter_generation", "filter=\"stamp\"")? - serving;
     section.figure(
         "stampers that were given / generations that were made of them",
@@ -76,6 +79,8 @@ pub(crate) fn run(stage: &Stage, amount: Amount) -> anyhow::Result<Section> {
 /// One run.
 struct Run {
     outcome: Outcome,
+    /// Seconds; more than were meant where the load could not keep its pace.
+    wall: f64,
     /// The part of its core that the worker used.
     worker: f64,
     /// The part of a core that the rest of the proxy used.
@@ -136,7 +141,7 @@ fn measure(proxy: &Proxy, load: Traffic, time: Duration, swaps: Option<(&mut Swa
     let wall = began.elapsed().as_secs_f64();
     let used = (proxy.worker_cpu()? - worker).as_secs_f64();
     let rest = proxy.cpu()?.saturating_sub(all).as_secs_f64() - used;
-    Ok(Run { outcome, worker: used / wall, rest: rest.max(0.0) / wall })
+    Ok(Run { outcome, wall, worker: used / wall, rest: rest.max(0.0) / wall })
 }
 
 /// Who replaces the files.
@@ -176,7 +181,7 @@ impl Swapper {
     }
 }
 
-fn judge(section: &mut Section, runs: &[[Run; 2]], swaps: u64) {
+fn judge(section: &mut Section, runs: &[[Run; 2]], amount: Amount) {
     let all = || runs.iter().flatten().map(|run| &run.outcome);
     let sum = |count: fn(&Outcome) -> u64| all().map(count).sum::<u64>();
     section.figure("exchanges", sum(|outcome| outcome.answered));
@@ -189,21 +194,27 @@ fn judge(section: &mut Section, runs: &[[Run; 2]], swaps: u64) {
     if let Some(first) = all().find_map(|outcome| outcome.first.as_ref()) {
         section.figure("the first failure", first);
     }
-    for (place, [quiet, swapping]) in runs.iter().enumerate() {
-        let name = |what: &str| format!("pair {}: {what}", place + 1);
-        section.figure(name("generations that answered"), format!("{} of {swaps} swaps", swapping.outcome.seen.len()));
-        for (what, run) in [("without swaps", quiet), ("with swaps", swapping)] {
-            let times = Times::of(run.outcome.times.iter().copied());
-            let shares =
-                format!("worker {:.0} %, rest of the proxy {:.0} % of a core", run.worker * 100.0, run.rest * 100.0);
-            section.figure(name(what), format!("{times}; {shares}"));
-        }
-        let [before, after] = [quiet, swapping].map(|run| Times::of(run.outcome.times.iter().copied()).per_mille(990));
+    for (place, pair) in runs.iter().enumerate() {
+        compare(section, place + 1, pair, amount);
+    }
+}
+
+fn compare(section: &mut Section, pair: usize, [quiet, swapping]: &[Run; 2], Amount { time, swaps, .. }: Amount) {
+    let name = |what: &str| format!("pair {pair}: {what}");
+    section.figure(name("generations that answered"), format!("{} of {swaps} swaps", swapping.outcome.seen.len()));
+    let [before, after] = [quiet, swapping].map(|run| Times::of(run.outcome.times.iter().copied()));
+    for (what, run, times) in [("without swaps", quiet, &before), ("with swaps", swapping, &after)] {
+        let Run { wall, worker, rest, .. } = run;
+        let (worker, rest) = (worker * 100.0, rest * 100.0);
         section.figure(
-            name("p99 with swaps over p99 without"),
-            format!("{:.2}", after.as_secs_f64() / before.as_secs_f64()),
+            name(what),
+            format!("{times}; {wall:.1} s, worker {worker:.0} %, rest of the proxy {rest:.0} % of a core"),
         );
     }
+    let ratio = after.per_mille(990).as_secs_f64() / before.per_mille(990).as_secs_f64();
+    let behind = quiet.wall.max(swapping.wall) > time.as_secs_f64() * BEHIND;
+    let note = if behind { " (THE LOAD FELL BEHIND ITS PACE: times of this pair say nothing)" } else { "" };
+    section.figure(name("p99 with swaps over p99 without"), format!("{ratio:.2}{note}"));
 }
 
 fn remember(section: &mut Section, (fresh, before, after): (u64, u64, u64), seen: &Seen) {
