@@ -1,6 +1,6 @@
 //! Queues that VMs of any `vm_id` fill and empty, on every worker. They outlive VMs and generations.
 //!
-//! A queue tells one listener that a message came; who takes the message is not its business.
+//! A queue tells its latest listener that a message came; who takes the message is not its business.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -46,7 +46,15 @@ struct Table {
 struct Queue {
     owner: String,
     messages: VecDeque<Vec<u8>>,
-    listener: Option<Arc<dyn QueueWaker>>,
+    /// The last one is told; each of the others when those after it have left.
+    listeners: Vec<Arc<dyn QueueWaker>>,
+}
+
+impl Queue {
+    /// Whoever is told, once for each message that waits.
+    fn news(&self) -> (Option<Arc<dyn QueueWaker>>, usize) {
+        (self.listeners.last().cloned(), self.messages.len())
+    }
 }
 
 /// What the queues of one `vm_id` come to.
@@ -72,21 +80,38 @@ impl SharedQueues {
         }
         owner.names.insert(name.to_owned(), next);
         table.last = next.0;
-        let queue = Queue { owner: vm_id.to_owned(), messages: VecDeque::new(), listener: None };
+        let queue = Queue { owner: vm_id.to_owned(), messages: VecDeque::new(), listeners: Vec::new() };
         table.queues.insert(next, queue);
         Ok(next)
     }
 
     /// Has `waker` told of messages from now on, in place of whoever was; of those that wait already, at once.
     pub fn listen(&self, queue: QueueId, waker: &Arc<dyn QueueWaker>) {
-        let waiting = match self.table().queues.get_mut(&queue) {
-            Some(known) => {
-                known.listener = Some(Arc::clone(waker));
-                known.messages.len()
-            }
-            None => 0,
-        };
-        (0..waiting).for_each(|_| waker.queue_ready(queue));
+        self.change(queue, |listeners| {
+            listeners.retain(|known| !Arc::ptr_eq(known, waker));
+            listeners.push(Arc::clone(waker));
+            true
+        });
+    }
+
+    /// Tells `waker` nothing any more. Where it was told, whoever was before it is told again, of those that wait at once.
+    pub fn leave(&self, queue: QueueId, waker: &Arc<dyn QueueWaker>) {
+        self.change(queue, |listeners| {
+            let was_told = listeners.last().is_some_and(|last| Arc::ptr_eq(last, waker));
+            listeners.retain(|known| !Arc::ptr_eq(known, waker));
+            was_told
+        });
+    }
+
+    /// Changes who listens; true has whoever is told now told of all that wait.
+    fn change(&self, queue: QueueId, change: impl FnOnce(&mut Vec<Arc<dyn QueueWaker>>) -> bool) {
+        let mut table = self.table();
+        let Some(known) = table.queues.get_mut(&queue) else { return };
+        let (listener, waiting) = if change(&mut known.listeners) { known.news() } else { (None, 0) };
+        drop(table);
+        if let Some(listener) = listener {
+            (0..waiting).for_each(|_| listener.queue_ready(queue));
+        }
     }
 
     /// The queue that a VM of `vm_id` registered under this name.
@@ -147,7 +172,7 @@ impl Table {
         }
         owner.bytes = bytes;
         known.messages.push_back(message.to_owned());
-        Ok(known.listener.clone())
+        Ok(known.listeners.last().cloned())
     }
 }
 
@@ -218,5 +243,25 @@ mod tests {
         assert_eq!(queues.dequeue(queue), Err(QueueError::Empty));
         assert_eq!(queues.enqueue(queue, b"12345"), Ok(()));
         assert_eq!(queues.dequeue(QueueId(99)), Err(QueueError::NotFound));
+    }
+
+    #[test]
+    fn who_listened_before_hears_again_when_the_latest_listener_has_left() {
+        let queues = SharedQueues::default();
+        let queue = queues.register("a", b"jobs", &SMALL).unwrap();
+        let bells = [Arc::new(Bell::default()), Arc::new(Bell::default())];
+        let wakers: [Arc<dyn QueueWaker>; 2] = [bells[0].clone(), bells[1].clone()];
+        let heard = || bells.clone().map(|bell| bell.0.lock().unwrap().len());
+        wakers.iter().for_each(|waker| queues.listen(queue, waker));
+        queues.enqueue(queue, b"x").unwrap();
+
+        queues.leave(queue, &wakers[1]);
+        queues.enqueue(queue, b"y").unwrap();
+
+        assert_eq!(heard(), [2, 1]);
+        queues.leave(queue, &wakers[0]);
+        queues.dequeue(queue).unwrap();
+        queues.enqueue(queue, b"z").unwrap();
+        assert_eq!(heard(), [2, 1]);
     }
 }

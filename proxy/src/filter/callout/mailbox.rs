@@ -73,7 +73,14 @@ impl QueueWaker for Mailbox {
 pub struct Mail {
     queues: RefCell<BTreeSet<QueueId>>,
     /// Absent until there is a queue.
-    mailbox: OnceCell<(Arc<dyn QueueWaker>, AbortHandle)>,
+    mailbox: OnceCell<Reading>,
+}
+
+/// A mailbox with somebody who reads it.
+struct Reading {
+    mailbox: Arc<dyn QueueWaker>,
+    reader: AbortHandle,
+    queues: Arc<SharedQueues>,
 }
 
 impl Mail {
@@ -85,19 +92,21 @@ impl Mail {
         (queues, limit): &(Arc<SharedQueues>, usize),
         read: impl FnOnce(Arc<Mailbox>) -> AbortHandle,
     ) {
-        let (mailbox, _) = self.mailbox.get_or_init(|| {
+        let reading = self.mailbox.get_or_init(|| {
             let mailbox = Arc::new(Mailbox::new(*limit));
-            (Arc::clone(&mailbox) as Arc<dyn QueueWaker>, read(mailbox))
+            Reading { mailbox: Arc::clone(&mailbox) as _, reader: read(mailbox), queues: Arc::clone(queues) }
         });
         if self.queues.borrow_mut().insert(queue) {
-            queues.listen(queue, mailbox);
+            queues.listen(queue, &reading.mailbox);
         }
     }
 
-    /// Nobody reads any more.
+    /// Nobody reads any more. Word that was not read, and what comes, is for whoever listened before.
     pub fn close(&self) {
-        if let Some((_, reading)) = self.mailbox.get() {
-            reading.abort();
+        let Some(reading) = self.mailbox.get() else { return };
+        reading.reader.abort();
+        for queue in std::mem::take(&mut *self.queues.borrow_mut()) {
+            reading.queues.leave(queue, &reading.mailbox);
         }
     }
 }
