@@ -199,6 +199,10 @@ impl Plugin {
         if self.is_solo() {
             return !self.is_gone();
         }
+        // The bell is shared with the other workers: whoever has a VM does not touch it.
+        if self.revive() {
+            return true;
+        }
         for _ in 0..SPARE_WAITS {
             if self.retiring.get() {
                 return false;
