@@ -194,6 +194,27 @@ fn a_tick_that_fails_is_a_failure_and_a_fresh_vm_ticks_on() {
 }
 
 #[test]
+fn a_filter_that_dies_of_every_request_gets_no_fresh_vm_for_each() {
+    let origin = Origin::saying("x");
+    let proxy = bad("skip", "{ request_headers: [trap] }", &origin.url());
+    let mut client = proxy.client();
+    let mut ask = || {
+        client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+        assert_eq!(client.answer().status(), 200);
+    };
+
+    (0..99).for_each(|_| ask());
+    assert_eq!(failures(&proxy, "trap"), 99.0);
+    let held = (100..400).any(|asked| {
+        ask();
+        failures(&proxy, "trap") < f64::from(asked)
+    });
+
+    assert!(held, "every exchange had a fresh VM");
+    assert_eq!(proxy.metric("tollgate_filter_exchanges_total", &["filter=\"bad\""]), failures(&proxy, "trap"));
+}
+
+#[test]
 fn a_failure_leaves_the_neighbours_of_its_chain_alone() {
     let origin = Origin::saying("x");
     let seen = "{ request_headers: [\"add request-headers x-seen yes\"], response_headers: [\"add response-headers x-seen yes\"] }";

@@ -180,13 +180,13 @@ impl Chain {
         let mut stream = self.take_stream()?;
         stream.holder = place;
         let fields = stream.request.len();
+        link.plugin.count_exchange();
         let stay = link.plugin.enter(stream, |vm, stream| vm.begin_stream(stream, fields, end));
         self.put_back(stay.stream, stay.spent);
         match stay.answer {
             Ok((id, action)) => {
                 link.context.set(Context::Live { id, incarnation: link.plugin.incarnation() });
                 link.plugin.contexts.insert(id, &self.exchange, place);
-                link.plugin.count_exchange();
                 self.wished()?;
                 Ok(action)
             }

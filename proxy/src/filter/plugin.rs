@@ -328,7 +328,7 @@ impl Plugin {
         Stay { stream, answer, spent }
     }
 
-    /// An exchange got its context here.
+    /// An exchange is about to get its context here. Counted before the callback, which may kill the VM.
     pub fn count_exchange(&self) {
         self.storm.borrow_mut().call();
         self.series.exchanges.inc();

@@ -117,11 +117,11 @@ impl TcpChain {
     /// `on_context_create` and `on_new_connection` of one filter.
     fn introduce(&self, place: usize) -> Result<Action, Reason> {
         let link = &self.links[place];
+        link.plugin.count_exchange();
         match self.enter(place, |vm, stream| vm.begin_connection(stream))? {
             Ok((id, action)) => {
                 link.context.set(Context::Live { id, incarnation: link.plugin.incarnation() });
                 link.plugin.contexts.insert_passage(id, &self.passage, place);
-                link.plugin.count_exchange();
                 Ok(action)
             }
             Err(cause) => self.policy(place, cause).map(|()| Action::Continue),
