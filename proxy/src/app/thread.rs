@@ -113,15 +113,14 @@ async fn ended(phase: &mut watch::Receiver<Phase>) {
 
 /// Looks after timeouts until the worker is gone.
 async fn sweep(worker: &Weak<Worker>) {
-    let mut rounds = 0_u32;
+    let (mut rounds, mut leniency) = (0_u32, Leniency::default());
     loop {
         let slept = Instant::now();
         tokio::time::sleep(SWEEP).await;
         let Some(worker) = worker.upgrade() else { return };
         let now = worker.clock.look();
         worker.shared.registry.beat(worker.index, now);
-        // What arrived while the worker was held up, or the process stopped, is read before anything counts as overdue.
-        if now.duration_since(slept) > LATE {
+        if leniency.skips(now.duration_since(slept)) {
             continue;
         }
         #[cfg(test)]
@@ -131,5 +130,35 @@ async fn sweep(worker: &Weak<Worker>) {
         if rounds.is_multiple_of(SLOW_SWEEP) {
             worker.sweep_slowly();
         }
+    }
+}
+
+/// What arrived while the worker was held up, or the process stopped, is read before anything counts as overdue.
+#[derive(Default)]
+struct Leniency {
+    /// True once the last round was skipped: a worker that is held up over and over looks after every other round.
+    skipped: bool,
+}
+
+impl Leniency {
+    /// True when nothing is to count as overdue after a round that took so long.
+    fn skips(&mut self, round: Duration) -> bool {
+        self.skipped = round > LATE && !self.skipped;
+        self.skipped
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_that_is_held_up_all_the_time_still_looks_at_timeouts() {
+        let mut leniency = Leniency::default();
+        let late = LATE + Duration::from_millis(1);
+
+        let skips = [late, late, late, LATE, late].map(|round| leniency.skips(round));
+
+        assert_eq!(skips, [true, false, true, false, true]);
     }
 }
