@@ -157,6 +157,8 @@ pub struct LocalRoute {
 pub struct Filters {
     /// In order.
     pub chain: Vec<Rc<LocalSlot>>,
+    /// True for the places whose slot is at an earlier place, too: one exchange has one generation of a plugin.
+    again: Vec<bool>,
     /// What each of them may set on an exchange or a connection.
     pub quotas: Arc<[PropertyQuota]>,
     /// A plugin that could not be loaded and lets nothing pass.
@@ -173,6 +175,7 @@ impl Filters {
                 filters.barred.get_or_insert_with(|| Arc::clone(&slot.name));
             } else if let Some(serving) = slot.serving() {
                 quotas.push(serving.generation.manners.properties);
+                filters.again.push(filters.chain.iter().any(|known| Rc::ptr_eq(known, &slot)));
                 filters.chain.push(slot);
             }
         }
@@ -185,9 +188,10 @@ impl Filters {
         self.chain.is_empty() && self.barred.is_none()
     }
 
-    /// What serves the next exchange, in order.
+    /// What serves the next exchange, in order. To be drawn in one go: what a slot picks last is what it picks again.
     pub fn pick(&self) -> impl Iterator<Item = Rc<Plugin>> {
-        self.chain.iter().filter_map(|slot| slot.pick())
+        let places = self.chain.iter().zip(&self.again);
+        places.filter_map(|(slot, again)| if *again { slot.pick_again() } else { slot.pick() })
     }
 }
 

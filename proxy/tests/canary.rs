@@ -71,6 +71,18 @@ fn a_canary_of_the_configuration_gets_exactly_its_share_evenly_spread() {
 }
 
 #[test]
+fn an_exchange_that_a_plugin_sees_twice_sees_one_of_its_generations() {
+    let (stable, canary) = (Guest::from_bytes(&speaker("old")), Guest::from_bytes(&speaker("new")));
+    let yaml = yaml(&wasm(&stable, &canary, ", share: 50%"));
+    let proxy = TestProxy::with(&yaml.replace("filters: [f]", "filters: [f, f]"));
+
+    let seen: Vec<_> = (0..20).map(|_| proxy.get("/").all("x-by").join(" ")).collect();
+
+    let count = |words: &str| seen.iter().filter(|known| *known == words).count();
+    assert_eq!((count("old old"), count("new new")), (10, 10), "{seen:?}");
+}
+
+#[test]
 fn an_uploaded_module_is_tried_with_the_share_that_is_asked_for() {
     let stable = Guest::from_bytes(&speaker("old"));
     let proxy = proxy(&format!("{:?}", stable.path()));

@@ -47,6 +47,8 @@ struct Trial {
     share: Ratio,
     /// What the trial is owed, in parts of a million of an exchange.
     owed: Cell<u32>,
+    /// True when the last exchange is the trial's.
+    took: Cell<bool>,
 }
 
 const WHOLE: u32 = 1_000_000;
@@ -55,8 +57,10 @@ impl Trial {
     /// True for as many exchanges as the share says, evenly spread.
     fn takes(&self) -> bool {
         let owed = self.owed.get() + self.share.parts_per_million();
-        self.owed.set(if owed >= WHOLE { owed - WHOLE } else { owed });
-        owed >= WHOLE
+        let takes = owed >= WHOLE;
+        self.owed.set(if takes { owed - WHOLE } else { owed });
+        self.took.set(takes);
+        takes
     }
 }
 
@@ -69,8 +73,12 @@ impl LocalSlot {
     /// Has the next exchanges served as the slot says, with this worker's plugins.
     pub fn turn(&self, slot: &Slot, mut plugin: impl FnMut(&Arc<Generation>) -> Rc<Plugin>) {
         let canary = slot.canary.as_ref();
-        let canary =
-            canary.map(|(generation, share)| Trial { plugin: plugin(generation), share: *share, owed: Cell::new(0) });
+        let canary = canary.map(|(generation, share)| Trial {
+            plugin: plugin(generation),
+            share: *share,
+            owed: Cell::new(0),
+            took: Cell::new(false),
+        });
         self.canary.replace(canary);
         self.serving.replace(slot.serving.as_ref().map(plugin));
     }
@@ -84,6 +92,14 @@ impl LocalSlot {
     pub fn pick(&self) -> Option<Rc<Plugin>> {
         match &*self.canary.borrow() {
             Some(trial) if trial.takes() => Some(Rc::clone(&trial.plugin)),
+            _ => self.serving(),
+        }
+    }
+
+    /// What [`LocalSlot::pick`] answered last.
+    pub fn pick_again(&self) -> Option<Rc<Plugin>> {
+        match &*self.canary.borrow() {
+            Some(trial) if trial.took.get() => Some(Rc::clone(&trial.plugin)),
             _ => self.serving(),
         }
     }
