@@ -84,6 +84,36 @@ fn an_answer_that_comes_late_reaches_the_generation_that_asked() {
 }
 
 #[test]
+fn an_answer_that_comes_after_the_exchange_reaches_the_generation_that_asked() {
+    let ((auth, say), origin) = (on_demand("noted"), Origin::saying("upstream"));
+    let around = around("f", &auth, &origin);
+    let proxy = TestProxy::with(&probe("f", "one", "log: [\"call auth 15000 / ''\"]", "", &around));
+    assert_eq!(proxy.get("/").field("x-by"), Some("one"));
+    until("the callout is out", || auth.requests().len() == 1);
+
+    assert_eq!(proxy.configure(&probe("f", "two", "", "", &around)).unwrap(), Done::Serving);
+    assert_eq!(proxy.get("/").field("x-by"), Some("two"));
+    assert!(is_draining(&proxy, &[1]));
+    say.send(()).unwrap();
+
+    until("the old generation ends with its callout", || is_draining(&proxy, &[]));
+    assert_eq!(proxy.metric("tollgate_filter_callouts_total", &["outcome=\"ok\""]), 1.0);
+}
+
+#[test]
+fn a_callout_keeps_a_generation_no_longer_than_an_exchange_may() {
+    let (auth, origin) = (Origin::silent(), Origin::saying("upstream"));
+    let around = format!("{}\nlimits: {{ retire_timeout: 200ms }}", around("f", &auth, &origin));
+    let proxy = TestProxy::with(&probe("f", "one", "log: [\"call auth 3600000 / ''\"]", "", &around));
+    assert_eq!(proxy.get("/").field("x-by"), Some("one"));
+    until("the callout is out", || auth.requests().len() == 1);
+
+    assert_eq!(proxy.configure(&probe("f", "two", "", "", &around)).unwrap(), Done::Serving);
+
+    until("the old generation is gone", || is_draining(&proxy, &[]));
+}
+
+#[test]
 fn a_paused_exchange_goes_on_and_ends_in_its_own_generation() {
     log::keep();
     let (auth, origin) = (Origin::silent(), Origin::saying("upstream"));

@@ -146,6 +146,11 @@ impl PluginHost {
         self.asking.settle(desk);
     }
 
+    /// True while the VM waits for what it asked others for.
+    pub fn is_waiting(&self) -> bool {
+        self.asking.is_waiting()
+    }
+
     /// True when answers of that desk are for this VM.
     pub fn is_served_by(&self, desk: &Desk) -> bool {
         self.asking.is_of(desk)

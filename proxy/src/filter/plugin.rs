@@ -160,6 +160,11 @@ impl Plugin {
         self.engaged.get() > 0
     }
 
+    /// True while its VM waits for what it asked others for. Timers do not count: they may go on for ever.
+    pub fn is_waiting(&self) -> bool {
+        self.vm.borrow().as_ref().is_some_and(|vm| vm.host().is_waiting())
+    }
+
     /// The worker's clusters are others than before.
     pub fn rewire(&self, callees: Vec<LocalCallee>) {
         *self.means.callees.borrow_mut() = callees;

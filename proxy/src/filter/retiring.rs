@@ -1,4 +1,5 @@
-//! Plugins on one worker whose generation was replaced: each ends with its last exchange, or when its time is over.
+//! Plugins on one worker whose generation was replaced: each ends with its last exchange and callout, or when its time is
+//! over.
 //!
 //! New exchanges do not see them. A connection that is passed on has a time of its own, which may be without end.
 
@@ -25,7 +26,7 @@ struct Leaving {
 /// How long a replaced generation may stay.
 #[derive(Clone, Copy, Debug)]
 pub struct Stay {
-    /// With exchanges.
+    /// With exchanges and callouts.
     pub exchanges: Duration,
     /// With connections that are passed on; `None`: as long as they do.
     pub passages: Option<Duration>,
@@ -70,7 +71,7 @@ impl Leaving {
     }
 
     fn is_due(&self, now: Instant, stay: Stay) -> bool {
-        if !self.plugin.is_engaged() {
+        if !self.plugin.is_engaged() && !self.plugin.is_waiting() {
             return true;
         }
         let limit = if self.plugin.has_passages() { stay.passages } else { Some(stay.exchanges) };

@@ -114,6 +114,11 @@ impl Desk {
         }
     }
 
+    /// True while a callout or a look-up is under way.
+    pub fn is_waiting(&self) -> bool {
+        self.tasks.borrow().keys().any(|task| !matches!(task, Task::Timer(_)))
+    }
+
     /// Drops something under way.
     pub fn cancel(&self, task: Task) {
         if let Some(task) = self.tasks.borrow_mut().remove(&task) {

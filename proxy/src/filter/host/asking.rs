@@ -71,6 +71,11 @@ impl Asking {
         &self.queues
     }
 
+    /// True while the guest waits for a callout or a look-up.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.desk().is_some_and(|desk| desk.is_waiting())
+    }
+
     /// True when that desk is this VM's.
     pub(super) fn is_of(&self, desk: &Desk) -> bool {
         self.desk().is_some_and(|own| std::ptr::eq(Rc::as_ptr(own), desk))
