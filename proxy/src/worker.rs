@@ -159,6 +159,11 @@ impl Worker {
         fresh
     }
 
+    /// True for a listener of the current snapshot.
+    pub fn knows(&self, id: ListenerId) -> bool {
+        self.local().snapshot.listeners.iter().any(|known| known.id == id)
+    }
+
     /// True while connections come from a listener, or are there.
     fn is_open(&self, id: ListenerId) -> bool {
         let doors = self.doors.borrow();

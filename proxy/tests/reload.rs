@@ -11,7 +11,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 
 use common::client::Client;
-use common::modules::Guest;
+use common::modules::{Guest, probes_with};
 use common::origin::{Origin, refusing};
 use common::process::Tollgate;
 use common::proxy::TestProxy;
@@ -213,6 +213,29 @@ fn a_listener_that_is_removed_lets_its_connections_end() {
     assert_eq!(busy.answer().text(), "slow");
     assert!(busy.is_closed(), "a connection closes after its exchange");
     assert_eq!(get(&mut proxy.client()), "one");
+}
+
+#[test]
+fn a_listener_that_is_removed_serves_whoever_waits_at_its_socket_once() {
+    let (origin, first, second) = (Origin::saying("one"), refusing(), refusing());
+    let looping = "{ request_headers: [loop] }";
+    let filters = probes_with("on_error: skip, budget: { time: 1s }", &[("busy", looping)]);
+    let busy = format!(
+        "{filters}listeners:\n- {{ name: a, listen: \"{first}\", routes: [{{ to: {:?}, filters: [busy] }}] }}\n",
+        origin.url()
+    );
+    let proxy = TestProxy::with(&format!("{busy}{}", listener("b", second, &origin)));
+    let mut looped = proxy.client();
+    looped.send(ASK);
+    // One that the worker's only thread cannot let in while the filter loops.
+    let mut waiting = Client::connect(second);
+    waiting.send(ASK);
+
+    proxy.configure(&busy).unwrap();
+
+    assert_eq!(waiting.answer().text(), "one");
+    assert!(waiting.is_closed(), "it stays at a listener that is gone");
+    assert_eq!(looped.answer().text(), "one");
 }
 
 #[test]

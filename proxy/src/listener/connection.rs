@@ -169,7 +169,8 @@ struct Timed<D> {
     limits: Limits,
     drain: D,
     drained: bool,
-    /// True for a connection that came while the worker drains: closing it unread would lose its first request.
+    /// True for a connection that came while the worker drains or after its listener left: closing it unread would lose
+    /// its first request.
     late: bool,
     phase: Phase,
     /// Exchanges and writes so far: one poll may end a phase and begin another of its kind.
@@ -180,7 +181,7 @@ struct Timed<D> {
 impl<D> Timed<D> {
     fn new(client: Rc<Client>, settings: &Settings, drain: D) -> Self {
         let since = client.worker.clock.now();
-        let late = client.worker.draining.get();
+        let late = client.worker.draining.get() || !client.worker.knows(client.listener);
         let limits = settings.limits;
         Self { client, limits, drain, drained: false, late, phase: Phase::Head, progress: (0, 0), since }
     }
