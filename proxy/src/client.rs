@@ -69,6 +69,11 @@ impl Handle {
         }
     }
 
+    /// Nobody listened when `drain` was called.
+    pub fn forget(&self) {
+        self.0.draining.set(false);
+    }
+
     /// True once `drain` was called.
     pub fn is_draining(&self) -> bool {
         self.0.draining.get()

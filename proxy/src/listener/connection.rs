@@ -54,24 +54,29 @@ impl Settings {
 }
 
 /// Serves a client until either side ends the connection.
-pub(super) async fn serve(
+pub(super) fn serve(
     worker: Rc<Worker>,
     listener: ListenerId,
     settings: Settings,
     (stream, source): (TcpStream, SocketAddr),
     admission: Admission,
-) {
+) -> impl Future<Output = ()> {
     let handle = Handle::default();
-    let _known = Known::new(&worker, listener, handle.clone(), admission);
-    let _active = Active::new(&settings.series);
-    let Ok(destination) = stream.local_addr() else { return };
-    let id = worker.shared.connection_ids.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-    let progress = Rc::new(Progress::default());
-    let (in_flight, begun) = (Cell::new(0), Cell::new(0));
-    let ends_by_closing = Cell::new(false);
-    let client =
-        Client { worker, listener, source, destination, id, progress, in_flight, begun, ends_by_closing, handle };
-    talk(Rc::new(client), stream, &settings).await;
+    // Here and not when the future is first polled: a listener that leaves before that is kept, and drains it.
+    let held = (Known::new(&worker, listener, handle.clone(), admission), Active::new(&settings.series));
+    async move {
+        let _held = held;
+        // Whoever was told to drain before it was listened to came late, and is served once.
+        handle.forget();
+        let Ok(destination) = stream.local_addr() else { return };
+        let id = worker.shared.connection_ids.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let progress = Rc::new(Progress::default());
+        let (in_flight, begun) = (Cell::new(0), Cell::new(0));
+        let ends_by_closing = Cell::new(false);
+        let client =
+            Client { worker, listener, source, destination, id, progress, in_flight, begun, ends_by_closing, handle };
+        talk(Rc::new(client), stream, &settings).await;
+    }
 }
 
 async fn talk(client: Rc<Client>, mut stream: TcpStream, settings: &Settings) {

@@ -45,26 +45,38 @@ pub(super) struct Accepted {
 
 /// Passes a connection on until either side ends it, nothing moves for `limits.stream_idle_timeout`, a filter ends it, or
 /// the worker does.
-pub(super) async fn serve(
+pub(super) fn serve(
     worker: Rc<Worker>,
     listener: Rc<LocalListener>,
     tcp: Rc<LocalTcp>,
     client: Accepted,
     admission: Admission,
+) -> impl Future<Output = ()> {
+    // Here and not when the future is first polled: a snapshot that is taken up by then would end filters that nobody uses.
+    let held = (
+        Known::new(&worker, listener.listener.id, Handle::default(), admission),
+        Active::new(&listener.series),
+        Busy::new(&worker, &tcp),
+    );
+    let chain = chain(&worker, &listener, &tcp, &client);
+    async move {
+        let _held = held;
+        if let Ok(chain) = chain {
+            pass_on(&worker, &listener, &tcp, &client, chain.as_ref()).await;
+        }
+    }
+}
+
+async fn pass_on(
+    worker: &Worker,
+    listener: &LocalListener,
+    tcp: &LocalTcp,
+    client: &Accepted,
+    chain: Option<&TcpChain>,
 ) {
-    let _known = Known::new(&worker, listener.listener.id, Handle::default(), admission);
-    let _active = Active::new(&listener.series);
-    let _busy = Busy::new(&worker, &tcp);
-    let Ok(chain) = chain(&worker, &listener, &tcp, &client) else { return };
-    let serving = Serving {
-        worker: &worker,
-        limits: &listener.listener.limits,
-        tcp: &tcp,
-        chain: chain.as_ref(),
-        client: &client,
-    };
+    let serving = Serving { worker, limits: &listener.listener.limits, tcp, chain, client };
     let peer = serving.run().await;
-    if let Some(chain) = &chain {
+    if let Some(chain) = chain {
         chain.end(peer);
     }
 }
