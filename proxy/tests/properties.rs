@@ -11,6 +11,7 @@ use common::modules::{probes, probes_with};
 use common::origin::{Origin, ok, refusing};
 use common::proxy::TestProxy;
 use common::{h2, log, until};
+use tollgate::app::reload::Order;
 use tollgate_abi::{VecHeaderMap, pairs};
 
 /// What a property should be.
@@ -468,6 +469,27 @@ fn a_filter_sets_as_much_as_its_quota_and_no_more() {
         assert_eq!(["x-one", "x-two", "x-three"].map(field), ["again", "12345678", "3"], "{settings}");
         assert_eq!(proxy.metric("tollgate_filter_refusals_total", &["filter=\"first\""]), 3.0, "{}", proxy.metrics());
     }
+}
+
+#[test]
+fn a_generation_that_comes_back_brings_its_quota() {
+    let origin = Origin::answering(ok("x"));
+    let commands = "\"raw proxy_set_property ptr:one ptr:1 -> request-headers x-0\", \
+                    \"raw proxy_set_property ptr:two ptr:2 -> request-headers x-1\"";
+    let yaml = |most: usize| {
+        let settings = format!("guest_errors: strict, budget: {{ time: 1s }}, quota: {{ properties: {most} }}");
+        let filters = probes_with(&settings, &[("first", &format!("{{ request_headers: [{commands}] }}"))]);
+        format!("{filters}routes: [{{ to: {:?}, filters: [first] }}]", origin.url())
+    };
+    let proxy = TestProxy::with(&yaml(1));
+    proxy.configure(&yaml(2)).unwrap();
+    proxy.get("/");
+
+    proxy.order(Order::Rollback("first".into())).unwrap();
+    proxy.get("/");
+
+    let told = origin.requests().into_iter().map(|request| request.field("x-1").unwrap().to_owned());
+    assert_eq!(told.collect::<Vec<_>>(), ["0", "2"]);
 }
 
 #[test]

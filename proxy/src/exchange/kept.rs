@@ -3,7 +3,7 @@
 use tollgate_abi::Refusal;
 
 /// How much a plugin may keep in the properties of one exchange or connection.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PropertyQuota {
     /// Properties.
     pub count: usize,

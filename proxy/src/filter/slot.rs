@@ -112,7 +112,9 @@ impl LocalSlot {
 
     /// True when routes need not be made anew for what the slot says.
     pub fn fits(&self, slot: &Slot) -> bool {
-        self.name == slot.name && self.load == slot.load && self.serving.borrow().is_some() == slot.serving.is_some()
+        let quota = |generation: &Generation| generation.manners.properties;
+        let own = self.serving.borrow().as_ref().map(|serving| quota(&serving.generation));
+        self.name == slot.name && self.load == slot.load && own == slot.serving.as_deref().map(quota)
     }
 
     /// True when exchanges are refused because nothing serves.
