@@ -278,6 +278,11 @@ impl Local {
         self.listeners.iter().find(|known| known.listener.id == id)
     }
 
+    /// Those of the snapshot.
+    pub fn current(&self) -> impl Iterator<Item = Rc<Plugin>> {
+        self.slots.iter().flat_map(|slot| slot.plugins())
+    }
+
     /// Every plugin.
     pub fn plugins(&self) -> impl Iterator<Item = Rc<Plugin>> {
         self.slots.iter().chain(&self.left).flat_map(|slot| slot.plugins())

@@ -259,7 +259,8 @@ impl Worker {
         local.clusters.iter().for_each(|cluster| cluster.sweep());
         local.plugins().for_each(|plugin| plugin.sample());
         let is_over = local.left().any(|known| !self.is_open(known.listener.id));
-        if is_over || local.plugins().any(|plugin| plugin.wears_out()) {
+        // What is left of other snapshots is worn for good: nothing takes its place.
+        if is_over || local.current().any(|plugin| plugin.wears_out()) {
             self.take_up(Arc::clone(&local.snapshot));
         }
     }
