@@ -79,6 +79,8 @@ pub struct Worker {
     pub crowd: Rc<Cell<usize>>,
     /// True once the process is told to end.
     pub draining: Cell<bool>,
+    /// True once the plugins are told that they go away: others would never hear of it.
+    retired: Cell<bool>,
     /// Contexts that outlive their exchange.
     pub lingering: Lingering,
     /// Plugins whose generation was replaced.
@@ -108,6 +110,7 @@ impl Worker {
             clock,
             crowd,
             draining: Cell::new(false),
+            retired: Cell::new(false),
             lingering: Lingering::default(),
             retiring: Retiring::default(),
             doors: RefCell::default(),
@@ -142,10 +145,13 @@ impl Worker {
     }
 
     /// Changes to another snapshot, or to the same one with fresh VMs in place of worn ones. What it no longer has begins
-    /// to end.
+    /// to end. A worker whose plugins are going away stays as it is.
     #[cold]
     fn take_up(&self, snapshot: Arc<Snapshot>) -> Rc<Local> {
         let before = Rc::clone(&self.local.borrow());
+        if self.retired.get() {
+            return before;
+        }
         let served: Vec<Rc<Plugin>> = before.plugins().collect();
         let place = place(self.index, &self.shared, (&self.clock, &self.crowd));
         let fresh = Rc::new(Local::new(snapshot, &place, Some(&before), |id| self.is_open(id)));
@@ -219,6 +225,7 @@ impl Worker {
     /// Tells every filter that it goes away, and gives those that ask for time until `hurry` completes. Exchanges that are
     /// still there get their policy.
     pub async fn retire(&self, hurry: impl Future<Output = ()>) {
+        self.retired.set(true);
         self.lingering.end_all();
         let mut plugins: Vec<Rc<Plugin>> = self.local.borrow().plugins().collect();
         plugins.extend(self.retiring.take());
