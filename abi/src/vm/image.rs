@@ -146,14 +146,18 @@ impl<H: Host> Configured<H> {
             return false;
         }
         let bytes = memory.data_mut(store);
+        // What the host wrote itself to make the VM has to be among what is found, or the map is not of this memory.
+        let own = self.changed.kept();
+        let paying = own..=own + limits::REWIND;
         let mut found = 0;
         let read = map.written(start, size, |range| {
             found += range.len();
-            self.whole.restore(bytes, range);
+            // Past that the VM is dropped: its guest is not to have more copied than the rewind of another costs.
+            if found <= *paying.end() {
+                self.whole.restore(bytes, range);
+            }
         });
-        // What the host wrote itself to make the VM has to be among what is found, or the map is not of this memory.
-        let own = self.changed.kept();
-        read.is_ok() && (own..=own + limits::REWIND).contains(&found)
+        read.is_ok() && paying.contains(&found)
     }
 
     fn fill_memory(&self, store: &mut Store<State<H>>, memory: Memory) -> Result<(), Ended> {
