@@ -318,6 +318,43 @@ fn a_connection_that_is_passed_on_keeps_its_generation_however_long_it_lasts() {
 }
 
 #[test]
+fn a_connection_that_is_passed_on_keeps_no_exchange_of_its_generation() {
+    let hold = |letter: &str, action: u32| {
+        let text = format!(
+            r#"(data (i32.const 64) "{letter}")
+            (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32) (i32.const {action}))
+            (func (export "proxy_on_downstream_data") (param i32 i32 i32) (result i32)
+                (drop (call $set (i32.const 2) (i32.const 0x7fffffff) (i32.const 0) (i32.const 64) (i32.const 1)))
+                (i32.const 0))"#
+        );
+        module(letter, &text)
+    };
+    let (guest, origin) = (Guest::from_bytes(&hold("a", 1)), echo());
+    let proxy = TestProxy::with(&format!(
+        "watch: off\nlimits: {{ retire_timeout: 100ms }}\nfilters: {{ f: {{ wasm: {:?}, on_error: deny }} }}\n\
+         listeners:\n- {{ name: raw, listen: \"127.0.0.1:0\", tcp: {{ to: \"tcp://{}\", filters: [f] }} }}\n\
+         - {{ name: web, listen: \"127.0.0.1:0\", routes: [{{ to: echo, filters: [f] }}] }}\n",
+        guest.path(),
+        origin.address()
+    ));
+    let mut passed = connect(&proxy);
+    passed.write_all(b"x").unwrap();
+    assert_eq!(exactly(&mut passed, 2), "xa");
+    let mut held = Client::connect(proxy.address_of("web"));
+    held.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+    proxy.counts("tollgate_filter_calls_total", &["phase=\"request_headers\""], 1.0);
+
+    guest.replace(&hold("b", 0));
+    assert_eq!(proxy.order(guest.look()).unwrap(), Done::Serving);
+
+    assert_eq!(held.answer().status(), 503);
+    passed.write_all(b"y").unwrap();
+    assert_eq!(exactly(&mut passed, 2), "ya");
+    held.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+    assert_eq!(held.answer().field("x-by"), Some("b"));
+}
+
+#[test]
 fn a_connection_that_is_passed_on_ends_with_its_generation_where_that_may_not_grow_old() {
     let (guest, origin) = (Guest::from_bytes(&letter('a')), echo());
     let proxy = passing(&guest, &origin, "upgrade_age: 200ms");

@@ -158,7 +158,9 @@ impl Chain {
     fn is_dead(&self, place: usize) -> bool {
         let link = &self.links[place];
         match link.context.get() {
-            Context::Live { incarnation, .. } => incarnation != link.plugin.incarnation(),
+            Context::Live { incarnation, .. } => {
+                incarnation != link.plugin.incarnation() || link.plugin.shuts_out_exchanges()
+            }
             Context::None | Context::Aside { .. } | Context::Gone => false,
         }
     }

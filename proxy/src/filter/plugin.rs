@@ -70,6 +70,8 @@ pub struct Plugin {
     me: Weak<Plugin>,
     /// True once the plugin goes away: exchanges get its policy, and no VM takes the place of the last one.
     retiring: Cell<bool>,
+    /// True once exchanges get its policy, whatever becomes of connections that are passed on.
+    shut: Cell<bool>,
     /// Rung when the last VM is gone.
     gone: Notify,
     /// The plugin that the configuration knows, for one that has a VM for one exchange alone.
@@ -115,6 +117,7 @@ impl Plugin {
             mail: Mail::default(),
             me: Weak::clone(me),
             retiring: Cell::new(false),
+            shut: Cell::new(false),
             gone: Notify::new(),
             base: None,
             idle: RefCell::default(),
@@ -414,6 +417,18 @@ impl Plugin {
             vm.host_mut().follow(0);
             vm.finish().map(drop)
         });
+    }
+
+    /// Abandons its exchanges, and stays for the connections that are passed on.
+    pub fn shut_out_exchanges(&self) {
+        if !self.shut.replace(true) {
+            self.contexts.abandon_exchanges();
+        }
+    }
+
+    /// True once exchanges are to go without it, or not at all.
+    pub fn shuts_out_exchanges(&self) -> bool {
+        self.whole().shut.get()
     }
 
     /// Completes when no VM is left after [`Plugin::retire`].

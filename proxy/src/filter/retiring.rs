@@ -61,6 +61,8 @@ impl Leaving {
         if self.told.is_none() && self.is_due(now, stay) {
             self.told = Some(now);
             self.plugin.retire();
+        } else if self.lasts(now, stay.exchanges) {
+            self.plugin.shut_out_exchanges();
         }
         let Some(told) = self.told else { return false };
         let over = self.plugin.is_gone() || now.saturating_duration_since(told) >= ROOT_PATIENCE;
@@ -71,10 +73,15 @@ impl Leaving {
     }
 
     fn is_due(&self, now: Instant, stay: Stay) -> bool {
-        if !self.plugin.is_engaged() && !self.plugin.is_waiting() {
-            return true;
+        if self.plugin.has_passages() {
+            return stay.passages.is_some_and(|limit| self.lasts(now, limit));
         }
-        let limit = if self.plugin.has_passages() { stay.passages } else { Some(stay.exchanges) };
-        limit.is_some_and(|limit| now.saturating_duration_since(self.since) >= limit)
+        let is_used = self.plugin.is_engaged() || self.plugin.is_waiting();
+        !is_used || self.lasts(now, stay.exchanges)
+    }
+
+    /// True once it has been replaced for so long.
+    fn lasts(&self, now: Instant, limit: Duration) -> bool {
+        now.saturating_duration_since(self.since) >= limit
     }
 }

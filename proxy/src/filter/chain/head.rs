@@ -25,7 +25,7 @@ impl Chain {
                 self.leave_out(place, Reason::FilterOverShare(link.plugin.name().to_owned()))?;
                 continue;
             }
-            if !link.plugin.ready().await {
+            if !link.plugin.ready().await || link.plugin.shuts_out_exchanges() {
                 self.policy(place, link.plugin.last_cause())?;
                 continue;
             }

@@ -47,6 +47,13 @@ impl Contexts {
         abandoned.values().for_each(|owner| owner.lender.wake());
     }
 
+    /// The same for exchanges alone: their time is over.
+    pub fn abandon_exchanges(&self) {
+        let is_exchange = |_: &ContextId, owner: &mut Owner| matches!(owner.lender, Lender::Exchange(_));
+        let abandoned: Vec<_> = self.live.borrow_mut().extract_if(is_exchange).collect();
+        abandoned.iter().for_each(|(_, owner)| owner.lender.wake());
+    }
+
     /// Takes the stream of a context out of its exchange; `None` while it is lent already.
     pub(super) fn lend(&self, context: ContextId) -> Option<Lent> {
         let live = self.live.borrow();

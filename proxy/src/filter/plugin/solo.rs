@@ -50,6 +50,7 @@ impl Plugin {
             mail: Default::default(),
             me: Weak::clone(me),
             retiring: Cell::new(false),
+            shut: Cell::new(false),
             gone: Notify::new(),
             base: Some(Rc::clone(self)),
             idle: RefCell::default(),
