@@ -133,15 +133,18 @@ enum Failure {
     Output(io::Error),
     #[error("error[TG0403]: no proxy answers at {address}: {source}; name its admin address with --admin ADDR")]
     Unreachable { address: String, source: io::Error },
-    /// In the words of the proxy.
+    /// In the words of the proxy, with a code of its own or with ours.
     #[error("{0}")]
     Refused(String),
+    #[error("error[TG0405]: {0}")]
+    Token(String),
 }
 
 impl Failure {
     fn exit_code(&self) -> u8 {
         match self {
-            Failure::Config(_) | Failure::Unreadable { .. } | Failure::NoConfig | Failure::Refused(_) => 1,
+            Failure::Config(_) | Failure::Unreadable { .. } | Failure::NoConfig => 1,
+            Failure::Refused(_) | Failure::Token(_) => 1,
             Failure::App(error) => error.exit_code(),
             Failure::Compiler(_) | Failure::Output(_) | Failure::Unreachable { .. } => 3,
         }

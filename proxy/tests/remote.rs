@@ -67,7 +67,7 @@ fn a_swap_has_the_module_serve_and_a_rollback_takes_it_back() {
     assert_eq!(speaks(&proxy), "one");
 
     let (code, _, error) = tollgate(proxy.admin(), &["rollback", "f"]);
-    assert_eq!((code, error.as_str()), (1, "error[TG0403]: filter \"f\": there is no generation before this one\n"));
+    assert_eq!((code, error.as_str()), (1, "error[TG0404]: filter \"f\": there is no generation before this one\n"));
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn filters_are_shown_as_tables_and_as_json() {
     assert_eq!(serde_json::from_str::<Value>(&json).unwrap()["generation"], 1);
     let (code, out, error) = tollgate(proxy.admin(), &["filters", "g"]);
     assert_eq!((code, out.as_str()), (1, ""));
-    assert_eq!(error, "error[TG0403]: there is no filter \"g\"; there are: f\n");
+    assert_eq!(error, "error[TG0404]: there is no filter \"g\"; there are: f\n");
 }
 
 #[test]
@@ -138,7 +138,16 @@ fn the_token_comes_from_a_file_or_from_the_environment() {
 
     let (code, _, error) = tollgate(admin, &["swap", "f", &guest.path()]);
     assert_eq!(code, 1);
-    assert!(error.starts_with("error[TG0403]: admin wants its token"), "{error}");
+    assert!(
+        error.starts_with("error[TG0405]: the proxy wants its admin token; ") && error.contains("--token-file"),
+        "{error}"
+    );
+    let mut wrong = command(&["reload", "--admin", &admin.to_string()]);
+    let (code, _, error) = ended(wrong.env("TOLLGATE_ADMIN_TOKEN", "another-token-0000"));
+    assert_eq!(
+        (code, error.as_str()),
+        (1, "error[TG0405]: the proxy has another admin token than the one it was told\n")
+    );
     assert_eq!(tollgate(admin, &["swap", "f", &guest.path(), "--token-file", &file]).0, 0);
     let mut by_environment = command(&["reload"]);
     by_environment.env("TOLLGATE_ADMIN", format!("http://{admin}")).env("TOLLGATE_ADMIN_TOKEN", TOKEN);

@@ -51,13 +51,23 @@ impl Remote {
             "{method} {target} HTTP/1.1\r\nhost: {address}\r\naccept: {accept}\r\ncontent-length: {length}\r\n\
              connection: close\r\n"
         );
+        let said_token = token.is_some();
         head.extend(token.map(|token| format!("authorization: Bearer {token}\r\n")));
         head.push_str("\r\n");
         let answer = exchange(&address, head.as_bytes(), body);
         let answer = answer
             .and_then(|answer| understood(&answer).ok_or_else(|| strange("what answers is no Tollgate, or broke off")));
         let (status, said) = answer.map_err(|source| Failure::Unreachable { address, source })?;
-        if status == 200 { Ok(said) } else { Err(refused(said.trim_end())) }
+        match status {
+            200 => Ok(said),
+            401 if said_token => {
+                Err(Failure::Token("the proxy has another admin token than the one it was told".into()))
+            }
+            401 => Err(Failure::Token(format!(
+                "the proxy wants its admin token; name a file that holds it with --token-file FILE, or set {TOKEN}"
+            ))),
+            _ => Err(refused(said.trim_end())),
+        }
     }
 
     /// As it was written, without what a browser's address has around it.
@@ -80,15 +90,13 @@ impl Remote {
 /// A refusal in the words of the proxy, which has codes for faults of modules and configurations only.
 fn refused(said: &str) -> Failure {
     let whole = said.starts_with("error[") || said.starts_with('{');
-    Failure::Refused(if whole { said.to_owned() } else { format!("error[TG0403]: {said}") })
+    Failure::Refused(if whole { said.to_owned() } else { format!("error[TG0404]: {said}") })
 }
 
 /// A token that a header can carry.
 fn bearer(token: OsString, place: &str) -> Result<String, Failure> {
     let fits = |token: &String| !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
-    let unfit = || {
-        Failure::Refused(format!("error[TG0404]: what {place} holds is no token; it takes letters, digits and signs"))
-    };
+    let unfit = || Failure::Token(format!("what {place} holds is no token; it takes letters, digits and signs"));
     token.into_string().ok().filter(fits).ok_or_else(unfit)
 }
 
