@@ -260,9 +260,16 @@ fn failed_at((answer, error): &(Value, Value), step: &str, code: &str, words: &s
 fn bytes_that_are_no_module_are_refused() {
     let half = &speaker("two")[..60];
 
-    failed_at(&uploaded("", b"#!/bin/sh\n"), "compile", "TG0204", "");
-    failed_at(&uploaded("", half), "compile", "TG0204", "");
-    failed_at(&uploaded("", b""), "compile", "TG0204", "");
+    failed_at(&uploaded("", b"#!/bin/sh\n"), "check", "TG0204", "begins with \"#!/b\"");
+    failed_at(&uploaded("", half), "check", "TG0204", "unexpected end");
+    failed_at(&uploaded("", b""), "check", "TG0204", "");
+}
+
+#[test]
+fn a_module_that_is_unsound_is_refused_where_it_is_compiled() {
+    let unsound = module("two", "(func (result i32))");
+
+    failed_at(&uploaded("", &unsound), "compile", "TG0204", "type mismatch");
 }
 
 #[test]
@@ -317,7 +324,7 @@ fn a_module_may_be_as_large_as_the_limit_and_no_larger() {
     let limit = ModuleLimits::default().bytes;
 
     let largest = upload(proxy.admin(), &vec![b'x'; limit]);
-    assert_eq!((largest.status(), &largest.json()["faults"][0]["step"]), (422, &json!("compile")), "{largest:?}");
+    assert_eq!((largest.status(), &largest.json()["faults"][0]["step"]), (422, &json!("check")), "{largest:?}");
 
     let larger = upload(proxy.admin(), &vec![b'x'; limit + 1]);
     assert_eq!(
@@ -394,7 +401,7 @@ fn a_reload_takes_over_what_changed_and_a_refused_one_leaves_everything() {
     let told = verbose();
     assert!(told.contains("[!] config: reload at ") && told.contains(" by admin refused: error[TG0204]: "), "{told}");
     assert!(
-        told.contains("[!] filter f: serving generation 2; last module failed: step compile, error[TG0204]"),
+        told.contains("[!] filter f: serving generation 2; last module failed: step check, error[TG0204]"),
         "{told}"
     );
 }
@@ -409,10 +416,10 @@ fn a_filter_that_nothing_serves_has_failed() {
     let text = ask(proxy.admin(), "GET /filters?text");
 
     assert_eq!((&shown["state"], &shown["generation"]), (&json!("failed"), &Value::Null));
-    assert_eq!(shown["last_error"]["step"], "compile");
+    assert_eq!(shown["last_error"]["step"], "check");
     assert!(text.text().contains("f     failed  -"), "{}", text.text());
     let verbose = ask(proxy.admin(), "GET /ready?verbose");
-    assert!(verbose.text().contains("[!] filter f: failed: step compile"), "{}", verbose.text());
+    assert!(verbose.text().contains("[!] filter f: failed: step check"), "{}", verbose.text());
     assert_eq!(upload(proxy.admin(), &speaker("one")).status(), 200);
     assert_eq!(ask(proxy.admin(), "POST /filters/f/promote").json()["outcome"], "serving");
     assert_eq!(speaks(&proxy), "one");
