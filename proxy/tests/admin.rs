@@ -381,7 +381,7 @@ fn changes_that_do_not_come_along_leave_reading_possible_and_give_way() {
 #[test]
 fn a_reload_takes_over_what_changed_and_a_refused_one_leaves_everything() {
     let guest = Guest::from_bytes(&speaker("one"));
-    let proxy = proxy_with(&format!("watch: false\n{LOOPBACK}"), &guest, "");
+    let proxy = proxy_with(&format!("watch: off\n{LOOPBACK}"), &guest, "");
     let admin = proxy.admin();
     until("it is ready", || ask(admin, "GET /ready").status() == 200);
     let verbose = || ask(admin, "GET /ready?verbose").text().to_owned();
@@ -504,7 +504,7 @@ fn no_answer_has_a_secret_in_it() {
         |more: &str| format!("filters: {{ f: {{ wasm: {:?}, config: {{ key: {secret} }}{more} }} }}\n", guest.path());
     let config = |more: &str| {
         let admin = secured("127.0.0.1");
-        format!("watch: false\n{admin}listen: 127.0.0.1:0\n{}routes: [{{ to: echo, filters: [f] }}]\n", filter(more))
+        format!("watch: off\n{admin}listen: 127.0.0.1:0\n{}routes: [{{ to: echo, filters: [f] }}]\n", filter(more))
     };
     let tollgate = Tollgate::run(&config(""));
     let admin = tollgate.address_after("admin on http://");
