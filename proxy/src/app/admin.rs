@@ -62,12 +62,15 @@ pub struct AdminState {
     token: Option<Token>,
     /// Places for changes under way.
     changes: Arc<Semaphore>,
+    /// The one place for a change whose order is given, so that what was looked at before is still so.
+    turn: Arc<Semaphore>,
 }
 
 impl AdminState {
     /// What is shown, and what has to be said to change it.
     pub fn new(readiness: Arc<Readiness>, registry: Arc<Registry>, orders: Orders, token: Option<Token>) -> Self {
-        Self { readiness, registry, orders, token, changes: Arc::new(Semaphore::new(CHANGES)) }
+        let (changes, turn) = (Arc::new(Semaphore::new(CHANGES)), Arc::new(Semaphore::new(1)));
+        Self { readiness, registry, orders, token, changes, turn }
     }
 }
 

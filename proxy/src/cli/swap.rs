@@ -12,6 +12,7 @@ use tollgate_config::Ratio;
 
 use super::remote::Remote;
 use super::{Failure, print};
+use crate::filter::digest::Digest;
 use crate::percent;
 
 /// What `tollgate swap` is told.
@@ -43,13 +44,15 @@ pub(super) fn swap(arguments: &SwapArguments) -> Result<(), Failure> {
     let SwapArguments { name, file, canary, stage_only, remote } = arguments;
     let module = module(file)?;
     let staged = remote.ask("PUT", &filter(name, "/module"), &module)?;
+    // Whoever else uploads meanwhile is not to have their module promoted.
+    let digest = Digest::of(&module);
     let said = match canary {
         _ if *stage_only => staged,
         Some(share) => {
             let share = percent::encoded(&share.to_string());
-            remote.ask("POST", &filter(name, &format!("/canary?share={share}")), &[])?
+            remote.ask("POST", &filter(name, &format!("/canary?share={share}&sha256={digest}")), &[])?
         }
-        None => remote.ask("POST", &filter(name, "/promote"), &[])?,
+        None => remote.ask("POST", &filter(name, &format!("/promote?sha256={digest}")), &[])?,
     };
     print(said.as_bytes())
 }

@@ -18,7 +18,7 @@ use super::page::{Change, parameter};
 use super::patience::Patience;
 use super::reply::Reply;
 use super::{AdminState, filters};
-use crate::app::reload::{Done, Order, Refused};
+use crate::app::reload::{Done, Order, Refused, Sight};
 use crate::filter::fault::Fault;
 use crate::filter::rollout::{Brief, Incident, Trigger, View};
 
@@ -42,14 +42,17 @@ pub(super) async fn carry_out(
         return Reply::error(StatusCode::SERVICE_UNAVAILABLE, "other changes are under way; try again in a moment");
     };
     let name = name(&change);
+    let meant = meant(&change, request);
     let order = match order(change, request, body, patience).await {
         Ok(order) => order,
         Err(reply) => return reply,
     };
     patience.allow(ORDER + ANSWER);
-    let orders = state.orders.clone();
+    let (orders, turn) = (state.orders.clone(), Arc::clone(&state.turn));
     let answer = tokio::spawn(async move {
         let _permit = permit;
+        let _turn = turn.acquire_owned().await;
+        meant.map_or(Ok(()), |(name, digest)| only(&orders.sight(), &name, &digest))?;
         orders.ask(order).await
     });
     let answer = match timeout(ORDER, answer).await {
@@ -71,6 +74,25 @@ fn name(change: &Change) -> Option<String> {
             Some(name.clone())
         }
         Change::Reload => None,
+    }
+}
+
+/// The plugin and the digest of the only module that is to serve or be tried, where the client says one.
+fn meant(change: &Change, request: &Request<()>) -> Option<(String, String)> {
+    let (Change::Promote(name) | Change::Canary(name)) = change else { return None };
+    Some((name.clone(), parameter(request.uri().query(), "sha256")?))
+}
+
+/// Refuses when another module than this one is ready: somebody uploaded it since.
+fn only(sight: &Sight, name: &str, digest: &str) -> Result<(), Refused> {
+    let view = sight.plugins.iter().find(|view| view.name == name);
+    let ready = view.and_then(|view| view.staged.as_ref().or(view.canary.as_ref().map(|(brief, _)| brief)));
+    match ready {
+        Some(brief) if !brief.digest.to_string().eq_ignore_ascii_case(digest) => {
+            let why = "another module was uploaded meanwhile; upload this one again";
+            Err(Refused::Nothing(name.to_owned(), why))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -15,6 +15,8 @@ POST /filters/NAME/promote     the uploaded module serves, or else the canary
 POST /filters/NAME/canary      the uploaded module is tried with ?share=5% of exchanges
 POST /filters/NAME/rollback    the canary goes, or else the generation before serves again
 POST /reload                   reads the configuration and every module again
+
+promote and canary take ?sha256=DIGEST, and then do nothing when another module was uploaded meanwhile.
 ";
 
 /// One of the endpoints.
