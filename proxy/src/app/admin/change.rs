@@ -173,7 +173,7 @@ fn came(done: &Done, view: Option<&View>) -> Reply {
         json["generation"] = json!(number);
         json["digest"] = json!(digest.to_string());
     }
-    let which = brief.map(|brief| format!("generation {} (sha256 {})", brief.number, brief.digest));
+    let which = brief.map(|brief| format!("generation {} (sha256 {})", brief.number, filters::short(brief.digest)));
     let text = format!("filter {}: {} {what}\n", view.name, which.unwrap_or_default());
     Reply { status: StatusCode::OK, json, text }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
+pub(super) use self::screen::short;
 use super::AdminState;
 use super::reply::Reply;
 use crate::app::reload::Refused;

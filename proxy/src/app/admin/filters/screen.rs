@@ -1,11 +1,8 @@
 //! Plugins on a screen, for people. Machines read the same as JSON.
 
-use std::fmt::{self, Write};
-
 use super::{Resident, millis, state};
 use crate::filter::digest::Digest;
 use crate::filter::rollout::{Brief, Event, Incident, View};
-use crate::telemetry::metrics::Track;
 use crate::telemetry::timestamp::Timestamp;
 
 /// Letters of a digest that tell modules apart where there is little room.
@@ -16,13 +13,21 @@ pub(super) fn table(views: &[View]) -> String {
     if views.is_empty() {
         return "there are no filters\n".to_owned();
     }
-    let headings = ["NAME", "STATE", "GENERATION", "SHA256", "ABI", "SOURCE", "NOTES"].map(str::to_owned);
-    let rows: Vec<_> = std::iter::once(headings).chain(views.iter().map(row)).collect();
-    let mut widths = [0; 7];
+    let headings = ["NAME", "STATE", "GENERATION", "SHA256", "ABI", "SOURCE", "NOTES"];
+    columns(headings, views.iter().map(row))
+}
+
+/// Rows under their headings, each column as wide as its widest cell; nothing where there are no rows.
+fn columns<const N: usize>(headings: [&str; N], rows: impl Iterator<Item = [String; N]>) -> String {
+    let rows: Vec<_> = std::iter::once(headings.map(str::to_owned)).chain(rows).collect();
+    if rows.len() == 1 {
+        return String::new();
+    }
+    let mut widths = [0; N];
     for row in &rows {
         widths.iter_mut().zip(row).for_each(|(width, cell)| *width = cell.chars().count().max(*width));
     }
-    let line = |row: &[String; 7]| {
+    let line = |row: &[String; N]| {
         let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
         format!("{}\n", cells.collect::<Vec<_>>().join("  ").trim_end())
     };
@@ -51,64 +56,59 @@ fn notes(view: &View) -> String {
 }
 
 /// The first letters of a digest.
-fn short(digest: Digest) -> String {
+pub(in crate::app::admin) fn short(digest: Digest) -> String {
     digest.to_string().chars().take(SHORT).collect()
 }
 
-/// All about one plugin.
+/// All about one plugin, in parts with an empty line between them.
 pub(super) fn page(view: &View, residents: &[Resident]) -> String {
-    let mut page = String::new();
-    // A string takes every write.
-    let _ = write_page(&mut page, view, residents);
-    page
+    let parts = [
+        format!("filter {}: {}\n", view.name, state(view)),
+        generations(view),
+        columns(["WORKER", "TRACK", "VMS", "MEMORY"], residents.iter().map(resident)),
+        view.last_error.as_ref().map(incident).unwrap_or_default(),
+        columns(["TIME", "BY", "WHAT", "GENERATION", "SHA256", "TOOK"], view.history.iter().map(event)),
+    ];
+    let parts: Vec<_> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+    parts.join("\n")
 }
 
-fn write_page(out: &mut String, view: &View, residents: &[Resident]) -> fmt::Result {
-    writeln!(out, "filter {}: {}", view.name, state(view))?;
-    view.serving.iter().try_for_each(|brief| write_brief(out, "serving", brief))?;
-    view.canary.iter().try_for_each(|(brief, share)| write_brief(out, &format!("canary {share}"), brief))?;
-    view.waiting.iter().try_for_each(|brief| write_brief(out, "waiting", brief))?;
-    view.staged.iter().try_for_each(|brief| write_brief(out, "staged", brief))?;
-    view.draining.iter().try_for_each(|brief| write_brief(out, "draining", brief))?;
-    view.previous.iter().try_for_each(|brief| write_brief(out, "previous", brief))?;
-    write_residents(out, residents)?;
-    view.last_error.iter().try_for_each(|incident| write_incident(out, incident))?;
-    if !view.history.is_empty() {
-        writeln!(out, "\nhistory")?;
-    }
-    view.history.iter().try_for_each(|event| write_event(out, event))
+fn generations(view: &View) -> String {
+    let one = |what: &str, brief: &Brief| {
+        let Brief { number, digest, origin, abi, workers } = brief;
+        let (number, workers) = (number.to_string(), workers.to_string());
+        [number, what.to_owned(), workers, abi.clone(), origin.clone(), digest.to_string()]
+    };
+    let serving = view.serving.iter().map(|brief| one("serving", brief));
+    let canary = view.canary.iter().map(|(brief, share)| one(&format!("canary {share}"), brief));
+    let waiting = view.waiting.iter().map(|brief| one("waiting", brief));
+    let staged = view.staged.iter().map(|brief| one("staged", brief));
+    let draining = view.draining.iter().map(|brief| one("draining", brief));
+    let previous = view.previous.iter().map(|brief| one("previous", brief));
+    let headings = ["GENERATION", "STATE", "WORKERS", "ABI", "SOURCE", "SHA256"];
+    columns(headings, serving.chain(canary).chain(waiting).chain(staged).chain(draining).chain(previous))
 }
 
-fn write_brief(out: &mut String, what: &str, brief: &Brief) -> fmt::Result {
-    let Brief { number, digest, origin, abi, workers } = brief;
-    writeln!(out, "  {what}: generation {number}, abi {abi}, on {workers} workers, from {origin}")?;
-    writeln!(out, "    sha256 {digest}")
+fn resident(resident: &Resident) -> [String; 4] {
+    let Resident { worker, track, instances, memory_bytes } = resident;
+    let memory = format!("{} KiB", memory_bytes / 1024);
+    [worker.to_string(), track.as_str().to_owned(), instances.to_string(), memory]
 }
 
-fn write_residents(out: &mut String, residents: &[Resident]) -> fmt::Result {
-    if !residents.is_empty() {
-        writeln!(out, "\nworkers")?;
-    }
-    residents.iter().try_for_each(|resident| {
-        let Resident { worker, track, instances, memory_bytes } = resident;
-        let of_canary = if *track == Track::Canary { " of the canary" } else { "" };
-        writeln!(out, "  worker {worker}: {instances} VMs{of_canary}, {} KiB of memory", memory_bytes / 1024)
-    })
-}
-
-fn write_incident(out: &mut String, incident: &Incident) -> fmt::Result {
+fn incident(incident: &Incident) -> String {
     let Incident { at, step, code, digest, origin, message, lines, backtrace } = incident;
-    writeln!(out, "\nlast error at {}, step {step}", Timestamp(*at))?;
-    writeln!(out, "  error[{code}]: {origin}: {message}")?;
-    digest.iter().try_for_each(|digest| writeln!(out, "  sha256 {digest}"))?;
-    backtrace.iter().try_for_each(|frame| writeln!(out, "    at {frame}"))?;
-    lines.iter().try_for_each(|line| writeln!(out, "    filter: {line}"))
+    let mut out = format!("last error at {} in step {step}\n", Timestamp(*at));
+    out.extend(digest.map(|digest| format!("  sha256 {digest}\n")));
+    out.push_str(&format!("  error[{code}]: {origin}: {message}\n"));
+    out.extend(backtrace.iter().map(|frame| format!("    at {frame}\n")));
+    out.extend(lines.iter().map(|line| format!("    filter: {line}\n")));
+    out
 }
 
-fn write_event(out: &mut String, event: &Event) -> fmt::Result {
+fn event(event: &Event) -> [String; 6] {
     let Event { at, trigger, what, generation, digest, took } = event;
-    write!(out, "  {} by {}: {what}", Timestamp(*at), trigger.as_str())?;
-    generation.iter().try_for_each(|number| write!(out, ", generation {number}"))?;
-    digest.iter().try_for_each(|digest| write!(out, ", sha256 {}", short(*digest)))?;
-    writeln!(out, ", took {:.1} ms", millis(*took))
+    let number = generation.map_or("-".to_owned(), |number| number.to_string());
+    let digest = digest.map_or("-".to_owned(), short);
+    let took = format!("{:.1} ms", millis(*took));
+    [Timestamp(*at).to_string(), trigger.as_str().to_owned(), (*what).to_owned(), number, digest, took]
 }

@@ -96,21 +96,20 @@ fn everything_of_a_plugin_is_told_to_people() {
 
     let page = screen::page(&busy(), &[resident]);
 
-    let of = |number: u64| generation(number).digest;
-    let brief = |what: &str, number| {
-        let digest = of(number);
-        format!(
-            "  {what}: generation {number}, abi 0.2.1, on 2 workers, from /etc/{number}.wasm\n    sha256 {digest}\n"
-        )
+    let line = |number: u64, what: &str| {
+        let digest = generation(number).digest;
+        format!("{number}           {what:11}  2        0.2.1  /etc/{number}.wasm  {digest}\n")
     };
-    let briefs = [("serving", 3), ("canary 0.5%", 4), ("waiting", 6), ("staged", 5), ("draining", 1), ("previous", 2)];
+    let states = [(3, "serving"), (4, "canary 0.5%"), (6, "waiting"), (5, "staged"), (1, "draining"), (2, "previous")];
     let expected = format!(
-        "filter busy: waiting\n{}\nworkers\n  worker 1: 1 VMs of the canary, 64 KiB of memory\n\
-         \nlast error at 1970-01-01T00:00:00.000Z, step start\n  error[TG0205]: upload: did not start: trap\n  \
-         sha256 {}\n    at give_up\n    filter: error: no license\n\
-         \nhistory\n  1970-01-01T00:00:00.000Z by admin: failed, sha256 070707070707, took 12.3 ms\n",
-        briefs.map(|(what, number)| brief(what, number)).concat(),
-        of(7)
+        "filter busy: waiting\n\nGENERATION  STATE        WORKERS  ABI    SOURCE       SHA256\n{}\n\
+         WORKER  TRACK   VMS  MEMORY\n1       canary  1    64 KiB\n\n\
+         last error at 1970-01-01T00:00:00.000Z in step start\n  sha256 {}\n  \
+         error[TG0205]: upload: did not start: trap\n    at give_up\n    filter: error: no license\n\n\
+         TIME                      BY     WHAT    GENERATION  SHA256        TOOK\n\
+         1970-01-01T00:00:00.000Z  admin  failed  -           070707070707  12.3 ms\n",
+        states.map(|(number, what)| line(number, what)).concat(),
+        generation(7).digest
     );
     assert_eq!(page, expected);
 }
