@@ -133,7 +133,7 @@ enum Failure {
     Output(io::Error),
     #[error("error[TG0403]: no proxy answers at {address}: {source}; name its admin address with --admin ADDR")]
     Unreachable { address: String, source: io::Error },
-    /// In the words of the proxy, with a code of its own or with ours.
+    /// In the words of the proxy or as it would say it, with a code.
     #[error("{0}")]
     Refused(String),
     #[error("error[TG0405]: {0}")]

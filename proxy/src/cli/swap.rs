@@ -80,9 +80,9 @@ fn module(file: &Path) -> Result<Vec<u8>, Failure> {
         File::open(file)?.take(u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1)).read_to_end(&mut module)?;
         Ok(module)
     };
-    let module = read().map_err(|source| Failure::Unreadable { path: file.to_owned(), source })?;
+    let path = file.display();
+    let module = read().map_err(|error| Failure::Refused(format!("error[TG0201]: cannot read {path}: {error}")))?;
     if module.len() > limit {
-        let path = file.display();
         return Err(Failure::Refused(format!("error[TG0202]: {path} is larger than the limit of {limit} bytes")));
     }
     Ok(module)
