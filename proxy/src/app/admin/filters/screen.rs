@@ -83,8 +83,12 @@ fn generations(view: &View) -> String {
     let canary = view.canary.iter().map(|(brief, share)| one(&format!("canary {share}"), brief));
     let waiting = view.waiting.iter().map(|brief| one("waiting", brief));
     let staged = view.staged.iter().map(|brief| one("staged", brief));
-    let draining = view.draining.iter().map(|brief| one("draining", brief));
-    let previous = view.previous.iter().map(|brief| one("previous", brief));
+    // A generation that was replaced a moment ago is both, and one line says so.
+    let is_in = |list: &[Brief], brief: &Brief| list.iter().any(|other| other.number == brief.number);
+    let draining = view.draining.iter().filter(|brief| !is_in(&view.previous, brief));
+    let draining = draining.map(|brief| one("draining", brief));
+    let word = |brief| if is_in(&view.draining, brief) { "previous, draining" } else { "previous" };
+    let previous = view.previous.iter().map(|brief| one(word(brief), brief));
     let headings = ["GENERATION", "STATE", "WORKERS", "ABI", "SOURCE", "SHA256"];
     columns(headings, serving.chain(canary).chain(waiting).chain(staged).chain(draining).chain(previous))
 }

@@ -115,6 +115,16 @@ fn everything_of_a_plugin_is_told_to_people() {
 }
 
 #[test]
+fn a_generation_that_drains_and_may_come_back_has_one_line() {
+    let replaced = View { draining: vec![generation(2)], previous: vec![generation(2)], ..plugin("f") };
+
+    let page = screen::page(&replaced, &[]);
+
+    assert!(page.contains("\n2           previous, draining  2 "), "{page}");
+    assert_eq!(page.lines().count(), 5, "{page}");
+}
+
+#[test]
 fn a_table_has_a_line_for_each_plugin() {
     let failed = View { serving: None, ..plugin("x") };
 
