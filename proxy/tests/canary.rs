@@ -142,6 +142,17 @@ fn a_canary_that_stands_its_time_takes_over_by_itself() {
 }
 
 #[test]
+fn what_is_uploaded_during_a_trial_does_not_take_over_in_the_canarys_place() {
+    let (stable, canary) = (Guest::from_bytes(&speaker("old")), Guest::from_bytes(&speaker("new")));
+    let proxy = proxy(&wasm(&stable, &canary, ", share: 10%, promote_after: 1s"));
+    proxy.order(Order::Stage("f".into(), speaker("untried"))).unwrap();
+
+    until("the canary serves", || proxy.plugin("f").canary.is_none());
+
+    assert_eq!(count(&words(&proxy, 20), "new"), 20);
+}
+
+#[test]
 fn a_canary_that_fails_too_much_goes_by_itself_and_stays_away() {
     let (stable, canary) = (Guest::from_bytes(&speaker("old")), Guest::from_bytes(&trapping()));
     let yaml = yaml(&wasm(&stable, &canary, ", share: 50%, rollback_on: { failures: 5% }"));

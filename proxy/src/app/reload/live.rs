@@ -313,8 +313,15 @@ impl Live {
         if let Some(staged) = rollout.staged().map(Arc::clone) {
             return Ok(self.step(place, vec![Step::Serve(staged)], cause));
         }
+        self.promote_canary(place, cause)
+    }
+
+    /// What is tried serves, whatever is staged: nobody has tried that.
+    fn promote_canary(&mut self, place: usize, cause: Cause) -> Answer {
+        let rollout = &self.reloader.rollouts[place];
         let canary = rollout.canary().map(Arc::clone);
-        let canary = canary.ok_or_else(|| Refused::nothing(name, "nothing is staged and no canary is tried"))?;
+        let nothing = || Refused::nothing(&rollout.plugin.name, "nothing is staged and no canary is tried");
+        let canary = canary.ok_or_else(nothing)?;
         let generation = self.again(&canary, Track::Stable, cause)?;
         Ok(self.step(place, vec![Step::Serve(generation)], cause))
     }
@@ -406,7 +413,7 @@ impl Live {
         let tally = self.tally(&name);
         let outcome = match self.reloader.rollouts[place].judge(tally) {
             Verdict::Wait => return,
-            Verdict::Promote => self.promote(&name, Cause::now(Trigger::Rule)),
+            Verdict::Promote => self.promote_canary(place, Cause::now(Trigger::Rule)),
             Verdict::Rollback => self.roll_back(&name, Cause::now(Trigger::Rule)),
         };
         match outcome {
