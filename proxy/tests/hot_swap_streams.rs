@@ -446,8 +446,7 @@ fn a_fifth_swap_of_a_module_waits_too_and_of_those_that_wait_the_newest_wins() {
 }
 
 #[test]
-fn what_waits_goes_back_to_nothing_when_an_operator_takes_another_step() {
-    // A rollback while a swap waits is the newest word.
+fn a_rollback_does_not_wait_for_room_and_what_waited_is_forgotten() {
     let ((origin, say), guest) = (on_demand("upstream"), Guest::from_bytes(&speaker("0")));
     let proxy = TestProxy::with(&format!(
         "watch: off\nfilters: {{ f: {{ wasm: {:?} }} }}\nroutes: [{{ to: {:?}, filters: [f] }}]",
@@ -464,11 +463,50 @@ fn what_waits_goes_back_to_nothing_when_an_operator_takes_another_step() {
     guest.replace(&speaker("5"));
     assert_eq!(proxy.order(guest.look()).unwrap(), Done::Waiting);
 
-    assert_eq!(proxy.order(Order::Rollback("f".into())).unwrap(), Done::Waiting);
-    (0..4).for_each(|_| say.send(()).unwrap());
-    clients.iter_mut().for_each(|client| assert_eq!(client.answer().status(), 200));
+    assert_eq!(proxy.order(Order::Rollback("f".into())).unwrap(), Done::Serving);
 
-    until("what waited serves", || proxy.plugin("f").waiting.is_none());
-    say.send(()).unwrap();
+    assert!(proxy.plugin("f").waiting.is_none());
+    (0..5).for_each(|_| say.send(()).unwrap());
     assert_eq!(proxy.get("/").field("x-by"), Some("3"));
+    clients.iter_mut().for_each(|client| assert_eq!(client.answer().status(), 200));
+}
+
+/// A proxy with four replaced generations that have an exchange each, and a canary that gets every exchange: what is
+/// asked of it, who answers, and who waits.
+fn crowded(rules: &str) -> (TestProxy, String, Origin, Sender<()>, Vec<Client>, Guest) {
+    let ((origin, say), guest) = (on_demand("upstream"), Guest::from_bytes(&speaker("0")));
+    let yaml = |rules: &str| {
+        format!(
+            "watch: off\nfilters: {{ f: {{ wasm: {{ stable: {:?}{rules} }} }} }}\nroutes: [{{ to: {:?}, filters: [f] }}]",
+            guest.path(),
+            origin.url()
+        )
+    };
+    let proxy = TestProxy::with(&yaml(""));
+    let mut clients = Vec::new();
+    for word in ["1", "2", "3", "canary 1", "canary 2"] {
+        if word != "canary 1" {
+            clients.push(ask(&proxy));
+            until("the upstream was asked", || origin.requests().len() == clients.len());
+        }
+        proxy.order(Order::Stage("f".into(), speaker(word))).unwrap();
+        let whole = Some(tollgate_config::Ratio::of_percent(100));
+        let order = if word.len() > 1 { Order::Canary("f".into(), whole) } else { Order::Promote("f".into()) };
+        assert!(matches!(proxy.order(order).unwrap(), Done::Serving | Done::Canary), "{word}");
+    }
+    let rules = yaml(rules);
+    (proxy, rules, origin, say, clients, guest)
+}
+
+#[test]
+fn a_canary_goes_at_once_however_many_generations_have_exchanges() {
+    let (proxy, _, _origin, say, mut clients, _guest) = crowded("");
+    assert!(proxy.plugin("f").canary.is_some());
+
+    assert_eq!(proxy.order(Order::Rollback("f".into())).unwrap(), Done::Serving);
+
+    assert!(proxy.plugin("f").canary.is_none());
+    (0..5).for_each(|_| say.send(()).unwrap());
+    assert_eq!(proxy.get("/").field("x-by"), Some("3"));
+    clients.iter_mut().for_each(|client| assert_eq!(client.answer().status(), 200));
 }

@@ -211,6 +211,11 @@ impl Step {
         }
     }
 
+    /// True when the step waits for room. Whoever ends a trial or goes back has a reason that does not.
+    pub fn waits(&self) -> bool {
+        matches!(self, Self::Serve(_) | Self::Try(..))
+    }
+
     fn word(&self) -> &'static str {
         match self {
             Self::Serve(_) => "serving",
@@ -365,7 +370,8 @@ impl Rollout {
 
     /// Takes steps, one after the other. `base`: what the series of the plugin's canaries have counted before.
     pub fn take(&mut self, steps: Vec<Step>, base: Tally, cause: Cause) {
-        if !steps.is_empty() {
+        // A rule only knows of the canary that it ends; what an operator or a file asked for goes on waiting.
+        if !steps.is_empty() && cause.trigger != Trigger::Rule {
             self.waiting = None;
         }
         for step in steps {

@@ -274,7 +274,7 @@ impl Live {
         if steps.is_empty() {
             return Done::Unchanged;
         }
-        if rollout.is_crowded() {
+        if steps.iter().any(Step::waits) && rollout.is_crowded() {
             rollout.park(steps, cause);
             return Done::Waiting;
         }
