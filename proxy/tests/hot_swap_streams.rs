@@ -510,3 +510,19 @@ fn a_canary_goes_at_once_however_many_generations_have_exchanges() {
     assert_eq!(proxy.get("/").field("x-by"), Some("3"));
     clients.iter_mut().for_each(|client| assert_eq!(client.answer().status(), 200));
 }
+
+#[test]
+fn a_canary_whose_time_is_over_takes_over_once_there_is_room_and_is_made_ready_once() {
+    let (proxy, rules, _origin, say, mut clients, _guest) = crowded(", promote_after: 1ms");
+    let tried = proxy.plugin("f").canary.unwrap().0.number;
+    assert_eq!(proxy.configure(&rules).unwrap(), Done::Serving);
+
+    // Time for rules to be asked in; none of it is needed.
+    thread::sleep(std::time::Duration::from_millis(300));
+    assert_eq!(proxy.plugin("f").canary.unwrap().0.number, tried);
+    (0..4).for_each(|_| say.send(()).unwrap());
+    clients.iter_mut().for_each(|client| assert_eq!(client.answer().status(), 200));
+
+    until("the canary serves", || proxy.plugin("f").canary.is_none());
+    assert_eq!(proxy.plugin("f").serving.unwrap().number, tried + 1);
+}

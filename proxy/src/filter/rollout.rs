@@ -22,6 +22,8 @@ const DRAINING: usize = 4;
 const HISTORY: usize = 20;
 /// Exchanges below which a canary's failures are counted as if there had been so many.
 const TRIAL: u64 = 100;
+/// Before a canary that could not take over is to do so again: each try starts VMs.
+const AGAIN: Duration = Duration::from_secs(60);
 
 /// A file whose change means something.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -171,6 +173,8 @@ struct Trial {
     since: Instant,
     /// What its series had counted before.
     base: Tally,
+    /// When it was to take over last and could not.
+    refused: Option<Instant>,
 }
 
 /// What a canary came to so far.
@@ -385,7 +389,7 @@ impl Rollout {
                 Step::Try(generation, share) => {
                     self.staged = None;
                     self.end_trial();
-                    self.canary = Some(Trial { generation, share, since: Instant::now(), base });
+                    self.canary = Some(Trial { generation, share, since: Instant::now(), base, refused: None });
                 }
                 Step::EndTrial => self.end_trial(),
             }
@@ -440,14 +444,24 @@ impl Rollout {
         self.staged = Some(generation);
     }
 
-    /// What becomes of the canary, if there is one.
-    pub fn judge(&self, tally: Tally) -> Verdict {
+    /// What becomes of the canary, if there is one. It does not take over while something waits or would have to.
+    pub fn judge(&mut self, tally: Tally) -> Verdict {
+        let waits = self.waiting.is_some() || self.is_crowded();
         let Some(trial) = &self.canary else { return Verdict::Wait };
+        let waits = waits || trial.refused.is_some_and(|at| at.elapsed() < AGAIN);
         let since = Tally {
             exchanges: tally.exchanges.saturating_sub(trial.base.exchanges),
             failures: tally.failures.saturating_sub(trial.base.failures),
         };
-        verdict(&self.plugin.rollout, trial.since.elapsed(), since)
+        match verdict(&self.plugin.rollout, trial.since.elapsed(), since) {
+            Verdict::Promote if waits => Verdict::Wait,
+            verdict => verdict,
+        }
+    }
+
+    /// The canary was to take over and could not: its rule is asked again after a while.
+    pub fn put_off(&mut self) {
+        self.canary.iter_mut().for_each(|trial| trial.refused = Some(Instant::now()));
     }
 
     /// A module did not take over.

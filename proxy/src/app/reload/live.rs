@@ -418,7 +418,10 @@ impl Live {
         };
         match outcome {
             Ok(_) => tracing::warn!(filter = name, ?tally, "the rule of the canary decided"),
-            Err(refused) => tracing::error!(filter = name, "{refused}"),
+            Err(refused) => {
+                tracing::error!(filter = name, "{refused}");
+                self.reloader.rollouts[place].put_off();
+            }
         }
     }
 
