@@ -373,6 +373,34 @@ fn a_plugin_that_did_not_change_calls_the_cluster_as_it_is_now() {
 }
 
 #[test]
+fn a_generation_that_comes_back_calls_the_cluster_of_that_name_or_stays_away() {
+    let (origin, auth, other) = (Origin::saying("x"), Origin::saying("auth"), Origin::saying("other"));
+    let yaml = |clusters: &[(&str, &Origin)], allow: &str, word: &str| {
+        let call = format!(
+            "{{ request_headers: [\"call auth 5000 / ''\", pause], call_response: [\"body-get -> request-headers x-auth\", \
+                \"continue request\"], response_headers: [\"add response-headers x-by {word}\"] }}"
+        );
+        let settings = format!("budget: {{ time: 1s }}, allow: {{ calls: [{allow}] }}");
+        let cluster = |(name, to): &(&str, &Origin)| format!("  {name}: {{ hosts: [\"{}\"] }}\n", to.address());
+        let clusters: String = clusters.iter().map(cluster).collect();
+        let filters = common::modules::probes_with(&settings, &[("f", &call)]);
+        format!("{filters}clusters:\n{clusters}routes: [{{ to: {:?}, filters: [f] }}]", origin.url())
+    };
+    let proxy = TestProxy::with(&yaml(&[("auth", &auth)], "auth", "one"));
+    proxy.configure(&yaml(&[("auth", &auth)], "auth", "two")).unwrap();
+    proxy.configure(&yaml(&[("another", &other), ("auth", &auth)], "auth", "two")).unwrap();
+
+    assert_eq!(proxy.order(Order::Rollback("f".into())).unwrap(), Done::Serving);
+
+    assert_eq!(proxy.get("/").field("x-by"), Some("one"));
+    assert_eq!(origin.request().field("x-auth"), Some("auth"));
+    assert_eq!(other.connections(), 0);
+    proxy.configure(&yaml(&[("another", &other)], "another", "three")).unwrap();
+    let refused = proxy.order(Order::Rollback("f".into())).unwrap_err();
+    assert!(refused.to_string().contains("no longer has"), "{refused}");
+}
+
+#[test]
 fn a_plugin_that_is_no_longer_named_ends_with_its_exchanges() {
     let guest = Guest::from_bytes(&speaker("one"));
     let proxy = TestProxy::with(&format!("routes: [{{ to: echo, filters: [{{ wasm: {:?} }}] }}]", guest.path()));

@@ -253,6 +253,13 @@ impl Reloader {
         crowded.collect()
     }
 
+    /// Refuses a generation that calls a cluster that is gone.
+    fn reaches(&self, generation: &Generation) -> Result<(), Refused> {
+        let why = "it calls a cluster that the configuration no longer has";
+        let gone = || Refused::nothing(&generation.identity.name, why);
+        self.modules.reaches(generation).then_some(()).ok_or_else(gone)
+    }
+
     /// Keeps why modules did not take over with the plugins that there are.
     fn note(&mut self, faults: &[Fault], cause: Cause) {
         for fault in faults {

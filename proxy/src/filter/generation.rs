@@ -195,12 +195,11 @@ impl Generation {
     /// The clusters that the plugin may call, as a worker uses them.
     pub fn callees(&self, registry: &Registry, worker: usize, clusters: &[Rc<Cluster>]) -> Vec<LocalCallee> {
         let callee = |callee: &Callee| {
-            let cluster = clusters.iter().find(|cluster| *cluster.name == *callee.name)?;
-            let series = registry.callouts(worker, &self.identity.name, &callee.name);
-            Some(LocalCallee { cluster: Rc::clone(cluster), series })
+            let cluster = clusters.iter().find(|cluster| *cluster.name == *callee.name).map(Rc::clone);
+            LocalCallee { cluster, series: registry.callouts(worker, &self.identity.name, &callee.name) }
         };
-        // A callee's place is what the guest's questions carry. The configuration knows every cluster that is named.
-        self.reach.calls.iter().filter_map(callee).collect()
+        // A callee's place is what the guest's questions carry, so one whose cluster is gone keeps its own.
+        self.reach.calls.iter().map(callee).collect()
     }
 
     /// True when the module wants to see this callback.

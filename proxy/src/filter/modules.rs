@@ -13,7 +13,7 @@ use tollgate_abi::{
 use tollgate_config::{self as config, Config};
 
 use crate::exchange::properties::node::Node;
-use crate::filter::callout::Reach;
+use crate::filter::callout::{Callee, Reach};
 use crate::filter::compile::{CompileSettings, Compiler};
 use crate::filter::digest::Digest;
 use crate::filter::fault::{Fault, FaultKind};
@@ -150,10 +150,9 @@ impl Modules {
         let module = self.compile(*digest, bytes, plugin.abi.map(abi_version));
         let module = module.map_err(|kind| fault(plugin, origin, Some(*digest), kind))?;
         let settings = Arc::new(self.settings(plugin));
-        Ok(self.generation(
-            Parts { plugin: Arc::clone(plugin), digest: *digest, origin: origin.clone(), module, settings },
-            track,
-        ))
+        let reach = Arc::new(Reach::new(plugin, &self.clusters));
+        let (plugin, origin) = (Arc::clone(plugin), origin.clone());
+        Ok(self.generation(Parts { plugin, digest: *digest, origin, module, settings, reach }, track))
     }
 
     /// A generation like another, with VMs of its own: nothing is read and nothing is compiled.
@@ -164,12 +163,22 @@ impl Modules {
             origin: like.origin.clone(),
             module: like.module.clone(),
             settings: Arc::new(self.settings(&like.plugin)),
+            // What its plugin says of clusters are places in the configuration that it was made for.
+            reach: Arc::clone(&like.reach),
         };
         self.generation(parts, track)
     }
 
+    /// True when every cluster is there that a generation may call.
+    pub fn reaches(&self, generation: &Generation) -> bool {
+        let has = |callee: &Callee| {
+            self.clusters.iter().any(|known| known.name == callee.name && known.protocol == callee.protocol)
+        };
+        generation.reach.calls.iter().all(has)
+    }
+
     fn generation(&mut self, parts: Parts, track: Track) -> Arc<Generation> {
-        let Parts { plugin, digest, origin, module, settings } = parts;
+        let Parts { plugin, digest, origin, module, settings, reach } = parts;
         let number = self.numbers.entry(plugin.name.clone()).or_default();
         *number += 1;
         Arc::new(Generation {
@@ -189,7 +198,7 @@ impl Modules {
             settings,
             series: self.registry.plugin(self.registry.control(), (&plugin.name, track), plugin.quota.metric_series),
             refused: self.registry.callouts(self.registry.control(), &plugin.name, NO_CLUSTER),
-            reach: Arc::new(Reach::new(&plugin, &self.clusters)),
+            reach,
             residents: Default::default(),
             mould: Default::default(),
             plugin,
@@ -283,6 +292,7 @@ struct Parts {
     origin: Origin,
     module: Module,
     settings: Arc<PluginSettings>,
+    reach: Arc<Reach>,
 }
 
 /// True to what the bytes must hash to, where that is written.

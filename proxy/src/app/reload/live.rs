@@ -311,6 +311,7 @@ impl Live {
         let place = self.place(name)?;
         let rollout = &self.reloader.rollouts[place];
         if let Some(staged) = rollout.staged().map(Arc::clone) {
+            self.reloader.reaches(&staged)?;
             return Ok(self.step(place, vec![Step::Serve(staged)], cause));
         }
         self.promote_canary(place, cause)
@@ -351,6 +352,7 @@ impl Live {
 
     /// A generation like another, with VMs that are ready.
     fn again(&mut self, like: &Arc<Generation>, track: Track, cause: Cause) -> Result<Arc<Generation>, Refused> {
+        self.reloader.reaches(like)?;
         let Reloader { rollouts, modules, workers, .. } = &mut self.reloader;
         let generation = modules.again(like, track);
         let Err(fault) = generation.stock(*workers + spares::READY) else { return Ok(generation) };

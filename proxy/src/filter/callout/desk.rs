@@ -9,7 +9,7 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
 use tokio::task::AbortHandle;
-use tollgate_abi::{CalloutId, QueueId, SharedQueues};
+use tollgate_abi::{CalloutFailure, CalloutId, GrpcEvent, QueueId, SharedQueues};
 
 use crate::filter::callout::dns::Resolver;
 use crate::filter::callout::grpc::GrpcQuestion;
@@ -18,6 +18,9 @@ use crate::filter::callout::{CalleeId, Event, Question, Reach, Task};
 use crate::filter::plugin::Plugin;
 use crate::telemetry::metrics::{CalloutKind, CalloutSeries, PluginSeries};
 use crate::upstream::cluster::Cluster;
+
+/// What gRPC calls the failure of a callout that reaches nobody.
+const UNAVAILABLE: u32 = 14;
 
 /// What a desk works with, on one worker.
 #[derive(Clone)]
@@ -37,8 +40,8 @@ pub struct Means {
 /// A cluster that a plugin may call, on one worker.
 #[derive(Clone)]
 pub struct LocalCallee {
-    /// Its connections.
-    pub cluster: Rc<Cluster>,
+    /// Its connections; absent once the configuration has no cluster of that name.
+    pub cluster: Option<Rc<Cluster>>,
     /// What this worker counts about the plugin's callouts to it.
     pub series: Arc<CalloutSeries>,
 }
@@ -67,10 +70,12 @@ impl Desk {
     pub fn take(self: &Rc<Self>, question: Question) {
         match question {
             Question::Http(id, question) => {
-                let Some(callee) = self.callee(question.callee) else { return };
                 let (hops, limit) = (question.hops.saturating_sub(1), self.means.reach.body);
-                let ledger = self.ledger(&callee, CalloutKind::Http);
-                let cluster = callee.cluster;
+                let Some((cluster, series)) = self.callee(question.callee) else {
+                    let nobody = std::future::ready(Event::HttpEnded(id, Err(CalloutFailure::Connect)));
+                    return self.run(Task::Callout(id), hops, nobody);
+                };
+                let ledger = self.ledger(&series, CalloutKind::Http);
                 self.run(Task::Callout(id), hops, async move {
                     let outcome = question.ask(&cluster, limit).await;
                     ledger.close(ledger::outcome(&outcome));
@@ -92,10 +97,12 @@ impl Desk {
     }
 
     fn talk(self: &Rc<Self>, id: CalloutId, question: GrpcQuestion) {
-        let Some(callee) = self.callee(question.callee) else { return };
         let (hops, limit) = (question.hops.saturating_sub(1), self.means.reach.body);
-        let ledger = self.ledger(&callee, CalloutKind::Grpc);
-        let cluster = callee.cluster;
+        let Some((cluster, series)) = self.callee(question.callee) else {
+            let closed = GrpcEvent::Closed { status: UNAVAILABLE, message: CalloutFailure::Connect.to_string() };
+            return self.run(Task::Callout(id), hops, std::future::ready(Event::Grpc(id, closed)));
+        };
+        let ledger = self.ledger(&series, CalloutKind::Grpc);
         let desk = Rc::clone(self);
         let talking = tokio::task::spawn_local(async move {
             let tell = |event| desk.tell(hops, Event::Grpc(id, event));
@@ -132,12 +139,14 @@ impl Desk {
         tasks.into_values().for_each(|task| task.abort());
     }
 
-    fn callee(&self, CalleeId(place): CalleeId) -> Option<LocalCallee> {
-        self.means.callees.borrow().get(place).cloned()
+    fn callee(&self, CalleeId(place): CalleeId) -> Option<(Rc<Cluster>, Arc<CalloutSeries>)> {
+        let callees = self.means.callees.borrow();
+        let LocalCallee { cluster, series } = callees.get(place)?;
+        Some((cluster.clone()?, Arc::clone(series)))
     }
 
-    fn ledger(&self, callee: &LocalCallee, kind: CalloutKind) -> Ledger {
-        Ledger::open(Arc::clone(&self.means.series.0), Arc::clone(&callee.series), kind)
+    fn ledger(&self, series: &Arc<CalloutSeries>, kind: CalloutKind) -> Ledger {
+        Ledger::open(Arc::clone(&self.means.series.0), Arc::clone(series), kind)
     }
 
     /// Works on a task of its own, and tells the VM what came of it. `hops`: how many callouts led to what asked.
