@@ -355,12 +355,16 @@ async fn hang_ups(orders: &Orders) {
 /// Has files looked at whose content changed.
 async fn follow(orders: &Orders, followed: &mut tokio::sync::watch::Receiver<Vec<Followed>>) {
     let mut watch = watch::Watch::start();
+    let mut known = Vec::new();
     loop {
         let files = followed.borrow_and_update().clone();
         watch.follow(files.iter().map(|file| file.path.clone()));
-        // A change between the reading and this is one that nobody has seen.
-        let read = files.iter().filter_map(|file| Some((&file.path, file.read?)));
+        // A change between the reading and this is one that nobody has seen. Of a file that was looked at in vain, what was
+        // read before is no news.
+        let news = files.iter().filter(|file| !known.contains(*file));
+        let read = news.filter_map(|file| Some((&file.path, file.read?)));
         read.for_each(|(path, content)| watch.accept(path, content));
+        known = files;
         tokio::select! {
             files = watch.changed() => orders.give(reload::Order::Look(files)),
             changed = followed.changed() => if changed.is_err() { return },

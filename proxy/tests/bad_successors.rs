@@ -209,6 +209,27 @@ fn a_file_that_is_gone_is_an_error_only_if_it_stays_away() {
 }
 
 #[test]
+fn a_bad_file_is_looked_at_once_whatever_else_is_swapped() {
+    let (bad, other) = (Guest::from_bytes(&stamper("one")), Guest::from_bytes(&speaker("1")));
+    let proxy = TestProxy::with(&format!(
+        "filters: {{ f: {{ wasm: {:?} }}, g: {{ wasm: {:?} }} }}\nroutes: [{{ to: echo, filters: [f, g] }}]",
+        bad.path(),
+        other.path()
+    ));
+    let failures = || proxy.plugin("f").history.iter().filter(|event| event.what == "failed").count();
+    bad.replace(b"nonsense");
+    until("the bad file is looked at", || failures() == 1);
+
+    // Whoever is seen in the second swap was looked at after the first.
+    for (word, number) in [("2", 2), ("3", 3)] {
+        other.replace(&speaker(word));
+        until("the other file is swapped", || proxy.plugin("g").serving.unwrap().number == number);
+    }
+
+    assert_eq!(failures(), 1);
+}
+
+#[test]
 fn a_good_module_after_a_bad_one_clears_the_error() {
     let guest = Guest::from_bytes(&stamper("one"));
     let proxy = serving(&guest, "");
