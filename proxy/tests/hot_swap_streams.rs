@@ -446,6 +446,33 @@ fn a_fifth_swap_of_a_module_waits_too_and_of_those_that_wait_the_newest_wins() {
 }
 
 #[test]
+fn a_swap_that_waits_is_forgotten_when_its_file_goes_back_to_what_serves() {
+    let ((origin, say), guest) = (on_demand("upstream"), Guest::from_bytes(&speaker("0")));
+    let proxy = TestProxy::with(&format!(
+        "watch: off\nfilters: {{ f: {{ wasm: {:?} }} }}\nroutes: [{{ to: {:?}, filters: [f] }}]",
+        guest.path(),
+        origin.url()
+    ));
+    let swap = |word: &str| {
+        guest.replace(&speaker(word));
+        proxy.order(guest.look()).unwrap()
+    };
+    let mut clients = Vec::new();
+    for word in ["1", "2", "3", "4"] {
+        clients.push(ask(&proxy));
+        until("the upstream was asked", || origin.requests().len() == clients.len());
+        assert_eq!(swap(word), Done::Serving);
+    }
+    assert_eq!(swap("5"), Done::Waiting);
+
+    assert_eq!(swap("4"), Done::Unchanged);
+
+    assert!(proxy.plugin("f").waiting.is_none());
+    (0..4).for_each(|_| say.send(()).unwrap());
+    clients.iter_mut().for_each(|client| assert_eq!(client.answer().status(), 200));
+}
+
+#[test]
 fn a_rollback_does_not_wait_for_room_and_what_waited_is_forgotten() {
     let ((origin, say), guest) = (on_demand("upstream"), Guest::from_bytes(&speaker("0")));
     let proxy = TestProxy::with(&format!(

@@ -429,6 +429,11 @@ impl Rollout {
         self.waiting = Some((steps, cause));
     }
 
+    /// The file is what serves again: nothing is to take its place any more.
+    pub fn forget_waiting(&mut self) {
+        self.waiting = None;
+    }
+
     /// What waited, once there is room.
     pub fn unpark(&mut self) -> Option<(Vec<Step>, Cause)> {
         if self.waiting.is_none() || self.is_crowded() {

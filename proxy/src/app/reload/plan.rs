@@ -134,6 +134,10 @@ impl Plan {
     /// The books of the plugin after all but the steps.
     pub(super) fn note(&self, rollout: &mut Rollout, cause: Cause) {
         rollout.plugin = Arc::clone(&self.plugin);
+        let says_new = self.seen.0.is_some() && self.seen.0 != rollout.seen;
+        if says_new && self.steps.is_empty() && self.fault.is_none() {
+            rollout.forget_waiting();
+        }
         rollout.seen = self.seen.0.or(rollout.seen);
         rollout.seen_canary = self.seen.1;
         if let Some(fault) = &self.fault {
