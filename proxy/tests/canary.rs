@@ -5,6 +5,9 @@
 #[path = "common/common.rs"]
 mod common;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+
 use common::modules::Guest;
 use common::proxy::TestProxy;
 use common::swaps::{module, speaker};
@@ -139,6 +142,29 @@ fn a_canary_that_stands_its_time_takes_over_by_itself() {
     assert_eq!(count(&words(&proxy, 20), "new"), 20);
     let event = proxy.plugin("f").history[0].clone();
     assert_eq!((event.what, event.trigger), ("serving", Trigger::Rule));
+}
+
+#[test]
+fn rules_are_asked_however_many_orders_come() {
+    let (stable, canary) = (Guest::from_bytes(&speaker("old")), Guest::from_bytes(&speaker("new")));
+    let proxy = proxy(&wasm(&stable, &canary, ", share: 10%, promote_after: 300ms"));
+    let (orders, stop) = (proxy.orders(), AtomicBool::new(false));
+
+    let promoted = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(SeqCst) {
+                let asked = orders.ask_blocking(Order::Look(vec!["of-no-plugin".into()]));
+                assert_eq!(asked.unwrap(), Done::Unchanged);
+            }
+        });
+        let promoted = catch_unwind(AssertUnwindSafe(|| {
+            until("the canary serves", || proxy.plugin("f").canary.is_none());
+        }));
+        stop.store(true, SeqCst);
+        promoted
+    });
+
+    assert!(promoted.is_ok());
 }
 
 #[test]

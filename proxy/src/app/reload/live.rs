@@ -65,6 +65,8 @@ pub(in crate::app) struct Live {
     deferred: Option<Deferred>,
     /// When the last snapshot was published.
     published: Instant,
+    /// When it last looked around.
+    looked: Instant,
 }
 
 /// A configuration that waits for replaced generations to end.
@@ -81,8 +83,8 @@ impl Live {
         let (send, asked) = channel();
         let sight = Arc::new(ArcSwap::from_pointee(reloader.sight()));
         let orders = Orders { send, sight: Arc::clone(&sight) };
-        let published = Instant::now();
-        let live = Self { reloader, around, sight, asked, waiting: VecDeque::new(), deferred: None, published };
+        let (waiting, now) = (VecDeque::new(), Instant::now());
+        let live = Self { reloader, around, sight, asked, waiting, deferred: None, published: now, looked: now };
         live.introduce(&live.reloader.slots());
         live.show();
         (live, orders)
@@ -109,6 +111,10 @@ impl Live {
 
     /// The next order; `None` when it is time to look around; `Err` when there will be none.
     fn next(&mut self) -> Result<Option<Asked>, ()> {
+        // However many orders come, rules are asked.
+        if self.is_moving() && self.looked.elapsed() >= LOOK {
+            return Ok(None);
+        }
         if self.waiting.is_empty() {
             let patience = if self.is_moving() { LOOK } else { REST };
             match self.asked.recv_timeout(patience) {
@@ -380,6 +386,7 @@ impl Live {
 
     /// Judges canaries, and takes up what waited.
     fn look(&mut self) {
+        self.looked = Instant::now();
         for place in 0..self.reloader.rollouts.len() {
             let rollout = &mut self.reloader.rollouts[place];
             rollout.tidy();
