@@ -84,6 +84,9 @@ pub enum Refused {
     /// An address cannot be bound.
     #[error("{0}")]
     Bind(#[source] Box<AppError>),
+    /// The proxy went wrong itself.
+    #[error("a bug of the proxy ended this; its log says where")]
+    Bug,
     /// The process is about to end.
     #[error("the proxy is ending")]
     Ending,

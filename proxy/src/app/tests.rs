@@ -11,7 +11,8 @@ use crate::telemetry::panics::sabotage;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn proxy() -> Running {
-    let yaml = "admin: off\nworkers: 1\nlisten: 127.0.0.1:0\nlimits: { drain_timeout: 10m }\nroutes: [{ to: echo }]\n";
+    let yaml = "admin: off\nworkers: 1\nlisten: 127.0.0.1:0\nlimits: { drain_timeout: 10m }\n\
+                filters: { none: { wasm: none.wasm, on_error: { load: skip } } }\nroutes: [{ to: echo, filters: [none] }]\n";
     let config = tollgate_config::parse(yaml, Path::new("test.yaml")).unwrap();
     App::prepare(config, &RunOptions::default()).unwrap().bind().unwrap().start(false).unwrap()
 }
@@ -59,6 +60,13 @@ fn a_panic_ends_what_it_strikes_and_nothing_else() {
     until("nothing of what was struck is left", || {
         proxy.shared.connections.load(Relaxed) == 0 && proxy.shared.loads[0].exchanges.load(Relaxed) == 0
     });
+
+    sabotage::plant("adopt");
+    let reload = || proxy.orders().ask_blocking(reload::Order::Reload(Trigger::Admin));
+    assert!(matches!(reload(), Err(reload::Refused::Bug)));
+    assert_eq!(proxy.orders().sight().plugins.len(), 1, "a reload that a bug ended changes nothing");
+    assert_eq!(reload().unwrap(), reload::Done::Serving);
+    assert!(is_served(&proxy));
 
     sabotage::plant("obey");
     proxy.drain();

@@ -167,6 +167,7 @@ pub struct View {
 }
 
 /// A generation that is tried.
+#[derive(Clone)]
 struct Trial {
     generation: Arc<Generation>,
     share: Ratio,
@@ -273,6 +274,7 @@ fn verdict(rules: &config::Rollout, tried: Duration, tally: Tally) -> Verdict {
 }
 
 /// See the module.
+#[derive(Clone)]
 pub struct Rollout {
     /// What the configuration says of the plugin.
     pub plugin: Arc<config::Plugin>,

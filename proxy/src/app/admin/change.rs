@@ -184,6 +184,7 @@ fn refusal(refused: &Refused) -> Reply {
         Refused::Unknown { .. } => StatusCode::NOT_FOUND,
         Refused::Nothing(..) => StatusCode::CONFLICT,
         Refused::Modules(_) | Refused::Config(_) | Refused::Bind(_) => StatusCode::UNPROCESSABLE_ENTITY,
+        Refused::Bug => StatusCode::INTERNAL_SERVER_ERROR,
         Refused::Ending => StatusCode::SERVICE_UNAVAILABLE,
     };
     let (error, faults) = match refused {

@@ -1,6 +1,7 @@
 //! The reloader at work: takes orders, publishes what is ready, and judges canaries.
 
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -95,7 +96,7 @@ impl Live {
         loop {
             match self.next() {
                 Ok(Some((order, reply))) => {
-                    let answer = self.carry_out(order);
+                    let answer = self.contained(|live| live.carry_out(order)).unwrap_or(Err(Refused::Bug));
                     self.show();
                     if let (Err(refused), None) = (&answer, &reply) {
                         tracing::error!("{refused}");
@@ -103,10 +104,16 @@ impl Live {
                     // Whoever asked may have gone.
                     drop(reply.map(|reply| reply.send(answer)));
                 }
-                Ok(None) => self.look(),
+                Ok(None) => drop(self.contained(Live::look)),
                 Err(()) => return,
             }
         }
+    }
+
+    /// A bug of ours ends what it strikes and not what comes after: whatever is changed is put in place as a whole.
+    fn contained<T>(&mut self, work: impl FnOnce(&mut Self) -> T) -> Option<T> {
+        // The hook has said what there is to say.
+        catch_unwind(AssertUnwindSafe(|| work(self))).ok()
     }
 
     /// The next order; `None` when it is time to look around; `Err` when there will be none.
@@ -212,10 +219,12 @@ impl Live {
 
     fn adopt(&mut self, config: Config, plans: Vec<Plan>, changes: Changes, cause: Cause) {
         let taking_over = plan::taking_over(&plans);
-        let mut before = std::mem::take(&mut self.reloader.rollouts);
+        let mut before = self.reloader.rollouts.clone();
         let mut rollouts = Vec::new();
         for (plan, plugin) in plans.into_iter().zip(&config.plugins) {
             let known = before.iter().position(|rollout| rollout.plugin.name == plugin.name);
+            #[cfg(test)]
+            crate::telemetry::panics::sabotage::pass("adopt");
             let tally = self.tally(&plugin.name);
             let rollout = plan.carry_out(known.map(|place| before.swap_remove(place)), tally, cause);
             rollouts.push(rollout);
