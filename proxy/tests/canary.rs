@@ -252,6 +252,17 @@ fn a_canary_that_does_not_run_leaves_the_stable_one_alone_and_is_told() {
 }
 
 #[test]
+fn a_canary_that_does_not_run_is_told_where_the_proxy_may_start_without_it() {
+    let (stable, canary) = (Guest::from_bytes(&speaker("old")), Guest::from_bytes(b"nonsense"));
+    let wasm = wasm(&stable, &canary, ", share: 50%");
+
+    let proxy = proxy(&format!("{wasm}, on_error: {{ load: skip }}"));
+
+    assert_eq!(count(&words(&proxy, 10), "old"), 10);
+    assert_eq!(proxy.plugin("f").last_error.unwrap().origin, canary.path());
+}
+
+#[test]
 fn a_rollback_goes_back_one_generation_after_the_other() {
     let stable = Guest::from_bytes(&speaker("1"));
     let proxy = proxy(&format!("{:?}", stable.path()));

@@ -271,8 +271,10 @@ impl Live {
         let plugin = Arc::clone(&rollout.plugin);
         match Plan::update(modules, rollout, &plugin, *workers) {
             Ok(plan) => {
-                plan.note(rollout, cause);
-                Ok(self.step(place, plan.steps, cause))
+                plan.note(rollout);
+                let done = self.step(place, plan.steps, cause);
+                plan.fault.iter().for_each(|fault| self.reloader.rollouts[place].fail(fault, cause));
+                Ok(done)
             }
             Err(fault) => {
                 modules.forget();

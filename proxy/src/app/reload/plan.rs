@@ -20,8 +20,8 @@ pub(super) struct Plan {
     seen: (Option<Digest>, Option<Digest>),
     /// None: everything stays.
     pub(super) steps: Vec<Step>,
-    /// Why nothing can serve, where the configuration allows that.
-    fault: Option<Fault>,
+    /// Why something does not serve or is not tried, where the configuration allows that.
+    pub(super) fault: Option<Fault>,
 }
 
 /// Bytes → a generation with a VM for each worker and one to spare, that has passed its tests.
@@ -131,8 +131,8 @@ impl Plan {
         self.plugin.name == name
     }
 
-    /// The books of the plugin after all but the steps.
-    pub(super) fn note(&self, rollout: &mut Rollout, cause: Cause) {
+    /// The books of the plugin after all but the steps and the fault, which come next.
+    pub(super) fn note(&self, rollout: &mut Rollout) {
         rollout.plugin = Arc::clone(&self.plugin);
         let says_new = self.seen.0.is_some() && self.seen.0 != rollout.seen;
         if says_new && self.steps.is_empty() && self.fault.is_none() {
@@ -140,16 +140,15 @@ impl Plan {
         }
         rollout.seen = self.seen.0.or(rollout.seen);
         rollout.seen_canary = self.seen.1;
-        if let Some(fault) = &self.fault {
-            rollout.fail(fault, cause);
-        }
     }
 
     /// The books of the plugin after everything. `base`: what the series of its canaries have counted before.
     pub(super) fn carry_out(self, before: Option<Rollout>, base: Tally, cause: Cause) -> Rollout {
         let mut rollout = before.unwrap_or_else(|| Rollout::new(Arc::clone(&self.plugin)));
-        self.note(&mut rollout, cause);
+        self.note(&mut rollout);
         rollout.take(self.steps, base, cause);
+        // What serves from here on has nothing to do with what does not.
+        self.fault.iter().for_each(|fault| rollout.fail(fault, cause));
         rollout
     }
 }
