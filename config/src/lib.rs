@@ -54,6 +54,7 @@ mod listener;
 mod node;
 mod quota;
 mod ratio;
+mod regular;
 mod report;
 mod route;
 mod scalar;
@@ -62,7 +63,7 @@ mod telemetry;
 mod unit;
 
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{self, Read as _};
 use std::num::NonZeroUsize;
 use std::path::Path;
 
@@ -84,6 +85,7 @@ pub use listener::{Balance, Listener, Tcp};
 pub use node::Node;
 pub use quota::{Allow, Quota};
 pub use ratio::{NotRatio, Ratio};
+pub use regular::open;
 pub use route::{HostMatch, PathMatch, Route, RouteMatch, Target};
 pub use telemetry::{AccessLog, LogFormat, LogTarget, Telemetry};
 pub use unit::ByteSize;
@@ -140,12 +142,22 @@ pub fn schema() -> serde_json::Value {
     file::schema()
 }
 
-/// The text of a configuration file; one that is too large is not read to its end.
+/// The text of a configuration file; one that is too large is not read to its end. Where the path leads to a pipe, this
+/// waits for whoever writes to it.
 pub fn text(path: &Path) -> Result<String, Faults> {
+    read(path, |path| File::open(path))
+}
+
+/// The same for a file that is read again: anything but a regular file is refused, and nothing is waited for.
+pub fn text_again(path: &Path) -> Result<String, Faults> {
+    read(path, open)
+}
+
+fn read(path: &Path, open: fn(&Path) -> io::Result<File>) -> Result<String, Faults> {
     let refuse = |code, why: String| Fault::of_file(code, format!("{}: {why}", path.display()));
-    let unreadable = |error: std::io::Error| refuse(Code::Unreadable, error.to_string());
+    let unreadable = |error: io::Error| refuse(Code::Unreadable, error.to_string());
     let limit = yaml::TEXT as u64;
-    let file = File::open(path).map_err(unreadable)?;
+    let file = open(path).map_err(unreadable)?;
     let said = file.metadata().map_err(unreadable)?.len();
     if said > limit {
         return Err(refuse(Code::TooLarge, yaml::too_large(said)).into());

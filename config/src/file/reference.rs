@@ -2,11 +2,11 @@
 //! They stand in any text value, never in a key; what they bring in is not read for references.
 
 use std::env::VarError;
-use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use crate::file::write::View;
+use crate::regular;
 
 /// What stands in place of a result in everything that people are shown.
 pub(crate) const REDACTED: &str = "<redacted>";
@@ -136,7 +136,7 @@ impl Surroundings {
 /// A referenced file without the newline at its end.
 fn read(path: &Path) -> Result<String, String> {
     let mut bytes = Vec::new();
-    let file = File::open(path).map_err(|error| error.to_string())?;
+    let file = regular::open(path).map_err(|error| error.to_string())?;
     file.take(FILE + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
     if bytes.len() as u64 > FILE {
         return Err(format!("a referenced file may have {} MiB, this one has more", FILE >> 20));

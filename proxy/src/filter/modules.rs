@@ -128,7 +128,7 @@ impl Modules {
     fn read(&self, path: &Path) -> Result<Vec<u8>, FaultKind> {
         use std::io::Read;
         let limit = u64::try_from(self.limits.bytes).unwrap_or(u64::MAX);
-        let file = std::fs::File::open(path).map_err(FaultKind::Read)?;
+        let file = config::open(path).map_err(FaultKind::Read)?;
         let mut bytes = Vec::new();
         file.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(FaultKind::Read)?;
         if bytes.len() > self.limits.bytes {

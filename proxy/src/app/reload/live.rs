@@ -156,7 +156,7 @@ impl Live {
     fn reload(&mut self, cause: Cause) -> Answer {
         self.waiting.retain(|(order, reply)| reply.is_some() || !matches!(order, Order::Reload(_)));
         let config = match &self.reloader.file.clone() {
-            Some(file) => tollgate_config::text(file).and_then(|text| {
+            Some(file) => tollgate_config::text_again(file).and_then(|text| {
                 self.reloader.read = Some(Digest::of(text.as_bytes()));
                 tollgate_config::parse(&text, file)
             }),

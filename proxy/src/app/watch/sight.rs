@@ -1,6 +1,6 @@
 //! One look at a file: what it is from outside, and a hash of what it holds where that is in doubt.
 
-use std::fs::{File, Metadata};
+use std::fs::Metadata;
 use std::io::{ErrorKind, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -113,7 +113,8 @@ fn one(path: &Path, seen: Option<Sight>) -> Sight {
 
 /// `None` when it cannot be read, or holds nothing.
 fn hash(path: &Path) -> Option<Content> {
-    let mut file = File::open(path).ok()?;
+    // A pipe may have come in its place since its stamp was taken.
+    let mut file = tollgate_config::open(path).ok()?;
     let (mut context, mut chunk, mut read) = (Context::new(&SHA256), vec![0; CHUNK], 0);
     while read <= HASHED {
         match file.read(&mut chunk) {
@@ -133,6 +134,8 @@ fn hash(path: &Path) -> Option<Content> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+
     use super::*;
 
     fn look(path: &Path) -> Content {
