@@ -54,6 +54,12 @@ impl Guest {
     }
 }
 
+/// A small module whose one function the compiler works on for minutes.
+pub(crate) fn endless_to_compile() -> Vec<u8> {
+    let (nested, ends) = ("loop local.get 0 br_if 0 ".repeat(20_000), "end ".repeat(20_000));
+    crate::common::swaps::module("endless", &format!("(func (param i32) {nested} {ends})"))
+}
+
 /// The `filters` of a configuration: one probe of each name, commanded by its JSON.
 ///
 /// Their time is generous: what a slow machine makes of a budget is not asked here.
