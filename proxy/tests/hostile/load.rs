@@ -25,7 +25,7 @@ pub(crate) fn plugin(name: &str) -> String {
 
 /// Writes these modules and a configuration with one plugin for each.
 pub(crate) fn configuration(folder: &Path, names: &[&str]) -> PathBuf {
-    let mut text = "admin: off\nworkers: 1\nlisten: 127.0.0.1:0\nfilters:\n".to_owned();
+    let mut text = "admin: off\nworkers: 1\nlisten: 127.0.0.1:0\nlimits: { compile_time: 3s }\nfilters:\n".to_owned();
     for name in names {
         let (plugin, path) = (plugin(name), folder.join(format!("{}.wasm", plugin(name))));
         std::fs::write(&path, modules::bytes(name)).unwrap();

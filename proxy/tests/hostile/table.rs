@@ -69,6 +69,7 @@ const MEMORY: &[Row] = &[
     refused("memory/many-parameters", "TG0204", &["parameters"]),
     refused("memory/branch-table", "TG0204", &["`br_table` has 99999 targets"]),
     refused("memory/large-body", "TG0204", &["bytes in one function, over the limit of 2097152"]),
+    refused("memory/deep-loops", "TG0207", &["stopped after 3s, the time that limits.compile_time gives it"]),
     refused("memory/data-outside", "TG0205", &["out of bounds memory access"]),
     refused("memory/elements-outside", "TG0205", &["out of bounds table access"]),
     refused("memory/raw-large", "TG0202", &["larger than the limit of 16777216 bytes"]),
