@@ -464,6 +464,22 @@ fn a_file_of_a_hundred_megabytes_is_refused_by_its_length() {
 }
 
 #[test]
+fn nobody_waits_for_a_pipe_in_a_reference_or_in_place_of_a_file_that_is_read_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+    let text = format!("listen: 127.0.0.1:0\nroutes: [{{ to: \"${{file:{}}}\" }}]", path.display());
+
+    let again = tollgate_config::text_again(&path).unwrap_err();
+    let referred = tollgate_config::parse(&text, Path::new("test.yaml")).unwrap_err();
+
+    assert_eq!(codes(&again), [Code::Unreadable]);
+    for faults in [again, referred] {
+        assert!(faults.to_string().contains("it is no regular file"), "{faults}");
+    }
+}
+
+#[test]
 fn a_file_that_is_not_utf_8_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("latin.yaml");
