@@ -161,7 +161,7 @@ impl<'a> Faults<'a> {
 
     fn swap(&mut self, beat: u32) -> anyhow::Result<()> {
         self.number += 1;
-        if beat % 2 == 0 {
+        if beat.is_multiple_of(2) {
             self.done.good += 1;
             return Ok(replace(&self.module, &stamper(self.number, 0)?)?);
         }
