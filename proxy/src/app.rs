@@ -21,6 +21,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tollgate_config::{Admin, Config, OnError};
 
@@ -215,7 +216,10 @@ impl Bound {
         });
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         // Signals are taken over before anybody is told that the process is ready.
-        let signals = runtime.block_on(async { signals.then(drain::Signals::new).transpose() })?;
+        let (signals, hang_ups) = runtime.block_on(async {
+            let hang_ups = signals.then(|| signal(SignalKind::hangup())).transpose()?;
+            Ok::<_, std::io::Error>((signals.then(drain::Signals::new).transpose()?, hang_ups))
+        })?;
         let (phase, phases) = tokio::sync::watch::channel(Phase::Serving);
         let (hands, workers) = start_workers(&shared, sockets, &phases)?;
         let (follow, followed) = tokio::sync::watch::channel(Vec::new());
@@ -235,6 +239,7 @@ impl Bound {
             phase,
             ended,
             signals,
+            hang_ups,
             orders: orders.clone(),
             followed,
         };
@@ -290,6 +295,7 @@ struct Control {
     phase: tokio::sync::watch::Sender<Phase>,
     ended: mpsc::UnboundedReceiver<Order>,
     signals: Option<drain::Signals>,
+    hang_ups: Option<Signal>,
     orders: Orders,
     followed: tokio::sync::watch::Receiver<Vec<Followed>>,
 }
@@ -315,9 +321,9 @@ impl Control {
             Some(Err(error)) => tracing::error!(%error, "no admin endpoints"),
             None => {}
         }
-        if self.signals.is_some() {
+        if let Some(mut hang_ups) = self.hang_ups {
             let orders = self.orders.clone();
-            tasks.spawn(async move { while !contained(hang_ups(&orders)).await {} });
+            tasks.spawn(async move { while !contained(reload_at(&mut hang_ups, &orders)).await {} });
         }
         let (orders, mut followed) = (self.orders, self.followed);
         tasks.spawn(async move { while !contained(follow(&orders, &mut followed)).await {} });
@@ -338,16 +344,8 @@ impl Control {
 }
 
 /// Has everything read again at each SIGHUP.
-async fn hang_ups(orders: &Orders) {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut hang_up = match signal(SignalKind::hangup()) {
-        Ok(hang_up) => hang_up,
-        Err(error) => {
-            tracing::error!(%error, "SIGHUP does not reload");
-            return;
-        }
-    };
-    while hang_up.recv().await.is_some() {
+async fn reload_at(hang_ups: &mut Signal, orders: &Orders) {
+    while hang_ups.recv().await.is_some() {
         orders.give(reload::Order::Reload(Trigger::Signal));
     }
 }

@@ -111,6 +111,19 @@ fn what_was_refused_is_looked_at_once() {
 }
 
 #[test]
+fn a_hang_up_as_soon_as_the_address_is_told_ends_nothing() {
+    for _ in 0..20 {
+        let guest = Guest::from_bytes(&speaker("one"));
+        let tollgate = Tollgate::run(&config(&guest, ""));
+        let address = tollgate.address_after("listening on http://");
+
+        tollgate.signal("HUP");
+
+        until_it_says(address, "one");
+    }
+}
+
+#[test]
 fn after_thousands_of_hang_ups_the_last_configuration_is_in_force() {
     const SIGNALS: u32 = 5000;
     let guests = ["one", "two", "last"].map(|word| Guest::from_bytes(&speaker(word)));
