@@ -238,6 +238,21 @@ fn lines_over_their_quota_are_dropped_and_counted_and_long_ones_cut() {
 }
 
 #[test]
+fn a_fresh_vm_has_what_the_one_before_left_of_the_quota_of_lines() {
+    for settings in ["isolation: request", "on_error: skip"] {
+        let config = "{ request_headers: [\"log warn once-each\", trap] }";
+        let settings = format!("quota: {{ log_burst: 2, log_lines: 1 }}, budget: {{ time: 1s }}, {settings}");
+        let filters = probes_with(&settings, &[("a", config)]);
+        let proxy = TestProxy::with(&format!("{filters}routes: [{{ to: echo, filters: [a] }}]"));
+
+        (0..20).for_each(|_| drop(proxy.get("/")));
+
+        let dropped = proxy.metric("tollgate_filter_log_lines_dropped_total", &["filter=\"a\""]);
+        assert!(dropped > 0.0, "{settings}");
+    }
+}
+
+#[test]
 fn lines_below_the_level_of_the_log_take_nothing_from_its_quota() {
     log::keep();
     let mut lines = vec!["log trace unseen"; 50];

@@ -157,6 +157,11 @@ impl Generation {
         vm.rewind(self.host()).ok()
     }
 
+    /// What its VMs may log.
+    pub fn lines(&self) -> LineQuota {
+        lines(&self.plugin.quota)
+    }
+
     fn host(&self) -> PluginHost {
         let asking = Asking::new(Arc::clone(&self.reach), Arc::clone(&self.refused));
         PluginHost::new(self.identity.clone(), lines(&self.plugin.quota), Arc::clone(&self.series), asking)

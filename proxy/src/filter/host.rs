@@ -6,6 +6,7 @@
 mod asking;
 mod contexts;
 
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -77,18 +78,22 @@ pub struct Arrival {
     pub ticker: Rc<Ticker>,
     /// Where the VM's questions go.
     pub desk: Rc<Desk>,
+    /// What all VMs of the plugin on that worker may log together.
+    pub lines: Rc<RefCell<LineBudget>>,
 }
 
 /// What a host keeps of that.
 struct Settled {
     contexts: Rc<Contexts>,
     ticker: Rc<Ticker>,
+    lines: Rc<RefCell<LineBudget>>,
 }
 
 /// See the module.
 pub struct PluginHost {
     identity: Identity,
     series: Arc<PluginSeries>,
+    /// For the lines of the start.
     budget: LineBudget,
     /// Lines of the start; `None` once the VM serves and lines go straight to the log.
     kept: Option<Vec<(LogLevel, Vec<u8>)>>,
@@ -138,11 +143,11 @@ impl PluginHost {
         for (level, line) in self.kept.take().into_iter().flatten() {
             self.write(level, &line);
         }
-        let Arrival { series, contexts, ticker, desk } = arrival;
+        let Arrival { series, contexts, ticker, desk, lines } = arrival;
         self.series = series;
         ticker.period.set(self.period);
         ticker.changed.notify_one();
-        self.settled = Some(Fragile::new(Settled { contexts, ticker }));
+        self.settled = Some(Fragile::new(Settled { contexts, ticker, lines }));
         self.asking.settle(desk);
     }
 
@@ -181,7 +186,7 @@ impl PluginHost {
         if level < lowest_level() {
             return;
         }
-        let Some(dropped) = self.budget.take(Instant::now()) else {
+        let Some(dropped) = self.take_line() else {
             self.drop_line();
             return;
         };
@@ -190,6 +195,15 @@ impl PluginHost {
         }
         let text = log::GuestText { bytes: message, limit: self.budget.bytes() };
         log::guest_line(&self.identity.name, self.identity.generation, level, &text);
+    }
+
+    /// As [`LineBudget::take`] says.
+    fn take_line(&mut self) -> Option<u64> {
+        let now = Instant::now();
+        match &self.settled {
+            Some(settled) => settled.get().lines.borrow_mut().take(now),
+            None => self.budget.take(now),
+        }
     }
 
     fn drop_line(&self) {

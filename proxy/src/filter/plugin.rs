@@ -24,6 +24,7 @@ use crate::filter::host::{Arrival, Contexts, Ticker};
 use crate::filter::share::Share;
 use crate::filter::spares;
 use crate::filter::storm::Storm;
+use crate::telemetry::log::LineBudget;
 use crate::telemetry::metrics::{PluginSeries, failure_index};
 
 /// How often one wait for a spare VM is looked at again.
@@ -72,12 +73,16 @@ pub struct Plugin {
     retiring: Cell<bool>,
     /// True once exchanges get its policy, whatever becomes of connections that are passed on.
     shut: Cell<bool>,
+    /// What its VMs may log: a VM that dies, or ends with its exchange, leaves the next one no more than that.
+    lines: Rc<RefCell<LineBudget>>,
     /// Rung when the last VM is gone.
     gone: Notify,
     /// The plugin that the configuration knows, for one that has a VM for one exchange alone.
     base: Option<Rc<Plugin>>,
     /// VMs for exchanges to come, in which nobody was.
     idle: RefCell<Vec<ReadyVm>>,
+    /// VMs of one exchange each.
+    alive: Cell<usize>,
 }
 
 /// What a stay in the VM came to.
@@ -94,6 +99,7 @@ impl Plugin {
     /// Takes up a plugin on this worker with one of its ready VMs, and runs its timer as long as the plugin lives.
     pub fn new(generation: Arc<Generation>, means: Means) -> Rc<Self> {
         let share = generation.plugin.budget.share.map(|rate| Share::new(rate, Instant::now()));
+        let lines = Rc::new(RefCell::new(LineBudget::new(generation.lines(), Instant::now())));
         let plugin = Rc::new_cyclic(|me| Self {
             generation,
             series: Arc::clone(&means.series.0),
@@ -118,6 +124,8 @@ impl Plugin {
             me: Weak::clone(me),
             retiring: Cell::new(false),
             shut: Cell::new(false),
+            lines,
+            alive: Cell::new(0),
             gone: Notify::new(),
             base: None,
             idle: RefCell::default(),
@@ -265,6 +273,7 @@ impl Plugin {
             contexts: Rc::clone(&self.contexts),
             ticker: Rc::clone(&self.ticker),
             desk: Desk::new(Weak::clone(&self.me), self.means.clone()),
+            lines: Rc::clone(&self.lines),
         });
         self.incarnation.set(self.incarnation.get().wrapping_add(1));
         self.fresh_bytes.set(vm.memory_bytes());
@@ -471,7 +480,8 @@ impl Plugin {
         self.incarnation.set(self.incarnation.get().wrapping_add(1));
         self.lament(failure);
         self.contexts.abandon();
-        if self.is_solo() {
+        if let Some(base) = &self.base {
+            base.count_out();
             return;
         }
         self.sample();
@@ -548,6 +558,7 @@ async fn tick(plugin: Weak<Plugin>, ticker: Rc<Ticker>) {
 impl Drop for Plugin {
     fn drop(&mut self) {
         if let (Some(base), Some(vm)) = (&self.base, self.vm.take()) {
+            base.count_out();
             base.take_back(vm);
         }
         self.mail.close();

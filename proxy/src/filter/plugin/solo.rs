@@ -16,6 +16,8 @@ use crate::filter::generation::ReadyVm;
 
 /// VMs that are kept for the next exchanges, with nothing left in them. Others are made when they are needed.
 const IDLE: usize = 64;
+/// Exchanges of one plugin on one worker that may have a VM at a time: each has the memory of one.
+const MOST: usize = 1_000;
 
 impl Plugin {
     /// What an exchange goes through: the plugin, or one that has a VM for it alone.
@@ -51,6 +53,8 @@ impl Plugin {
             me: Weak::clone(me),
             retiring: Cell::new(false),
             shut: Cell::new(false),
+            lines: Rc::clone(&self.lines),
+            alive: Cell::new(0),
             gone: Notify::new(),
             base: Some(Rc::clone(self)),
             idle: RefCell::default(),
@@ -61,13 +65,25 @@ impl Plugin {
         plugin
     }
 
-    /// A VM in which nobody was; `None` when the host has no room for one, or the plugin goes away.
+    /// A VM in which nobody was; `None` when the host has no room for one, as many are in use as may be, or the plugin goes
+    /// away. Counted until [`Plugin::count_out`].
     fn fresh_vm(&self) -> Option<ReadyVm> {
         if self.retiring.get() {
             return None;
         }
+        if self.alive.get() >= MOST {
+            tracing::warn!(filter = self.name(), most = MOST, "filter has a VM for as many exchanges as it may");
+            return None;
+        }
         let idle = self.idle.borrow_mut().pop();
-        idle.or_else(|| self.generation.hatch_for_exchange())
+        let vm = idle.or_else(|| self.generation.hatch_for_exchange())?;
+        self.alive.set(self.alive.get() + 1);
+        Some(vm)
+    }
+
+    /// The VM of an exchange is dead, or its exchange over.
+    pub(super) fn count_out(&self) {
+        self.alive.set(self.alive.get().saturating_sub(1));
     }
 
     /// The exchange of a VM is over: what it left is wiped, and the VM kept, where that is cheaper than another.
