@@ -344,7 +344,9 @@ impl Place<'_> {
             return Rc::clone(known);
         }
         let series = self.registry.cluster(self.worker, &cluster.name);
-        Rc::new(Cluster::new(cluster, peer, (self.worker, self.workers), series, self.clock))
+        let namesake = before.and_then(|before| before.clusters.iter().find(|known| *known.name == *cluster.name));
+        let around = (series, self.clock);
+        Rc::new(Cluster::new(cluster, peer, (self.worker, self.workers), around, namesake.map(|known| &**known)))
     }
 
     fn listener(&self, targets: &Targets<'_>) -> LocalListener {

@@ -24,13 +24,14 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// The worker's share of a cluster, of which `workers` there are. Workers start at different endpoints.
+    /// The worker's share of a cluster, of which `workers` there are. Workers start at different endpoints. Endpoints that
+    /// `before`, the cluster of that name, has under the same bounds keep their connections.
     pub fn new(
         cluster: &config::Cluster,
         limits: PeerLimits,
         (worker, workers): (usize, usize),
-        series: Arc<ClusterSeries>,
-        clock: &Rc<Clock>,
+        (series, clock): (Arc<ClusterSeries>, &Rc<Clock>),
+        before: Option<&Self>,
     ) -> Self {
         let share = |limit: usize| limit.div_ceil(workers.max(1)).max(1);
         let bounds = Bounds {
@@ -40,7 +41,14 @@ impl Cluster {
             pending: share(cluster.pending),
             peer: limits,
         };
+        let before = before.filter(|before| before.protocol == cluster.protocol);
+        let mut known: Vec<&Endpoint> = before.into_iter().flat_map(|before| &before.endpoints).collect();
         let endpoint = |endpoint: &config::Endpoint| {
+            let place = known.iter().position(|known| known.pool.fits(&endpoint.host, endpoint.port, bounds));
+            if let Some(place) = place {
+                // An endpoint that is named twice has two pools.
+                return known.swap_remove(place).clone();
+            }
             let pool = Pool::new(&endpoint.host, endpoint.port, bounds, Arc::clone(&series), Rc::clone(clock));
             Endpoint::new(Rc::new(pool), cluster.protocol)
         };
@@ -68,6 +76,7 @@ impl Cluster {
 }
 
 /// One endpoint on one worker.
+#[derive(Clone)]
 pub struct Endpoint {
     /// Its bounds, and connections of one exchange each.
     pub pool: Rc<Pool>,

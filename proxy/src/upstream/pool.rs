@@ -21,7 +21,7 @@ use crate::upstream::cluster::PeerLimits;
 use crate::upstream::{Answer, Attempt, attempt, connect};
 
 /// What a pool may use.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
     /// For name, connection and, over the limit, a place in the queue.
     pub connect_timeout: Duration,
@@ -82,6 +82,11 @@ impl Pool {
             permits,
             pending: Cell::new(0),
         }
+    }
+
+    /// True for the pool of that endpoint under these bounds.
+    pub(super) fn fits(&self, host: &str, port: u16, bounds: Bounds) -> bool {
+        self.host == host && self.port == port && self.bounds == bounds
     }
 
     /// The right to use one connection, and the wait for it in a bounded queue.
