@@ -47,9 +47,10 @@ pub struct Handed {
     admission: Admission,
 }
 
-/// Binds one address for every worker. A second process at the same address is refused, although workers share it.
-pub fn bind(address: SocketAddr, workers: usize) -> Result<Vec<StdListener>> {
-    if address.port() != 0 {
+/// Binds one address for every worker. A second process at the same address is refused, although workers share it, unless
+/// the port `is_ours`: then nobody can tell the process from itself.
+pub fn bind(address: SocketAddr, workers: usize, is_ours: bool) -> Result<Vec<StdListener>> {
+    if address.port() != 0 && !is_ours {
         // Without SO_REUSEPORT this fails while anybody else listens there.
         drop(socket(address, false)?);
     }
@@ -231,7 +232,7 @@ mod tests {
 
     #[test]
     fn every_worker_gets_a_socket_at_one_address() {
-        let sockets = bind("127.0.0.1:0".parse().unwrap(), 3).unwrap();
+        let sockets = bind("127.0.0.1:0".parse().unwrap(), 3, false).unwrap();
 
         let addresses: Vec<_> = sockets.iter().map(|socket| socket.local_addr().unwrap()).collect();
         assert_eq!(addresses.len(), 3);
@@ -240,9 +241,9 @@ mod tests {
 
     #[test]
     fn a_second_process_at_the_same_address_is_refused() {
-        let first = bind("127.0.0.1:0".parse().unwrap(), 2).unwrap();
+        let first = bind("127.0.0.1:0".parse().unwrap(), 2, false).unwrap();
 
-        let second = bind(first[0].local_addr().unwrap(), 2);
+        let second = bind(first[0].local_addr().unwrap(), 2, false);
 
         assert_eq!(second.unwrap_err().kind(), std::io::ErrorKind::AddrInUse);
     }

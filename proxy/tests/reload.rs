@@ -292,6 +292,19 @@ fn an_address_that_is_busy_refuses_the_whole_configuration() {
     assert_eq!(get(&mut Client::connect(free)), "two");
 }
 
+#[test]
+fn a_listener_moves_from_one_address_to_all_of_them_at_its_port() {
+    let (origin, address) = (Origin::saying("one"), refusing());
+    let all = |host: &str| SocketAddr::new(host.parse().unwrap(), address.port());
+    let proxy = TestProxy::with(&format!("listeners:\n{}", listener("a", address, &origin)));
+    assert_eq!(get(&mut proxy.client()), "one");
+
+    let moved = proxy.configure(&format!("listeners:\n{}", listener("a", all("0.0.0.0"), &origin)));
+
+    assert_eq!(moved.unwrap(), Done::Serving);
+    assert_eq!(get(&mut Client::connect(all("127.0.0.2"))), "one");
+}
+
 fn clustered(kept: &Origin, others: &[&Origin]) -> String {
     let hosts: Vec<_> = others.iter().map(|origin| format!("{:?}", origin.address().to_string())).collect();
     format!(

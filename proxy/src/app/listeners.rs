@@ -54,7 +54,9 @@ impl Listeners {
             }
             last += 1;
             let id = ListenerId(last);
-            changes.opened.push(open(id, listener, workers)?);
+            // The same port at another address: our own sockets are there.
+            let is_ours = self.known.iter().any(|known| known.bound.port() == listener.address.port());
+            changes.opened.push(open(id, listener, workers, is_ours)?);
             changes.ids.push(id);
         }
         changes.closed = left.iter().map(|known| known.id).collect();
@@ -81,9 +83,14 @@ impl Listeners {
     }
 }
 
-fn open(id: ListenerId, listener: &config::Listener, workers: usize) -> Result<(Known, Vec<TcpListener>), AppError> {
+fn open(
+    id: ListenerId,
+    listener: &config::Listener,
+    workers: usize,
+    is_ours: bool,
+) -> Result<(Known, Vec<TcpListener>), AppError> {
     let written = listener.address;
-    let bound = listener::bind(written, workers).map_err(|source| AppError::Bind {
+    let bound = listener::bind(written, workers, is_ours).map_err(|source| AppError::Bind {
         what: format!("listener {:?}", listener.name),
         address: written,
         source,
