@@ -245,6 +245,12 @@ impl Reloader {
         }))
     }
 
+    /// What was made for another configuration does not come.
+    fn give_up(&mut self) {
+        self.modules.forget();
+        self.modules.configure(&self.config);
+    }
+
     /// The plugins that change and have too many generations with exchanges already.
     fn crowded(&mut self, plans: &[Plan]) -> Vec<String> {
         let changes =

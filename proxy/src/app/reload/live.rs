@@ -187,27 +187,28 @@ impl Live {
     fn take_over(&mut self, config: Config, cause: Cause) -> Answer {
         let reloader = &mut self.reloader;
         reloader.modules.configure(&config);
-        let plans = reloader.plans(&config);
-        let changes = reloader.listeners.plan(&config.listeners, reloader.workers);
-        let (plans, changes) = match (plans, changes) {
-            (Ok(plans), Ok(changes)) => (plans, changes),
-            (plans, changes) => {
-                reloader.modules.forget();
-                reloader.modules.configure(&reloader.config);
-                let Err(faults) = plans else {
-                    return Err(changes.err().map_or(Refused::Ending, |error| Refused::Bind(Box::new(error))));
-                };
+        let plans = match reloader.plans(&config) {
+            Ok(plans) => plans,
+            Err(faults) => {
+                reloader.give_up();
                 reloader.note(&faults, cause);
                 return Err(Refused::Modules(faults));
             }
         };
         let crowded = reloader.crowded(&plans);
         if !crowded.is_empty() {
-            reloader.modules.forget();
-            reloader.modules.configure(&reloader.config);
+            reloader.give_up();
             self.deferred = Some(Deferred { config, trigger: cause.trigger, crowded });
             return Ok(Done::Waiting);
         }
+        // Whoever connects to a socket that listens is to be served, so nothing may go wrong after this.
+        let changes = match reloader.listeners.plan(&config.listeners, reloader.workers) {
+            Ok(changes) => changes,
+            Err(error) => {
+                reloader.give_up();
+                return Err(Refused::Bind(Box::new(error)));
+            }
+        };
         // The newest wins.
         self.deferred = None;
         for note in restarts(&reloader.config, &config) {
