@@ -381,3 +381,26 @@ fn a_swap_that_fails_resets_nothing() {
     let [data, item, _] = kept(&proxy);
     assert_eq!([data, item], ["v", "item"]);
 }
+
+#[test]
+fn a_configuration_that_is_refused_bounds_nothing_of_what_serves() {
+    let bad = Guest::from_bytes(b"nonsense");
+    let yaml = |quota: &str, more: &str| {
+        let config = "{ response_headers: [\"add response-headers x-by one\"] }";
+        let filters = probes_with(&format!("budget: {{ time: 1s }}, quota: {{ {quota} }}"), &[("f", config)]);
+        let also = if more.is_empty() { "" } else { ", bad" };
+        format!("{filters}{more}routes: [{{ to: echo, filters: [f{also}] }}]")
+    };
+    let proxy = TestProxy::with(&yaml("metric_series: 10, shared_data_keys: 10", ""));
+
+    let bad = format!("  bad: {{ wasm: {:?} }}\n", bad.path());
+    assert!(proxy.configure(&yaml("metric_series: 1, shared_data_keys: 1", &bad)).is_err());
+
+    let answer = proxy.ask(
+        "/",
+        "x-probe-request-headers: shared-set k v; shared-set l v; metric counter one 1; metric counter two 1\r\n\
+         x-probe-response-headers: shared-get l -> response-headers x-data; \
+         metric-get counter two -> response-headers x-hits\r\n",
+    );
+    assert_eq!((answer.field("x-data"), answer.field("x-hits")), (Some("v"), Some("1")));
+}

@@ -247,8 +247,7 @@ impl Reloader {
 
     /// What was made for another configuration does not come.
     fn give_up(&mut self) {
-        self.modules.forget();
-        self.modules.configure(&self.config);
+        self.modules.give_up(&self.config);
     }
 
     /// The plugins that change and have too many generations with exchanges already.

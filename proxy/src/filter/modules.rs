@@ -56,8 +56,8 @@ pub struct Modules {
     limits: ModuleLimits,
     /// Latest last.
     compiled: VecDeque<(Key, Module)>,
-    /// By `vm_id`, with the largest of its plugins' quotas.
-    shared: HashMap<String, (Arc<SharedData>, QueueLimits)>,
+    /// By `vm_id`.
+    shared: HashMap<String, Shared>,
     /// Empty stores for generations that are being made and keep nothing, by `vm_id`.
     fresh: HashMap<String, Arc<SharedData>>,
     queues: Arc<SharedQueues>,
@@ -66,6 +66,26 @@ pub struct Modules {
     node: Arc<Node>,
     /// The last number of each plugin.
     numbers: HashMap<String, u64>,
+}
+
+/// What the plugins of one `vm_id` share, with the largest of their quotas.
+#[derive(Default)]
+struct Shared {
+    data: Arc<SharedData>,
+    /// The bounds in force. While another configuration is made ready, those of the data are the wider of both.
+    limits: SharedDataLimits,
+    queues: QueueLimits,
+}
+
+impl Shared {
+    fn new(limits: SharedDataLimits, queues: QueueLimits) -> Self {
+        Self { data: Arc::new(SharedData::new(limits.clone())), limits, queues }
+    }
+
+    fn bound(&mut self, limits: SharedDataLimits) {
+        self.data.limit(limits.clone());
+        self.limits = limits;
+    }
 }
 
 impl Modules {
@@ -107,12 +127,25 @@ impl Modules {
         for (vm_id, quota) in widest(&config.plugins) {
             let (data, queues) = bounds(&quota);
             match self.shared.get_mut(vm_id) {
-                Some((shared, limits)) => {
-                    shared.limit(data);
-                    *limits = queues;
+                Some(shared) => {
+                    shared.data.limit(wider(&shared.limits, &data));
+                    shared.queues = queues;
                 }
-                None => drop(self.shared.insert(vm_id.to_owned(), (Arc::new(SharedData::new(data)), queues))),
+                None => drop(self.shared.insert(vm_id.to_owned(), Shared::new(data, queues))),
             }
+        }
+    }
+
+    /// Nothing takes over of what was made for another configuration than this, which is in force.
+    pub fn give_up(&mut self, config: &Config) {
+        self.forget();
+        self.shared.retain(|vm_id, _| config.plugins.iter().any(|plugin| plugin.vm_id == *vm_id));
+        self.configure(config);
+        for (plugin, track) in
+            config.plugins.iter().flat_map(|plugin| [Track::Stable, Track::Canary].map(|track| (plugin, track)))
+        {
+            let control = self.registry.control();
+            drop(self.registry.plugin(control, (&plugin.name, track), plugin.quota.metric_series));
         }
     }
 
@@ -214,9 +247,12 @@ impl Modules {
             let vm_id = &generation.plugin.vm_id;
             self.queues.clear(vm_id);
             self.registry.reset_guest(&generation.plugin.name, generation.track);
-            if let Some((shared, _)) = self.shared.get_mut(vm_id) {
-                *shared = Arc::clone(&generation.settings.shared_data);
+            if let Some(shared) = self.shared.get_mut(vm_id) {
+                shared.data = Arc::clone(&generation.settings.shared_data);
             }
+        }
+        for (vm_id, quota) in widest(plugins) {
+            self.shared.get_mut(vm_id).into_iter().for_each(|shared| shared.bound(bounds(&quota).0));
         }
     }
 
@@ -258,12 +294,12 @@ impl Modules {
     }
 
     fn settings(&mut self, plugin: &config::Plugin) -> PluginSettings {
-        let (kept, queue_limits) = self.shared.entry(plugin.vm_id.clone()).or_default();
+        let shared = self.shared.entry(plugin.vm_id.clone()).or_default();
         let shared_data = match plugin.state {
-            config::Keeping::Keep => Arc::clone(kept),
+            config::Keeping::Keep => Arc::clone(&shared.data),
             config::Keeping::Reset => {
                 let fresh = self.fresh.entry(plugin.vm_id.clone());
-                Arc::clone(fresh.or_insert_with(|| Arc::new(kept.emptied())))
+                Arc::clone(fresh.or_insert_with(|| Arc::new(shared.data.emptied())))
             }
         };
         PluginSettings {
@@ -280,7 +316,7 @@ impl Modules {
             },
             shared_data,
             queues: Arc::clone(&self.queues),
-            queue_limits: *queue_limits,
+            queue_limits: shared.queues,
         }
     }
 }
@@ -322,6 +358,14 @@ fn widest(plugins: &[config::Plugin]) -> HashMap<&str, config::Quota> {
         widest.queue_bytes = widest.queue_bytes.max(own.queue_bytes);
     }
     quotas
+}
+
+fn wider(one: &SharedDataLimits, other: &SharedDataLimits) -> SharedDataLimits {
+    SharedDataLimits {
+        keys: one.keys.max(other.keys),
+        value: one.value.max(other.value),
+        total: one.total.max(other.total),
+    }
 }
 
 fn bounds(quota: &config::Quota) -> (SharedDataLimits, QueueLimits) {

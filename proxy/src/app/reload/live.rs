@@ -112,8 +112,9 @@ impl Live {
 
     /// A bug of ours ends what it strikes and not what comes after: whatever is changed is put in place as a whole.
     fn contained<T>(&mut self, work: impl FnOnce(&mut Self) -> T) -> Option<T> {
+        let outcome = catch_unwind(AssertUnwindSafe(|| work(self)));
         // The hook has said what there is to say.
-        catch_unwind(AssertUnwindSafe(|| work(self))).ok()
+        outcome.inspect_err(|_| self.reloader.give_up()).ok()
     }
 
     /// The next order; `None` when it is time to look around; `Err` when there will be none.
