@@ -72,6 +72,37 @@ fn a_rollback_brings_the_module_before_back() {
     assert!(matches!(proxy.order(Order::Rollback("f".into())), Err(Refused::Nothing(..))));
 }
 
+/// Starts until an exchange was in it: then the data that it shares says that it is not to start again.
+const ONCE: &str = r#"(module
+    (import "env" "proxy_get_shared_data" (func $get (param i32 i32 i32 i32 i32) (result i32)))
+    (import "env" "proxy_set_shared_data" (func $put (param i32 i32 i32 i32 i32) (result i32)))
+    (memory (export "memory") 1)
+    (data (i32.const 0) "once")
+    (func (export "proxy_abi_version_0_2_1"))
+    (func (export "malloc") (param i32) (result i32) (i32.const 4096))
+    (func (export "proxy_on_context_create") (param i32 i32))
+    (func (export "proxy_on_vm_start") (param i32 i32) (result i32)
+        (call $get (i32.const 0) (i32.const 4) (i32.const 64) (i32.const 68) (i32.const 72)))
+    (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+        (drop (call $put (i32.const 0) (i32.const 4) (i32.const 0) (i32.const 4) (i32.const 0)))
+        (i32.const 0)))"#;
+
+#[test]
+fn a_rollback_starts_nothing_that_could_fail() {
+    let guest = Guest::from_wat(ONCE);
+    let proxy = proxy(&guest, "");
+    assert_eq!(proxy.get("/").status(), 200);
+    let starts = proxy.order(Order::Stage("f".into(), variant(&fs::read(guest.path()).unwrap(), 1)));
+    assert!(starts.is_err(), "another start of it fails");
+    proxy.order(Order::Stage("f".into(), speaker("two"))).unwrap();
+    proxy.order(Order::Promote("f".into())).unwrap();
+    assert_eq!(speaks(&proxy), "two");
+
+    assert_eq!(proxy.order(Order::Rollback("f".into())).unwrap(), Done::Serving);
+
+    assert_eq!((proxy.get("/").status(), speaks(&proxy)), (200, String::new()));
+}
+
 #[test]
 fn a_replaced_generation_is_gone_when_its_last_exchange_is() {
     let guest = Guest::from_bytes(&speaker("one"));

@@ -77,6 +77,7 @@ pub struct Generation {
 }
 
 /// What VMs are made of without a start.
+#[derive(Clone)]
 pub(super) struct Mould {
     image: Image<PluginHost>,
     asked: Asked,
@@ -122,6 +123,15 @@ impl Generation {
             if self.mould.get().is_none() {
                 self.cast(&mut vm)?;
             }
+            self.spares.add(vm);
+        }
+        Ok(())
+    }
+
+    /// The same for a generation that was made like another: without running any of its code, where it has the other's image.
+    pub fn restock(&self, vms: usize) -> Result<(), Fault> {
+        for left in (1..=vms).rev() {
+            let Some(vm) = self.hatch() else { return self.stock(left) };
             self.spares.add(vm);
         }
         Ok(())

@@ -4,7 +4,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use tollgate_abi::{
     AbiVersion, CalloutLimits, Engine, EngineError, EngineSettings, GuestErrors, Limits, Module, ModuleLimits,
@@ -17,7 +17,7 @@ use crate::filter::callout::{Callee, Reach};
 use crate::filter::compile::{CompileSettings, Compiler};
 use crate::filter::digest::Digest;
 use crate::filter::fault::{Fault, FaultKind};
-use crate::filter::generation::{Generation, NO_CLUSTER, Origin};
+use crate::filter::generation::{Generation, Mould, NO_CLUSTER, Origin};
 use crate::filter::host::Identity;
 use crate::filter::manners::Manners;
 use crate::filter::spares::Spares;
@@ -185,17 +185,23 @@ impl Modules {
         let settings = Arc::new(self.settings(plugin));
         let reach = Arc::new(Reach::new(plugin, &self.clusters));
         let (plugin, origin) = (Arc::clone(plugin), origin.clone());
-        Ok(self.generation(Parts { plugin, digest: *digest, origin, module, settings, reach }, track))
+        Ok(self.generation(Parts { plugin, digest: *digest, origin, module, settings, mould: None, reach }, track))
     }
 
-    /// A generation like another, with VMs of its own: nothing is read and nothing is compiled.
+    /// A generation like another, with VMs of its own: nothing is read and nothing is compiled. Where it shares what the
+    /// other does, it has its image, too, and nothing need be started.
     pub fn again(&mut self, like: &Generation, track: Track) -> Arc<Generation> {
+        let settings = self.settings(&like.plugin);
+        // An image holds what its VM got to know: the ids of its metrics, which are those of one track, and of its queues.
+        let same_data = Arc::ptr_eq(&settings.shared_data, &like.settings.shared_data);
+        let fits = same_data && settings.queue_limits == like.settings.queue_limits && track == like.track;
         let parts = Parts {
             plugin: Arc::clone(&like.plugin),
             digest: like.digest,
             origin: like.origin.clone(),
             module: like.module.clone(),
-            settings: Arc::new(self.settings(&like.plugin)),
+            settings: Arc::new(settings),
+            mould: like.mould.get().filter(|_| fits).cloned(),
             // What its plugin says of clusters are places in the configuration that it was made for.
             reach: Arc::clone(&like.reach),
         };
@@ -211,7 +217,7 @@ impl Modules {
     }
 
     fn generation(&mut self, parts: Parts, track: Track) -> Arc<Generation> {
-        let Parts { plugin, digest, origin, module, settings, reach } = parts;
+        let Parts { plugin, digest, origin, module, settings, mould, reach } = parts;
         let number = self.numbers.entry(plugin.name.clone()).or_default();
         *number += 1;
         Arc::new(Generation {
@@ -233,7 +239,7 @@ impl Modules {
             refused: self.registry.callouts(self.registry.control(), &plugin.name, NO_CLUSTER),
             reach,
             residents: Default::default(),
-            mould: Default::default(),
+            mould: mould.map_or_else(OnceLock::new, OnceLock::from),
             plugin,
         })
     }
@@ -328,6 +334,7 @@ struct Parts {
     origin: Origin,
     module: Module,
     settings: Arc<PluginSettings>,
+    mould: Option<Mould>,
     reach: Arc<Reach>,
 }
 

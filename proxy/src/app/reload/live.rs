@@ -374,7 +374,7 @@ impl Live {
         self.reloader.reaches(like)?;
         let Reloader { rollouts, modules, workers, .. } = &mut self.reloader;
         let generation = modules.again(like, track);
-        let Err(fault) = generation.stock(*workers + spares::READY) else { return Ok(generation) };
+        let Err(fault) = generation.restock(*workers + spares::READY) else { return Ok(generation) };
         modules.forget();
         let rollout = rollouts.iter_mut().find(|rollout| rollout.plugin.name == fault.plugin);
         rollout.into_iter().for_each(|rollout| rollout.fail(&fault, cause));
