@@ -94,6 +94,7 @@ fn a_file_that_changes_is_taken_over() {
     filed.write(&Filed::whole(&to(&two)));
 
     until("the new configuration serves", || get(&mut client) == "two");
+    until("it is told", || filed.proxy.sight().last_reload.is_some());
     let last = filed.proxy.sight().last_reload.clone().unwrap();
     assert_eq!((last.trigger, last.refused), (Trigger::File, None));
 }
