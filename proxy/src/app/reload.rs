@@ -23,7 +23,7 @@ use crate::filter::digest::Digest;
 use crate::filter::fault::Fault;
 use crate::filter::generation::Generation;
 use crate::filter::modules::Modules;
-use crate::filter::rollout::{Cause, Followed, Rollout, Tally, Trigger, View};
+use crate::filter::rollout::{Base, Cause, Followed, Rollout, Trigger, View};
 use crate::filter::slot::Slot;
 use crate::snapshot::{ListenerId, Snapshot};
 
@@ -195,7 +195,7 @@ impl Reloader {
         let cause = Cause::now(Trigger::Start);
         let plans = gather(config.plugins.iter().map(|plugin| Plan::fresh(&mut modules, plugin, workers)))?;
         modules.settle(&config.plugins, &plan::taking_over(&plans));
-        let rollouts = plans.into_iter().map(|plan| plan.carry_out(None, Tally::default(), cause)).collect();
+        let rollouts = plans.into_iter().map(|plan| plan.carry_out(None, &Base::default(), cause)).collect();
         Ok(Self {
             dump: Arc::new(config.expanded.clone()),
             config,

@@ -13,6 +13,7 @@ use crate::filter::digest::Digest;
 use crate::filter::fault::Fault;
 use crate::filter::generation::Generation;
 use crate::filter::slot::Slot;
+use crate::telemetry::metrics::PluginSeries;
 
 /// Generations before the one that serves that can be gone back to.
 const PREVIOUS: usize = 3;
@@ -172,8 +173,7 @@ struct Trial {
     generation: Arc<Generation>,
     share: Ratio,
     since: Instant,
-    /// What its series had counted before.
-    base: Tally,
+    base: Base,
     /// When it was to take over last and could not.
     refused: Option<Instant>,
 }
@@ -185,6 +185,15 @@ pub struct Tally {
     pub exchanges: u64,
     /// Exchanges that it failed.
     pub failures: u64,
+}
+
+/// Where a trial begins.
+#[derive(Clone, Default)]
+pub struct Base {
+    /// What the series of the plugin's canaries had counted before.
+    pub tally: Tally,
+    /// Those series, held so that they count on whoever else lets go of them.
+    pub series: Vec<Arc<PluginSeries>>,
 }
 
 /// What is to become of a plugin; everything in it is ready.
@@ -374,8 +383,8 @@ impl Rollout {
         self.draining.into_iter().chain(self.serving).chain(trial).collect()
     }
 
-    /// Takes steps, one after the other. `base`: what the series of the plugin's canaries have counted before.
-    pub fn take(&mut self, steps: Vec<Step>, base: Tally, cause: Cause) {
+    /// Takes steps, one after the other. `base`: where a trial among them begins.
+    pub fn take(&mut self, steps: Vec<Step>, base: &Base, cause: Cause) {
         // A rule only knows of the canary that it ends; what an operator or a file asked for goes on waiting.
         if !steps.is_empty() && cause.trigger != Trigger::Rule {
             self.waiting = None;
@@ -391,7 +400,8 @@ impl Rollout {
                 Step::Try(generation, share) => {
                     self.staged = None;
                     self.end_trial();
-                    self.canary = Some(Trial { generation, share, since: Instant::now(), base, refused: None });
+                    self.canary =
+                        Some(Trial { generation, share, since: Instant::now(), base: base.clone(), refused: None });
                 }
                 Step::EndTrial => self.end_trial(),
             }
@@ -457,8 +467,8 @@ impl Rollout {
         let Some(trial) = &self.canary else { return Verdict::Wait };
         let waits = waits || trial.refused.is_some_and(|at| at.elapsed() < AGAIN);
         let since = Tally {
-            exchanges: tally.exchanges.saturating_sub(trial.base.exchanges),
-            failures: tally.failures.saturating_sub(trial.base.failures),
+            exchanges: tally.exchanges.saturating_sub(trial.base.tally.exchanges),
+            failures: tally.failures.saturating_sub(trial.base.tally.failures),
         };
         match verdict(&self.plugin.rollout, trial.since.elapsed(), since) {
             Verdict::Promote if waits => Verdict::Wait,

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
-use tollgate_config::{Config, Ratio};
+use tollgate_config::{self as config, Config, Ratio};
 
 use super::plan::{self, Plan};
 use super::{Answer, Asked, Done, LastReload, Order, Orders, Refused, Reloader};
@@ -19,7 +19,7 @@ use crate::filter::digest::Digest;
 use crate::filter::fault::Fault;
 use crate::filter::generation::{Generation, Origin};
 use crate::filter::modules::Fetched;
-use crate::filter::rollout::{Cause, Followed, Rollout, Step, Tally, Trigger, Verdict};
+use crate::filter::rollout::{Base, Cause, Followed, Rollout, Step, Tally, Trigger, Verdict};
 use crate::filter::slot::Slot;
 use crate::filter::spares;
 use crate::listener::Socket;
@@ -227,8 +227,8 @@ impl Live {
             let known = before.iter().position(|rollout| rollout.plugin.name == plugin.name);
             #[cfg(test)]
             crate::telemetry::panics::sabotage::pass("adopt");
-            let tally = self.tally(&plugin.name);
-            let rollout = plan.carry_out(known.map(|place| before.swap_remove(place)), tally, cause);
+            let base = self.base(plugin, &plan.steps);
+            let rollout = plan.carry_out(known.map(|place| before.swap_remove(place)), &base, cause);
             rollouts.push(rollout);
         }
         let reloader = &mut self.reloader;
@@ -288,7 +288,7 @@ impl Live {
 
     /// Takes steps that are ready, at once or when there is room.
     fn step(&mut self, place: usize, steps: Vec<Step>, cause: Cause) -> Done {
-        let tally = self.tally(&self.reloader.rollouts[place].plugin.name.clone());
+        let base = self.base(&self.reloader.rollouts[place].plugin, &steps);
         let rollout = &mut self.reloader.rollouts[place];
         if steps.is_empty() {
             return Done::Unchanged;
@@ -299,7 +299,7 @@ impl Live {
         }
         let done = if matches!(steps.last(), Some(Step::Try(..))) { Done::Canary } else { Done::Serving };
         let taking_over: Vec<_> = steps.iter().filter_map(Step::taking_over).map(Arc::clone).collect();
-        rollout.take(steps, tally, cause);
+        rollout.take(steps, &base, cause);
         self.reloader.modules.settle(&self.reloader.config.plugins, &taking_over);
         self.publish(|before, reloader| before.with(reloader.slots()));
         done
@@ -386,6 +386,18 @@ impl Live {
         let known = || rollouts.iter().map(|rollout| rollout.plugin.name.clone()).collect();
         let place = rollouts.iter().position(|rollout| rollout.plugin.name == name);
         place.ok_or_else(|| Refused::Unknown { name: name.to_owned(), known: known() })
+    }
+
+    /// Where a trial begins, if one does.
+    fn base(&self, plugin: &config::Plugin, steps: &[Step]) -> Base {
+        if !steps.iter().any(|step| matches!(step, Step::Try(..))) {
+            return Base::default();
+        }
+        let registry = &self.around.shared.registry;
+        let series = |worker| registry.plugin(worker, (&plugin.name, Track::Canary), plugin.quota.metric_series);
+        let series = (0..self.reloader.workers).map(series).collect();
+        // Read once they are held: none of them begins anew after that.
+        Base { tally: self.tally(&plugin.name), series }
     }
 
     /// What the canaries of a plugin have come to, over all workers.

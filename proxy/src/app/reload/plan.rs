@@ -8,7 +8,7 @@ use crate::filter::digest::Digest;
 use crate::filter::fault::Fault;
 use crate::filter::generation::Generation;
 use crate::filter::modules::{self, Fetched, Modules};
-use crate::filter::rollout::{Cause, Rollout, Step, Tally};
+use crate::filter::rollout::{Base, Cause, Rollout, Step};
 use crate::filter::selftest;
 use crate::filter::spares;
 use crate::telemetry::metrics::Track;
@@ -142,8 +142,8 @@ impl Plan {
         rollout.seen_canary = self.seen.1;
     }
 
-    /// The books of the plugin after everything. `base`: what the series of its canaries have counted before.
-    pub(super) fn carry_out(self, before: Option<Rollout>, base: Tally, cause: Cause) -> Rollout {
+    /// The books of the plugin after everything. `base`: where a trial begins.
+    pub(super) fn carry_out(self, before: Option<Rollout>, base: &Base, cause: Cause) -> Rollout {
         let mut rollout = before.unwrap_or_else(|| Rollout::new(Arc::clone(&self.plugin)));
         self.note(&mut rollout);
         rollout.take(self.steps, base, cause);
