@@ -53,7 +53,7 @@ pub enum Done {
     Unchanged,
     /// It serves.
     Serving,
-    /// It is ready, and serves when a replaced generation has ended.
+    /// It is good, and is to serve when a replaced generation has ended. A configuration is then made ready once more.
     Waiting,
     /// It is ready, and serves when it is promoted.
     Staged,

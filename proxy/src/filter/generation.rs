@@ -91,7 +91,7 @@ impl Mould {
 }
 
 impl Generation {
-    /// Its number: one more than that of the plugin's generation before.
+    /// Its number, greater than those of the plugin's generations before; those that never served have numbers, too.
     pub fn number(&self) -> u64 {
         self.identity.generation
     }

@@ -244,8 +244,8 @@ impl Modules {
         })
     }
 
-    /// These generations take over: those that keep nothing leave data, queues and metrics behind, and what no plugin has
-    /// any more is gone.
+    /// These generations take over: those that keep nothing leave data, queues and metrics behind, and shared data
+    /// that no plugin has any more is gone. Queues stay for whoever comes back to their `vm_id`.
     pub fn settle(&mut self, plugins: &[config::Plugin], taking_over: &[Arc<Generation>]) {
         self.forget();
         self.shared.retain(|vm_id, _| plugins.iter().any(|plugin| plugin.vm_id == *vm_id));
