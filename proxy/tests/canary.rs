@@ -176,6 +176,7 @@ fn what_is_uploaded_during_a_trial_does_not_take_over_in_the_canarys_place() {
     until("the canary serves", || proxy.plugin("f").canary.is_none());
 
     assert_eq!(count(&words(&proxy, 20), "new"), 20);
+    assert!(proxy.plugin("f").staged.is_some(), "it waits for its own promotion");
 }
 
 #[test]

@@ -74,7 +74,7 @@ pub struct Brief {
     pub origin: String,
     /// The version of proxy-wasm that the module speaks.
     pub abi: String,
-    /// Workers that have it.
+    /// Workers that have it; one that replaces a worn VM counts twice until the exchanges of the old one have ended.
     pub workers: usize,
 }
 
@@ -390,6 +390,10 @@ impl Rollout {
             self.waiting = None;
         }
         for step in steps {
+            // Nor does it know of what is staged.
+            if step.taking_over().is_some() && cause.trigger != Trigger::Rule {
+                self.staged = None;
+            }
             self.note(step.word(), step.generation().or(self.canary()).map(Arc::clone).as_ref(), cause);
             match step {
                 Step::Serve(generation) => self.serve(generation),
@@ -417,7 +421,6 @@ impl Rollout {
     }
 
     fn replace(&mut self, generation: Arc<Generation>) -> Option<Arc<Generation>> {
-        self.staged = None;
         self.end_trial();
         self.last_error = None;
         let before = self.serving.replace(generation);
