@@ -104,7 +104,11 @@ impl Live {
                     // Whoever asked may have gone.
                     drop(reply.map(|reply| reply.send(answer)));
                 }
-                Ok(None) => drop(self.contained(Live::look)),
+                Ok(None) => {
+                    self.contained(Live::look);
+                    // Afterwards, so that orders have their turn however long a look takes.
+                    self.looked = Instant::now();
+                }
                 Err(()) => return,
             }
         }
@@ -411,7 +415,6 @@ impl Live {
 
     /// Judges canaries, and takes up what waited.
     fn look(&mut self) {
-        self.looked = Instant::now();
         for place in 0..self.reloader.rollouts.len() {
             let rollout = &mut self.reloader.rollouts[place];
             rollout.tidy();
