@@ -149,6 +149,9 @@ fn the_token_comes_from_a_file_or_from_the_environment() {
         (1, "error[TG0405]: the proxy has another admin token than the one it was told\n")
     );
     assert_eq!(tollgate(admin, &["swap", "f", &guest.path(), "--token-file", &file]).0, 0);
+    let (code, _, error) = tollgate(admin, &["reload", "--token-file", "nowhere"]);
+    assert_eq!(code, 1);
+    assert!(error.starts_with("error[TG0405]: cannot read nowhere: "), "{error}");
     let mut by_environment = command(&["reload"]);
     by_environment.env("TOLLGATE_ADMIN", format!("http://{admin}")).env("TOLLGATE_ADMIN_TOKEN", TOKEN);
     assert_eq!(ended(&mut by_environment).0, 0);

@@ -81,9 +81,10 @@ impl Remote {
         let Some(path) = &self.token_file else {
             return env::var_os(TOKEN).filter(|token| !token.is_empty()).map(|token| bearer(token, TOKEN)).transpose();
         };
+        let place = path.display().to_string();
         let token = std::fs::read_to_string(path);
-        let token = token.map_err(|source| Failure::Unreadable { path: path.clone(), source })?;
-        bearer(token.trim_end().into(), &path.display().to_string()).map(Some)
+        let token = token.map_err(|error| Failure::Token(format!("cannot read {place}: {error}")))?;
+        bearer(token.trim_end().into(), &place).map(Some)
     }
 }
 
