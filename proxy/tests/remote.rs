@@ -5,7 +5,8 @@
 #[path = "common/common.rs"]
 mod common;
 
-use std::net::{SocketAddr, TcpListener};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 
 use common::admin::{TOKEN, secured, upload};
@@ -84,6 +85,31 @@ fn a_swap_may_stop_at_a_canary_or_before_it() {
     assert_eq!(code, 0);
     assert!(out.ends_with("is tried with 12.5% of exchanges\n"), "{out}");
     assert_eq!(proxy.plugin("f").canary.unwrap().1.to_string(), "12.5%");
+}
+
+#[test]
+fn a_swap_promotes_the_module_that_it_uploaded_and_no_other() {
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    // It takes everything, and keeps what it was asked for.
+    let peer = std::thread::spawn(move || {
+        let take = |stream: io::Result<TcpStream>| {
+            let mut stream = BufReader::new(stream.unwrap());
+            let head: Vec<_> =
+                stream.by_ref().lines().map(Result::unwrap).take_while(|line| !line.is_empty()).collect();
+            stream.get_mut().write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nok\n").unwrap();
+            head[0].clone()
+        };
+        socket.incoming().take(2).map(take).collect::<Vec<_>>()
+    });
+    let empty = Guest::from_bytes(b"");
+
+    let (code, out, error) = tollgate(address, &["swap", "f", &empty.path()]);
+
+    assert_eq!((code, out.as_str(), error.as_str()), (0, "ok\n", ""));
+    let digest = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+    let promote = format!("POST /filters/f/promote?sha256={digest} HTTP/1.1");
+    assert_eq!(peer.join().unwrap(), ["PUT /filters/f/module HTTP/1.1", &promote]);
 }
 
 #[test]
