@@ -71,7 +71,7 @@ pub struct Generation {
     pub(super) refused: Arc<CalloutSeries>,
     pub(super) reach: Arc<Reach>,
     /// Workers that took it up and have not ended it.
-    pub(super) residents: AtomicUsize,
+    pub(super) residents: Arc<AtomicUsize>,
     /// Set with the first VM, where its module allows that.
     pub(super) mould: OnceLock<Mould>,
 }

@@ -5,6 +5,7 @@
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant, SystemTime};
 
 use tollgate_config::{self as config, Policy, Ratio};
@@ -74,8 +75,7 @@ pub struct Brief {
     pub origin: String,
     /// The version of proxy-wasm that the module speaks.
     pub abi: String,
-    /// Workers that have it; one that replaces a worn VM counts twice until the exchanges of the old one have ended.
-    pub workers: usize,
+    pub(crate) residents: Arc<AtomicUsize>,
 }
 
 impl Brief {
@@ -85,8 +85,14 @@ impl Brief {
             digest: generation.digest,
             origin: generation.origin.to_string(),
             abi: generation.abi(),
-            workers: generation.residents(),
+            residents: Arc::clone(&generation.residents),
         }
+    }
+
+    /// Workers that have it at this moment; one that replaces a worn VM counts twice until the exchanges of the old one have
+    /// ended.
+    pub fn workers(&self) -> usize {
+        self.residents.load(Relaxed)
     }
 }
 

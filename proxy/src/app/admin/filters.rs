@@ -104,7 +104,7 @@ fn fields<const N: usize>(list: [(&str, Value); N]) -> Map<String, Value> {
 }
 
 fn brief(brief: &Brief) -> Value {
-    let Brief { number, digest, origin, abi, workers } = brief;
+    let (Brief { number, digest, origin, abi, .. }, workers) = (brief, brief.workers());
     json!({ "generation": number, "digest": digest.to_string(), "source": origin, "abi": abi, "workers": workers })
 }
 

@@ -75,8 +75,8 @@ pub(super) fn page(view: &View, residents: &[Resident]) -> String {
 
 fn generations(view: &View) -> String {
     let one = |what: &str, brief: &Brief| {
-        let Brief { number, digest, origin, abi, workers } = brief;
-        let (number, workers) = (number.to_string(), workers.to_string());
+        let Brief { number, digest, origin, abi, .. } = brief;
+        let (number, workers) = (number.to_string(), brief.workers().to_string());
         [number, what.to_owned(), workers, abi.clone(), origin.clone(), digest.to_string()]
     };
     let serving = view.serving.iter().map(|brief| one("serving", brief));

@@ -1,5 +1,6 @@
 //! What is said of plugins that are in the middle of something.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::*;
@@ -8,7 +9,7 @@ use crate::filter::rollout::Trigger;
 
 fn generation(number: u64) -> Brief {
     let (digest, origin) = (Digest([u8::try_from(number).unwrap(); 32]), format!("/etc/{number}.wasm"));
-    Brief { number, digest, origin, abi: "0.2.1".to_owned(), workers: 2 }
+    Brief { number, digest, origin, abi: "0.2.1".to_owned(), residents: Arc::new(2.into()) }
 }
 
 fn plugin(name: &str) -> View {
