@@ -505,6 +505,11 @@ impl Rollout {
         let Cause { trigger, began } = cause;
         self.history.truncate(HISTORY - 1);
         let (at, took) = (SystemTime::now(), began.elapsed());
+        // What failed is told where it failed, with all that its author needs; the start of the process has words of its own.
+        if generation.is_some() && trigger != Trigger::Start {
+            let (filter, trigger) = (self.plugin.name.as_str(), trigger.as_str());
+            tracing::info!(filter, generation, trigger, took_ms = took.as_millis(), "module: {what}");
+        }
         self.history.push_front(Event { at, trigger, what, generation, digest, took });
     }
 

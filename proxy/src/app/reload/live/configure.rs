@@ -48,6 +48,9 @@ impl Live {
             return outcome;
         }
         let refused = outcome.as_ref().err().map(ToString::to_string);
+        if refused.is_none() {
+            tracing::info!(trigger = trigger.as_str(), "configuration taken over");
+        }
         self.around.shared.registry.reloads().note(refused.is_none());
         self.reloader.last_reload = Some(LastReload { at: SystemTime::now(), trigger, refused });
         outcome
