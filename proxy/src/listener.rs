@@ -4,16 +4,14 @@ pub mod connection;
 pub mod io;
 mod tcp;
 
-use std::future::poll_fn;
 use std::io::Result;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::task::Poll;
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket as RawSocket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket as RawSocket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
 use tollgate_config::Balance;
@@ -97,7 +95,7 @@ pub async fn accept(
         }
     })
     .await;
-    door.empty(&worker).await;
+    door.empty(&worker);
     worker.shut(listener);
 }
 
@@ -128,10 +126,13 @@ impl Door {
         }
     }
 
-    /// Lets in who waits at the socket.
-    async fn empty(&self, worker: &Rc<Worker>) {
-        while let Poll::Ready(Ok((stream, source))) = poll_fn(|cx| Poll::Ready(self.socket.poll_accept(cx))).await {
-            self.let_in(worker, stream, source);
+    /// Lets in who waits at the socket. The kernel is asked: the runtime knows what it saw when the worker last rested.
+    fn empty(&self, worker: &Rc<Worker>) {
+        while let Ok((stream, source)) = SockRef::from(&self.socket).accept() {
+            let stream = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream.into()));
+            if let (Ok(stream), Some(source)) = (stream, source.as_socket()) {
+                self.let_in(worker, stream, source);
+            }
         }
     }
 

@@ -16,7 +16,7 @@ use common::origin::{Origin, refusing};
 use common::process::Tollgate;
 use common::proxy::TestProxy;
 use common::swaps::{module, speaker};
-use common::{PATIENCE, until};
+use common::{PATIENCE, log, until};
 use tempfile::TempDir;
 use tollgate::app::reload::{Done, Order, Refused};
 use tollgate::filter::rollout::Trigger;
@@ -218,8 +218,9 @@ fn a_listener_that_is_removed_lets_its_connections_end() {
 
 #[test]
 fn a_listener_that_is_removed_serves_whoever_waits_at_its_socket_once() {
+    log::keep();
     let (origin, first, second) = (Origin::saying("one"), refusing(), refusing());
-    let looping = "{ request_headers: [loop] }";
+    let looping = "{ request_headers: [\"log warn looping-from-here\", loop] }";
     let filters = probes_with("on_error: skip, budget: { time: 1s }", &[("busy", looping)]);
     let busy = format!(
         "{filters}listeners:\n- {{ name: a, listen: \"{first}\", routes: [{{ to: {:?}, filters: [busy] }}] }}\n",
@@ -228,6 +229,7 @@ fn a_listener_that_is_removed_serves_whoever_waits_at_its_socket_once() {
     let proxy = TestProxy::with(&format!("{busy}{}", listener("b", second, &origin)));
     let mut looped = proxy.client();
     looped.send(ASK);
+    until("the filter loops", || !log::lines_with("looping-from-here").is_empty());
     // One that the worker's only thread cannot let in while the filter loops.
     let mut waiting = Client::connect(second);
     waiting.send(ASK);
