@@ -100,7 +100,21 @@ impl Plugin {
     pub fn new(generation: Arc<Generation>, means: Means) -> Rc<Self> {
         let share = generation.plugin.budget.share.map(|rate| Share::new(rate, Instant::now()));
         let lines = Rc::new(RefCell::new(LineBudget::new(generation.lines(), Instant::now())));
-        let plugin = Rc::new_cyclic(|me| Self {
+        let plugin = Rc::new_cyclic(|me| {
+            let mut plugin = Self::bare(me, generation, means, lines);
+            plugin.share = share;
+            plugin.resident.set(true);
+            plugin
+        });
+        plugin.generation.residents.fetch_add(1, Relaxed);
+        plugin.revive();
+        tokio::task::spawn_local(tick(Rc::downgrade(&plugin), Rc::clone(&plugin.ticker)));
+        plugin
+    }
+
+    /// One without a VM, which counts for nothing yet.
+    fn bare(me: &Weak<Self>, generation: Arc<Generation>, means: Means, lines: Rc<RefCell<LineBudget>>) -> Self {
+        Self {
             generation,
             series: Arc::clone(&means.series.0),
             contexts: Rc::default(),
@@ -113,9 +127,9 @@ impl Plugin {
             passages: Cell::new(0),
             worn: Cell::new(false),
             storm: RefCell::default(),
-            share,
+            share: None,
             failed_ticks: Cell::new(0),
-            resident: Cell::new(true),
+            resident: Cell::new(false),
             missing: Cell::new(false),
             last_cause: Cell::new(Cause::Refused),
             ticker: Rc::default(),
@@ -129,11 +143,7 @@ impl Plugin {
             gone: Notify::new(),
             base: None,
             idle: RefCell::default(),
-        });
-        plugin.generation.residents.fetch_add(1, Relaxed);
-        plugin.revive();
-        tokio::task::spawn_local(tick(Rc::downgrade(&plugin), Rc::clone(&plugin.ticker)));
-        plugin
+        }
     }
 
     /// Its name.

@@ -4,11 +4,10 @@
 //! The plugin itself keeps a VM for what is nobody's: ticks, queues, the end. The VM of an exchange hears of nothing but
 //! that exchange, and of what it asked for itself while that lasts.
 
-use std::cell::{Cell, RefCell};
-use std::rc::{Rc, Weak};
+use std::cell::Cell;
+use std::rc::Rc;
 use std::sync::Arc;
 
-use tokio::sync::Notify;
 use tollgate_config::Isolation;
 
 use super::{Engaged, Plugin};
@@ -29,35 +28,12 @@ impl Plugin {
     }
 
     fn solo(self: &Rc<Self>) -> Rc<Plugin> {
-        let plugin = Rc::new_cyclic(|me| Self {
-            generation: Arc::clone(&self.generation),
-            series: Arc::clone(&self.series),
-            contexts: Rc::default(),
-            paused: Cell::new(0),
-            vm: RefCell::new(None),
-            incarnation: Cell::new(0),
-            shown: Cell::new(None),
-            fresh_bytes: Cell::new(0),
-            engaged: Cell::new(0),
-            passages: Cell::new(0),
-            worn: Cell::new(false),
-            storm: RefCell::default(),
-            share: None,
-            failed_ticks: Cell::new(0),
-            resident: Cell::new(false),
-            missing: Cell::new(false),
-            last_cause: Cell::new(self.last_cause.get()),
-            ticker: Rc::default(),
-            means: self.means.clone(),
-            mail: Default::default(),
-            me: Weak::clone(me),
-            retiring: Cell::new(false),
-            shut: Cell::new(false),
-            lines: Rc::clone(&self.lines),
-            alive: Cell::new(0),
-            gone: Notify::new(),
-            base: Some(Rc::clone(self)),
-            idle: RefCell::default(),
+        let plugin = Rc::new_cyclic(|me| {
+            let lines = Rc::clone(&self.lines);
+            let mut plugin = Self::bare(me, Arc::clone(&self.generation), self.means.clone(), lines);
+            plugin.last_cause.set(self.last_cause.get());
+            plugin.base = Some(Rc::clone(self));
+            plugin
         });
         if let Some(vm) = self.fresh_vm() {
             plugin.install(vm);
