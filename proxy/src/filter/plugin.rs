@@ -2,6 +2,8 @@
 //!
 //! A VM is never entered again after a failure. Which policy an exchange gets is the chain's business.
 
+mod leaving;
+mod root;
 mod solo;
 
 use std::cell::{Cell, RefCell};
@@ -17,12 +19,11 @@ use tollgate_config::OnError;
 
 use crate::exchange::lent::Lent;
 use crate::filter::callout::desk::{Desk, LocalCallee, Means};
-use crate::filter::callout::mailbox::{Mail, Mailbox};
+use crate::filter::callout::mailbox::Mail;
 use crate::filter::callout::{Event, hops};
 use crate::filter::generation::{Generation, ReadyVm};
 use crate::filter::host::{Arrival, Contexts, Ticker};
 use crate::filter::share::Share;
-use crate::filter::spares;
 use crate::filter::storm::Storm;
 use crate::telemetry::log::LineBudget;
 use crate::telemetry::metrics::{PluginSeries, failure_index};
@@ -108,7 +109,7 @@ impl Plugin {
         });
         plugin.generation.residents.fetch_add(1, Relaxed);
         plugin.revive();
-        tokio::task::spawn_local(tick(Rc::downgrade(&plugin), Rc::clone(&plugin.ticker)));
+        tokio::task::spawn_local(root::tick(Rc::downgrade(&plugin), Rc::clone(&plugin.ticker)));
         plugin
     }
 
@@ -380,107 +381,8 @@ impl Plugin {
             return;
         }
         self.mail.listen(queue, &self.means.queues, |mailbox| {
-            tokio::task::spawn_local(read(Weak::clone(&self.me), mailbox)).abort_handle()
+            tokio::task::spawn_local(root::read(Weak::clone(&self.me), mailbox)).abort_handle()
         });
-    }
-
-    fn tick(&self) {
-        // A VM that died when none was to spare is replaced here even if no exchange asks for it.
-        self.revive();
-        let before = self.incarnation.get();
-        self.enter_root(|vm| {
-            vm.host_mut().follow(0);
-            vm.tick()
-        });
-        if self.incarnation.get() == before {
-            self.failed_ticks.set(0);
-        }
-    }
-
-    /// How long ticks rest after some that killed their VM. Exchanges have a fresh one meanwhile.
-    fn rest(&self) -> Duration {
-        spares::delay(self.failed_ticks.get())
-    }
-
-    /// Has the root context look at something that no exchange is charged for.
-    fn enter_root(&self, call: impl FnOnce(&mut ReadyVm) -> Result<(), Failure>) {
-        let mut guard = self.vm.borrow_mut();
-        let Some(vm) = guard.as_mut() else { return };
-        let outcome = call(vm);
-        self.charge(vm.host_mut().take_spent());
-        let over = self.retiring.get() && vm.is_done();
-        match outcome {
-            Err(failure) => {
-                *guard = None;
-                drop(guard);
-                self.replace(&failure);
-            }
-            Ok(()) => {
-                drop(guard);
-                if over {
-                    self.end();
-                }
-            }
-        }
-    }
-
-    /// Tells the root context that its plugin goes away. Exchanges that are still there are abandoned. A root context that
-    /// asks for time still hears of ticks, queues, timers and callouts, until it says that it is done or [`Plugin::end`].
-    pub fn retire(&self) {
-        if self.retiring.replace(true) {
-            return;
-        }
-        self.incarnation.set(self.incarnation.get().wrapping_add(1));
-        self.contexts.abandon();
-        self.enter_root(|vm| {
-            vm.host_mut().follow(0);
-            vm.finish().map(drop)
-        });
-    }
-
-    /// Abandons its exchanges, and stays for the connections that are passed on.
-    pub fn shut_out_exchanges(&self) {
-        if !self.shut.replace(true) {
-            self.contexts.abandon_exchanges();
-        }
-    }
-
-    /// True once exchanges are to go without it, or not at all.
-    pub fn shuts_out_exchanges(&self) -> bool {
-        self.whole().shut.get()
-    }
-
-    /// Completes when no VM is left after [`Plugin::retire`].
-    pub async fn retired(&self) {
-        loop {
-            let gone = self.gone.notified();
-            tokio::pin!(gone);
-            gone.as_mut().enable();
-            if self.vm.borrow().is_none() {
-                return;
-            }
-            gone.await;
-        }
-    }
-
-    /// Ends the VM in order, whether its root context is done or not.
-    pub fn end(&self) {
-        self.retire();
-        let vm = self.vm.borrow_mut().take();
-        self.sample();
-        if let Some(vm) = vm {
-            vm.retire();
-        }
-        self.mail.close();
-        self.leave();
-        self.gone.notify_waiters();
-    }
-
-    /// The generation counts this worker no longer.
-    fn leave(&self) {
-        if self.resident.replace(false) {
-            self.generation.residents.fetch_sub(1, Relaxed);
-        }
     }
 
     /// The VM is gone: says so once, wakes the exchanges that had a context in it, and has a fresh one take over.
@@ -516,51 +418,6 @@ impl Plugin {
             "filter failed: {}",
             failure.message
         );
-    }
-}
-
-/// Tells the VM of messages, one word after the other, as long as there is a plugin. Without a VM, waits for one: no
-/// exchange may ever ask for it.
-async fn read(plugin: Weak<Plugin>, mailbox: Arc<Mailbox>) {
-    loop {
-        let queue = mailbox.next().await;
-        loop {
-            let Some(plugin) = plugin.upgrade() else { return };
-            if plugin.vm.borrow().is_some() || plugin.ready().await {
-                plugin.enter_root(|vm| {
-                    vm.host_mut().follow(0);
-                    vm.queue_ready(queue)
-                });
-                break;
-            }
-            drop(plugin);
-            tokio::time::sleep(SPARE_WAIT).await;
-        }
-        // However many messages wait, exchanges have their turn.
-        tokio::task::yield_now().await;
-    }
-}
-
-/// Rings the root context's timer, and ends with the plugin.
-async fn tick(plugin: Weak<Plugin>, ticker: Rc<Ticker>) {
-    loop {
-        let due = match ticker.period.get() {
-            Some(period) => tokio::time::timeout(period, ticker.changed.notified()).await.is_err(),
-            None => {
-                ticker.changed.notified().await;
-                false
-            }
-        };
-        let Some(plugin) = plugin.upgrade() else { return };
-        if !due {
-            continue;
-        }
-        plugin.tick();
-        let rest = plugin.rest();
-        drop(plugin);
-        if !rest.is_zero() {
-            tokio::time::sleep(rest).await;
-        }
     }
 }
 

@@ -131,6 +131,9 @@ impl Live {
     pub(super) fn try_out(&mut self, name: &str, share: Option<Ratio>, cause: Cause) -> Answer {
         let place = self.place(name)?;
         let rollout = &self.reloader.rollouts[place];
+        if rollout.serving().is_none() {
+            return Err(Refused::nothing(name, "nothing serves that a module could be tried beside; promote it"));
+        }
         let share = share.unwrap_or(rollout.plugin.rollout.share);
         let staged = rollout.staged().or(rollout.canary()).map(Arc::clone);
         let staged = staged.ok_or_else(|| Refused::nothing(name, "nothing is staged; upload a module first"))?;
