@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair};
-use tollgate_abi::testing::RecordingStream;
-use tollgate_abi::{Limits, PluginSettings};
+use tollgate_abi::testing::{self, RecordingStream};
+use tollgate_abi::{Engine, EngineSettings, Limits, Module, ModuleLimits, PluginSettings};
 
 use super::{Heard, call_one, field, flag, numbers, ok, patient, status};
-use crate::common::{on_request, start_with};
+use crate::common::{on_request, start_with, try_start};
 
 fn bytes(hex: &str) -> Vec<u8> {
     let digits: Vec<u8> = hex.chars().filter_map(|digit| Some(u8::try_from(digit.to_digit(16)?).unwrap())).collect();
@@ -59,8 +59,12 @@ fn a_function_ends_with_the_time_of_its_callback() {
             (i32.const 0) (i32.const 16777216) (i32.const 0) (i32.const 0)))
          (loop (br 0))",
     );
+    // The function looks at the time itself; the ticks, which would end the guest before or after it, are far apart.
+    let slow = EngineSettings { tick: Duration::from_millis(500), ..EngineSettings::default() };
+    let engine = Engine::new(&slow).unwrap();
+    let module = Module::compile(&engine, &testing::guest(&guest), &ModuleLimits::default()).unwrap();
     let limits = Limits { callback: Duration::from_micros(1), ..Limits::default() };
-    let mut vm = start_with(&guest, PluginSettings { limits, ..PluginSettings::default() });
+    let mut vm = try_start(&module, PluginSettings { limits, ..PluginSettings::default() }).unwrap();
 
     let (_, outcome) = vm.begin_stream(RecordingStream::default(), 0, true);
 
