@@ -1,7 +1,8 @@
 //! Whatever changes while the proxy serves: modules, canaries, the whole configuration. One thread, one order at a time.
 //!
 //! Everything is made ready first: read, checked, compiled, started, bound. Only then one store publishes it, and a failure
-//! before leaves everything as it was. Exchanges are never waited for, and no worker waits for this thread.
+//! before leaves everything as it was. What has to be compiled is compiled on threads beside this one (`live::ahead`), so that
+//! other orders have their turn meanwhile. Exchanges are never waited for, and no worker waits for this thread.
 
 mod live;
 mod plan;
@@ -9,7 +10,7 @@ mod plan;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use tokio::sync::oneshot;
@@ -22,7 +23,7 @@ use crate::app::listeners::Listeners;
 use crate::filter::digest::Digest;
 use crate::filter::fault::Fault;
 use crate::filter::generation::Generation;
-use crate::filter::modules::Modules;
+use crate::filter::modules::{Modules, Ready};
 use crate::filter::rollout::{Base, Cause, Followed, Rollout, Trigger, View};
 use crate::filter::slot::Slot;
 use crate::snapshot::{ListenerId, Snapshot};
@@ -103,7 +104,20 @@ fn list(names: &[String]) -> String {
 }
 
 type Answer = Result<Done, Refused>;
-type Asked = (Order, Option<oneshot::Sender<Answer>>);
+
+/// An order, who waits for what comes of it, and what was made ready for it.
+struct Asked {
+    order: Order,
+    began: Instant,
+    reply: Option<oneshot::Sender<Answer>>,
+    ready: Option<Ready>,
+}
+
+impl Asked {
+    fn new(order: Order, reply: Option<oneshot::Sender<Answer>>) -> Self {
+        Self { order, began: Instant::now(), reply, ready: None }
+    }
+}
 
 /// How the last reload of the configuration went.
 #[derive(Clone, Debug)]
@@ -130,7 +144,7 @@ pub struct Sight {
 /// Where orders are given, and what came of them is seen. Clones share it.
 #[derive(Clone)]
 pub struct Orders {
-    send: Sender<Asked>,
+    send: Arc<Sender<Asked>>,
     sight: Arc<ArcSwap<Sight>>,
 }
 
@@ -138,27 +152,27 @@ impl Orders {
     /// Has something done, and waits for what comes of it.
     pub async fn ask(&self, order: Order) -> Answer {
         let (reply, answer) = oneshot::channel();
-        self.send.send((order, Some(reply))).map_err(|_| Refused::Ending)?;
+        self.send.send(Asked::new(order, Some(reply))).map_err(|_| Refused::Ending)?;
         answer.await.unwrap_or(Err(Refused::Ending))
     }
 
     /// The same for a thread that may wait.
     pub fn ask_blocking(&self, order: Order) -> Answer {
         let (reply, answer) = oneshot::channel();
-        self.send.send((order, Some(reply))).map_err(|_| Refused::Ending)?;
+        self.send.send(Asked::new(order, Some(reply))).map_err(|_| Refused::Ending)?;
         answer.blocking_recv().unwrap_or(Err(Refused::Ending))
     }
 
     /// Has something done.
     pub fn give(&self, order: Order) {
         // A process that ends has nothing left to change.
-        let _ = self.send.send((order, None));
+        let _ = self.send.send(Asked::new(order, None));
     }
 
     /// Orders that nobody takes, with something to be seen.
     #[cfg(test)]
     pub(crate) fn of_nobody(sight: Sight) -> Self {
-        Self { send: std::sync::mpsc::channel().0, sight: Arc::new(ArcSwap::from_pointee(sight)) }
+        Self { send: Arc::new(std::sync::mpsc::channel().0), sight: Arc::new(ArcSwap::from_pointee(sight)) }
     }
 
     /// How things are.

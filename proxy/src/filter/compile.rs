@@ -1,7 +1,7 @@
 //! A module's bytes become code: out of the cache, or in a process of its own that is bounded and ended.
 //!
 //! Compiling is work that a module's author chooses and no sandbox bounds, so it happens beside the proxy. This blocks, and
-//! belongs on no thread that serves. Remembering modules in memory is for `generation`.
+//! belongs on no thread that serves. Remembering modules in memory is for `modules`.
 
 mod cache;
 mod child;
@@ -11,6 +11,7 @@ use std::env;
 use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tollgate_abi::{AbiVersion, Artifact, Engine, Fingerprint, Module, ModuleError, ModuleLimits};
@@ -127,7 +128,8 @@ pub struct Compiler {
     fingerprint: Fingerprint,
     limits: ModuleLimits,
     program: Option<PathBuf>,
-    bounds: Bounds,
+    /// Read when a compilation begins.
+    bounds: Mutex<Bounds>,
     cache: Option<Cache>,
 }
 
@@ -142,12 +144,18 @@ impl Compiler {
             Cache::open(&path).inspect_err(warn).ok()
         };
         let (fingerprint, limits) = (engine.fingerprint(), ModuleLimits::default());
-        Self { engine, fingerprint, limits, program, bounds: Bounds { time, memory }, cache: cache.and_then(open) }
+        let bounds = Mutex::new(Bounds { time, memory });
+        Self { engine, fingerprint, limits, program, bounds, cache: cache.and_then(open) }
     }
 
     /// Changes what compiling one module may take.
-    pub fn bound(&mut self, time: Duration, memory: u64) {
-        self.bounds = Bounds { time, memory };
+    pub fn bound(&self, time: Duration, memory: u64) {
+        *self.bounds() = Bounds { time, memory };
+    }
+
+    fn bounds(&self) -> MutexGuard<'_, Bounds> {
+        // Every change is complete before the guard drops.
+        self.bounds.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What a module may be.
@@ -206,7 +214,8 @@ impl Compiler {
 
     fn compile_apart(&self, program: PathBuf, bytes: &[u8], abi: Option<AbiVersion>) -> Result<Artifact, CompileError> {
         let request = Request { abi, limits: self.limits.clone(), module: bytes.to_vec() };
-        let answer = child::compile(&program, self.bounds, &request)?;
+        let bounds = *self.bounds();
+        let answer = child::compile(&program, bounds, &request)?;
         if answer.fingerprint != self.fingerprint {
             let what = "is another build of this program or compiles for another processor".to_owned();
             return Err(CompileError::BadAnswer { program, what, complaint: String::new() });

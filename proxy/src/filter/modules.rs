@@ -2,16 +2,22 @@
 //!
 //! Everything here runs on the control side and may take long. What is compiled is remembered by its digest.
 
+mod bounds;
+mod ready;
+
 use std::collections::{HashMap, VecDeque};
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use tollgate_abi::{
-    AbiVersion, CalloutLimits, Engine, EngineError, EngineSettings, GuestErrors, Limits, Module, ModuleLimits,
-    PluginSettings, QueueLimits, SharedData, SharedDataLimits, SharedQueues,
+    AbiVersion, Engine, EngineError, EngineSettings, GuestErrors, Module, ModuleLimits, PluginSettings, QueueLimits,
+    SharedData, SharedDataLimits, SharedQueues,
 };
 use tollgate_config::{self as config, Config};
 
+use self::bounds::{abi_version, limits, wider, widest};
+use self::ready::Key;
+pub use self::ready::{Fetched, Missing, Ready};
 use crate::exchange::properties::node::Node;
 use crate::filter::callout::{Callee, Reach};
 use crate::filter::compile::{CompileSettings, Compiler};
@@ -26,36 +32,16 @@ use crate::telemetry::metrics::{Registry, Track};
 /// Compiled modules that are kept beside those that serve, so that going back and forth compiles nothing.
 const KEPT: usize = 16;
 
-/// The bytes of a module, and what they hash to.
-#[derive(Clone)]
-pub struct Fetched {
-    /// The bytes.
-    pub bytes: Arc<[u8]>,
-    /// Their SHA-256.
-    pub digest: Digest,
-    /// Where they came from.
-    pub origin: Origin,
-}
-
-impl Fetched {
-    /// Bytes that are here already.
-    pub fn new(bytes: impl Into<Arc<[u8]>>, origin: Origin) -> Self {
-        let bytes = bytes.into();
-        Self { digest: Digest::of(&bytes), bytes, origin }
-    }
-}
-
-/// What a compiled module is known by.
-type Key = (Digest, Option<AbiVersion>);
-
 /// Compiles each module once and numbers the generations.
 pub struct Modules {
     settings: CompileSettings,
     /// Absent until there is something to compile: its engine has a thread.
-    compiler: Option<Compiler>,
+    compiler: Option<Arc<Compiler>>,
     limits: ModuleLimits,
     /// Latest last.
     compiled: VecDeque<(Key, Module)>,
+    /// What was made ready for the order that is carried out.
+    ready: Ready,
     /// By `vm_id`.
     shared: HashMap<String, Shared>,
     /// Empty stores for generations that are being made and keep nothing, by `vm_id`.
@@ -96,6 +82,7 @@ impl Modules {
             compiler: None,
             limits: ModuleLimits::default(),
             compiled: VecDeque::new(),
+            ready: Ready::default(),
             shared: HashMap::new(),
             fresh: HashMap::new(),
             queues: Arc::default(),
@@ -109,23 +96,48 @@ impl Modules {
     }
 
     /// The compiler, made when it is first needed.
-    pub fn warm_up(&mut self) -> Result<&Compiler, EngineError> {
+    pub fn warm_up(&mut self) -> Result<&Arc<Compiler>, EngineError> {
         let compiler = match self.compiler.take() {
             Some(compiler) => compiler,
-            None => Compiler::new(Engine::new(&EngineSettings::default())?, self.settings.clone()),
+            None => Arc::new(Compiler::new(Engine::new(&EngineSettings::default())?, self.settings.clone())),
         };
         Ok(self.compiler.insert(compiler))
+    }
+
+    /// What has to be compiled before these bytes can serve a plugin; `None` where their code is here.
+    pub fn lacks(&self, plugin: &config::Plugin, fetched: &Fetched) -> Option<Missing> {
+        let key = (fetched.digest, plugin.abi.map(abi_version));
+        let is_here = self.compiled.iter().any(|(known, _)| *known == key);
+        (!is_here).then(|| Missing { key, bytes: Arc::clone(&fetched.bytes) })
+    }
+
+    /// The code of a generation can serve others of the same bytes.
+    pub fn know(&mut self, generation: &Generation) {
+        let key = (generation.digest, generation.plugin.abi.map(abi_version));
+        if !self.compiled.iter().any(|(known, _)| *known == key) {
+            self.keep(key, generation.module.clone());
+        }
+    }
+
+    /// What was read for the order that is carried out.
+    pub fn fetched(&self) -> &[Fetched] {
+        &self.ready.fetched
+    }
+
+    /// Takes what was made ready for the next order, in place of what was for the one before.
+    pub fn take(&mut self, ready: Ready) {
+        self.ready = ready;
     }
 
     /// Takes another configuration as the one that generations are made for; the one before can be taken again.
     pub fn configure(&mut self, config: &Config) {
         self.clusters.clone_from(&config.clusters);
         (self.settings.time, self.settings.memory) = (config.limits.compile_time, config.limits.compile_memory);
-        if let Some(compiler) = &mut self.compiler {
+        if let Some(compiler) = &self.compiler {
             compiler.bound(config.limits.compile_time, config.limits.compile_memory);
         }
         for (vm_id, quota) in widest(&config.plugins) {
-            let (data, queues) = bounds(&quota);
+            let (data, queues) = bounds::shared(&quota);
             match self.shared.get_mut(vm_id) {
                 Some(shared) => {
                     shared.data.limit(wider(&shared.limits, &data));
@@ -152,6 +164,9 @@ impl Modules {
     /// Reads the bytes of a plugin's module, at most one more than it may have, so that a huge file costs nothing.
     pub fn fetch(&self, plugin: &config::Plugin, path: &Path) -> Result<Fetched, Fault> {
         let origin = Origin::File(path.to_owned());
+        if let Some(fetched) = self.ready.fetched.iter().find(|fetched| fetched.is_of(path)) {
+            return Ok(fetched.clone());
+        }
         match self.read(path) {
             Ok(bytes) => Ok(Fetched::new(bytes, origin)),
             Err(kind) => Err(fault(plugin, &origin, None, kind)),
@@ -258,7 +273,7 @@ impl Modules {
             }
         }
         for (vm_id, quota) in widest(plugins) {
-            self.shared.get_mut(vm_id).into_iter().for_each(|shared| shared.bound(bounds(&quota).0));
+            self.shared.get_mut(vm_id).into_iter().for_each(|shared| shared.bound(bounds::shared(&quota).0));
         }
     }
 
@@ -291,12 +306,19 @@ impl Modules {
             self.compiled.push_back(entry);
             return Ok(module);
         }
-        let module = self.warm_up().map_err(FaultKind::Engine)?.module(digest, bytes, abi)?.module;
+        let module = match self.ready.code.iter().position(|(known, _)| *known == key) {
+            Some(place) => self.ready.code.swap_remove(place).1?,
+            None => self.warm_up().map_err(FaultKind::Engine)?.module(digest, bytes, abi)?.module,
+        };
+        self.keep(key, module.clone());
+        Ok(module)
+    }
+
+    fn keep(&mut self, key: Key, module: Module) {
         if self.compiled.len() >= KEPT {
             self.compiled.pop_front();
         }
-        self.compiled.push_back((key, module.clone()));
-        Ok(module)
+        self.compiled.push_back((key, module));
     }
 
     fn settings(&mut self, plugin: &config::Plugin) -> PluginSettings {
@@ -349,66 +371,4 @@ pub fn verify(plugin: &config::Plugin, fetched: &Fetched, pin: Option<[u8; 32]>)
 
 fn fault(plugin: &config::Plugin, origin: &Origin, digest: Option<Digest>, kind: FaultKind) -> Fault {
     Fault { plugin: plugin.name.clone(), module: origin.to_string(), digest, kind: Box::new(kind), lines: Vec::new() }
-}
-
-/// What the plugins of each `vm_id` may have, each bound the largest of theirs.
-fn widest(plugins: &[config::Plugin]) -> HashMap<&str, config::Quota> {
-    let mut quotas: HashMap<&str, config::Quota> = HashMap::new();
-    for plugin in plugins {
-        let widest = quotas.entry(&plugin.vm_id).or_insert(plugin.quota);
-        let own = &plugin.quota;
-        widest.shared_data_keys = widest.shared_data_keys.max(own.shared_data_keys);
-        widest.shared_data_value = widest.shared_data_value.max(own.shared_data_value);
-        widest.shared_data = widest.shared_data.max(own.shared_data);
-        widest.queues = widest.queues.max(own.queues);
-        widest.queue_messages = widest.queue_messages.max(own.queue_messages);
-        widest.queue_bytes = widest.queue_bytes.max(own.queue_bytes);
-    }
-    quotas
-}
-
-fn wider(one: &SharedDataLimits, other: &SharedDataLimits) -> SharedDataLimits {
-    SharedDataLimits {
-        keys: one.keys.max(other.keys),
-        value: one.value.max(other.value),
-        total: one.total.max(other.total),
-    }
-}
-
-fn bounds(quota: &config::Quota) -> (SharedDataLimits, QueueLimits) {
-    let data = SharedDataLimits {
-        keys: quota.shared_data_keys,
-        value: size(quota.shared_data_value),
-        total: size(quota.shared_data),
-    };
-    let queues = QueueLimits { queues: quota.queues, messages: quota.queue_messages, bytes: size(quota.queue_bytes) };
-    (data, queues)
-}
-
-fn limits(budget: config::Budget, quota: &config::Quota) -> Limits {
-    Limits {
-        memory: size(budget.memory),
-        callback: budget.time,
-        start: budget.start,
-        callouts: CalloutLimits {
-            per_callback: quota.callouts_per_callback,
-            per_stream: quota.callouts_per_stream,
-            in_flight: quota.callouts,
-            timeout: quota.callout_timeout,
-        },
-        timers: quota.timers,
-        ..Limits::default()
-    }
-}
-
-fn size(bytes: u64) -> usize {
-    usize::try_from(bytes).unwrap_or(usize::MAX)
-}
-
-fn abi_version(version: config::AbiVersion) -> AbiVersion {
-    match version {
-        config::AbiVersion::V0_1_0 => AbiVersion::V0_1_0,
-        config::AbiVersion::V0_2_0 => AbiVersion::V0_2_0,
-        config::AbiVersion::V0_2_1 => AbiVersion::V0_2_1,
-    }
 }

@@ -1,5 +1,6 @@
 //! The reloader at work: takes orders, publishes what is ready, and judges canaries.
 
+mod ahead;
 mod configure;
 mod plugins;
 
@@ -13,6 +14,7 @@ use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
+use self::ahead::Ahead;
 use self::configure::Deferred;
 use super::{Answer, Asked, Order, Orders, Refused, Reloader};
 use crate::filter::rollout::{Cause, Followed, Rollout, Trigger};
@@ -59,6 +61,7 @@ pub(in crate::app) struct Live {
     /// Taken from `asked` and not yet carried out.
     waiting: VecDeque<Asked>,
     deferred: Option<Deferred>,
+    ahead: Ahead,
     /// When the last snapshot was published.
     published: Instant,
     /// When it last looked around.
@@ -70,9 +73,11 @@ impl Live {
     pub(in crate::app) fn new(reloader: Reloader, around: Surroundings) -> (Self, Orders) {
         let (send, asked) = channel();
         let sight = Arc::new(ArcSwap::from_pointee(reloader.sight()));
-        let orders = Orders { send, sight: Arc::clone(&sight) };
+        let orders = Orders { send: Arc::new(send), sight: Arc::clone(&sight) };
         let (waiting, now) = (VecDeque::new(), Instant::now());
-        let live = Self { reloader, around, sight, asked, waiting, deferred: None, published: now, looked: now };
+        let ahead = Ahead::new(Arc::downgrade(&orders.send));
+        let (deferred, published, looked) = (None, now, now);
+        let live = Self { reloader, around, sight, asked, waiting, deferred, ahead, published, looked };
         live.introduce(&live.reloader.slots());
         live.show();
         (live, orders)
@@ -82,14 +87,11 @@ impl Live {
     pub(in crate::app) fn run(mut self) {
         loop {
             match self.next() {
-                Ok(Some((order, reply))) => {
-                    let answer = self.contained(|live| live.carry_out(order)).unwrap_or(Err(Refused::Bug));
-                    self.show();
-                    if let (Err(refused), None) = (&answer, &reply) {
-                        tracing::error!("{refused}");
+                Ok(Some(asked)) => {
+                    // One that needs code comes back with it.
+                    if let Some(asked) = self.contained(|live| live.admit(asked)).flatten() {
+                        self.turn(asked);
                     }
-                    // Whoever asked may have gone.
-                    drop(reply.map(|reply| reply.send(answer)));
                 }
                 Ok(None) => {
                     self.contained(Live::look);
@@ -99,6 +101,17 @@ impl Live {
                 Err(()) => return,
             }
         }
+    }
+
+    fn turn(&mut self, asked: Asked) {
+        let Asked { order, began, reply, .. } = asked;
+        let answer = self.contained(|live| live.carry_out(order, began)).unwrap_or(Err(Refused::Bug));
+        self.show();
+        if let (Err(refused), None) = (&answer, &reply) {
+            tracing::error!("{refused}");
+        }
+        // Whoever asked may have gone.
+        drop(reply.map(|reply| reply.send(answer)));
     }
 
     /// A bug of ours ends what it strikes and not what comes after: whatever is changed is put in place as a whole.
@@ -132,15 +145,16 @@ impl Live {
         self.deferred.is_some() || !reloader.gone.is_empty() || reloader.rollouts.iter().any(Rollout::is_moving)
     }
 
-    fn carry_out(&mut self, order: Order) -> Answer {
+    fn carry_out(&mut self, order: Order, began: Instant) -> Answer {
+        let cause = |trigger| Cause { trigger, began };
         match order {
-            Order::Reload(trigger) => self.reload(Cause::now(trigger)),
-            Order::Configure(config) => self.configure(*config, Cause::now(Trigger::Admin)),
-            Order::Look(files) => self.look_at(&files, Cause::now(Trigger::File)),
-            Order::Stage(name, bytes) => self.stage(&name, bytes, Cause::now(Trigger::Admin)),
-            Order::Promote(name) => self.promote(&name, Cause::now(Trigger::Admin)),
-            Order::Rollback(name) => self.roll_back(&name, Cause::now(Trigger::Admin)),
-            Order::Canary(name, share) => self.try_out(&name, share, Cause::now(Trigger::Admin)),
+            Order::Reload(trigger) => self.reload(cause(trigger)),
+            Order::Configure(config) => self.configure(*config, cause(Trigger::Admin)),
+            Order::Look(files) => self.look_at(&files, cause(Trigger::File)),
+            Order::Stage(name, bytes) => self.stage(&name, bytes, cause(Trigger::Admin)),
+            Order::Promote(name) => self.promote(&name, cause(Trigger::Admin)),
+            Order::Rollback(name) => self.roll_back(&name, cause(Trigger::Admin)),
+            Order::Canary(name, share) => self.try_out(&name, share, cause(Trigger::Admin)),
         }
     }
 

@@ -8,7 +8,7 @@ use tollgate_config::Config;
 use super::{Change, Live};
 use crate::app::listeners::Changes;
 use crate::app::reload::plan::{self, Plan};
-use crate::app::reload::{Answer, Done, LastReload, Order, Refused};
+use crate::app::reload::{Answer, Asked, Done, LastReload, Order, Refused};
 use crate::filter::digest::Digest;
 use crate::filter::rollout::{Cause, Rollout, Trigger};
 use crate::snapshot::Snapshot;
@@ -24,7 +24,9 @@ pub(super) struct Deferred {
 impl Live {
     /// Reads the configuration and every module again. Reloads that were ordered meanwhile are this one.
     pub(super) fn reload(&mut self, cause: Cause) -> Answer {
-        self.waiting.retain(|(order, reply)| reply.is_some() || !matches!(order, Order::Reload(_)));
+        let is_this =
+            |asked: &Asked| asked.reply.is_none() && asked.ready.is_none() && matches!(asked.order, Order::Reload(_));
+        self.waiting.retain(|asked| !is_this(asked));
         let config = match &self.reloader.file.clone() {
             Some(file) => tollgate_config::text_again(file).and_then(|text| {
                 self.reloader.read = Some(Digest::of(text.as_bytes()));

@@ -18,9 +18,6 @@ use crate::telemetry::metrics::Track;
 impl Live {
     /// Takes over what these files hold.
     pub(super) fn look_at(&mut self, files: &[PathBuf], cause: Cause) -> Answer {
-        if self.reloader.file.as_ref().is_some_and(|file| files.contains(file)) {
-            return self.reload(cause);
-        }
         let mut done = Done::Unchanged;
         let mut faults = Vec::new();
         for place in 0..self.reloader.rollouts.len() {
