@@ -1,13 +1,14 @@
 //! Bytes → generation: fetched, verified, checked, compiled, started, tested.
 //!
-//! Everything here runs on the control side and may take long. What is compiled is remembered by its digest.
+//! Everything here runs on the control side and may take long. What is compiled is compiled once for as long as a generation
+//! of it is there, which includes those that can be gone back to.
 
 mod bounds;
 mod ready;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 
 use tollgate_abi::{
     AbiVersion, Engine, EngineError, EngineSettings, GuestErrors, Module, ModuleLimits, PluginSettings, QueueLimits,
@@ -29,17 +30,14 @@ use crate::filter::manners::Manners;
 use crate::filter::spares::Spares;
 use crate::telemetry::metrics::{Registry, Track};
 
-/// Compiled modules that are kept beside those that serve, so that going back and forth compiles nothing.
-const KEPT: usize = 16;
-
 /// Compiles each module once and numbers the generations.
 pub struct Modules {
     settings: CompileSettings,
     /// Absent until there is something to compile: its engine has a thread.
     compiler: Option<Arc<Compiler>>,
     limits: ModuleLimits,
-    /// Latest last.
-    compiled: VecDeque<(Key, Module)>,
+    /// Every generation that was made and is still there: others of the same bytes get its code.
+    made: Vec<Weak<Generation>>,
     /// What was made ready for the order that is carried out.
     ready: Ready,
     /// By `vm_id`.
@@ -81,7 +79,7 @@ impl Modules {
             settings,
             compiler: None,
             limits: ModuleLimits::default(),
-            compiled: VecDeque::new(),
+            made: Vec::new(),
             ready: Ready::default(),
             shared: HashMap::new(),
             fresh: HashMap::new(),
@@ -107,16 +105,13 @@ impl Modules {
     /// What has to be compiled before these bytes can serve a plugin; `None` where their code is here.
     pub fn lacks(&self, plugin: &config::Plugin, fetched: &Fetched) -> Option<Missing> {
         let key = (fetched.digest, plugin.abi.map(abi_version));
-        let is_here = self.compiled.iter().any(|(known, _)| *known == key);
-        (!is_here).then(|| Missing { key, bytes: Arc::clone(&fetched.bytes) })
+        self.known(key).is_none().then(|| Missing { key, bytes: Arc::clone(&fetched.bytes) })
     }
 
-    /// The code of a generation can serve others of the same bytes.
-    pub fn know(&mut self, generation: &Generation) {
-        let key = (generation.digest, generation.plugin.abi.map(abi_version));
-        if !self.compiled.iter().any(|(known, _)| *known == key) {
-            self.keep(key, generation.module.clone());
-        }
+    fn known(&self, key: Key) -> Option<Module> {
+        let mut made = self.made.iter().filter_map(Weak::upgrade);
+        let of_key = |made: &Arc<Generation>| (made.digest, made.plugin.abi.map(abi_version)) == key;
+        made.find(of_key).map(|made| made.module.clone())
     }
 
     /// What was read for the order that is carried out.
@@ -235,7 +230,7 @@ impl Modules {
         let Parts { plugin, digest, origin, module, settings, mould, reach } = parts;
         let number = self.numbers.entry(plugin.name.clone()).or_default();
         *number += 1;
-        Arc::new(Generation {
+        let generation = Arc::new(Generation {
             identity: Identity {
                 name: plugin.name.as_str().into(),
                 root_id: plugin.root_id.as_str().into(),
@@ -256,7 +251,10 @@ impl Modules {
             residents: Default::default(),
             mould: mould.map_or_else(OnceLock::new, OnceLock::from),
             plugin,
-        })
+        });
+        self.made.retain(|made| made.strong_count() > 0);
+        self.made.push(Arc::downgrade(&generation));
+        generation
     }
 
     /// These generations take over: those that keep nothing leave data, queues and metrics behind, and shared data
@@ -299,26 +297,11 @@ impl Modules {
 
     fn compile(&mut self, digest: Digest, bytes: &[u8], abi: Option<AbiVersion>) -> Result<Module, FaultKind> {
         let key = (digest, abi);
-        if let Some(place) = self.compiled.iter().position(|(known, _)| *known == key)
-            && let Some(entry) = self.compiled.remove(place)
-        {
-            let module = entry.1.clone();
-            self.compiled.push_back(entry);
-            return Ok(module);
+        match (self.known(key), self.ready.code(key)) {
+            (Some(module), _) => Ok(module),
+            (None, Some(code)) => code,
+            (None, None) => Ok(self.warm_up().map_err(FaultKind::Engine)?.module(digest, bytes, abi)?.module),
         }
-        let module = match self.ready.code.iter().position(|(known, _)| *known == key) {
-            Some(place) => self.ready.code.swap_remove(place).1?,
-            None => self.warm_up().map_err(FaultKind::Engine)?.module(digest, bytes, abi)?.module,
-        };
-        self.keep(key, module.clone());
-        Ok(module)
-    }
-
-    fn keep(&mut self, key: Key, module: Module) {
-        if self.compiled.len() >= KEPT {
-            self.compiled.pop_front();
-        }
-        self.compiled.push_back((key, module));
     }
 
     fn settings(&mut self, plugin: &config::Plugin) -> PluginSettings {

@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, watch};
 use self::ahead::Ahead;
 use self::configure::Deferred;
 use super::{Answer, Asked, Order, Orders, Refused, Reloader};
+use crate::filter::modules::Ready;
 use crate::filter::rollout::{Cause, Followed, Rollout, Trigger};
 use crate::filter::slot::Slot;
 use crate::filter::spares;
@@ -106,6 +107,7 @@ impl Live {
     fn turn(&mut self, asked: Asked) {
         let Asked { order, began, reply, .. } = asked;
         let answer = self.contained(|live| live.carry_out(order, began)).unwrap_or(Err(Refused::Bug));
+        self.reloader.modules.take(Ready::default());
         self.show();
         if let (Err(refused), None) = (&answer, &reply) {
             tracing::error!("{refused}");

@@ -48,13 +48,22 @@ pub struct Missing {
 pub struct Ready {
     /// What files held.
     pub(super) fetched: Vec<Fetched>,
-    pub(super) code: Vec<(Key, Result<Module, FaultKind>)>,
+    code: Vec<(Key, Result<Module, FaultKind>)>,
 }
 
 impl Ready {
     /// What was read, nothing of it compiled yet.
     pub fn of(fetched: Vec<Fetched>) -> Self {
         Self { fetched, code: Vec::new() }
+    }
+
+    /// What came of compiling it: code for as many as ask, and once why there is none.
+    pub(super) fn code(&mut self, key: Key) -> Option<Result<Module, FaultKind>> {
+        let place = self.code.iter().position(|(known, _)| *known == key)?;
+        match self.code.get(place) {
+            Some((_, Ok(module))) => Some(Ok(module.clone())),
+            _ => Some(self.code.swap_remove(place).1),
+        }
     }
 
     /// Compiles; belongs on a thread that nobody waits for.

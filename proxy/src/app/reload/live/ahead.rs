@@ -5,9 +5,12 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::mem::take;
+use std::num::NonZero;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Weak};
+use std::thread::available_parallelism;
 
 use tollgate_config::{self as config, Config};
 
@@ -18,15 +21,17 @@ use crate::filter::generation::Origin;
 use crate::filter::modules::{Fetched, Missing, Ready};
 use crate::filter::rollout::Trigger;
 
-/// Modules that are compiled at a time.
-const MOST: usize = 4;
+/// Modules that are compiled at a time: one for each core, but so many that one which takes long does not hold up the rest,
+/// and no more than that, because each has the heap of a thread.
+const SOME: RangeInclusive<usize> = 2..=4;
 
 /// What is compiled, and what waits for that.
 pub(super) struct Ahead {
     /// Where an order comes back; gone once nobody is left to give any.
     send: Weak<Sender<Asked>>,
-    /// Threads at work.
+    /// Threads at work, and how many there may be.
     working: usize,
+    most: usize,
     queue: VecDeque<Job>,
     /// Files whose modules are compiled.
     files: HashSet<PathBuf>,
@@ -68,9 +73,11 @@ impl Drop for Job {
 impl Ahead {
     /// Nothing to compile yet.
     pub(super) fn new(send: Weak<Sender<Asked>>) -> Self {
+        let cores = available_parallelism().map_or(1, NonZero::get);
         Self {
             send,
             working: 0,
+            most: cores.clamp(*SOME.start(), *SOME.end()),
             queue: VecDeque::new(),
             files: HashSet::new(),
             again: HashSet::new(),
@@ -81,7 +88,7 @@ impl Ahead {
     }
 
     fn start(&mut self) {
-        while self.working < MOST
+        while self.working < self.most
             && let Some(job) = self.queue.pop_front()
         {
             self.working += 1;
@@ -102,11 +109,9 @@ impl Live {
             self.reloader.modules.take(ready);
             return self.come_back(asked);
         }
-        self.reloader.modules.take(Ready::default());
         let asked = self.split(asked)?;
         self.overrule(&asked.order);
         let fetched = self.fetch(&asked.order);
-        self.know(&fetched);
         let missing: Vec<Missing> = fetched.iter().filter_map(|(plugin, read)| self.missing(plugin, read)).collect();
         let ready = Ready::of(fetched.into_iter().map(|(_, fetched)| fetched).collect());
         let compiler = self.reloader.modules.warm_up().map(Arc::clone);
@@ -226,14 +231,6 @@ impl Live {
         let files = std::iter::once(&plugin.module).chain(canary);
         let fetched = files.filter_map(|file| self.reloader.modules.fetch(plugin, file).ok());
         fetched.map(|fetched| (plugin.clone(), fetched)).collect()
-    }
-
-    /// What serves or is tried has its code.
-    fn know(&mut self, fetched: &[(config::Plugin, Fetched)]) {
-        let Reloader { rollouts, modules, .. } = &mut self.reloader;
-        let generations = rollouts.iter().flat_map(|rollout| rollout.serving().into_iter().chain(rollout.canary()));
-        let wanted = generations.filter(|known| fetched.iter().any(|(_, fetched)| fetched.digest == known.digest));
-        wanted.for_each(|generation| modules.know(generation));
     }
 
     /// What has to be compiled for that. A file that holds what was seen of it is nothing new.
