@@ -215,7 +215,7 @@ impl Compiler {
     fn compile_apart(&self, program: PathBuf, bytes: &[u8], abi: Option<AbiVersion>) -> Result<Artifact, CompileError> {
         let request = Request { abi, limits: self.limits.clone(), module: bytes.to_vec() };
         let bounds = *self.bounds();
-        let answer = child::compile(&program, bounds, &request)?;
+        let answer = child::compile(&program, bounds, request)?;
         if answer.fingerprint != self.fingerprint {
             let what = "is another build of this program or compiles for another processor".to_owned();
             return Err(CompileError::BadAnswer { program, what, complaint: String::new() });

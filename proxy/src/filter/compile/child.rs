@@ -3,6 +3,7 @@
 //! What the process does, and how it bounds itself, is `cli/compile.rs`.
 
 use std::io::{self, Read, Write};
+use std::mem::take;
 use std::os::fd::AsFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
@@ -33,18 +34,19 @@ pub(super) struct Bounds {
 }
 
 /// Has `program` compile a module. Blocks for at most `bounds.time` and what ending a process takes.
-pub(super) fn compile(program: &Path, bounds: Bounds, request: &Request) -> Result<Answer, CompileError> {
+pub(super) fn compile(program: &Path, bounds: Bounds, request: Request) -> Result<Answer, CompileError> {
     let begun = Instant::now();
     let not_started = |error| CompileError::NotStarted { program: program.to_owned(), error };
     let child = command(program, bounds).spawn().map_err(not_started)?;
     let mut process = Process { child, status: None };
-    let mut talk = Talk::new(&mut process.child, request).map_err(not_started)?;
+    let mut talk = Talk::new(&mut process.child, &request).map_err(not_started)?;
+    drop(request);
     let in_time = talk.until(|| process.has_ended(), || bounds.time.saturating_sub(begun.elapsed()));
     let status = process.end();
     match (in_time, status) {
         (Ok(false), _) => Err(CompileError::OverTime(bounds.time)),
         (Ok(true), Ok(status)) if status.success() => {
-            Answer::decode(&talk.answer).map_err(|error| bad(program, format!("answered {error}"), &talk))
+            Answer::decode(take(&mut talk.answer)).map_err(|error| bad(program, format!("answered {error}"), &talk))
         }
         (Ok(true), Ok(status)) => Err(failed(program, bounds, status, &talk)),
         (Err(error), _) | (_, Err(error)) => Err(bad(program, error.to_string(), &talk)),
@@ -188,11 +190,13 @@ impl Talk {
     }
 
     fn listen(&mut self) -> io::Result<()> {
-        if hear(&mut self.stdout, &mut self.answer, ANSWER_LIMIT)? {
+        // Room for all of it at once: a buffer that grows by doubling is twice as large, and stays so in the heap.
+        let length = |begun: &[u8]| Answer::length(begun).filter(|length| *length <= ANSWER_LIMIT);
+        if hear(&mut self.stdout, &mut self.answer, ANSWER_LIMIT, length)? {
             return Err(io::Error::other(format!("answered more than {ANSWER_LIMIT} bytes")));
         }
         // Complaints past the limit are read and forgotten, so that nothing waits for room in the pipe.
-        hear(&mut self.stderr, &mut self.complaint, COMPLAINT_LIMIT).map(drop)
+        hear(&mut self.stderr, &mut self.complaint, COMPLAINT_LIMIT, |_| None).map(drop)
     }
 
     /// What it said on standard error, as one line.
@@ -201,8 +205,14 @@ impl Talk {
     }
 }
 
-/// Takes what a pipe has and closes it at its end; true when there was more than `limit` allows to keep.
-fn hear<P: Read>(pipe: &mut Option<P>, into: &mut Vec<u8>, limit: usize) -> io::Result<bool> {
+/// Takes what a pipe has and closes it at its end; true when there was more than `limit` allows to keep. `length` tells of a
+/// beginning how much there will be.
+fn hear<P: Read>(
+    pipe: &mut Option<P>,
+    into: &mut Vec<u8>,
+    limit: usize,
+    length: impl Fn(&[u8]) -> Option<usize>,
+) -> io::Result<bool> {
     let Some(reader) = pipe else { return Ok(false) };
     let mut chunk = [0; 64 * 1024];
     loop {
@@ -218,6 +228,7 @@ fn hear<P: Read>(pipe: &mut Option<P>, into: &mut Vec<u8>, limit: usize) -> io::
         }
         let room = limit.saturating_sub(into.len()).min(heard.len());
         into.extend_from_slice(&heard[..room]);
+        into.reserve_exact(length(into).unwrap_or_default().saturating_sub(into.len()));
         if room < heard.len() {
             return Ok(true);
         }

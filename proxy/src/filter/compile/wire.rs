@@ -2,12 +2,16 @@
 //!
 //! Both ends are the same build of this program, so nothing here need last; whether they are is asked by fingerprint.
 
+use std::cmp::Ordering;
 use std::io::{self, Read, Write};
 
 use tollgate_abi::{AbiVersion, Artifact, Fingerprint, ModuleError, ModuleLimits};
 
 const REQUEST: [u8; 8] = *b"TGCOMP1?";
 const ANSWER: [u8; 8] = *b"TGCOMP1!";
+/// Bytes of each before its last field: the module, or the code.
+const REQUEST_HEAD: usize = 8 + 1 + 6 * 8;
+const ANSWER_HEAD: usize = 8 + 1 + 16 + 8;
 const COMPILED: u8 = 0;
 const REFUSED: u8 = 1;
 
@@ -29,7 +33,8 @@ impl Request {
     /// The whole request as it is sent.
     pub fn encode(&self) -> Vec<u8> {
         let ModuleLimits { bytes, functions, body_bytes, imports, exports } = self.limits;
-        let mut out = REQUEST.to_vec();
+        let mut out = Vec::with_capacity(REQUEST_HEAD + self.module.len());
+        out.extend(REQUEST);
         out.push(abi_number(self.abi));
         for limit in [wide(bytes), functions.into(), wide(body_bytes), imports.into(), exports.into()] {
             out.extend(limit.to_le_bytes());
@@ -89,30 +94,40 @@ impl Answer {
         to.flush()
     }
 
-    /// Takes an answer apart; anything but exactly one is an error.
-    pub fn decode(bytes: &[u8]) -> io::Result<Answer> {
-        Self::take(bytes).map_err(|error| match error.kind() {
-            io::ErrorKind::UnexpectedEof => wrong("less than an answer"),
-            _ => error,
-        })
+    /// How long the answer becomes that begins like this, once it says so.
+    pub fn length(begun: &[u8]) -> Option<usize> {
+        let (_, _, length) = head(begun).ok()?;
+        length.checked_add(ANSWER_HEAD)
     }
 
-    fn take(mut bytes: &[u8]) -> io::Result<Answer> {
-        expect(&mut bytes, &ANSWER)?;
-        let kind = read_byte(&mut bytes)?;
-        let mut fingerprint = [0; 16];
-        bytes.read_exact(&mut fingerprint)?;
-        let payload = read_exactly(&mut bytes, ANSWER_LIMIT)?;
-        if !bytes.is_empty() {
-            return Err(wrong("more than an answer"));
+    /// Takes an answer apart; anything but exactly one is an error.
+    pub fn decode(mut bytes: Vec<u8>) -> io::Result<Answer> {
+        let (kind, fingerprint, length) = head(&bytes).map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => wrong("less than an answer"),
+            _ => error,
+        })?;
+        match length.cmp(&(bytes.len() - ANSWER_HEAD)) {
+            Ordering::Less => return Err(wrong("more than an answer")),
+            Ordering::Greater => return Err(wrong("less than an answer")),
+            Ordering::Equal => {}
         }
+        // Code is moved to its place, not copied: it may be large.
+        bytes.drain(..ANSWER_HEAD);
         let outcome = match kind {
-            COMPILED => Ok(Artifact::vouched(payload)),
-            REFUSED => Err(String::from_utf8_lossy(&payload).into_owned()),
+            COMPILED => Ok(Artifact::vouched(bytes)),
+            REFUSED => Err(String::from_utf8_lossy(&bytes).into_owned()),
             _ => return Err(wrong("an answer of no known kind")),
         };
-        Ok(Answer { fingerprint: Fingerprint(fingerprint), outcome })
+        Ok(Answer { fingerprint, outcome })
     }
+}
+
+/// Kind, engine and length of an answer.
+fn head(mut bytes: &[u8]) -> io::Result<(u8, Fingerprint, usize)> {
+    expect(&mut bytes, &ANSWER)?;
+    let (kind, mut fingerprint) = (read_byte(&mut bytes)?, [0; 16]);
+    bytes.read_exact(&mut fingerprint)?;
+    Ok((kind, Fingerprint(fingerprint), narrow(read_u64(&mut bytes)?)?))
 }
 
 fn expect(from: &mut impl Read, magic: &[u8; 8]) -> io::Result<()> {
@@ -213,12 +228,12 @@ mod tests {
             let mut bytes = Vec::new();
             answer.write(&mut bytes).unwrap();
 
-            assert_eq!(Answer::decode(&bytes).unwrap(), answer);
+            assert_eq!(Answer::decode(bytes.clone()).unwrap(), answer);
             for end in 0..bytes.len() {
-                assert!(Answer::decode(&bytes[..end]).is_err(), "{end}");
+                assert!(Answer::decode(bytes[..end].to_vec()).is_err(), "{end}");
             }
             bytes.push(0);
-            assert!(Answer::decode(&bytes).is_err());
+            assert!(Answer::decode(bytes).is_err());
         }
     }
 }
