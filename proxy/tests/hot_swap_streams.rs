@@ -414,93 +414,85 @@ fn a_fifth_replaced_generation_waits_and_no_exchange_is_cut_for_it() {
     assert_eq!(proxy.metric("tollgate_filter_on_error_total", &[]), 0.0);
 }
 
-#[test]
-fn a_fifth_swap_of_a_module_waits_too_and_of_those_that_wait_the_newest_wins() {
-    let ((origin, say), guest) = (on_demand("upstream"), Guest::from_bytes(&speaker("0")));
-    let proxy = TestProxy::with(&format!(
-        "watch: off\nfilters: {{ f: {{ wasm: {:?} }} }}\nroutes: [{{ to: {:?}, filters: [f] }}]",
-        guest.path(),
-        origin.url()
-    ));
-    let swap = |word: &str| {
-        guest.replace(&speaker(word));
-        proxy.order(guest.look()).unwrap()
-    };
-    let mut clients = Vec::new();
-    for word in ["1", "2", "3", "4"] {
-        clients.push(ask(&proxy));
-        until("the upstream was asked", || origin.requests().len() == clients.len());
-        assert_eq!(swap(word), Done::Serving);
+/// A proxy with four replaced generations that have an exchange each.
+struct Crowded {
+    proxy: TestProxy,
+    guest: Guest,
+    _origin: Origin,
+    say: Sender<()>,
+    clients: Vec<Client>,
+}
+
+impl Crowded {
+    fn new() -> Self {
+        let ((origin, say), guest) = (on_demand("upstream"), Guest::from_bytes(&speaker("0")));
+        let proxy = TestProxy::with(&format!(
+            "watch: off\nfilters: {{ f: {{ wasm: {:?} }} }}\nroutes: [{{ to: {:?}, filters: [f] }}]",
+            guest.path(),
+            origin.url()
+        ));
+        let mut clients = Vec::new();
+        for word in ["1", "2", "3", "4"] {
+            clients.push(ask(&proxy));
+            until("the upstream was asked", || origin.requests().len() == clients.len());
+            guest.replace(&speaker(word));
+            assert_eq!(proxy.order(guest.look()).unwrap(), Done::Serving);
+        }
+        Self { proxy, guest, _origin: origin, say, clients }
     }
 
-    assert_eq!([swap("5"), swap("6")], [Done::Waiting, Done::Waiting]);
-    let view = proxy.plugin("f");
-    assert_eq!((view.serving.unwrap().number, view.waiting.unwrap().number), (5, 7));
-    (0..4).for_each(|_| say.send(()).unwrap());
-    clients.iter_mut().for_each(|client| assert_eq!(client.answer().status(), 200));
+    fn swap(&self, word: &str) -> Done {
+        self.guest.replace(&speaker(word));
+        self.proxy.order(self.guest.look()).unwrap()
+    }
 
-    until("the newest serves", || proxy.plugin("f").serving.unwrap().number == 7);
-    say.send(()).unwrap();
-    assert_eq!(proxy.get("/").field("x-by"), Some("6"));
-    assert!(proxy.plugin("f").waiting.is_none());
+    /// Has the upstream answer those who wait, and whoever asks once more.
+    fn relieve(&mut self) {
+        (0..=self.clients.len()).for_each(|_| self.say.send(()).unwrap());
+        self.clients.iter_mut().for_each(|client| assert_eq!(client.answer().status(), 200));
+    }
+}
+
+#[test]
+fn a_fifth_swap_of_a_module_waits_too_and_of_those_that_wait_the_newest_wins() {
+    let mut crowded = Crowded::new();
+
+    assert_eq!([crowded.swap("5"), crowded.swap("6")], [Done::Waiting, Done::Waiting]);
+    let view = crowded.proxy.plugin("f");
+    assert_eq!((view.serving.unwrap().number, view.waiting.unwrap().number), (5, 7));
+    crowded.relieve();
+
+    until("the newest serves", || crowded.proxy.plugin("f").serving.unwrap().number == 7);
+    assert_eq!(crowded.proxy.get("/").field("x-by"), Some("6"));
+    assert!(crowded.proxy.plugin("f").waiting.is_none());
 }
 
 #[test]
 fn a_swap_that_waits_is_forgotten_when_its_file_goes_back_to_what_serves() {
-    let ((origin, say), guest) = (on_demand("upstream"), Guest::from_bytes(&speaker("0")));
-    let proxy = TestProxy::with(&format!(
-        "watch: off\nfilters: {{ f: {{ wasm: {:?} }} }}\nroutes: [{{ to: {:?}, filters: [f] }}]",
-        guest.path(),
-        origin.url()
-    ));
-    let swap = |word: &str| {
-        guest.replace(&speaker(word));
-        proxy.order(guest.look()).unwrap()
-    };
-    let mut clients = Vec::new();
-    for word in ["1", "2", "3", "4"] {
-        clients.push(ask(&proxy));
-        until("the upstream was asked", || origin.requests().len() == clients.len());
-        assert_eq!(swap(word), Done::Serving);
-    }
-    assert_eq!(swap("5"), Done::Waiting);
+    let mut crowded = Crowded::new();
+    assert_eq!(crowded.swap("5"), Done::Waiting);
 
-    assert_eq!(swap("4"), Done::Unchanged);
+    assert_eq!(crowded.swap("4"), Done::Unchanged);
 
-    assert!(proxy.plugin("f").waiting.is_none());
-    (0..4).for_each(|_| say.send(()).unwrap());
-    clients.iter_mut().for_each(|client| assert_eq!(client.answer().status(), 200));
+    assert!(crowded.proxy.plugin("f").waiting.is_none());
+    crowded.relieve();
 }
 
 #[test]
 fn a_rollback_does_not_wait_for_room_and_what_waited_is_forgotten() {
-    let ((origin, say), guest) = (on_demand("upstream"), Guest::from_bytes(&speaker("0")));
-    let proxy = TestProxy::with(&format!(
-        "watch: off\nfilters: {{ f: {{ wasm: {:?} }} }}\nroutes: [{{ to: {:?}, filters: [f] }}]",
-        guest.path(),
-        origin.url()
-    ));
-    let mut clients = Vec::new();
-    for word in ["1", "2", "3", "4"] {
-        clients.push(ask(&proxy));
-        until("the upstream was asked", || origin.requests().len() == clients.len());
-        guest.replace(&speaker(word));
-        proxy.order(guest.look()).unwrap();
-    }
-    guest.replace(&speaker("5"));
-    assert_eq!(proxy.order(guest.look()).unwrap(), Done::Waiting);
+    let mut crowded = Crowded::new();
+    assert_eq!(crowded.swap("5"), Done::Waiting);
 
-    assert_eq!(proxy.order(Order::Rollback("f".into())).unwrap(), Done::Serving);
+    assert_eq!(crowded.proxy.order(Order::Rollback("f".into())).unwrap(), Done::Serving);
 
-    assert!(proxy.plugin("f").waiting.is_none());
-    (0..5).for_each(|_| say.send(()).unwrap());
-    assert_eq!(proxy.get("/").field("x-by"), Some("3"));
-    clients.iter_mut().for_each(|client| assert_eq!(client.answer().status(), 200));
+    assert!(crowded.proxy.plugin("f").waiting.is_none());
+    crowded.relieve();
+    assert_eq!(crowded.proxy.get("/").field("x-by"), Some("3"));
 }
 
 /// A proxy with four replaced generations that have an exchange each, and a canary that gets every exchange: what is
 /// asked of it, who answers, and who waits.
-fn crowded(rules: &str) -> (TestProxy, String, Origin, Sender<()>, Vec<Client>, Guest) {
+fn crowded_canary(rules: &str) -> (TestProxy, String, Origin, Sender<()>, Vec<Client>, Guest) {
     let ((origin, say), guest) = (on_demand("upstream"), Guest::from_bytes(&speaker("0")));
     let yaml = |rules: &str| {
         format!(
@@ -527,7 +519,7 @@ fn crowded(rules: &str) -> (TestProxy, String, Origin, Sender<()>, Vec<Client>, 
 
 #[test]
 fn a_canary_goes_at_once_however_many_generations_have_exchanges() {
-    let (proxy, _, _origin, say, mut clients, _guest) = crowded("");
+    let (proxy, _, _origin, say, mut clients, _guest) = crowded_canary("");
     assert!(proxy.plugin("f").canary.is_some());
 
     assert_eq!(proxy.order(Order::Rollback("f".into())).unwrap(), Done::Serving);
@@ -540,7 +532,7 @@ fn a_canary_goes_at_once_however_many_generations_have_exchanges() {
 
 #[test]
 fn a_canary_whose_time_is_over_takes_over_once_there_is_room_and_is_made_ready_once() {
-    let (proxy, rules, _origin, say, mut clients, _guest) = crowded(", promote_after: 1ms");
+    let (proxy, rules, _origin, say, mut clients, _guest) = crowded_canary(", promote_after: 1ms");
     let tried = proxy.plugin("f").canary.unwrap().0.number;
     assert_eq!(proxy.configure(&rules).unwrap(), Done::Serving);
 
