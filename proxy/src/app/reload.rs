@@ -107,6 +107,8 @@ type Answer = Result<Done, Refused>;
 
 /// An order, who waits for what comes of it, and what was made ready for it.
 struct Asked {
+    /// Its place among all orders, from one on; zero until it is taken.
+    number: u64,
     order: Order,
     began: Instant,
     reply: Option<oneshot::Sender<Answer>>,
@@ -115,7 +117,7 @@ struct Asked {
 
 impl Asked {
     fn new(order: Order, reply: Option<oneshot::Sender<Answer>>) -> Self {
-        Self { order, began: Instant::now(), reply, ready: None }
+        Self { number: 0, order, began: Instant::now(), reply, ready: None }
     }
 }
 

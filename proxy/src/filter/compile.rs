@@ -11,7 +11,7 @@ use std::env;
 use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tollgate_abi::{AbiVersion, Artifact, Engine, Fingerprint, Module, ModuleError, ModuleLimits};
@@ -122,15 +122,15 @@ fn said(complaint: &str) -> String {
     if complaint.is_empty() { String::new() } else { format!("; it said: {complaint}") }
 }
 
-/// Turns modules into code, one at a time for each thread that asks.
+/// Turns modules into code. Clones share the engine and the cache.
+#[derive(Clone)]
 pub struct Compiler {
     engine: Engine,
     fingerprint: Fingerprint,
     limits: ModuleLimits,
     program: Option<PathBuf>,
-    /// Read when a compilation begins.
-    bounds: Mutex<Bounds>,
-    cache: Option<Cache>,
+    bounds: Bounds,
+    cache: Option<Arc<Cache>>,
 }
 
 impl Compiler {
@@ -144,18 +144,13 @@ impl Compiler {
             Cache::open(&path).inspect_err(warn).ok()
         };
         let (fingerprint, limits) = (engine.fingerprint(), ModuleLimits::default());
-        let bounds = Mutex::new(Bounds { time, memory });
-        Self { engine, fingerprint, limits, program, bounds, cache: cache.and_then(open) }
+        let cache = cache.and_then(open).map(Arc::new);
+        Self { engine, fingerprint, limits, program, bounds: Bounds { time, memory }, cache }
     }
 
-    /// Changes what compiling one module may take.
-    pub fn bound(&self, time: Duration, memory: u64) {
-        *self.bounds() = Bounds { time, memory };
-    }
-
-    fn bounds(&self) -> MutexGuard<'_, Bounds> {
-        // Every change is complete before the guard drops.
-        self.bounds.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Changes what compiling one module may take, with this clone.
+    pub fn bound(&mut self, time: Duration, memory: u64) {
+        self.bounds = Bounds { time, memory };
     }
 
     /// What a module may be.
@@ -214,8 +209,7 @@ impl Compiler {
 
     fn compile_apart(&self, program: PathBuf, bytes: &[u8], abi: Option<AbiVersion>) -> Result<Artifact, CompileError> {
         let request = Request { abi, limits: self.limits.clone(), module: bytes.to_vec() };
-        let bounds = *self.bounds();
-        let answer = child::compile(&program, bounds, request)?;
+        let answer = child::compile(&program, self.bounds, request)?;
         if answer.fingerprint != self.fingerprint {
             let what = "is another build of this program or compiles for another processor".to_owned();
             return Err(CompileError::BadAnswer { program, what, complaint: String::new() });

@@ -1,6 +1,7 @@
 //! Why a plugin does not run: the step that failed, and what its author needs to know.
 
 use std::fmt;
+use std::sync::Arc;
 
 use tollgate_abi::{CallbackKind, EngineError, Failure, ModuleError, NoImage};
 
@@ -17,7 +18,7 @@ pub struct Fault {
     /// What the module's bytes hash to, if they were read.
     pub digest: Option<Digest>,
     /// The step that failed.
-    pub kind: Box<FaultKind>,
+    pub kind: Arc<FaultKind>,
     /// What the filter itself wrote while it started.
     pub lines: Vec<String>,
 }

@@ -182,7 +182,7 @@ impl Generation {
             plugin: self.identity.name.to_string(),
             module: self.origin.to_string(),
             digest: Some(self.digest),
-            kind: Box::new(kind),
+            kind: Arc::new(kind),
             lines,
         }
     }

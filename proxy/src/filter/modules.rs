@@ -34,7 +34,7 @@ use crate::telemetry::metrics::{Registry, Track};
 pub struct Modules {
     settings: CompileSettings,
     /// Absent until there is something to compile: its engine has a thread.
-    compiler: Option<Arc<Compiler>>,
+    compiler: Option<Compiler>,
     limits: ModuleLimits,
     /// Every generation that was made and is still there: others of the same bytes get its code.
     made: Vec<Weak<Generation>>,
@@ -94,10 +94,10 @@ impl Modules {
     }
 
     /// The compiler, made when it is first needed.
-    pub fn warm_up(&mut self) -> Result<&Arc<Compiler>, EngineError> {
+    pub fn warm_up(&mut self) -> Result<&Compiler, EngineError> {
         let compiler = match self.compiler.take() {
             Some(compiler) => compiler,
-            None => Arc::new(Compiler::new(Engine::new(&EngineSettings::default())?, self.settings.clone())),
+            None => Compiler::new(Engine::new(&EngineSettings::default())?, self.settings.clone()),
         };
         Ok(self.compiler.insert(compiler))
     }
@@ -124,11 +124,16 @@ impl Modules {
         self.ready = ready;
     }
 
+    /// What was read, for it to be compiled elsewhere.
+    pub fn hand_over(&mut self) -> Ready {
+        std::mem::take(&mut self.ready)
+    }
+
     /// Takes another configuration as the one that generations are made for; the one before can be taken again.
     pub fn configure(&mut self, config: &Config) {
         self.clusters.clone_from(&config.clusters);
         (self.settings.time, self.settings.memory) = (config.limits.compile_time, config.limits.compile_memory);
-        if let Some(compiler) = &self.compiler {
+        if let Some(compiler) = &mut self.compiler {
             compiler.bound(config.limits.compile_time, config.limits.compile_memory);
         }
         for (vm_id, quota) in widest(&config.plugins) {
@@ -164,7 +169,7 @@ impl Modules {
         }
         match self.read(path) {
             Ok(bytes) => Ok(Fetched::new(bytes, origin)),
-            Err(kind) => Err(fault(plugin, &origin, None, kind)),
+            Err(kind) => Err(fault(plugin, &origin, None, Arc::new(kind))),
         }
     }
 
@@ -295,12 +300,15 @@ impl Modules {
         known.is_same(&alike) && *generation.reach == Reach::new(plugin, &self.clusters)
     }
 
-    fn compile(&mut self, digest: Digest, bytes: &[u8], abi: Option<AbiVersion>) -> Result<Module, FaultKind> {
+    fn compile(&mut self, digest: Digest, bytes: &[u8], abi: Option<AbiVersion>) -> Result<Module, Arc<FaultKind>> {
         let key = (digest, abi);
         match (self.known(key), self.ready.code(key)) {
             (Some(module), _) => Ok(module),
             (None, Some(code)) => code,
-            (None, None) => Ok(self.warm_up().map_err(FaultKind::Engine)?.module(digest, bytes, abi)?.module),
+            (None, None) => {
+                let compiled = self.warm_up().map_err(FaultKind::Engine)?.module(digest, bytes, abi);
+                Ok(compiled.map_err(FaultKind::from)?.module)
+            }
         }
     }
 
@@ -347,11 +355,14 @@ struct Parts {
 pub fn verify(plugin: &config::Plugin, fetched: &Fetched, pin: Option<[u8; 32]>) -> Result<(), Fault> {
     let Fetched { digest: found, origin, .. } = fetched;
     match pin.map(Digest).filter(|wanted| wanted != found) {
-        Some(wanted) => Err(fault(plugin, origin, Some(*found), FaultKind::Digest { wanted, found: *found })),
+        Some(wanted) => {
+            let kind = Arc::new(FaultKind::Digest { wanted, found: *found });
+            Err(fault(plugin, origin, Some(*found), kind))
+        }
         None => Ok(()),
     }
 }
 
-fn fault(plugin: &config::Plugin, origin: &Origin, digest: Option<Digest>, kind: FaultKind) -> Fault {
-    Fault { plugin: plugin.name.clone(), module: origin.to_string(), digest, kind: Box::new(kind), lines: Vec::new() }
+fn fault(plugin: &config::Plugin, origin: &Origin, digest: Option<Digest>, kind: Arc<FaultKind>) -> Fault {
+    Fault { plugin: plugin.name.clone(), module: origin.to_string(), digest, kind, lines: Vec::new() }
 }

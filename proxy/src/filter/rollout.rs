@@ -13,6 +13,7 @@ use tollgate_config::{self as config, Policy, Ratio};
 use crate::filter::digest::Digest;
 use crate::filter::fault::Fault;
 use crate::filter::generation::Generation;
+use crate::filter::modules::Fetched;
 use crate::filter::slot::Slot;
 use crate::telemetry::metrics::PluginSeries;
 
@@ -297,6 +298,8 @@ pub struct Rollout {
     pub seen: Option<Digest>,
     /// The same for the canary's file.
     pub seen_canary: Option<Digest>,
+    /// The number of the last order by which an operator said what serves, and the same for what is tried.
+    word: (u64, u64),
     serving: Option<Arc<Generation>>,
     canary: Option<Trial>,
     staged: Option<Arc<Generation>>,
@@ -317,6 +320,7 @@ impl Rollout {
             plugin,
             seen: None,
             seen_canary: None,
+            word: (0, 0),
             serving: None,
             canary: None,
             staged: None,
@@ -355,6 +359,35 @@ impl Rollout {
     pub fn reads(&self, files: &[PathBuf]) -> bool {
         let canary = self.plugin.rollout.canary.as_ref().map(|canary| &canary.module);
         files.iter().any(|file| *file == self.plugin.module || Some(file) == canary)
+    }
+
+    /// An operator said this, by the order of that number.
+    pub fn obey(&mut self, number: u64, steps: &[Step]) {
+        if !steps.is_empty() {
+            self.word.1 = number;
+        }
+        if steps.iter().any(|step| matches!(step, Step::Serve(_) | Step::Back(_))) {
+            self.word.0 = number;
+        }
+    }
+
+    /// What an order of that number has read of files counts as known where an operator spoke since.
+    pub fn overrule(&mut self, number: u64, read: &[Fetched]) {
+        let held = |file: &PathBuf| read.iter().find(|fetched| fetched.is_of(file)).map(|fetched| fetched.digest);
+        if self.word.0 > number {
+            self.seen = held(&self.plugin.module).or(self.seen);
+        }
+        if let Some(canary) = self.plugin.rollout.canary.as_ref().filter(|_| self.word.1 > number) {
+            self.seen_canary = held(&canary.module).or(self.seen_canary);
+        }
+    }
+
+    /// True when that was read of that file before.
+    pub fn has_seen(&self, fetched: &Fetched) -> bool {
+        let canary = self.plugin.rollout.canary.as_ref().map(|canary| &canary.module);
+        let module = fetched.is_of(&self.plugin.module) && self.seen == Some(fetched.digest);
+        let tried = canary.is_some_and(|file| fetched.is_of(file)) && self.seen_canary == Some(fetched.digest);
+        module || tried
     }
 
     /// What the snapshot is to say.

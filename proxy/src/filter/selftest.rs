@@ -36,7 +36,7 @@ pub fn run(generation: &Generation) -> Result<(), Fault> {
             plugin: generation.identity.name.to_string(),
             module: generation.origin.to_string(),
             digest: Some(generation.digest),
-            kind: Box::new(FaultKind::SelfTest { place, why: flaw.why, backtrace: flaw.backtrace }),
+            kind: Arc::new(FaultKind::SelfTest { place, why: flaw.why, backtrace: flaw.backtrace }),
             lines: vm.host().kept_lines(),
         })
     })

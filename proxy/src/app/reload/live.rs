@@ -63,6 +63,9 @@ pub(in crate::app) struct Live {
     waiting: VecDeque<Asked>,
     deferred: Option<Deferred>,
     ahead: Ahead,
+    /// Orders that were taken, and the one that is carried out.
+    taken: u64,
+    number: u64,
     /// When the last snapshot was published.
     published: Instant,
     /// When it last looked around.
@@ -78,7 +81,8 @@ impl Live {
         let (waiting, now) = (VecDeque::new(), Instant::now());
         let ahead = Ahead::new(Arc::downgrade(&orders.send));
         let (deferred, published, looked) = (None, now, now);
-        let live = Self { reloader, around, sight, asked, waiting, deferred, ahead, published, looked };
+        let live =
+            Self { reloader, around, sight, asked, waiting, deferred, ahead, taken: 0, number: 0, published, looked };
         live.introduce(&live.reloader.slots());
         live.show();
         (live, orders)
@@ -105,7 +109,8 @@ impl Live {
     }
 
     fn turn(&mut self, asked: Asked) {
-        let Asked { order, began, reply, .. } = asked;
+        let Asked { order, began, reply, number, .. } = asked;
+        self.number = number;
         let answer = self.contained(|live| live.carry_out(order, began)).unwrap_or(Err(Refused::Bug));
         self.reloader.modules.take(Ready::default());
         self.show();
@@ -132,13 +137,24 @@ impl Live {
         if self.waiting.is_empty() {
             let patience = if self.is_moving() { LOOK } else { REST };
             match self.asked.recv_timeout(patience) {
-                Ok(asked) => self.waiting.push_back(asked),
+                Ok(asked) => self.take(asked),
                 Err(RecvTimeoutError::Timeout) => return Ok(None),
                 Err(RecvTimeoutError::Disconnected) => return Err(()),
             }
         }
-        self.waiting.extend(self.asked.try_iter());
+        while let Ok(asked) = self.asked.try_recv() {
+            self.take(asked);
+        }
         Ok(self.waiting.pop_front())
+    }
+
+    fn take(&mut self, mut asked: Asked) {
+        // One that comes back has its number.
+        if asked.number == 0 {
+            self.taken += 1;
+            asked.number = self.taken;
+        }
+        self.waiting.push_back(asked);
     }
 
     /// True while something may change without an order.

@@ -48,7 +48,7 @@ pub struct Missing {
 pub struct Ready {
     /// What files held.
     pub(super) fetched: Vec<Fetched>,
-    code: Vec<(Key, Result<Module, FaultKind>)>,
+    code: Vec<(Key, Result<Module, Arc<FaultKind>>)>,
 }
 
 impl Ready {
@@ -57,13 +57,9 @@ impl Ready {
         Self { fetched, code: Vec::new() }
     }
 
-    /// What came of compiling it: code for as many as ask, and once why there is none.
-    pub(super) fn code(&mut self, key: Key) -> Option<Result<Module, FaultKind>> {
-        let place = self.code.iter().position(|(known, _)| *known == key)?;
-        match self.code.get(place) {
-            Some((_, Ok(module))) => Some(Ok(module.clone())),
-            _ => Some(self.code.swap_remove(place).1),
-        }
+    /// What came of compiling it.
+    pub(super) fn code(&self, key: Key) -> Option<Result<Module, Arc<FaultKind>>> {
+        self.code.iter().find(|(known, _)| *known == key).map(|(_, code)| code.clone())
     }
 
     /// Compiles; belongs on a thread that nobody waits for.
@@ -71,7 +67,7 @@ impl Ready {
         for Missing { key, bytes } in missing {
             if !self.code.iter().any(|(known, _)| *known == key) {
                 let code = compiler.module(key.0, &bytes, key.1).map(|compiled| compiled.module);
-                self.code.push((key, code.map_err(FaultKind::from)));
+                self.code.push((key, code.map_err(|error| Arc::new(error.into()))));
             }
         }
     }

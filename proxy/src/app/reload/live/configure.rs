@@ -8,8 +8,9 @@ use tollgate_config::Config;
 use super::{Change, Live};
 use crate::app::listeners::Changes;
 use crate::app::reload::plan::{self, Plan};
-use crate::app::reload::{Answer, Asked, Done, LastReload, Order, Refused};
+use crate::app::reload::{Answer, Done, LastReload, Refused};
 use crate::filter::digest::Digest;
+use crate::filter::generation::Generation;
 use crate::filter::rollout::{Cause, Rollout, Trigger};
 use crate::snapshot::Snapshot;
 
@@ -19,14 +20,13 @@ pub(super) struct Deferred {
     trigger: Trigger,
     /// The plugins that have too many of them.
     crowded: Vec<String>,
+    /// What it was made ready as: their code is there when it is made ready once more.
+    _made: Vec<Arc<Generation>>,
 }
 
 impl Live {
-    /// Reads the configuration and every module again. Reloads that were ordered meanwhile are this one.
+    /// Reads the configuration and every module again.
     pub(super) fn reload(&mut self, cause: Cause) -> Answer {
-        let is_this =
-            |asked: &Asked| asked.reply.is_none() && asked.ready.is_none() && matches!(asked.order, Order::Reload(_));
-        self.waiting.retain(|asked| !is_this(asked));
         let config = match &self.reloader.file.clone() {
             Some(file) => tollgate_config::text_again(file).and_then(|text| {
                 self.reloader.read = Some(Digest::of(text.as_bytes()));
@@ -73,7 +73,8 @@ impl Live {
         let crowded = reloader.crowded(&plans);
         if !crowded.is_empty() {
             reloader.give_up();
-            self.deferred = Some(Deferred { config, trigger: cause.trigger, crowded });
+            let _made = plan::taking_over(&plans);
+            self.deferred = Some(Deferred { config, trigger: cause.trigger, crowded, _made });
             return Ok(Done::Waiting);
         }
         // Whoever connects to a socket that listens is to be served, so nothing may go wrong after this.
@@ -128,7 +129,9 @@ impl Live {
             let mut its_own = rollouts.iter_mut().filter(|rollout| deferred.crowded.contains(&rollout.plugin.name));
             its_own.any(Rollout::is_crowded)
         };
-        let Some(Deferred { config, trigger, .. }) = self.deferred.take_if(|deferred| !waits(deferred)) else { return };
+        let Some(Deferred { config, trigger, _made, .. }) = self.deferred.take_if(|deferred| !waits(deferred)) else {
+            return;
+        };
         if let Err(refused) = self.configure(config, Cause::now(trigger)) {
             tracing::error!("{refused}");
         }

@@ -59,6 +59,9 @@ impl Live {
         if steps.is_empty() {
             return Done::Unchanged;
         }
+        if cause.trigger == Trigger::Admin {
+            rollout.obey(self.number, &steps);
+        }
         if steps.iter().any(Step::waits) && rollout.is_crowded() {
             rollout.park(steps, cause);
             return Done::Waiting;
