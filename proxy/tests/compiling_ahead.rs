@@ -8,15 +8,18 @@ mod common;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
+use std::thread;
+use std::time::Duration;
 
 use common::modules::Guest;
-use common::proxy::{TestProxy, prepare_with};
+use common::proxy::{TestProxy, config, prepare_with};
 use common::swaps::speaker;
 use common::until;
 use tempfile::TempDir;
 use tollgate::app::RunOptions;
 use tollgate::app::reload::{Done, Order};
 use tollgate::filter::digest::Digest;
+use tollgate::filter::rollout::Trigger;
 
 /// A compiler that waits while it is held, and tells when somebody waits.
 struct Compiler {
@@ -26,10 +29,10 @@ struct Compiler {
 impl Compiler {
     fn new() -> Compiler {
         let compiler = Compiler { folder: tempfile::tempdir().unwrap() };
-        let (held, waits) = (compiler.at("held"), compiler.at("waits"));
+        let (held, waits, runs) = (compiler.at("held"), compiler.at("waits"), compiler.at("runs"));
         // Half a minute at most, so that nothing is left behind.
         let body = format!(
-            "i=0; while [ -e {held:?} ] && [ $i -lt 600 ]; do : > {waits:?}; sleep 0.05; i=$((i+1)); done\n\
+            "echo >> {runs:?}; i=0; while [ -e {held:?} ] && [ $i -lt 600 ]; do : > {waits:?}; sleep 0.05; i=$((i+1)); done\n\
              exec {:?} \"$@\"",
             env!("CARGO_BIN_EXE_tollgate")
         );
@@ -58,15 +61,27 @@ impl Compiler {
 
     /// A proxy whose filters `a` and `b` answer at `/a` and `/b`.
     fn proxy(&self, a: &Guest, b: &Guest) -> TestProxy {
-        let yaml = format!(
-            "cache: off\nfilters: {{ a: {{ wasm: {:?} }}, b: {{ wasm: {:?} }} }}\n\
-             routes: [{{ match: {{ path: /a }}, to: echo, filters: [a] }}, {{ to: echo, filters: [b] }}]",
-            a.path(),
-            b.path()
-        );
+        self.proxy_with("", a, b)
+    }
+
+    fn proxy_with(&self, settings: &str, a: &Guest, b: &Guest) -> TestProxy {
+        let yaml = yaml(settings, a, b);
         let options = RunOptions { compiler: Some(self.at("program")), ..RunOptions::default() };
         TestProxy::of(prepare_with(&yaml, &options).unwrap_or_else(|error| panic!("{error}")))
     }
+}
+
+fn yaml(settings: &str, a: &Guest, b: &Guest) -> String {
+    format!(
+        "cache: off\n{settings}\nfilters: {{ a: {{ wasm: {:?} }}, b: {{ wasm: {:?} }} }}\n\
+         routes: [{{ match: {{ path: /a }}, to: echo, filters: [a] }}, {{ to: echo, filters: [b] }}]",
+        a.path(),
+        b.path()
+    )
+}
+
+fn guests() -> (Guest, Guest) {
+    (Guest::from_bytes(&speaker("one")), Guest::from_bytes(&speaker("uno")))
 }
 
 fn says(proxy: &TestProxy, path: &str) -> String {
@@ -81,7 +96,7 @@ fn has_served(proxy: &TestProxy, name: &str, word: &str) -> bool {
 
 #[test]
 fn one_plugin_is_swapped_and_rolled_back_while_the_module_of_another_is_compiled() {
-    let (compiler, a, b) = (Compiler::new(), Guest::from_bytes(&speaker("one")), Guest::from_bytes(&speaker("uno")));
+    let (compiler, (a, b)) = (Compiler::new(), guests());
     let proxy = compiler.proxy(&a, &b);
     proxy.order(Order::Stage("b".into(), speaker("dos"))).unwrap();
     compiler.hold();
@@ -99,7 +114,7 @@ fn one_plugin_is_swapped_and_rolled_back_while_the_module_of_another_is_compiled
 
 #[test]
 fn what_an_operator_says_is_newer_than_a_file_that_is_being_compiled() {
-    let (compiler, a, b) = (Compiler::new(), Guest::from_bytes(&speaker("one")), Guest::from_bytes(&speaker("uno")));
+    let (compiler, (a, b)) = (Compiler::new(), guests());
     let proxy = compiler.proxy(&a, &b);
     proxy.order(Order::Stage("a".into(), speaker("three"))).unwrap();
     compiler.hold();
@@ -116,7 +131,7 @@ fn what_an_operator_says_is_newer_than_a_file_that_is_being_compiled() {
 
 #[test]
 fn a_file_that_changes_while_it_is_compiled_comes_to_both_turns() {
-    let (compiler, a, b) = (Compiler::new(), Guest::from_bytes(&speaker("one")), Guest::from_bytes(&speaker("uno")));
+    let (compiler, (a, b)) = (Compiler::new(), guests());
     let proxy = compiler.proxy(&a, &b);
     compiler.hold();
     a.replace(&speaker("two"));
@@ -127,4 +142,121 @@ fn a_file_that_changes_while_it_is_compiled_comes_to_both_turns() {
 
     until("the latest module serves", || says(&proxy, "/a") == "three");
     assert!(has_served(&proxy, "a", "two"));
+}
+
+#[test]
+fn an_operator_who_is_refused_holds_no_file_up() {
+    let (compiler, (a, b)) = (Compiler::new(), guests());
+    let proxy = compiler.proxy(&a, &b);
+    compiler.hold();
+    a.replace(&speaker("two"));
+    compiler.is_waited_for();
+
+    proxy.order(Order::Promote("a".into())).unwrap_err();
+    proxy.order(Order::Rollback("a".into())).unwrap_err();
+    compiler.release();
+
+    until("the compiled module serves", || says(&proxy, "/a") == "two");
+}
+
+#[test]
+fn the_word_on_one_filter_holds_up_no_other_of_the_same_file() {
+    let (compiler, (a, _)) = (Compiler::new(), guests());
+    let proxy = compiler.proxy(&a, &a);
+    proxy.order(Order::Stage("a".into(), speaker("three"))).unwrap();
+    compiler.hold();
+    a.replace(&speaker("two"));
+    compiler.is_waited_for();
+
+    proxy.order(Order::Promote("a".into())).unwrap();
+    compiler.release();
+
+    until("the other has its module", || says(&proxy, "/b") == "two");
+    assert_eq!(says(&proxy, "/a"), "three");
+    a.replace(&speaker("four"));
+    until("both have what came later", || says(&proxy, "/a") == "four" && says(&proxy, "/b") == "four");
+}
+
+#[test]
+fn a_reload_that_is_ordered_while_one_is_compiled_reads_files_once_more() {
+    let (compiler, (a, b)) = (Compiler::new(), guests());
+    let proxy = compiler.proxy_with("watch: off", &a, &b);
+    compiler.hold();
+    b.replace(&speaker("dos"));
+    proxy.orders().give(Order::Reload(Trigger::Signal));
+    compiler.is_waited_for();
+
+    a.replace(&speaker("two"));
+    proxy.orders().give(Order::Reload(Trigger::Signal));
+    compiler.release();
+
+    until("both serve", || says(&proxy, "/a") == "two" && says(&proxy, "/b") == "dos");
+}
+
+#[test]
+fn what_an_operator_says_is_newer_than_a_reload_that_is_compiled() {
+    let (compiler, (a, b)) = (Compiler::new(), guests());
+    let proxy = compiler.proxy_with("watch: off", &a, &b);
+    proxy.order(Order::Stage("a".into(), speaker("three"))).unwrap();
+    compiler.hold();
+    a.replace(&speaker("two"));
+    b.replace(&speaker("dos"));
+    proxy.orders().give(Order::Reload(Trigger::Signal));
+    compiler.is_waited_for();
+
+    proxy.order(Order::Promote("a".into())).unwrap();
+    compiler.release();
+
+    until("the reload is through", || says(&proxy, "/b") == "dos");
+    assert_eq!(says(&proxy, "/a"), "three");
+}
+
+#[test]
+fn an_upload_waits_for_the_file_before_it_and_stays() {
+    let (compiler, (a, b)) = (Compiler::new(), guests());
+    let proxy = compiler.proxy(&a, &b);
+    compiler.hold();
+    a.replace(&speaker("two"));
+    compiler.is_waited_for();
+
+    let orders = proxy.orders();
+    let upload = thread::spawn(move || orders.ask_blocking(Order::Stage("a".into(), speaker("three"))));
+    compiler.release();
+
+    assert_eq!(upload.join().unwrap().unwrap(), Done::Staged);
+    until("the file serves", || says(&proxy, "/a") == "two");
+    assert!(proxy.plugin("a").staged.is_some());
+    proxy.order(Order::Promote("a".into())).unwrap();
+    assert_eq!(says(&proxy, "/a"), "three");
+}
+
+#[test]
+fn a_module_is_compiled_within_the_bounds_of_the_configuration_that_brings_it() {
+    let (compiler, (a, b)) = (Compiler::new(), guests());
+    let proxy = compiler.proxy_with("watch: off\nlimits: { compile_time: 1s }", &a, &b);
+    compiler.hold();
+    a.replace(&speaker("two"));
+    let (orders, longer) = (proxy.orders(), config(&yaml("watch: off\nlimits: { compile_time: 60s }", &a, &b)));
+    let change = thread::spawn(move || orders.ask_blocking(Order::Configure(Box::new(longer))));
+    compiler.is_waited_for();
+
+    // Longer than the bound before.
+    thread::sleep(Duration::from_millis(1500));
+    compiler.release();
+
+    assert_eq!(change.join().unwrap().unwrap(), Done::Serving);
+    assert_eq!(says(&proxy, "/a"), "two");
+}
+
+#[test]
+fn a_module_that_is_not_compiled_is_compiled_once_for_all_its_filters() {
+    let (compiler, (a, _)) = (Compiler::new(), guests());
+    let proxy = compiler.proxy_with("watch: off\nlimits: { compile_time: 1s }", &a, &a);
+    compiler.hold();
+    a.replace(&speaker("two"));
+    let order = proxy.order(Order::Reload(Trigger::Signal));
+
+    let said = order.unwrap_err().to_string();
+    assert_eq!(said.matches("its compilation was stopped after 1s").count(), 2, "{said}");
+    assert_eq!(fs::read_to_string(compiler.at("runs")).unwrap().lines().count(), 2, "the first module, and this one");
 }

@@ -36,7 +36,7 @@ pub(crate) fn prepare_with(yaml: &str, options: &RunOptions) -> Result<App, AppE
     App::prepare(config(yaml), options)
 }
 
-fn config(yaml: &str) -> Config {
+pub(crate) fn config(yaml: &str) -> Config {
     let mut text = yaml.to_owned();
     let says = |key: &str| yaml.lines().any(|line| line.starts_with(key));
     for (key, default) in [("admin:", "admin: off"), ("workers:", "workers: 1"), ("listen", "listen: 127.0.0.1:0")] {
