@@ -330,12 +330,13 @@ fn names(listener: &str, route: &str, host: &str, cluster: &str) -> Arc<Names> {
 
 impl Place<'_> {
     fn plugin(&self, generation: &Arc<Generation>, clusters: &[Rc<Cluster>], known: &[Rc<Plugin>]) -> Rc<Plugin> {
-        let serves = |plugin: &&Rc<Plugin>| Arc::ptr_eq(&plugin.generation, generation) && !plugin.is_worn();
-        if let Some(known) = known.iter().find(serves) {
-            known.rewire(generation.callees(self.registry, self.worker, clusters));
-            return Rc::clone(known);
+        let known = || known.iter().filter(|plugin| Arc::ptr_eq(&plugin.generation, generation));
+        if let Some(serving) = known().find(|plugin| !plugin.is_worn()) {
+            serving.rewire(generation.callees(self.registry, self.worker, clusters));
+            return Rc::clone(serving);
         }
-        Plugin::new(Arc::clone(generation), generation.means(self.registry, (self.worker, self.crowd), clusters))
+        let means = generation.means(self.registry, (self.worker, self.crowd), clusters);
+        Plugin::new(Arc::clone(generation), means, known().next().map(|worn| &**worn))
     }
 
     fn cluster(&self, cluster: &config::Cluster, snapshot: &Snapshot, before: Option<&Local>) -> Rc<Cluster> {

@@ -86,16 +86,19 @@ impl Chain {
     /// The filters of an exchange, none of which has seen it. `buffer` bounds what each may hold of a body.
     pub fn new(exchange: Rc<Exchange>, plugins: impl Iterator<Item = Rc<Plugin>>, buffer: usize) -> Self {
         let hold = || RefCell::new(Hold::new(buffer));
-        let links = plugins.map(|plugin| Link {
-            plugin: plugin.engage(),
-            context: Cell::new(Context::None),
-            request: hold(),
-            response: hold(),
-            pauses: Default::default(),
-        });
+        let mut links = SmallVec::<[Link; 4]>::new();
+        for plugin in plugins {
+            links.push(Link {
+                plugin: plugin.engage(links.iter().map(|link| &link.plugin)),
+                context: Cell::new(Context::None),
+                request: hold(),
+                response: hold(),
+                pauses: Default::default(),
+            });
+        }
         Self {
             exchange,
-            links: links.collect(),
+            links,
             halted: RefCell::new(None),
             gates: [Cell::new(usize::MAX), Cell::new(usize::MAX)],
             early: Cell::new(false),

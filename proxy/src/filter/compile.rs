@@ -38,7 +38,7 @@ pub struct CompileSettings {
 
 impl Default for CompileSettings {
     fn default() -> Self {
-        Self { program: None, time: Duration::from_mins(1), memory: 2 << 30, cache: None }
+        Self { program: None, time: Duration::from_secs(30), memory: 2 << 30, cache: None }
     }
 }
 

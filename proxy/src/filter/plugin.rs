@@ -56,9 +56,7 @@ pub struct Plugin {
     passages: Cell<usize>,
     /// True once another VM of the generation takes its place.
     worn: Cell<bool>,
-    storm: RefCell<Storm>,
-    /// Absent unless the configuration bounds it.
-    share: Option<Share>,
+    record: Record,
     /// Ticks in a row that killed their VM.
     failed_ticks: Cell<u32>,
     /// True while the generation counts this worker.
@@ -74,8 +72,6 @@ pub struct Plugin {
     retiring: Cell<bool>,
     /// True once exchanges get its policy, whatever becomes of connections that are passed on.
     shut: Cell<bool>,
-    /// What its VMs may log: a VM that dies, or ends with its exchange, leaves the next one no more than that.
-    lines: Rc<RefCell<LineBudget>>,
     /// Rung when the last VM is gone.
     gone: Notify,
     /// The plugin that the configuration knows, for one that has a VM for one exchange alone.
@@ -84,6 +80,30 @@ pub struct Plugin {
     idle: RefCell<Vec<ReadyVm>>,
     /// VMs of one exchange each.
     alive: Cell<usize>,
+}
+
+/// What a plugin did on this worker and has to answer for, whichever VM of its generation is there.
+#[derive(Clone)]
+struct Record {
+    storm: Rc<RefCell<Storm>>,
+    /// Absent unless the configuration bounds it.
+    share: Option<Rc<Share>>,
+    /// What its VMs may log: a VM that dies, or ends with its exchange, leaves the next one no more than that.
+    lines: Rc<RefCell<LineBudget>>,
+    /// Exchanges and connections under way that go through it, each once.
+    under_way: Rc<Cell<usize>>,
+}
+
+impl Record {
+    fn new(generation: &Generation) -> Self {
+        let now = Instant::now();
+        Self {
+            storm: Rc::default(),
+            share: generation.plugin.budget.share.map(|rate| Rc::new(Share::new(rate, now))),
+            lines: Rc::new(RefCell::new(LineBudget::new(generation.lines(), now))),
+            under_way: Rc::default(),
+        }
+    }
 }
 
 /// What a stay in the VM came to.
@@ -97,13 +117,12 @@ pub struct Stay<T> {
 }
 
 impl Plugin {
-    /// Takes up a plugin on this worker with one of its ready VMs, and runs its timer as long as the plugin lives.
-    pub fn new(generation: Arc<Generation>, means: Means) -> Rc<Self> {
-        let share = generation.plugin.budget.share.map(|rate| Share::new(rate, Instant::now()));
-        let lines = Rc::new(RefCell::new(LineBudget::new(generation.lines(), Instant::now())));
+    /// Takes up a plugin on this worker with one of its ready VMs, and runs its timer as long as the plugin lives. `worn`: the
+    /// one of the same generation whose place it takes.
+    pub fn new(generation: Arc<Generation>, means: Means, worn: Option<&Plugin>) -> Rc<Self> {
+        let record = worn.map_or_else(|| Record::new(&generation), |worn| worn.record.clone());
         let plugin = Rc::new_cyclic(|me| {
-            let mut plugin = Self::bare(me, generation, means, lines);
-            plugin.share = share;
+            let plugin = Self::bare(me, generation, means, record);
             plugin.resident.set(true);
             plugin
         });
@@ -114,7 +133,7 @@ impl Plugin {
     }
 
     /// One without a VM, which counts for nothing yet.
-    fn bare(me: &Weak<Self>, generation: Arc<Generation>, means: Means, lines: Rc<RefCell<LineBudget>>) -> Self {
+    fn bare(me: &Weak<Self>, generation: Arc<Generation>, means: Means, record: Record) -> Self {
         Self {
             generation,
             series: Arc::clone(&means.series.0),
@@ -127,8 +146,7 @@ impl Plugin {
             engaged: Cell::new(0),
             passages: Cell::new(0),
             worn: Cell::new(false),
-            storm: RefCell::default(),
-            share: None,
+            record,
             failed_ticks: Cell::new(0),
             resident: Cell::new(false),
             missing: Cell::new(false),
@@ -139,7 +157,6 @@ impl Plugin {
             me: Weak::clone(me),
             retiring: Cell::new(false),
             shut: Cell::new(false),
-            lines,
             alive: Cell::new(0),
             gone: Notify::new(),
             base: None,
@@ -157,14 +174,15 @@ impl Plugin {
         self.generation.plugin.on_error
     }
 
-    /// Keeps its generation from ending as long as an exchange or a connection goes through it.
-    pub fn engage(self: &Rc<Self>) -> Engaged {
-        Engaged::new(self, false)
+    /// Keeps its generation from ending as long as an exchange goes through it. `before`: the filters that the exchange goes
+    /// through already, among which it may be.
+    pub fn engage<'a>(self: &Rc<Self>, before: impl Iterator<Item = &'a Engaged>) -> Engaged {
+        Engaged::new(self, false, before)
     }
 
     /// The same for a connection that is passed on.
-    pub fn engage_passage(self: &Rc<Self>) -> Engaged {
-        Engaged::new(self, true)
+    pub fn engage_passage<'a>(self: &Rc<Self>, before: impl Iterator<Item = &'a Engaged>) -> Engaged {
+        Engaged::new(self, true, before)
     }
 
     /// True while a connection that is passed on goes through it.
@@ -206,9 +224,8 @@ impl Plugin {
     /// True when the plugin has used its share of the worker, and others wait for the worker: the next exchange is to go
     /// without it, or not at all.
     pub fn sheds(&self) -> bool {
-        let whole = self.whole();
-        let Some(share) = &whole.share else { return false };
-        let over = share.is_over(Instant::now()) && self.means.crowd.get() > whole.engaged.get();
+        let Some(share) = &self.record.share else { return false };
+        let over = share.is_over(Instant::now()) && self.means.crowd.get() > self.record.under_way.get();
         if over {
             self.series.shed.inc();
         }
@@ -216,7 +233,7 @@ impl Plugin {
     }
 
     fn charge(&self, spent: Duration) {
-        if let Some(share) = &self.whole().share {
+        if let Some(share) = &self.record.share {
             share.spend(spent);
         }
     }
@@ -257,7 +274,7 @@ impl Plugin {
         if self.is_solo() {
             return false;
         }
-        if self.storm.borrow_mut().holds(Instant::now()) {
+        if self.record.storm.borrow_mut().holds(Instant::now()) {
             return false;
         }
         // The first VM is one that was started for this worker; whoever takes its place is the image of one.
@@ -275,7 +292,7 @@ impl Plugin {
 
     /// True when waiting for a VM makes no sense.
     fn is_held(&self) -> bool {
-        !self.generation.spares.delay().is_zero() || self.storm.borrow_mut().holds(Instant::now())
+        !self.generation.spares.delay().is_zero() || self.record.storm.borrow_mut().holds(Instant::now())
     }
 
     fn install(&self, mut vm: ReadyVm) {
@@ -284,7 +301,7 @@ impl Plugin {
             contexts: Rc::clone(&self.contexts),
             ticker: Rc::clone(&self.ticker),
             desk: Desk::new(Weak::clone(&self.me), self.means.clone()),
-            lines: Rc::clone(&self.lines),
+            lines: Rc::clone(&self.record.lines),
         });
         self.incarnation.set(self.incarnation.get().wrapping_add(1));
         self.fresh_bytes.set(vm.memory_bytes());
@@ -358,7 +375,7 @@ impl Plugin {
 
     /// An exchange is about to get its context here. Counted before the callback, which may kill the VM.
     pub fn count_exchange(&self) {
-        self.storm.borrow_mut().call();
+        self.record.storm.borrow_mut().call();
         self.series.exchanges.inc();
     }
 
@@ -399,7 +416,7 @@ impl Plugin {
         self.sample();
         match failure.callback {
             CallbackKind::Tick => self.failed_ticks.set(self.failed_ticks.get().saturating_add(1)),
-            _ => self.storm.borrow_mut().death(Instant::now()),
+            _ => self.record.storm.borrow_mut().death(Instant::now()),
         }
         if self.retiring.get() {
             self.gone.notify_waiters();
@@ -439,6 +456,8 @@ impl Drop for Plugin {
 pub struct Engaged {
     plugin: Rc<Plugin>,
     is_passage: bool,
+    /// Whether the record of the plugin has it.
+    counts: bool,
 }
 
 impl Deref for Engaged {

@@ -72,13 +72,16 @@ impl TcpChain {
     /// The filters of a connection, none of which has heard of it. `buffer` bounds what each may hold of one half.
     pub fn new(passage: Rc<Passage>, plugins: impl Iterator<Item = Rc<Plugin>>, buffer: usize) -> Self {
         let hold = || RefCell::new(Hold { paused: false, bytes: BodyBuffer::new(buffer), end: false });
-        let link = |plugin: Rc<Plugin>| Link {
-            plugin: plugin.engage_passage(),
-            context: Cell::new(Context::None),
-            request: hold(),
-            response: hold(),
-        };
-        Self { passage, links: plugins.map(link).collect() }
+        let mut links: Vec<Link> = Vec::new();
+        for plugin in plugins {
+            links.push(Link {
+                plugin: plugin.engage_passage(links.iter().map(|link| &link.plugin)),
+                context: Cell::new(Context::None),
+                request: hold(),
+                response: hold(),
+            });
+        }
+        Self { passage, links }
     }
 
     /// What root callbacks and the relay share.

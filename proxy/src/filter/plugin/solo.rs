@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use tollgate_config::Isolation;
 
-use super::{Engaged, Plugin};
+use super::{Engaged, Plugin, Record};
 use crate::filter::generation::ReadyVm;
 
 /// VMs that are kept for the next exchanges, with nothing left in them. Others are made when they are needed.
@@ -29,8 +29,8 @@ impl Plugin {
 
     fn solo(self: &Rc<Self>) -> Rc<Plugin> {
         let plugin = Rc::new_cyclic(|me| {
-            let lines = Rc::clone(&self.lines);
-            let mut plugin = Self::bare(me, Arc::clone(&self.generation), self.means.clone(), lines);
+            let record = Record { storm: Rc::default(), ..self.record.clone() };
+            let mut plugin = Self::bare(me, Arc::clone(&self.generation), self.means.clone(), record);
             plugin.last_cause.set(self.last_cause.get());
             plugin.base = Some(Rc::clone(self));
             plugin
@@ -83,22 +83,31 @@ impl Plugin {
 }
 
 impl Plugin {
-    /// Lets an exchange that goes through it stay beyond its end.
+    /// Lets an exchange that goes through it stay beyond its end, when nobody waits for it any more.
     pub fn stay(self: &Rc<Self>) -> Engaged {
         let whole = self.whole();
         whole.engaged.set(whole.engaged.get() + 1);
-        Engaged { plugin: Rc::clone(self), is_passage: false }
+        Engaged { plugin: Rc::clone(self), is_passage: false, counts: false }
     }
 }
 
 impl Engaged {
     /// Lets an exchange or a connection through.
-    pub(super) fn new(plugin: &Rc<Plugin>, is_passage: bool) -> Self {
+    pub(super) fn new<'a>(plugin: &Rc<Plugin>, is_passage: bool, before: impl Iterator<Item = &'a Engaged>) -> Self {
         plugin.engaged.set(plugin.engaged.get() + 1);
+        // Asked only where it matters: it costs as much as the chain is long.
+        let counts = plugin.record.share.is_some() && !before.into_iter().any(|known| known.is_of(plugin));
+        if counts {
+            plugin.record.under_way.set(plugin.record.under_way.get() + 1);
+        }
         if is_passage {
             plugin.passages.set(plugin.passages.get() + 1);
         }
-        Self { plugin: plugin.of_exchange(), is_passage }
+        Self { plugin: plugin.of_exchange(), is_passage, counts }
+    }
+
+    fn is_of(&self, plugin: &Plugin) -> bool {
+        Rc::ptr_eq(&self.plugin.record.under_way, &plugin.record.under_way)
     }
 }
 
@@ -107,6 +116,9 @@ impl Drop for Engaged {
         let less = |count: &Cell<usize>| count.set(count.get().saturating_sub(1));
         let whole = self.plugin.whole();
         less(&whole.engaged);
+        if self.counts {
+            less(&whole.record.under_way);
+        }
         if self.is_passage {
             less(&whole.passages);
         }
