@@ -72,7 +72,7 @@ impl Default for Limits {
             buffer: ByteSize::kib(1024),
             retire_timeout: Duration::from_secs(300),
             upgrade_age: None,
-            compile_time: Duration::from_secs(60),
+            compile_time: Duration::from_secs(30),
             compile_memory: 2 << 30,
         }
     }
