@@ -53,6 +53,7 @@ pub(crate) fn run(stage: &Stage) -> anyhow::Result<Section> {
     let mut number = 1;
     for protocol in [Protocol::Http1, Protocol::H2c] {
         let done = AtomicBool::new(false);
+        let before = proxy.metric("tollgate_filter_generation", "filter=\"stamp\"")?;
         let (outcome, swaps, took) = thread::scope(|scope| {
             let swapping = scope.spawn(|| -> anyhow::Result<u64> {
                 let first = number;
@@ -73,6 +74,8 @@ pub(crate) fn run(stage: &Stage) -> anyhow::Result<Section> {
         let found =
             outcome.as_ref().map_or_else(|error| format!("{error:#}"), |generation| format!("generation {generation}"));
         section.must(name, outcome.is_ok(), format!("{found}, {swaps} swaps in {:.1} s", took.as_secs_f64()));
+        let made = proxy.metric("tollgate_filter_generation", "filter=\"stamp\"")? - before;
+        section.must(format!("{protocol:?}: generations that took over meanwhile"), made > 0.0, made);
     }
     let vms = settle(&proxy)?;
     section.must("VMs when the bodies were through, one worker", vms == 1.0, vms);

@@ -8,6 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use tollgate_benches::cores;
 use tollgate_benches::http::SEEN;
 use tollgate_benches::origin::Origin;
 
@@ -32,7 +33,7 @@ pub(crate) fn run(stage: &Stage) -> anyhow::Result<Section> {
     let time = Duration::from_secs(if stage.short { 20 } else { 180 });
     let mut section = Section::new(&format!("faults: {} s in which something goes wrong every second", time.as_secs()));
     let core = stage.cores.map(|cores| cores.load);
-    let (steady, fragile) = (Origin::start(core)?, Origin::start(core)?);
+    let (steady, fragile) = (stage.origin()?, stage.origin()?);
     let module = stage.place("faulty.wasm", &stamper(1, 0)?)?;
     let probe = stage.place("probe.wasm", &stage.filter("filter_probe.wasm")?)?;
     let proxy = stage.start(&format!(
@@ -92,7 +93,7 @@ fn judge(section: &mut Section, steady: &Outcome, fragile: &Outcome, faults: &Do
         "traps / signals / deaths of the upstream",
         format!("{} / {} / {}", faults.traps, faults.signals, faults.dead.len()),
     );
-    section.figure("with the upstream that lives", Times::of(steady.times.iter().copied()));
+    section.figure("with the upstream that lives", Times::of(steady.times.iter().map(|(_, took)| *took)));
     for (what, outcome) in [("lives", steady), ("dies", fragile)] {
         if let Some(first) = &outcome.first {
             section.figure(format!("the first failure with the upstream that {what}"), first);
@@ -190,7 +191,10 @@ impl<'a> Faults<'a> {
 
     fn revive(&mut self) -> anyhow::Result<()> {
         if self.fragile.is_none() {
-            self.fragile = Some(Origin::start_at(self.address, self.core).context("the upstream does not come back")?);
+            self.fragile = Some(
+                cores::favoured(|_| Origin::start_at(self.address, self.core))
+                    .context("the upstream does not come back")?,
+            );
             if let Some((_, to)) = self.done.dead.last_mut() {
                 *to = self.began.elapsed();
             }

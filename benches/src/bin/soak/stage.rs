@@ -16,6 +16,7 @@ use rustix::thread::Pid;
 use tempfile::TempDir;
 use tollgate_benches::cores::{self, Cores};
 use tollgate_benches::cpu;
+use tollgate_benches::origin::Origin;
 use tollgate_benches::process::Process;
 use tollgate_benches::target::free_address;
 
@@ -52,6 +53,12 @@ impl Stage {
         let path = self.folder.path().join(name);
         replace(&path, bytes)?;
         Ok(path)
+    }
+
+    /// An origin on the core of the load. Neither waits there for what else runs on it, so that times are the proxy's.
+    pub(crate) fn origin(&self) -> io::Result<Origin> {
+        let core = self.cores.map(|cores| cores.load);
+        cores::favoured(|_| Origin::start(core))
     }
 
     /// Starts the proxy with `rest` below the lines that every scenario has, and waits until it answers.

@@ -1,31 +1,43 @@
 //! A thousand swaps in a minute under load, in pairs with the same load without swaps.
 //!
-//! Every swap brings a stamper that was never seen before, so each is compiled; every tenth has the size of an SDK filter.
-//! Every fourth time an SDK filter behind it is swapped too, every twentieth time for bytes that are new.
+//! Every swap brings a stamper that was never seen before, so each is compiled. Every fourth time an SDK filter behind it is
+//! swapped too, every twentieth time for bytes that are new. Filters that do nothing stand behind both: they keep the worker
+//! busy at a pace that leaves compilations room on the core of the load.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use tollgate_benches::cores;
 use tollgate_benches::http::{ANSWERED, ASKED, SEEN};
 use tollgate_benches::origin::Origin;
 
-use crate::guests::{SDK_SIZE, distinct, stamper};
+use crate::guests::{distinct, stamper};
 use crate::memory::{self, Seen};
 use crate::section::{Section, Times, mebibytes};
 use crate::stage::{Proxy, Stage, replace};
 use crate::traffic::{Outcome, Traffic};
 
+/// Filters that do nothing.
+const BALLAST: usize = 48;
 /// The part of the worker's core that the load is to take.
-const SHARE: f64 = 0.78;
+const SHARE: f64 = 0.77;
 /// The most of what it can do that is asked of the core that makes the load.
 const PUSH: f64 = 0.92;
-/// Swaps before anything is measured, so that what the proxy keeps of modules is kept already.
+/// Swaps while the pace is found.
 const WARM_SWAPS: u64 = 40;
+/// How long nothing happens before the memory is looked at.
+const REST: Duration = Duration::from_secs(10);
 /// Within which part of what it was the memory is to come back.
 const BACK_WITHIN: f64 = 1.05;
 
+/// The part of the swaps that is to be taken over: where two come at once, the newer wins.
+const TAKEN: f64 = 0.95;
+/// The part of the worker's core that a run has to take for its times to mean anything.
+const BUSY: f64 = 0.7;
 /// How much longer than meant a run may take before its load counts as behind its pace.
 const BEHIND: f64 = 1.02;
 
@@ -45,11 +57,14 @@ pub(crate) fn run(stage: &Stage, amount: Amount) -> anyhow::Result<Section> {
     let Amount { pairs, time, swaps } = amount;
     let title = format!("swaps: {pairs} × {swaps} swaps in {} s, and as long without", time.as_secs());
     let mut section = Section::new(&title);
-    let origin = Origin::start(stage.cores.map(|cores| cores.load))?;
+    let origin = stage.origin()?;
     let (mut swapper, proxy) = begin(stage, &origin)?;
     let resident = || memory::resident(proxy.id());
     let fresh = resident()?;
     let load = calibrate(&proxy, &mut swapper, &mut section)?;
+    // Afterwards everything has been needed once that is kept: generations to go back to, room in the heap of each thread.
+    measure(&proxy, load, time, Some((&mut swapper, swaps)))?;
+    thread::sleep(REST);
     let before = resident()?;
     let serving = proxy.metric("tollgate_filter_generation", "filter=\"stamp\"")?;
     let (runs, seen) = memory::during(proxy.id(), || -> anyhow::Result<Vec<[Run; 2]>> {
@@ -62,12 +77,14 @@ pub(crate) fn run(stage: &Stage, amount: Amount) -> anyhow::Result<Section> {
     let runs = runs?;
     judge(&mut section, &runs, amount);
     let made = proxy.metric("tollgate_filter_generation", "filter=\"stamp\"")? - serving;
-    section.figure(
+    let given = u64::from(pairs) * swaps;
+    section.must(
         "stampers that were given / generations that were made of them",
-        format!("{} / {made}", u64::from(pairs) * swaps),
+        made >= given as f64 * TAKEN,
+        format!("{given} / {made}"),
     );
     section.figure("swaps of the SDK filter behind them", swapper.others);
-    thread::sleep(Duration::from_secs(10));
+    thread::sleep(REST);
     remember(&mut section, (fresh, before, resident()?), &seen);
     let vms = proxy.metric("tollgate_filter_instances", "filter=\"stamp\"")?;
     section.must("VMs of the stamper 10 s after the last swap, one worker", vms == 1.0, vms);
@@ -96,10 +113,14 @@ fn begin(stage: &Stage, origin: &Origin) -> anyhow::Result<(Swapper, Proxy)> {
         number: 1,
         others: 0,
     };
+    let noop = stage.place("noop.wasm", &stage.filter("filter_noop.wasm")?)?;
+    let ballast = |each: fn(usize, &Path) -> String| (0..BALLAST).map(|n| each(n, &noop)).collect::<String>();
+    let named = ballast(|n, noop| format!("  noop{n}: {{ wasm: {noop:?} }}\n"));
+    let listed = ballast(|n, _| format!(", noop{n}"));
     let proxy = stage.start(&format!(
-        "cache: off\nfilters:\n  stamp: {{ wasm: {:?} }}\n  headers:\n    wasm: {:?}\n    config:\n      \
+        "cache: off\nfilters:\n{named}  stamp: {{ wasm: {:?} }}\n  headers:\n    wasm: {:?}\n    config:\n      \
          request: {{ add: {{ {}: \"{}\" }} }}\n      response: {{ add: {{ {}: \"{}\" }} }}\n\
-         routes: [{{ to: \"http://{}\", filters: [stamp, headers] }}]\n",
+         routes: [{{ to: \"http://{}\", filters: [stamp, headers{listed}] }}]\n",
         swapper.stamper,
         swapper.headers,
         ASKED.0,
@@ -129,14 +150,15 @@ fn calibrate(proxy: &Proxy, swapper: &mut Swapper, section: &mut Section) -> any
 }
 
 fn measure(proxy: &Proxy, load: Traffic, time: Duration, swaps: Option<(&mut Swapper, u64)>) -> anyhow::Result<Run> {
+    let load = Traffic { time, ..load };
+    let swapping = swaps.map(|(swapper, swaps)| swapper.prepare(swaps).map(|swaps| (&*swapper, swaps))).transpose()?;
     let (began, worker, all) = (Instant::now(), proxy.worker_cpu()?, proxy.cpu()?);
     let outcome = thread::scope(|scope| {
-        let swapping = swaps.map(|(swapper, swaps)| scope.spawn(move || swapper.run(time, swaps)));
-        let outcome = Traffic { time, ..load }.run()?;
-        if let Some(swapping) = swapping {
-            swapping.join().map_err(|_| anyhow::anyhow!("the swapping thread panicked"))??;
+        let loading = scope.spawn(|| load.run());
+        if let Some((swapper, swaps)) = swapping {
+            swapper.run(time, &swaps)?;
         }
-        anyhow::Ok(outcome)
+        loading.join().map_err(|_| anyhow::anyhow!("the load panicked"))?
     })?;
     let wall = began.elapsed().as_secs_f64();
     let used = (proxy.worker_cpu()? - worker).as_secs_f64();
@@ -156,34 +178,49 @@ struct Swapper {
     others: u64,
 }
 
+/// What one swap brings.
+struct Swap {
+    stamper: Vec<u8>,
+    other: Option<Vec<u8>>,
+}
+
 impl Swapper {
-    fn run(&mut self, time: Duration, swaps: u64) -> anyhow::Result<()> {
-        let (began, period) = (Instant::now(), time.div_f64(swaps as f64));
-        for swap in 0..swaps {
-            let due = began + period.mul_f64(swap as f64);
+    /// Made before anything is measured: it takes longer than many a compilation.
+    fn prepare(&mut self, swaps: u64) -> anyhow::Result<Vec<Swap>> {
+        (0..swaps).map(|_| self.next()).collect()
+    }
+
+    fn next(&mut self) -> anyhow::Result<Swap> {
+        self.number += 1;
+        let other = self.number.is_multiple_of(4).then(|| {
+            self.others += 1;
+            let fresh = self.others.is_multiple_of(5);
+            distinct(&self.other, if fresh { self.others } else { self.others % 2 })
+        });
+        Ok(Swap { stamper: stamper(self.number, 0)?, other })
+    }
+
+    fn run(&self, time: Duration, swaps: &[Swap]) -> anyhow::Result<()> {
+        let (began, period) = (Instant::now(), time.div_f64(swaps.len() as f64));
+        for (place, swap) in swaps.iter().enumerate() {
+            let due = began + period.mul_f64(place as f64);
             thread::sleep(due.saturating_duration_since(Instant::now()));
-            self.swap().context("cannot replace a module")?;
+            self.swap(swap).context("cannot replace a module")?;
         }
         Ok(())
     }
 
-    fn swap(&mut self) -> anyhow::Result<()> {
-        self.number += 1;
-        let functions = if self.number.is_multiple_of(10) { SDK_SIZE } else { 0 };
-        replace(&self.stamper, &stamper(self.number, functions)?)?;
-        if self.number.is_multiple_of(4) {
-            self.others += 1;
-            let fresh = self.others.is_multiple_of(5);
-            let variant = if fresh { self.others } else { self.others % 2 };
-            replace(&self.headers, &distinct(&self.other, variant))?;
-        }
-        Ok(())
+    fn swap(&self, swap: &Swap) -> io::Result<()> {
+        replace(&self.stamper, &swap.stamper)?;
+        swap.other.iter().try_for_each(|other| replace(&self.headers, other))
     }
 }
 
 fn judge(section: &mut Section, runs: &[[Run; 2]], amount: Amount) {
     let all = || runs.iter().flatten().map(|run| &run.outcome);
     let sum = |count: fn(&Outcome) -> u64| all().map(count).sum::<u64>();
+    let favoured = cores::favoured(|favoured| favoured);
+    section.figure("load and origin run before all else on their core", if favoured { "yes" } else { "not permitted" });
     section.figure("exchanges", sum(|outcome| outcome.answered));
     section.none_of("failed exchanges", sum(|outcome| outcome.failed));
     section.none_of("exchanges whose request and answer met different generations", sum(|outcome| outcome.mixed));
@@ -194,15 +231,20 @@ fn judge(section: &mut Section, runs: &[[Run; 2]], amount: Amount) {
     if let Some(first) = all().find_map(|outcome| outcome.first.as_ref()) {
         section.figure("the first failure", first);
     }
+    let mut ratios = Vec::new();
     for (place, pair) in runs.iter().enumerate() {
-        compare(section, place + 1, pair, amount);
+        ratios.push(compare(section, place + 1, pair, amount));
     }
+    ratios.sort_by(f64::total_cmp);
+    section.figure("p99 with swaps over p99 without, median of the pairs", format!("{:.2}", middle(&ratios)));
 }
 
-fn compare(section: &mut Section, pair: usize, [quiet, swapping]: &[Run; 2], Amount { time, swaps, .. }: Amount) {
+/// Reports what a pair took; its p99 with swaps over that without.
+fn compare(section: &mut Section, pair: usize, [quiet, swapping]: &[Run; 2], amount: Amount) -> f64 {
+    let Amount { time, swaps, .. } = amount;
     let name = |what: &str| format!("pair {pair}: {what}");
     section.figure(name("generations that answered"), format!("{} of {swaps} swaps", swapping.outcome.seen.len()));
-    let [before, after] = [quiet, swapping].map(|run| Times::of(run.outcome.times.iter().copied()));
+    let [before, after] = [quiet, swapping].map(|run| Times::of(run.outcome.times.iter().map(|(_, took)| *took)));
     for (what, run, times) in [("without swaps", quiet, &before), ("with swaps", swapping, &after)] {
         let Run { wall, worker, rest, .. } = run;
         let (worker, rest) = (worker * 100.0, rest * 100.0);
@@ -211,18 +253,42 @@ fn compare(section: &mut Section, pair: usize, [quiet, swapping]: &[Run; 2], Amo
             format!("{times}; {wall:.1} s, worker {worker:.0} %, rest of the proxy {rest:.0} % of a core"),
         );
     }
-    let ratio = after.per_mille(990).as_secs_f64() / before.per_mille(990).as_secs_f64();
+    let over = |after: Duration, before: Duration| after.as_secs_f64() / before.as_secs_f64();
+    let ratio = over(after.per_mille(990), before.per_mille(990));
+    let of_a_second = over(of_a_second(&swapping.outcome), of_a_second(&quiet.outcome));
     let behind = quiet.wall.max(swapping.wall) > time.as_secs_f64() * BEHIND;
-    let note = if behind { " (THE LOAD FELL BEHIND ITS PACE: times of this pair say nothing)" } else { "" };
-    section.figure(name("p99 with swaps over p99 without"), format!("{ratio:.2}{note}"));
+    let idle = quiet.worker.min(swapping.worker) < BUSY;
+    let note = match (behind, idle) {
+        (true, _) => " (THE LOAD FELL BEHIND ITS PACE: times of this pair say nothing)",
+        (_, true) => " (THE WORKER WAS NOT BUSY ENOUGH: times of this pair say nothing)",
+        _ => "",
+    };
+    section.figure(
+        name("p99 with swaps over p99 without"),
+        format!("{ratio:.2}; the median second's {of_a_second:.2}{note}"),
+    );
+    ratio
+}
+
+/// The p99 of the median second, which moments that the machine was elsewhere leave alone.
+fn of_a_second(outcome: &Outcome) -> Duration {
+    let mut seconds: BTreeMap<u64, Vec<Duration>> = BTreeMap::new();
+    for (at, took) in &outcome.times {
+        seconds.entry(at.as_secs()).or_default().push(*took);
+    }
+    Times::of(seconds.into_values().map(|second| Times::of(second).per_mille(990))).per_mille(500)
+}
+
+fn middle(sorted: &[f64]) -> f64 {
+    sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 fn remember(section: &mut Section, (fresh, before, after): (u64, u64, u64), seen: &Seen) {
     let part = after as f64 / before.max(1) as f64;
     let verdict = if part <= BACK_WITHIN { "within" } else { "not within" };
     section.figure(
-        "resident memory after the start / before the runs / peak / 10 s after",
+        "resident memory after the start / 10 s after as many swaps unmeasured / peak / 10 s after the last pair",
         format!("{} / {} / {} / {}", mebibytes(fresh), mebibytes(before), mebibytes(seen.peak()), mebibytes(after)),
     );
-    section.figure("memory after over before", format!("{part:.3}, {verdict} 5 %"));
+    section.figure("memory after the last pair over that before the first", format!("{part:.3}, {verdict} 5 %"));
 }

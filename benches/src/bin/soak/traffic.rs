@@ -14,6 +14,7 @@ use anyhow::Context;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
 use tokio::task::LocalSet;
+use tollgate_benches::cores;
 
 use crate::guests::STAMP;
 use crate::link::{Link, Protocol};
@@ -59,15 +60,19 @@ pub(crate) struct Outcome {
     pub(crate) first: Option<String>,
     /// The generations that answered.
     pub(crate) seen: BTreeSet<u64>,
-    /// How long each good answer took.
-    pub(crate) times: Vec<Duration>,
+    /// When each request with a good answer was sent, from the beginning on, and how long the answer took.
+    pub(crate) times: Vec<(Duration, Duration)>,
     /// When requests failed, from the beginning on.
     pub(crate) failures_at: Vec<Duration>,
 }
 
 impl Traffic {
-    /// Sends it from the calling thread, and waits for the last answer.
+    /// Sends it from a thread that nothing else on its core holds up, and waits for the last answer.
     pub(crate) fn run(&self) -> anyhow::Result<Outcome> {
+        cores::favoured(|_| self.send())
+    }
+
+    fn send(&self) -> anyhow::Result<Outcome> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let outcome = Rc::new(RefCell::new(Outcome::default()));
         let lanes = runtime.block_on(self.connect(&outcome)).context("cannot connect")?;
@@ -114,7 +119,7 @@ impl Lane {
             }
             let sent = if late && pace.is_some() { due } else { Instant::now() };
             match self.exchange().await {
-                Ok(stamps) => self.judge(stamps, sent.elapsed()),
+                Ok(stamps) => self.judge(stamps, (sent - began, sent.elapsed())),
                 Err(error) => self.fail(&format!("{error:#}"), began).await,
             }
             due = pace.map_or_else(Instant::now, |pace| due + pace);
@@ -136,10 +141,10 @@ impl Lane {
         tokio::time::timeout(PATIENCE, exchange).await.context("no answer in time")?
     }
 
-    fn judge(&self, (answer, request, newest): (Option<u64>, Option<u64>, u64), took: Duration) {
+    fn judge(&self, (answer, request, newest): (Option<u64>, Option<u64>, u64), time: (Duration, Duration)) {
         let mut outcome = self.outcome.borrow_mut();
         outcome.answered += 1;
-        outcome.times.push(took);
+        outcome.times.push(time);
         if !self.traffic.stamped {
             return;
         }

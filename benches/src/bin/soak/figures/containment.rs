@@ -6,7 +6,6 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
-use tollgate_benches::origin::Origin;
 
 use crate::client::Client;
 use crate::section::{Section, Times};
@@ -21,7 +20,7 @@ const BETWEEN: usize = 5;
 const TRIES: usize = 1000;
 
 pub(super) fn run(stage: &Stage, section: &mut Section) -> anyhow::Result<()> {
-    let origin = Origin::start(stage.cores.map(|cores| cores.load))?;
+    let origin = stage.origin()?;
     let probe = stage.place("probe.wasm", &stage.filter("filter_probe.wasm")?)?;
     let proxy = stage.start(&format!(
         "cache: off\nfilters: {{ probe: {{ wasm: {probe:?} }} }}\nroutes:\n\

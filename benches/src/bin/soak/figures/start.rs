@@ -5,8 +5,6 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use tollgate_benches::origin::Origin;
-
 use crate::guests::distinct;
 use crate::section::{Section, Times};
 use crate::stage::Stage;
@@ -14,7 +12,7 @@ use crate::stage::Stage;
 const MODULES: u64 = 10;
 
 pub(super) fn run(stage: &Stage, section: &mut Section) -> anyhow::Result<()> {
-    let origin = Origin::start(stage.cores.map(|cores| cores.load))?;
+    let origin = stage.origin()?;
     let filter = stage.filter("filter_headers.wasm")?;
     let (mut filters, mut chain) = (String::new(), String::new());
     for number in 0..MODULES {

@@ -4,7 +4,6 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{bail, ensure};
-use tollgate_benches::origin::Origin;
 
 use crate::client::Client;
 use crate::guests::{LARGE, SDK_SIZE, STAMP, stamper};
@@ -13,25 +12,32 @@ use crate::stage::{Proxy, Stage, replace};
 
 /// How long one swap may take.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Swaps that come before another is looked for: replaced modules are kept, so the first two of a size are cold.
+/// Swaps of each kind.
 const COUNT: u64 = 20;
+/// Modules that take turns when code comes from the cache: the proxy holds the code of one that serves and of three before it.
+const TURNS: usize = 6;
 
 pub(super) fn run(stage: &Stage, section: &mut Section) -> anyhow::Result<()> {
-    let origin = Origin::start(stage.cores.map(|cores| cores.load))?;
+    let origin = stage.origin()?;
     let module = stage.place("latency.wasm", &stamper(1, 0)?)?;
     let proxy = stage.start(&format!(
-        "cache: off\nfilters: {{ stamp: {{ wasm: {module:?} }} }}\nroutes: [{{ to: \"http://{}\", filters: [stamp] }}]\n",
+        "cache: {{ dir: {:?} }}\nfilters: {{ stamp: {{ wasm: {module:?} }} }}\nroutes: [{{ to: \"http://{}\", filters: [stamp] }}]\n",
+        stage.folder.path().join("code"),
         origin.address()
     ))?;
     let mut client = Client::connect(proxy.address)?;
-    let count = if stage.short { COUNT / 4 } else { COUNT };
+    let count = if stage.short { COUNT / 3 } else { COUNT };
     for (size, functions, base) in [("2 KB", 0, 1_000), ("100 KB", SDK_SIZE, 2_000), ("2 MB", LARGE, 3_000)] {
         let cold = modules(base..base + count, functions)?;
         let found = by_file(&mut client, &module, &cold)?;
         section.figure(format!("file renamed → first new answer, {size} in WAT, never seen"), Times::of(found));
-        let known: Vec<_> = cold.iter().take(2).cycle().take(cold.len()).cloned().collect();
+        let known: Vec<_> = cold.iter().take(TURNS).cycle().take(2 * TURNS).cloned().collect();
         let found = by_file(&mut client, &module, &known)?;
-        section.figure(format!("the same, {size}, compiled before"), Times::of(found.into_iter().skip(2)));
+        section.figure(format!("the same, {size}, its code in the cache on disk"), Times::of(found));
+        let between: Vec<_> = cold.iter().take(2).cycle().take(cold.len()).cloned().collect();
+        let found = by_file(&mut client, &module, &between)?;
+        section
+            .figure(format!("the same, {size}, back to the generation before"), Times::of(found.into_iter().skip(2)));
         let fresh = modules(base + count..base + 2 * count, functions)?;
         match by_upload(&proxy, &mut client, &fresh)? {
             Some(found) => {
