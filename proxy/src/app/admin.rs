@@ -12,6 +12,8 @@ mod patience;
 mod reply;
 
 use std::convert::Infallible;
+use std::future::poll_fn;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -35,7 +37,7 @@ use self::guard::Guard;
 use self::page::{Access, ENDPOINTS, Page, parameter};
 use self::patience::Patience;
 use self::reply::{JSON, PROMETHEUS, TEXT, response};
-use crate::app::descriptors::Reserve;
+use crate::app::descriptors::{are_lacking, with_reserve};
 use crate::app::reload::Orders;
 use crate::telemetry::metrics::Registry;
 
@@ -111,27 +113,32 @@ impl Readiness {
 pub async fn serve(listener: &TcpListener, state: &Arc<AdminState>) {
     let bound = listener.local_addr().ok();
     let mut connections = JoinSet::new();
-    let mut reserve = Reserve::default();
-    reserve.fill();
     loop {
         while connections.len() >= CONNECTIONS {
             connections.join_next().await;
-            reserve.fill();
         }
         tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => {
+            accepted = accept(listener) => match accepted {
+                Ok(stream) => {
                     connections.spawn(serve_one(stream, bound, Arc::clone(state)));
                 }
-                Err(error) if reserve.yields(&error) => {}
                 Err(error) => {
                     tracing::warn!(%error, "admin: a connection could not be accepted");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             },
-            Some(_) = connections.join_next() => reserve.fill(),
+            Some(_) = connections.join_next() => {}
         }
     }
+}
+
+/// The next connection, out of the reserve where there are no descriptors left.
+async fn accept(listener: &TcpListener) -> io::Result<TcpStream> {
+    let accepted = match listener.accept().await {
+        Err(error) if are_lacking(&error) => poll_fn(|context| with_reserve(|| listener.poll_accept(context))).await,
+        accepted => accepted,
+    };
+    accepted.map(|(stream, _)| stream)
 }
 
 /// One connection, which carries one exchange.

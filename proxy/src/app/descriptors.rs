@@ -1,60 +1,39 @@
-//! File descriptors: as many as the system allows, and a few kept back for the admin endpoints.
+//! File descriptors: as many as the system allows, but a few that are kept back for the admin endpoints.
+//!
+//! They are kept back by the limit itself: what nobody may open cannot be snatched by whoever is quicker.
 
-use std::fs::File;
 use std::io::Error;
 
+use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Descriptors kept back: a probe, a scrape and an operator at once, and one that a worker may snatch.
-const RESERVE: usize = 4;
+const RESERVE: u64 = 4;
 
-/// Raises the process's limit to what the system allows it. The low default is there for programs that use `select`.
+/// Raises the process's limit to what the system allows it, short of the reserve. The low default is there for programs that
+/// use `select`.
 pub(crate) fn raise_limit() {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    if current == maximum {
+    let wanted = maximum.map(|maximum| maximum.saturating_sub(RESERVE));
+    if current == wanted {
         return;
     }
-    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: wanted, maximum }) {
         tracing::warn!(%error, limit = current, "the limit of open files stays as it is; raise it with ulimit -n");
     }
 }
 
-/// Descriptors that do nothing but wait to be given up.
-#[derive(Debug, Default)]
-pub(super) struct Reserve(Vec<File>);
-
-impl Reserve {
-    /// Takes as many as are missing and there are.
-    pub(super) fn fill(&mut self) {
-        while self.0.len() < RESERVE {
-            let Ok(file) = File::open("/dev/null") else { return };
-            self.0.push(file);
-        }
-    }
-
-    /// Gives one up when `error` says that there is none left; false when that does not help.
-    pub(super) fn yields(&mut self, error: &Error) -> bool {
-        let lacking = [rustix::io::Errno::MFILE, rustix::io::Errno::NFILE];
-        let out = error.raw_os_error().is_some_and(|code| lacking.iter().any(|errno| errno.raw_os_error() == code));
-        out && self.0.pop().is_some()
-    }
+/// Does something that takes one descriptor at most, for which the reserve is there. It must not wait.
+pub(super) fn with_reserve<T>(work: impl FnOnce() -> T) -> T {
+    let limit = getrlimit(Resource::Nofile);
+    // Where the limit cannot be moved, what follows says that there is no descriptor.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit.clone() });
+    let outcome = work();
+    let _ = setrlimit(Resource::Nofile, limit);
+    outcome
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_is_given_up_for_each_lack_until_none_is_left() {
-        let mut reserve = Reserve::default();
-        let lack = Error::from(rustix::io::Errno::MFILE);
-        reserve.fill();
-
-        assert!(!reserve.yields(&Error::from(rustix::io::Errno::CONNABORTED)));
-        let given = std::iter::repeat_with(|| reserve.yields(&lack)).take_while(|given| *given).count();
-        assert_eq!(given, RESERVE);
-
-        reserve.fill();
-        assert!(reserve.yields(&lack));
-    }
+/// True for the error of having none left.
+pub(super) fn are_lacking(error: &Error) -> bool {
+    [Errno::MFILE, Errno::NFILE].iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
