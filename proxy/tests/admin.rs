@@ -9,22 +9,27 @@ use std::net::SocketAddr;
 
 use common::admin::{AUTHORIZED, TOKEN, ask, ask_with, secured, upload};
 use common::client::Client;
-use common::modules::Guest;
+use common::modules::{Guest, endless_to_compile};
 use common::process::Tollgate;
-use common::proxy::TestProxy;
+use common::proxy::{TestProxy, prepare_with};
 use common::swaps::{module, speaker};
 use common::until;
+use common::wire::Message;
 use serde_json::{Value, json};
+use tollgate::app::RunOptions;
+use tollgate::filter::digest::Digest;
 use tollgate_abi::ModuleLimits;
 
 const LOOPBACK: &str = "admin: { listen: \"127.0.0.1:0\" }\n";
 
 /// A proxy whose only filter is `f`, with further settings in YAML's flow style.
 fn proxy_with(admin: &str, guest: &Guest, settings: &str) -> TestProxy {
-    TestProxy::with(&format!(
-        "{admin}filters: {{ f: {{ wasm: {:?}{settings} }} }}\nroutes: [{{ to: echo, filters: [f] }}]",
-        guest.path()
-    ))
+    TestProxy::with(&yaml(admin, guest, settings))
+}
+
+fn yaml(admin: &str, guest: &Guest, settings: &str) -> String {
+    let path = guest.path();
+    format!("{admin}filters: {{ f: {{ wasm: {path:?}{settings} }} }}\nroutes: [{{ to: echo, filters: [f] }}]")
 }
 
 /// The same with the filter that says `one`.
@@ -248,16 +253,19 @@ fn other_methods_are_refused_with_the_ones_that_are_taken() {
     assert_eq!(filter(&proxy)["history"].as_array().unwrap().len(), 1);
 }
 
-/// What `/filters/f` says after this module was uploaded; what served before must serve on.
+/// What the answer and `/filters/f` say after this module was uploaded; what served before must serve on.
 fn uploaded(settings: &str, module: &[u8]) -> (Value, Value) {
     let guest = Guest::from_bytes(&speaker("one"));
     let proxy = proxy_with(LOOPBACK, &guest, settings);
-    let answer = upload(proxy.admin(), module);
+    told(&proxy, &upload(proxy.admin(), module))
+}
 
+/// What this refusal of a module and `/filters/f` say; what served before must serve on.
+fn told(proxy: &TestProxy, answer: &Message) -> (Value, Value) {
     assert_eq!(answer.status(), 422, "{answer:?}");
     assert_eq!(ask(proxy.admin(), "POST /filters/f/promote").status(), 409);
-    assert_eq!(speaks(&proxy), "one");
-    let shown = filter(&proxy);
+    assert_eq!(speaks(proxy), "one");
+    let shown = filter(proxy);
     assert_eq!((&shown["state"], &shown["history"][0]["what"]), (&json!("serving"), &json!("failed")));
     let (error, fault) = (shown["last_error"].clone(), answer.json()["faults"][0].clone());
     for same in ["step", "code", "digest", "message", "lines", "backtrace", "source"] {
@@ -269,13 +277,19 @@ fn uploaded(settings: &str, module: &[u8]) -> (Value, Value) {
     (answer.json(), error)
 }
 
-/// Fails unless this is the step that failed, with its code, and the message has these words.
-fn failed_at((answer, error): &(Value, Value), step: &str, code: &str, words: &str) {
+/// Fails unless this is the step that failed of an upload, with its code, and the message has these words.
+fn failed_at(told: &(Value, Value), step: &str, code: &str, words: &str) {
+    failed_of("upload", told, step, code, words);
+}
+
+/// The same for a module from elsewhere.
+fn failed_of(source: &str, (answer, error): &(Value, Value), step: &str, code: &str, words: &str) {
     assert_eq!((&error["step"], &error["code"]), (&json!(step), &json!(code)), "{error}");
     assert!(error["message"].as_str().unwrap().contains(words), "{error}");
-    assert_eq!(error["source"], "upload");
+    assert_eq!(error["source"], source);
     assert_eq!(error["digest"].as_str().unwrap().len(), 64);
-    assert!(answer["error"].as_str().unwrap().starts_with(&format!("error[{code}]: plugin \"f\": upload")), "{answer}");
+    let begin = format!("error[{code}]: plugin \"f\": {source}");
+    assert!(answer["error"].as_str().unwrap().starts_with(&begin), "{answer}");
 }
 
 #[test]
@@ -338,6 +352,44 @@ fn a_module_that_never_comes_to_an_end_of_its_start_is_refused() {
         module("two", "(func (export \"proxy_on_vm_start\") (param i32 i32) (result i32) (loop (br 0)) (i32.const 1))");
 
     failed_at(&uploaded(", budget: { start: 500ms }", &endless), "start", "TG0205", "");
+}
+
+#[test]
+fn a_module_that_fails_its_self_test_is_refused_with_what_was_expected() {
+    let settings = ", selftest: [{ expect: { headers: { x-by: one } } }]";
+
+    let told = uploaded(settings, &speaker("two"));
+
+    failed_at(&told, "selftest", "TG0208", "selftest 0: expected header \"x-by: one\" of the answer, it is \"two\"");
+}
+
+#[test]
+fn a_file_that_is_not_the_pinned_module_is_refused_with_both_digests() {
+    let guest = Guest::from_bytes(&speaker("one"));
+    let (wanted, found) = (Digest::of(&speaker("one")), Digest::of(&speaker("two")));
+    let proxy = proxy_with(&format!("watch: off\n{LOOPBACK}"), &guest, &format!(", sha256: {wanted}"));
+
+    guest.replace(&speaker("two"));
+    let told = told(&proxy, &ask(proxy.admin(), "POST /reload"));
+
+    let words = format!("has sha256 {found}, the configuration wants {wanted}");
+    failed_of(&guest.path(), &told, "verify", "TG0203", &words);
+    assert_eq!(told.1["digest"], found.to_string());
+}
+
+#[test]
+fn a_module_that_takes_longer_to_compile_than_it_may_is_refused() {
+    let guest = Guest::from_bytes(&speaker("one"));
+    let options = RunOptions { compiler: Some(env!("CARGO_BIN_EXE_tollgate").into()), ..RunOptions::default() };
+    let config = format!("cache: off\n{}", yaml(LOOPBACK, &guest, ""));
+    let proxy = TestProxy::of(prepare_with(&config, &options).unwrap_or_else(|error| panic!("{error}")));
+    // What serves was given all the time it needed.
+    proxy.configure(&format!("limits: {{ compile_time: 1s }}\n{config}")).unwrap();
+
+    let told = told(&proxy, &upload(proxy.admin(), &endless_to_compile()));
+
+    let words = "its compilation was stopped after 1s, the time that limits.compile_time gives it";
+    failed_at(&told, "compile", "TG0207", words);
 }
 
 #[test]

@@ -7,12 +7,10 @@
 mod common;
 
 use std::fs;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::thread;
 
 use common::modules::Guest;
 use common::proxy::{TestProxy, prepare};
-use common::swaps::{Looker, module, speaker, stamper};
+use common::swaps::{Looker, module, speaker, stamper, under_load};
 use common::until;
 use tollgate::app::reload::{Done, Refused};
 use tollgate::filter::digest::Digest;
@@ -27,32 +25,20 @@ fn serving(guest: &Guest, settings: &str) -> TestProxy {
     ))
 }
 
-/// Has `successor` tried while a client asks; answers with what the plugin says of it. Nothing else may have changed.
+/// Has `successor` tried while clients of both protocols ask; answers with what the plugin says of it. Nothing else may
+/// have changed.
 fn refused(guest: &Guest, proxy: &TestProxy, successor: &[u8]) -> Incident {
     let before = proxy.plugin("f").serving.unwrap();
-    let stop = AtomicBool::new(false);
-    let answers = thread::scope(|scope| {
-        let client = scope.spawn(|| {
-            let mut looker = Looker::new(proxy.address());
-            while !stop.load(SeqCst) {
-                looker.look();
-                assert_eq!(looker.last, "one");
-            }
-            looker.answers
-        });
+
+    let heard = under_load(proxy.address(), || {
         guest.replace(successor);
         let outcome = proxy.order(guest.look());
-        // However quick the refusal was, somebody asks during it or just after.
-        let mut looker = Looker::new(proxy.address());
-        looker.look();
-        stop.store(true, SeqCst);
         assert!(matches!(outcome, Err(Refused::Modules(_))), "{outcome:?}");
-        client.join().expect("a client that saw nothing wrong") + looker.answers
     });
 
+    assert_eq!(heard.words.iter().collect::<Vec<_>>(), ["one"]);
     let view = proxy.plugin("f");
     let serving = view.serving.unwrap();
-    assert!(answers > 0);
     assert_eq!((serving.number, serving.digest), (before.number, before.digest));
     assert!(view.draining.is_empty() && view.waiting.is_none() && view.staged.is_none());
     assert_eq!((view.history[0].what, view.history[0].generation), ("failed", None));

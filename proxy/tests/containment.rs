@@ -6,11 +6,14 @@ mod common;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread;
+use std::time::Instant;
 
 use common::client::Client;
-use common::modules::{probes, probes_with};
+use common::modules::{Guest, probes, probes_with};
 use common::origin::{Origin, chunked, ok};
 use common::proxy::TestProxy;
+use common::until;
+use tollgate::filter::spares::delay;
 
 /// What a filter with this policy is set up with: its time is short, so that a loop ends soon.
 fn settings(on_error: &str) -> String {
@@ -188,7 +191,7 @@ fn a_tick_that_fails_is_a_failure_and_a_fresh_vm_ticks_on() {
     let origin = Origin::saying("x");
     let proxy = bad("deny", "{ configure: [\"tick 10\"], tick: [trap] }", &origin.url());
 
-    common::until("several ticks have failed", || failures(&proxy, "trap") > 2.0);
+    until("several ticks have failed", || failures(&proxy, "trap") > 2.0);
 
     assert_eq!(proxy.metric("tollgate_filter_on_error_total", &["filter=\"bad\""]), 0.0);
 }
@@ -212,6 +215,79 @@ fn a_filter_that_dies_of_every_request_gets_no_fresh_vm_for_each() {
 
     assert!(held, "every exchange had a fresh VM");
     assert_eq!(proxy.metric("tollgate_filter_exchanges_total", &["filter=\"bad\""]), failures(&proxy, "trap"));
+}
+
+#[test]
+fn a_filter_whose_vms_were_held_back_serves_again_however_often_that_was() {
+    let origin = Origin::saying("x");
+    let proxy = bad("skip", "{ response_headers: [\"set response-headers x-seen yes\"] }", &origin.url());
+    let served = || proxy.get("/").field("x-seen") == Some("yes");
+    let entered = || proxy.metric("tollgate_filter_exchanges_total", &["filter=\"bad\""]);
+    assert!(served());
+
+    for hold in 1..=2 {
+        // A request that the filter does not see is one that was held back.
+        until(&format!("VMs are held back for the time {hold}"), || {
+            let before = entered();
+            assert_eq!(proxy.ask("/", "x-probe-request-headers: trap\r\n").status(), 200);
+            entered() == before
+        });
+        // Over half of a hundred calls each time.
+        assert!(failures(&proxy, "trap") > 50.0 * f64::from(hold), "{}", failures(&proxy, "trap"));
+
+        until("it serves again", served);
+        assert!((0..10).all(|_| served()));
+    }
+}
+
+/// Neither starts nor lives through a request while the data that it shares says `on` under `ill`. It may drop a
+/// segment: of such a module there is no image, and each VM is started.
+const SICKLY: &str = r#"(module
+    (import "env" "proxy_get_shared_data" (func $get (param i32 i32 i32 i32 i32) (result i32)))
+    (memory (export "memory") 1)
+    (data (i32.const 0) "ill")
+    (data $unused "x")
+    (func (export "proxy_abi_version_0_2_1"))
+    (func (export "malloc") (param i32) (result i32) (i32.const 4096))
+    (func (export "proxy_on_context_create") (param i32 i32))
+    (func $drop (data.drop $unused))
+    (func $suffer
+        (if (i32.eqz (call $get (i32.const 0) (i32.const 3) (i32.const 64) (i32.const 68) (i32.const 72))) (then
+            (if (i32.eq (i32.load (i32.const 68)) (i32.const 2)) (then unreachable)))))
+    (func (export "proxy_on_vm_start") (param i32 i32) (result i32) (call $suffer) (i32.const 1))
+    (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32) (call $suffer) (i32.const 0)))"#;
+
+#[test]
+fn a_filter_that_fails_to_start_is_started_less_and_less_often_until_it_works() {
+    let guest = Guest::from_wat(SICKLY);
+    let proxy = TestProxy::with(&format!(
+        "{}  f: {{ wasm: {:?}, vm_id: shared }}\nroutes:\n\
+         - {{ match: {{ path: /say }}, to: echo, filters: [probe] }}\n- {{ to: echo, filters: [f] }}\n",
+        probes_with("vm_id: shared, budget: { time: 1s }", &[("probe", "{ request_headers: [] }")]),
+        guest.path()
+    ));
+    let say = |word: &str| {
+        let answer = proxy.ask("/say", &format!("x-probe-request-headers: shared-set ill {word}\r\n"));
+        assert_eq!(answer.status(), 200);
+    };
+    let starts = || proxy.metric("tollgate_filter_calls_total", &["filter=\"f\"", "phase=\"vm_start\""]);
+    assert_eq!((proxy.get("/").status(), starts()), (200, 2.0));
+    let begun = Instant::now();
+
+    say("on");
+    // The worker's VM dies of the first request, and the one that was to spare of the second.
+    let statuses = [(); 2].map(|()| proxy.get("/").status());
+    until("it was tried to start it four times", || starts() >= 6.0);
+    let tried = begun.elapsed();
+
+    assert_eq!((statuses, proxy.get("/").status()), ([503; 2], 503));
+    assert!(tried >= delay(1) + delay(2) + delay(3), "{tried:?}");
+    say("off");
+    until("it serves again", || proxy.get("/").status() == 200);
+    let again = starts();
+    // The worker's VM, and one to spare at once: nothing of the failures is left.
+    until("there is one to spare", || starts() >= again.max(8.0));
+    assert!((0..10).all(|_| proxy.get("/").status() == 200));
 }
 
 #[test]

@@ -7,17 +7,18 @@
 mod common;
 
 use std::fs;
-use std::net::SocketAddr;
 use std::os::unix::fs::symlink;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use common::modules::{Guest, probes_with};
 use common::proxy::TestProxy;
-use common::swaps::{Looker, module, speaker, stamper, variant, words};
-use common::{h2, until};
+use common::swaps::{Looker, module, speaker, stamper, under_load, variant};
+use common::until;
 use tollgate::app::reload::{Done, Order, Refused};
 use tollgate::filter::rollout::Trigger;
+use tollgate_config::Ratio;
 
 /// Swaps in the tests that count them; `make soak` runs a thousand.
 const SWAPS: usize = 60;
@@ -118,70 +119,12 @@ fn a_replaced_generation_is_gone_when_its_last_exchange_is() {
     assert_eq!(speaks(&proxy), "two");
 }
 
-/// Clients of both protocols, each on a connection of its own, that look at every answer until they are told to stop.
-/// Answers with how many exchanges there were, once `swap` returned.
-fn under_load(address: SocketAddr, swap: impl FnOnce()) -> usize {
-    let stop = AtomicBool::new(false);
-    thread::scope(|scope| {
-        let plain = || {
-            let mut looker = Looker::new(address);
-            while !stop.load(SeqCst) {
-                looker.look();
-            }
-            looker.answers
-        };
-        let clients = [scope.spawn(plain), scope.spawn(plain), scope.spawn(|| look_by_h2(address, &stop))];
-        // Clients must not run for ever when the swaps fail.
-        let swapped = std::panic::catch_unwind(std::panic::AssertUnwindSafe(swap));
-        stop.store(true, SeqCst);
-        let answers = clients.map(|client| client.join().expect("a client that saw nothing wrong"));
-        swapped.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        assert!(answers.iter().all(|answers| *answers > 0), "{answers:?}");
-        answers.iter().sum()
-    })
-}
-
-/// Four exchanges at a time on one connection; none of them may be older than those of the round before.
-fn look_by_h2(address: SocketAddr, stop: &AtomicBool) -> usize {
-    let (mut last, mut answers) = (String::new(), 0);
-    while !stop.load(SeqCst) {
-        // Each conversation is bounded, so a connection lives for some rounds only.
-        let (newest, count) = h2::talk(address, |mut sender| {
-            let mut newest = String::new();
-            async move {
-                let mut count = 0;
-                for _ in 0..50 {
-                    let mut asked = Vec::new();
-                    for _ in 0..4 {
-                        sender.ready().await.unwrap();
-                        asked.push(sender.send_request(h2::get("/")));
-                    }
-                    let floor = newest.clone();
-                    for answer in asked {
-                        let answer = h2::whole(answer.await.unwrap()).await.unwrap();
-                        let by: Vec<_> = answer.headers.get_all("x-by").iter().map(|by| by.to_str().unwrap()).collect();
-                        let (asked, answered) = words(answer.status, &by, &answer.body);
-                        assert_eq!(asked, answered, "one exchange saw two generations");
-                        assert!(answered >= floor, "{answered} came after {floor} on one connection");
-                        newest = newest.max(answered);
-                        count += 1;
-                    }
-                }
-                (newest, count)
-            }
-        });
-        assert!(newest >= last);
-        (last, answers) = (newest, answers + count);
-    }
-    answers
-}
-
 #[test]
 fn swaps_under_load_fail_mix_and_turn_back_nothing() {
     let guest = Guest::from_bytes(&numbered(0));
     let proxy = unwatched(&guest);
 
-    let exchanges = under_load(proxy.address(), || {
+    let heard = under_load(proxy.address(), || {
         for number in 1..=SWAPS {
             guest.replace(&numbered(number));
             let done = proxy.order(guest.look()).unwrap();
@@ -193,7 +136,7 @@ fn swaps_under_load_fail_mix_and_turn_back_nothing() {
     assert_eq!(proxy.plugin("f").serving.unwrap().number, u64::try_from(SWAPS).unwrap() + 1);
     assert_eq!(proxy.metric("tollgate_filter_on_error_total", &[]), 0.0);
     assert_eq!(proxy.metric("tollgate_filter_failures_total", &[]), 0.0);
-    assert!(exchanges > SWAPS, "{exchanges}");
+    assert!(heard.answers > SWAPS, "{}", heard.answers);
     until("the replaced generations have ended", || {
         proxy.plugin("f").draining.is_empty() && proxy.metric("tollgate_filter_instances", &[]) == 2.0
     });
@@ -232,6 +175,84 @@ fn swaps_back_and_forth_between_two_modules_fail_and_mix_nothing() {
 
     assert!(answers > 0);
     assert_eq!(proxy.metric("tollgate_filter_on_error_total", &[]), 0.0);
+}
+
+/// The shortest time between two changes: there are fifty a second at most.
+const INTERVAL: Duration = Duration::from_millis(20);
+
+/// How long these changes take, given as fast as they are carried out.
+fn took(proxy: &TestProxy, orders: impl IntoIterator<Item = Order>) -> Duration {
+    let begun = Instant::now();
+    for order in orders {
+        assert_eq!(proxy.order(order).unwrap(), Done::Serving);
+    }
+    begun.elapsed()
+}
+
+/// What the plugin went through, latest first.
+fn history(proxy: &TestProxy, name: &str) -> Vec<(&'static str, Option<u64>)> {
+    proxy.plugin(name).history.iter().map(|event| (event.what, event.generation)).collect()
+}
+
+#[test]
+fn promotions_come_at_most_fifty_a_second_and_none_of_them_is_lost() {
+    let guest = Guest::from_bytes(&speaker("old"));
+    let names: Vec<_> = (0..10).map(|number| format!("f{number}")).collect();
+    let filter = |name: &String| format!("{name}: {{ wasm: {:?} }}", guest.path());
+    let route = |name: &String| format!("{{ match: {{ path: /{name} }}, to: echo, filters: [{name}] }}");
+    let listed = |one: &dyn Fn(&String) -> String| names.iter().map(one).collect::<Vec<_>>().join(", ");
+    let yaml = format!("watch: off\nfilters: {{ {} }}\nroutes: [{}]", listed(&filter), listed(&route));
+    let proxy = TestProxy::with(&yaml);
+    for name in &names {
+        // All that takes time is done here, so that only the pace is left.
+        assert_eq!(proxy.order(Order::Stage(name.clone(), speaker(name))).unwrap(), Done::Staged);
+    }
+
+    let took = took(&proxy, names.iter().map(|name| Order::Promote(name.clone())));
+
+    assert!(took >= INTERVAL * 9, "{took:?}");
+    for name in &names {
+        assert_eq!(history(&proxy, name), [("serving", Some(2)), ("staged", Some(2)), ("serving", Some(1))]);
+        assert_eq!(proxy.get(&format!("/{name}")).field("x-by"), Some(name.as_str()));
+    }
+}
+
+#[test]
+fn rollbacks_come_at_most_fifty_a_second_and_the_last_one_serves() {
+    let guest = Guest::from_bytes(&speaker("0"));
+    let proxy = unwatched(&guest);
+    for word in ["1", "2", "3"] {
+        proxy.order(Order::Stage("f".into(), speaker(word))).unwrap();
+        assert_eq!(proxy.order(Order::Promote("f".into())).unwrap(), Done::Serving);
+    }
+
+    let took = took(&proxy, (0..3).map(|_| Order::Rollback("f".into())));
+
+    // From the last promotion on.
+    assert!(took >= INTERVAL * 2, "{took:?}");
+    let back = [7, 6, 5].map(|number| ("rolled back", Some(number)));
+    assert_eq!(history(&proxy, "f")[..3], back);
+    assert_eq!(speaks(&proxy), "0");
+}
+
+#[test]
+fn one_plugin_is_changed_as_often_as_it_is_told_and_no_faster() {
+    let guest = Guest::from_bytes(&speaker("one"));
+    let proxy = unwatched(&guest);
+    proxy.order(Order::Stage("f".into(), speaker("two"))).unwrap();
+    let begun = Instant::now();
+
+    for percent in 1..=10 {
+        let share = Some(Ratio::of_percent(percent));
+        assert_eq!(proxy.order(Order::Canary("f".into(), share)).unwrap(), Done::Canary);
+    }
+    assert_eq!(proxy.order(Order::Promote("f".into())).unwrap(), Done::Serving);
+
+    let took = begun.elapsed();
+    assert!(took >= INTERVAL * 10, "{took:?}");
+    let happened: Vec<_> = history(&proxy, "f").iter().map(|(what, _)| *what).collect();
+    assert_eq!(happened, [vec!["serving"], vec!["canary"; 10], vec!["staged", "serving"]].concat());
+    assert_eq!(speaks(&proxy), "two");
 }
 
 #[test]

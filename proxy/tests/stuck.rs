@@ -5,10 +5,13 @@
 #[path = "common/common.rs"]
 mod common;
 
+use std::net::SocketAddr;
+
 use common::client::Client;
-use common::modules::Guest;
+use common::modules::{Guest, probes_with};
 use common::process::{Tollgate, ask};
 use common::proxy::TestProxy;
+use common::swaps::speaker;
 use common::until;
 
 const GET: &str = "GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
@@ -30,11 +33,13 @@ fn guest(functions: &str) -> Guest {
     ))
 }
 
-/// Everything is answered by the echo, after the guest.
+/// Everything is answered by the echo, after the guest; what is asked at `/probe`, after a probe that shares its data.
 fn config(guest: &Guest, budget: &str) -> String {
     format!(
         "admin: {{ listen: \"127.0.0.1:0\" }}\nlisten: 127.0.0.1:0\nlimits: {{ drain_timeout: 1s }}\n\
-         filters:\n  mine: {{ wasm: {:?}, budget: {{ {budget} }} }}\nroutes: [{{ to: echo, filters: [mine] }}]\n",
+         {}  mine: {{ wasm: {:?}, vm_id: shared, budget: {{ {budget} }} }}\nroutes:\n\
+         - {{ match: {{ path: /probe }}, to: echo, filters: [probe] }}\n- {{ to: echo, filters: [mine] }}\n",
+        probes_with("vm_id: shared, budget: { time: 1s }", &[("probe", "{ request_headers: [] }")]),
         guest.path()
     )
 }
@@ -63,7 +68,7 @@ fn live_and_ready_name_a_worker_that_a_filter_holds_until_it_comes_back() {
 }
 
 /// Starts the guest's proxy, does what makes the guest hold its worker, and asks the process to end.
-fn ends(guest: &Guest, held: impl FnOnce(&Tollgate, std::net::SocketAddr)) {
+fn ends(guest: &Guest, held: impl FnOnce(&Tollgate, SocketAddr)) {
     let mut tollgate = Tollgate::run(&config(guest, "time: 60s, start: 60s"));
     let address = tollgate.address_after("listening on http://");
 
@@ -107,30 +112,67 @@ fn a_filter_that_never_agrees_to_go_away_does_not_keep_the_process_from_ending()
     ends(&guest, |_, _| {});
 }
 
-#[test]
-fn a_filter_that_never_starts_again_does_not_keep_the_process_from_ending() {
-    // Shared data outlives VMs: those that start before the process serves find none, the one after the first death loops.
-    let guest = Guest::from_wat(
+/// A guest that loops in its start where this condition holds, once it has put `loops` into its data, and dies of its
+/// first request, once it has put `asked` there. It may drop a segment: of such a module there is no image, and each VM
+/// is started.
+fn never_starting(condition: &str) -> Guest {
+    Guest::from_wat(&format!(
         "(module
            (import \"env\" \"proxy_set_shared_data\" (func $set (param i32 i32 i32 i32 i32) (result i32)))
            (import \"env\" \"proxy_get_shared_data\" (func $get (param i32 i32 i32 i32 i32) (result i32)))
            (memory (export \"memory\") 1)
-           (data (i32.const 0) \"key\")
+           (data (i32.const 0) \"askedloops\")
+           (data $unused \"x\")
            (func (export \"proxy_abi_version_0_2_1\"))
            (func (export \"proxy_on_memory_allocate\") (param i32) (result i32) i32.const 1024)
+           (func $drop (data.drop $unused))
            (func (export \"proxy_on_vm_start\") (param i32 i32) (result i32)
-             (if (i32.eqz (call $get (i32.const 0) (i32.const 3) (i32.const 16) (i32.const 20) (i32.const 24)))
-               (then (loop $again (br $again))))
+             (if {condition} (then
+               (drop (call $set (i32.const 5) (i32.const 5) (i32.const 5) (i32.const 5) (i32.const 0)))
+               (loop $again (br $again))))
              i32.const 1)
            (func (export \"proxy_on_request_headers\") (param i32 i32 i32) (result i32)
-             (drop (call $set (i32.const 0) (i32.const 3) (i32.const 0) (i32.const 3) (i32.const 0)))
-             unreachable))",
+             (drop (call $set (i32.const 0) (i32.const 5) (i32.const 0) (i32.const 5) (i32.const 0)))
+             unreachable))"
+    ))
+}
+
+/// Waits until a VM of the guest is in a start that has no end.
+fn until_it_loops(address: SocketAddr) {
+    let get = "GET /probe HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\
+        x-probe-response-headers: shared-get loops -> response-headers x-start\r\n\r\n";
+    until("a start loops", || {
+        let mut client = Client::connect(address);
+        client.send(get);
+        client.answer().field("x-start") == Some("loops")
+    });
+}
+
+#[test]
+fn a_filter_that_never_starts_again_does_not_keep_the_process_from_ending() {
+    // Shared data outlives VMs: those that start before the process serves find none, the next one loops.
+    let guest = never_starting(
+        "(i32.eqz (call $get (i32.const 0) (i32.const 5) (i32.const 16) (i32.const 20) (i32.const 24)))",
     );
 
     ends(&guest, |_, address| {
         let mut client = Client::connect(address);
         client.send(GET);
-        // Its VM died, and the start of the next spare has begun or begins now.
         assert_eq!(client.answer().status(), 503);
+        until_it_loops(address);
+    });
+}
+
+#[test]
+fn an_uploaded_module_that_never_starts_does_not_keep_the_process_from_ending() {
+    let guest = Guest::from_bytes(&speaker("one"));
+    let module = std::fs::read(never_starting("(i32.const 1)").path()).unwrap();
+
+    ends(&guest, |tollgate, address| {
+        let mut client = Client::connect(tollgate.address_after("admin on http://"));
+        let head = format!("PUT /filters/mine/module HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}", module.len());
+        client.send([head.as_bytes(), b"\r\n\r\n", &module].concat());
+
+        until_it_loops(address);
     });
 }

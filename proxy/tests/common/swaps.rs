@@ -1,11 +1,16 @@
 //! Modules that differ in one word that their exchanges carry, and clients that notice which one they got.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::thread;
 
 use serde_json::Value;
 
 use crate::common::client::Client;
 use crate::common::wire::Message;
+use crate::common::{h2, until};
 
 /// A filter that says `word` in the field `x-by` of every answer.
 pub(crate) fn speaker(word: &str) -> Vec<u8> {
@@ -85,4 +90,98 @@ impl Looker {
         self.last = answered;
         self.answers += 1;
     }
+}
+
+/// What clients were told while something happened.
+#[derive(Default)]
+pub(crate) struct Heard {
+    /// Answers, of all clients together.
+    pub(crate) answers: usize,
+    /// Every word that was in one.
+    pub(crate) words: BTreeSet<String>,
+}
+
+impl Heard {
+    fn take(&mut self, word: &str) {
+        self.answers += 1;
+        if !self.words.contains(word) {
+            self.words.insert(word.to_owned());
+        }
+    }
+}
+
+/// Clients of both protocols, each on a connection of its own, that look at each answer from before `swap` to after it.
+pub(crate) fn under_load(address: SocketAddr, swap: impl FnOnce()) -> Heard {
+    let (stop, begun) = (AtomicBool::new(false), AtomicUsize::new(0));
+    thread::scope(|scope| {
+        let plain = || look_by_h1(address, &stop, &begun);
+        let by_h2 = || look_by_h2(address, &stop, &begun);
+        let clients = [scope.spawn(plain), scope.spawn(plain), scope.spawn(by_h2)];
+        // Clients must not run for ever when the swaps fail.
+        let swapped = catch_unwind(AssertUnwindSafe(|| {
+            until("every client was answered", || begun.load(SeqCst) == clients.len());
+            swap();
+        }));
+        stop.store(true, SeqCst);
+        let mut all = Heard::default();
+        for client in clients {
+            let heard = client.join().expect("a client that saw nothing wrong");
+            all.answers += heard.answers;
+            all.words.extend(heard.words);
+        }
+        swapped.unwrap_or_else(|panic| resume_unwind(panic));
+        all
+    })
+}
+
+fn look_by_h1(address: SocketAddr, stop: &AtomicBool, begun: &AtomicUsize) -> Heard {
+    let (mut looker, mut heard) = (Looker::new(address), Heard::default());
+    loop {
+        // Asked once more after the end is told, so that it hears what serves by then.
+        let is_last = stop.load(SeqCst);
+        looker.look();
+        heard.take(&looker.last);
+        if heard.answers == 1 {
+            begun.fetch_add(1, SeqCst);
+        }
+        if is_last {
+            return heard;
+        }
+    }
+}
+
+/// Four exchanges at a time on one connection; none of them may be older than those of the round before.
+fn look_by_h2(address: SocketAddr, stop: &AtomicBool, begun: &AtomicUsize) -> Heard {
+    let (mut newest, mut heard, mut is_over) = (String::new(), Heard::default(), false);
+    while !is_over {
+        // Each conversation is bounded, so a connection lives for some rounds only.
+        (newest, heard, is_over) = h2::talk(address, |mut sender| async move {
+            for _ in 0..50 {
+                let is_last = stop.load(SeqCst);
+                let mut asked = Vec::new();
+                for _ in 0..4 {
+                    sender.ready().await.unwrap();
+                    asked.push(sender.send_request(h2::get("/")));
+                }
+                let floor = newest.clone();
+                for answer in asked {
+                    let answer = h2::whole(answer.await.unwrap()).await.unwrap();
+                    let by: Vec<_> = answer.headers.get_all("x-by").iter().map(|by| by.to_str().unwrap()).collect();
+                    let (asked, answered) = words(answer.status, &by, &answer.body);
+                    assert_eq!(asked, answered, "one exchange saw two generations");
+                    assert!(answered >= floor, "{answered} came after {floor} on one connection");
+                    heard.take(&answered);
+                    newest = newest.max(answered);
+                }
+                if heard.answers == 4 {
+                    begun.fetch_add(1, SeqCst);
+                }
+                if is_last {
+                    return (newest, heard, true);
+                }
+            }
+            (newest, heard, false)
+        });
+    }
+    heard
 }

@@ -96,17 +96,32 @@ fn a_module_that_takes_too_much_to_compile_at_a_swap_changes_nothing() {
     assert!(message.contains("its compilation needs more than the 24MiB of memory"), "{message}");
 }
 
-#[test]
-fn a_compiler_does_not_outlive_the_proxy() {
+/// What a proxy exits with when it gets this signal while a module is compiled that takes the compiler minutes. By the
+/// end, the compiler is gone, too.
+fn code_after(signal: &str) -> Option<i32> {
     let guest = Guest::from_bytes(&speaker("one"));
-    let tollgate = Tollgate::run(&config(&guest, "cache: off\nlimits: { compile_time: 10m }"));
+    let limits = "cache: off\nlimits: { compile_time: 10m, drain_timeout: 1s }";
+    let mut tollgate = Tollgate::run(&config(&guest, limits));
     until_it_says(tollgate.address_after("listening on http://"), "one");
     guest.replace(&endless_to_compile());
     let compiler = compiler_of(tollgate.id(), 600);
 
-    tollgate.signal("KILL");
+    tollgate.signal(signal);
 
+    let code = tollgate.code();
     let left = PathBuf::from(format!("/proc/{compiler}/cmdline"));
     // A process that has ended has no command line, before it is waited for and after.
     until("the compiler is gone", || fs::read(&left).unwrap_or_default().is_empty());
+    code
+}
+
+#[test]
+fn a_compiler_does_not_outlive_the_proxy() {
+    // Killed by a signal: there is no code.
+    assert_eq!(code_after("KILL"), None);
+}
+
+#[test]
+fn a_compiler_that_does_not_end_does_not_keep_the_proxy_from_ending() {
+    assert_eq!(code_after("TERM"), Some(0));
 }
