@@ -145,6 +145,24 @@ fn a_file_that_changes_while_it_is_compiled_comes_to_both_turns() {
 }
 
 #[test]
+fn two_files_that_change_at_once_keep_their_order_each() {
+    let (compiler, (a, b)) = (Compiler::new(), guests());
+    let proxy = compiler.proxy_with("watch: off", &a, &b);
+    compiler.hold();
+    a.replace(&speaker("two"));
+    b.replace(&speaker("dos"));
+    proxy.orders().give(Order::Look(vec![a.path().into(), b.path().into()]));
+    compiler.is_waited_for();
+    let orders = proxy.orders();
+    let upload = thread::spawn(move || orders.ask_blocking(Order::Stage("b".into(), speaker("tres"))));
+    compiler.release();
+
+    assert_eq!(upload.join().unwrap().unwrap(), Done::Staged);
+    until("both files serve", || says(&proxy, "/a") == "two" && says(&proxy, "/b") == "dos");
+    assert!(proxy.plugin("b").staged.is_some());
+}
+
+#[test]
 fn an_operator_who_is_refused_holds_no_file_up() {
     let (compiler, (a, b)) = (Compiler::new(), guests());
     let proxy = compiler.proxy(&a, &b);

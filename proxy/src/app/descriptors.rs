@@ -27,7 +27,7 @@ pub(crate) fn raise_limit() {
 pub(super) fn with_reserve<T>(work: impl FnOnce() -> T) -> T {
     let limit = getrlimit(Resource::Nofile);
     // Where the limit cannot be moved, what follows says that there is no descriptor.
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit.clone() });
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
     let outcome = work();
     let _ = setrlimit(Resource::Nofile, limit);
     outcome

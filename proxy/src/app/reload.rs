@@ -109,6 +109,8 @@ type Answer = Result<Done, Refused>;
 struct Asked {
     /// Its place among all orders, from one on; zero until it is taken.
     number: u64,
+    /// What it was compiled by.
+    job: u64,
     order: Order,
     began: Instant,
     reply: Option<oneshot::Sender<Answer>>,
@@ -117,7 +119,7 @@ struct Asked {
 
 impl Asked {
     fn new(order: Order, reply: Option<oneshot::Sender<Answer>>) -> Self {
-        Self { number: 0, order, began: Instant::now(), reply, ready: None }
+        Self { number: 0, job: 0, order, began: Instant::now(), reply, ready: None }
     }
 }
 

@@ -33,8 +33,10 @@ pub(super) struct Ahead {
     working: usize,
     most: usize,
     queue: VecDeque<Job>,
-    /// Orders whose modules are compiled, by their number.
+    /// Orders whose modules are compiled, by the number of their job.
     away: Vec<(u64, Concern)>,
+    /// Jobs so far.
+    jobs: u64,
     /// Those that come after one of them, oldest first.
     held: Vec<(Asked, Concern)>,
 }
@@ -98,7 +100,7 @@ impl Ahead {
     pub(super) fn new(send: Weak<Sender<Asked>>) -> Self {
         let cores = available_parallelism().map_or(1, NonZero::get);
         let most = cores.clamp(*SOME.start(), *SOME.end());
-        Self { send, working: 0, most, queue: VecDeque::new(), away: Vec::new(), held: Vec::new() }
+        Self { send, working: 0, most, queue: VecDeque::new(), away: Vec::new(), jobs: 0, held: Vec::new() }
     }
 
     fn start(&mut self) {
@@ -145,14 +147,14 @@ impl Live {
         if let Some(ready) = asked.ready.take() {
             let Ahead { working, away, held, .. } = &mut self.ahead;
             *working -= 1;
-            away.retain(|(number, _)| *number != asked.number);
+            away.retain(|(job, _)| *job != asked.job);
             held.drain(..).rev().for_each(|(held, _)| self.waiting.push_front(held));
             self.ahead.start();
             self.reloader.modules.take(ready);
             self.overrule(&asked);
             return Some(asked);
         }
-        let asked = self.split(asked);
+        let mut asked = self.split(asked);
         let concern = self.concern(&asked.order);
         if self.ahead.holds(&concern) {
             self.ahead.hold(asked, concern);
@@ -173,7 +175,9 @@ impl Live {
         if let Some(config) = config {
             compiler.bound(config.limits.compile_time, config.limits.compile_memory);
         }
-        self.ahead.away.push((asked.number, concern));
+        self.ahead.jobs += 1;
+        asked.job = self.ahead.jobs;
+        self.ahead.away.push((asked.job, concern));
         let (send, ready) = (self.ahead.send.clone(), self.reloader.modules.hand_over());
         self.ahead.queue.push_back(Job { send, asked: Some(asked), ready, missing, compiler });
         self.ahead.start();
