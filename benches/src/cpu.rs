@@ -38,8 +38,17 @@ fn tree(process: u32, depth: usize) -> io::Result<Duration> {
 
 /// The first number of a schedstat line: nanoseconds on a core.
 fn on_core(schedstat: &str) -> io::Result<Duration> {
-    let nanoseconds = schedstat.split_whitespace().next().and_then(|number| number.parse().ok());
+    number(schedstat, 0)
+}
+
+fn number(schedstat: &str, place: usize) -> io::Result<Duration> {
+    let nanoseconds = schedstat.split_whitespace().nth(place).and_then(|number| number.parse().ok());
     nanoseconds.map(Duration::from_nanos).ok_or_else(|| io::Error::other("schedstat holds no number"))
+}
+
+/// How long one thread of a process was ready to run and had no core.
+pub fn waited_by(process: u32, thread: Pid) -> io::Result<Duration> {
+    number(&fs::read_to_string(format!("/proc/{process}/task/{}/schedstat", thread.as_raw_nonzero()))?, 1)
 }
 
 /// The thread of this name in a process.
@@ -86,6 +95,7 @@ mod tests {
     #[test]
     fn the_first_number_of_schedstat_is_the_time() {
         assert_eq!(on_core("1500 7 2\n").unwrap(), Duration::from_nanos(1500));
+        assert_eq!(number("1500 7 2\n", 1).unwrap(), Duration::from_nanos(7));
         assert!(on_core("").is_err());
     }
 }

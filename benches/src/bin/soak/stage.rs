@@ -127,6 +127,11 @@ impl Proxy {
         cpu::of_thread(self.process.id(), self.worker)
     }
 
+    /// How long its worker was ready to run and had no core.
+    pub(crate) fn worker_waited(&self) -> io::Result<Duration> {
+        cpu::waited_by(self.process.id(), self.worker)
+    }
+
     /// CPU time that all of it has used.
     pub(crate) fn cpu(&self) -> io::Result<Duration> {
         cpu::of_tree(self.process.id())

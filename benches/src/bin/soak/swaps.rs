@@ -17,7 +17,7 @@ use tollgate_benches::origin::Origin;
 
 use crate::guests::{distinct, stamper};
 use crate::memory::{self, Seen};
-use crate::section::{Section, Times, mebibytes};
+use crate::section::{Section, Times, mebibytes, millis};
 use crate::stage::{Proxy, Stage, replace};
 use crate::traffic::{Outcome, Traffic};
 
@@ -100,6 +100,8 @@ struct Run {
     wall: f64,
     /// The part of its core that the worker used.
     worker: f64,
+    /// How long the worker was ready to run and had no core.
+    waited: Duration,
     /// The part of a core that the rest of the proxy used.
     rest: f64,
 }
@@ -153,6 +155,7 @@ fn measure(proxy: &Proxy, load: Traffic, time: Duration, swaps: Option<(&mut Swa
     let load = Traffic { time, ..load };
     let swapping = swaps.map(|(swapper, swaps)| swapper.prepare(swaps).map(|swaps| (&*swapper, swaps))).transpose()?;
     let (began, worker, all) = (Instant::now(), proxy.worker_cpu()?, proxy.cpu()?);
+    let waited = proxy.worker_waited()?;
     let outcome = thread::scope(|scope| {
         let loading = scope.spawn(|| load.run());
         if let Some((swapper, swaps)) = swapping {
@@ -163,7 +166,8 @@ fn measure(proxy: &Proxy, load: Traffic, time: Duration, swaps: Option<(&mut Swa
     let wall = began.elapsed().as_secs_f64();
     let used = (proxy.worker_cpu()? - worker).as_secs_f64();
     let rest = proxy.cpu()?.saturating_sub(all).as_secs_f64() - used;
-    Ok(Run { outcome, wall, worker: used / wall, rest: rest.max(0.0) / wall })
+    let waited = proxy.worker_waited()?.saturating_sub(waited);
+    Ok(Run { outcome, wall, worker: used / wall, waited, rest: rest.max(0.0) / wall })
 }
 
 /// Who replaces the files.
@@ -246,11 +250,15 @@ fn compare(section: &mut Section, pair: usize, [quiet, swapping]: &[Run; 2], amo
     section.figure(name("generations that answered"), format!("{} of {swaps} swaps", swapping.outcome.seen.len()));
     let [before, after] = [quiet, swapping].map(|run| Times::of(run.outcome.times.iter().map(|(_, took)| *took)));
     for (what, run, times) in [("without swaps", quiet, &before), ("with swaps", swapping, &after)] {
-        let Run { wall, worker, rest, .. } = run;
+        let Run { outcome, wall, worker, waited, rest } = run;
         let (worker, rest) = (worker * 100.0, rest * 100.0);
         section.figure(
             name(what),
             format!("{times}; {wall:.1} s, worker {worker:.0} %, rest of the proxy {rest:.0} % of a core"),
+        );
+        section.figure(
+            name(&format!("{what}, ready to run and without a core")),
+            format!("worker {} ms, load {} ms", millis(*waited), millis(outcome.waited)),
         );
     }
     let over = |after: Duration, before: Duration| after.as_secs_f64() / before.as_secs_f64();

@@ -13,8 +13,9 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
+use rustix::thread::gettid;
 use tokio::task::LocalSet;
-use tollgate_benches::cores;
+use tollgate_benches::{cores, cpu};
 
 use crate::guests::STAMP;
 use crate::link::{Link, Protocol};
@@ -62,6 +63,8 @@ pub(crate) struct Outcome {
     pub(crate) seen: BTreeSet<u64>,
     /// When each request with a good answer was sent, from the beginning on, and how long the answer took.
     pub(crate) times: Vec<(Duration, Duration)>,
+    /// How long whoever sent them was ready to run and had no core.
+    pub(crate) waited: Duration,
     /// When requests failed, from the beginning on.
     pub(crate) failures_at: Vec<Duration>,
 }
@@ -84,7 +87,8 @@ impl Traffic {
         }
         runtime.block_on(running);
         drop(runtime);
-        Ok(Rc::into_inner(outcome).map(RefCell::into_inner).unwrap_or_default())
+        let outcome = Rc::into_inner(outcome).map(RefCell::into_inner).unwrap_or_default();
+        Ok(Outcome { waited: cpu::waited_by(std::process::id(), gettid())?, ..outcome })
     }
 
     async fn connect(&self, outcome: &Rc<RefCell<Outcome>>) -> io::Result<Vec<Lane>> {
