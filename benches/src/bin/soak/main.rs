@@ -45,9 +45,9 @@ struct Arguments {
     /// About 10 seconds for each scenario instead of minutes
     #[arg(long)]
     short: bool,
-    /// Runs of `swaps`, each once without and once with swaps [default: 3, short: 1]
+    /// Rounds of `swaps`: without swaps, with swaps beside, with swaps [default: 3, short: 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=100))]
-    pairs: Option<u16>,
+    rounds: Option<u16>,
     /// How long each of them is [default: 60, short: 10]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=3600))]
     seconds: Option<u16>,
@@ -109,9 +109,9 @@ impl Arguments {
 
     fn play(&self, scenario: Scenario, stage: &Stage) -> anyhow::Result<Section> {
         let amount = || {
-            let (pairs, seconds, swaps) = if self.short { (1, 10, 167) } else { (3, 60, 1000) };
+            let (rounds, seconds, swaps) = if self.short { (1, 10, 167) } else { (3, 60, 1000) };
             Amount {
-                pairs: self.pairs.unwrap_or(pairs),
+                rounds: self.rounds.unwrap_or(rounds),
                 time: Duration::from_secs(self.seconds.unwrap_or(seconds).into()),
                 swaps: self.swaps.unwrap_or(swaps),
             }

@@ -70,7 +70,7 @@ impl Stage {
     /// The same, with the time from the start of the process to its first answer.
     pub(crate) fn start_timed(&self, rest: &str) -> anyhow::Result<(Proxy, Duration)> {
         let (address, admin) = (free_address()?, free_address()?);
-        let file = self.folder.path().join("soak.yaml");
+        let file = self.folder.path().join(format!("{}.yaml", address.port()));
         fs::write(&file, format!("workers: 1\nadmin: {{ listen: \"{admin}\" }}\nlisten: {address}\n{rest}"))?;
         let words: [OsString; 4] = [self.tollgate.clone().into(), "run".into(), "--config".into(), file.into()];
         let log = self.folder.path().join(format!("{}.log", address.port()));

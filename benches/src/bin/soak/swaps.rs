@@ -1,23 +1,24 @@
-//! A thousand swaps in a minute under load, in pairs with the same load without swaps.
+//! A thousand swaps in a minute under load, in rounds with the same load without swaps, and with the same swaps in another
+//! proxy beside it, which has no load: what those cost is the machine's.
 //!
 //! Every swap brings a stamper that was never seen before, so each is compiled. Every fourth time an SDK filter behind it is
 //! swapped too, every twentieth time for bytes that are new. Filters that do nothing stand behind both: they keep the worker
 //! busy at a pace that leaves compilations room on the core of the load.
 
-use std::collections::BTreeMap;
+mod report;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use tollgate_benches::cores;
 use tollgate_benches::http::{ANSWERED, ASKED, SEEN};
 use tollgate_benches::origin::Origin;
 
 use crate::guests::{distinct, stamper};
-use crate::memory::{self, Seen};
-use crate::section::{Section, Times, mebibytes, millis};
+use crate::memory;
+use crate::section::Section;
 use crate::stage::{Proxy, Stage, replace};
 use crate::traffic::{Outcome, Traffic};
 
@@ -31,21 +32,14 @@ const PUSH: f64 = 0.92;
 const WARM_SWAPS: u64 = 40;
 /// How long nothing happens before the memory is looked at.
 const REST: Duration = Duration::from_secs(10);
-/// Within which part of what it was the memory is to come back.
-const BACK_WITHIN: f64 = 1.05;
-
 /// The part of the swaps that is to be taken over: where two come at once, the newer wins.
 const TAKEN: f64 = 0.95;
-/// The part of the worker's core that a run has to take for its times to mean anything.
-const BUSY: f64 = 0.7;
-/// How much longer than meant a run may take before its load counts as behind its pace.
-const BEHIND: f64 = 1.02;
 
 /// How much is done.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Amount {
-    /// Runs without and with swaps.
-    pub(crate) pairs: u16,
+    /// Runs without swaps, with swaps beside, and with swaps.
+    pub(crate) rounds: u16,
     /// How long each run takes.
     pub(crate) time: Duration,
     /// Swaps in each run that has them.
@@ -54,30 +48,32 @@ pub(crate) struct Amount {
 
 /// See the module.
 pub(crate) fn run(stage: &Stage, amount: Amount) -> anyhow::Result<Section> {
-    let Amount { pairs, time, swaps } = amount;
-    let title = format!("swaps: {pairs} × {swaps} swaps in {} s, and as long without", time.as_secs());
+    let Amount { rounds, time, swaps } = amount;
+    let title = format!("swaps: {rounds} × {swaps} swaps in {} s, and as long without, twice", time.as_secs());
     let mut section = Section::new(&title);
     let origin = stage.origin()?;
-    let (mut swapper, proxy) = begin(stage, &origin)?;
+    let (mut swapper, proxy) = begin(stage, &origin, "stamp")?;
     let resident = || memory::resident(proxy.id());
     let fresh = resident()?;
     let load = calibrate(&proxy, &mut swapper, &mut section)?;
     // Afterwards everything has been needed once that is kept: generations to go back to, room in the heap of each thread.
     measure(&proxy, load, time, Some((&mut swapper, swaps)))?;
+    let (mut beside, other) = begin(stage, &origin, "beside")?;
     thread::sleep(REST);
     let before = resident()?;
-    let serving = proxy.metric("tollgate_filter_generation", "filter=\"stamp\"")?;
-    let (runs, seen) = memory::during(proxy.id(), || -> anyhow::Result<Vec<[Run; 2]>> {
-        (0..pairs)
+    let generation = || proxy.metric("tollgate_filter_generation", "filter=\"stamp\"");
+    let serving = generation()?;
+    let (runs, seen) = memory::during(proxy.id(), || -> anyhow::Result<Vec<Round>> {
+        let run =
+            |swapper: Option<&mut Swapper>| measure(&proxy, load, time, swapper.map(|swapper| (swapper, swaps)));
+        (0..rounds)
             .map(|_| {
-                Ok([measure(&proxy, load, time, None)?, measure(&proxy, load, time, Some((&mut swapper, swaps)))?])
+                Ok(Round { quiet: run(None)?, beside: run(Some(&mut beside))?, swapping: run(Some(&mut swapper))? })
             })
             .collect()
     });
-    let runs = runs?;
-    judge(&mut section, &runs, amount);
-    let made = proxy.metric("tollgate_filter_generation", "filter=\"stamp\"")? - serving;
-    let given = u64::from(pairs) * swaps;
+    report::judge(&mut section, &runs?, amount);
+    let (made, given) = (generation()? - serving, u64::from(rounds) * swaps);
     section.must(
         "stampers that were given / generations that were made of them",
         made >= given as f64 * TAKEN,
@@ -85,12 +81,22 @@ pub(crate) fn run(stage: &Stage, amount: Amount) -> anyhow::Result<Section> {
     );
     section.figure("swaps of the SDK filter behind them", swapper.others);
     thread::sleep(REST);
-    remember(&mut section, (fresh, before, resident()?), &seen);
+    report::remember(&mut section, (fresh, before, resident()?), &seen);
     let vms = proxy.metric("tollgate_filter_instances", "filter=\"stamp\"")?;
     section.must("VMs of the stamper 10 s after the last swap, one worker", vms == 1.0, vms);
     section.figure("lines of level ERROR in its log", proxy.lines_with(&["ERROR"]));
-    section.must("SIGTERM ends the proxy", proxy.end(), "exit code 0");
+    section.must("SIGTERM ends both proxies", proxy.end() && other.end(), "exit code 0");
     Ok(section)
+}
+
+/// Runs one after the other.
+struct Round {
+    /// Nothing is swapped.
+    quiet: Run,
+    /// The same is swapped in the other proxy.
+    beside: Run,
+    /// Swaps.
+    swapping: Run,
 }
 
 /// One run.
@@ -106,11 +112,11 @@ struct Run {
     rest: f64,
 }
 
-fn begin(stage: &Stage, origin: &Origin) -> anyhow::Result<(Swapper, Proxy)> {
+fn begin(stage: &Stage, origin: &Origin, name: &str) -> anyhow::Result<(Swapper, Proxy)> {
     let other = stage.filter("filter_headers.wasm")?;
     let swapper = Swapper {
-        stamper: stage.place("stamp.wasm", &stamper(1, 0)?)?,
-        headers: stage.place("headers.wasm", &other)?,
+        stamper: stage.place(&format!("{name}.wasm"), &stamper(1, 0)?)?,
+        headers: stage.place(&format!("{name}-headers.wasm"), &other)?,
         other,
         number: 1,
         others: 0,
@@ -218,85 +224,4 @@ impl Swapper {
         replace(&self.stamper, &swap.stamper)?;
         swap.other.iter().try_for_each(|other| replace(&self.headers, other))
     }
-}
-
-fn judge(section: &mut Section, runs: &[[Run; 2]], amount: Amount) {
-    let all = || runs.iter().flatten().map(|run| &run.outcome);
-    let sum = |count: fn(&Outcome) -> u64| all().map(count).sum::<u64>();
-    let favoured = cores::favoured(|favoured| favoured);
-    section.figure("load and origin run before all else on their core", if favoured { "yes" } else { "not permitted" });
-    section.figure("exchanges", sum(|outcome| outcome.answered));
-    section.none_of("failed exchanges", sum(|outcome| outcome.failed));
-    section.none_of("exchanges whose request and answer met different generations", sum(|outcome| outcome.mixed));
-    section.none_of(
-        "answers of an older generation after a newer one's on one connection",
-        sum(|outcome| outcome.backwards),
-    );
-    if let Some(first) = all().find_map(|outcome| outcome.first.as_ref()) {
-        section.figure("the first failure", first);
-    }
-    let mut ratios = Vec::new();
-    for (place, pair) in runs.iter().enumerate() {
-        ratios.push(compare(section, place + 1, pair, amount));
-    }
-    ratios.sort_by(f64::total_cmp);
-    section.figure("p99 with swaps over p99 without, median of the pairs", format!("{:.2}", middle(&ratios)));
-}
-
-/// Reports what a pair took; its p99 with swaps over that without.
-fn compare(section: &mut Section, pair: usize, [quiet, swapping]: &[Run; 2], amount: Amount) -> f64 {
-    let Amount { time, swaps, .. } = amount;
-    let name = |what: &str| format!("pair {pair}: {what}");
-    section.figure(name("generations that answered"), format!("{} of {swaps} swaps", swapping.outcome.seen.len()));
-    let [before, after] = [quiet, swapping].map(|run| Times::of(run.outcome.times.iter().map(|(_, took)| *took)));
-    for (what, run, times) in [("without swaps", quiet, &before), ("with swaps", swapping, &after)] {
-        let Run { outcome, wall, worker, waited, rest } = run;
-        let (worker, rest) = (worker * 100.0, rest * 100.0);
-        section.figure(
-            name(what),
-            format!("{times}; {wall:.1} s, worker {worker:.0} %, rest of the proxy {rest:.0} % of a core"),
-        );
-        section.figure(
-            name(&format!("{what}, ready to run and without a core")),
-            format!("worker {} ms, load {} ms", millis(*waited), millis(outcome.waited)),
-        );
-    }
-    let over = |after: Duration, before: Duration| after.as_secs_f64() / before.as_secs_f64();
-    let ratio = over(after.per_mille(990), before.per_mille(990));
-    let of_a_second = over(of_a_second(&swapping.outcome), of_a_second(&quiet.outcome));
-    let behind = quiet.wall.max(swapping.wall) > time.as_secs_f64() * BEHIND;
-    let idle = quiet.worker.min(swapping.worker) < BUSY;
-    let note = match (behind, idle) {
-        (true, _) => " (THE LOAD FELL BEHIND ITS PACE: times of this pair say nothing)",
-        (_, true) => " (THE WORKER WAS NOT BUSY ENOUGH: times of this pair say nothing)",
-        _ => "",
-    };
-    section.figure(
-        name("p99 with swaps over p99 without"),
-        format!("{ratio:.2}; the median second's {of_a_second:.2}{note}"),
-    );
-    ratio
-}
-
-/// The p99 of the median second, which moments that the machine was elsewhere leave alone.
-fn of_a_second(outcome: &Outcome) -> Duration {
-    let mut seconds: BTreeMap<u64, Vec<Duration>> = BTreeMap::new();
-    for (at, took) in &outcome.times {
-        seconds.entry(at.as_secs()).or_default().push(*took);
-    }
-    Times::of(seconds.into_values().map(|second| Times::of(second).per_mille(990))).per_mille(500)
-}
-
-fn middle(sorted: &[f64]) -> f64 {
-    sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
-}
-
-fn remember(section: &mut Section, (fresh, before, after): (u64, u64, u64), seen: &Seen) {
-    let part = after as f64 / before.max(1) as f64;
-    let verdict = if part <= BACK_WITHIN { "within" } else { "not within" };
-    section.figure(
-        "resident memory after the start / 10 s after as many swaps unmeasured / peak / 10 s after the last pair",
-        format!("{} / {} / {} / {}", mebibytes(fresh), mebibytes(before), mebibytes(seen.peak()), mebibytes(after)),
-    );
-    section.figure("memory after the last pair over that before the first", format!("{part:.3}, {verdict} 5 %"));
 }
