@@ -56,7 +56,7 @@ pub struct Plugin {
     passages: Cell<usize>,
     /// True once another VM of the generation takes its place.
     worn: Cell<bool>,
-    record: Record,
+    record: Rc<Record>,
     /// Ticks in a row that killed their VM.
     failed_ticks: Cell<u32>,
     /// True while the generation counts this worker.
@@ -83,25 +83,24 @@ pub struct Plugin {
 }
 
 /// What a plugin did on this worker and has to answer for, whichever VM of its generation is there.
-#[derive(Clone)]
 struct Record {
-    storm: Rc<RefCell<Storm>>,
+    storm: RefCell<Storm>,
     /// Absent unless the configuration bounds it.
-    share: Option<Rc<Share>>,
+    share: Option<Share>,
     /// What its VMs may log: a VM that dies, or ends with its exchange, leaves the next one no more than that.
     lines: Rc<RefCell<LineBudget>>,
     /// Exchanges and connections under way that go through it, each once.
-    under_way: Rc<Cell<usize>>,
+    under_way: Cell<usize>,
 }
 
 impl Record {
     fn new(generation: &Generation) -> Self {
         let now = Instant::now();
         Self {
-            storm: Rc::default(),
-            share: generation.plugin.budget.share.map(|rate| Rc::new(Share::new(rate, now))),
+            storm: RefCell::default(),
+            share: generation.plugin.budget.share.map(|rate| Share::new(rate, now)),
             lines: Rc::new(RefCell::new(LineBudget::new(generation.lines(), now))),
-            under_way: Rc::default(),
+            under_way: Cell::new(0),
         }
     }
 }
@@ -120,7 +119,7 @@ impl Plugin {
     /// Takes up a plugin on this worker with one of its ready VMs, and runs its timer as long as the plugin lives. `worn`: the
     /// one of the same generation whose place it takes.
     pub fn new(generation: Arc<Generation>, means: Means, worn: Option<&Plugin>) -> Rc<Self> {
-        let record = worn.map_or_else(|| Record::new(&generation), |worn| worn.record.clone());
+        let record = worn.map_or_else(|| Rc::new(Record::new(&generation)), |worn| Rc::clone(&worn.record));
         let plugin = Rc::new_cyclic(|me| {
             let plugin = Self::bare(me, generation, means, record);
             plugin.resident.set(true);
@@ -133,7 +132,7 @@ impl Plugin {
     }
 
     /// One without a VM, which counts for nothing yet.
-    fn bare(me: &Weak<Self>, generation: Arc<Generation>, means: Means, record: Record) -> Self {
+    fn bare(me: &Weak<Self>, generation: Arc<Generation>, means: Means, record: Rc<Record>) -> Self {
         Self {
             generation,
             series: Arc::clone(&means.series.0),

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use tollgate_config::Isolation;
 
-use super::{Engaged, Plugin, Record};
+use super::{Engaged, Plugin};
 use crate::filter::generation::ReadyVm;
 
 /// VMs that are kept for the next exchanges, with nothing left in them. Others are made when they are needed.
@@ -29,7 +29,7 @@ impl Plugin {
 
     fn solo(self: &Rc<Self>) -> Rc<Plugin> {
         let plugin = Rc::new_cyclic(|me| {
-            let record = Record { storm: Rc::default(), ..self.record.clone() };
+            let record = Rc::clone(&self.record);
             let mut plugin = Self::bare(me, Arc::clone(&self.generation), self.means.clone(), record);
             plugin.last_cause.set(self.last_cause.get());
             plugin.base = Some(Rc::clone(self));
@@ -107,7 +107,7 @@ impl Engaged {
     }
 
     fn is_of(&self, plugin: &Plugin) -> bool {
-        Rc::ptr_eq(&self.plugin.record.under_way, &plugin.record.under_way)
+        Rc::ptr_eq(&self.plugin.record, &plugin.record)
     }
 }
 
