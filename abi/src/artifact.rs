@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
+use std::sync::Arc;
 
 use crate::engine::Engine;
 use crate::error::ModuleError;
@@ -13,26 +14,34 @@ use crate::outline::Outline;
 use crate::types::AbiVersion;
 
 /// The code of one module for one engine. It is native code: whoever can alter it can do all that this process may.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Artifact(Vec<u8>);
+#[derive(Clone)]
+pub struct Artifact(Arc<dyn AsRef<[u8]> + Send + Sync>);
 
 impl Artifact {
     /// Takes bytes that the caller vouches for: an artifact that [`Module::precompile`] made, whole and unaltered.
     /// Other bytes are undefined behaviour once [`Module::from_artifact`] has them, so they come from a process that is
     /// trusted or carry a proof such as a MAC.
-    pub fn vouched(bytes: Vec<u8>) -> Artifact {
-        Artifact(bytes)
+    pub fn vouched(bytes: impl AsRef<[u8]> + Send + Sync + 'static) -> Artifact {
+        Artifact(Arc::new(bytes))
     }
 
     /// The bytes, to keep or to send.
     pub fn as_bytes(&self) -> &[u8] {
-        &self.0
+        (*self.0).as_ref()
     }
 }
 
+impl PartialEq for Artifact {
+    fn eq(&self, other: &Artifact) -> bool {
+        self.as_bytes() == other.as_bytes()
+    }
+}
+
+impl Eq for Artifact {}
+
 impl fmt::Debug for Artifact {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Artifact({} bytes)", self.0.len())
+        write!(f, "Artifact({} bytes)", self.as_bytes().len())
     }
 }
 
@@ -72,7 +81,7 @@ impl Module {
     ) -> Result<Artifact, ModuleError> {
         Self::check(bytes, limits, abi)?;
         let code = engine.wasmtime().precompile_module(&module::compile_input(bytes)?);
-        code.map(Artifact).map_err(|error| module::invalid(&error))
+        code.map(Artifact::vouched).map_err(|error| module::invalid(&error))
     }
 
     /// The module of these bytes, with the code of `artifact` instead of compiling. The caller vouches that `artifact` was
@@ -99,7 +108,7 @@ fn load(engine: &Engine, artifact: &Artifact) -> wasmtime::Result<wasmtime::Modu
     // SAFETY: `deserialize` asks for the unaltered output of `precompile_module` of any wasmtime. An `Artifact` is made in
     // two places only: by `precompile`, from that output, and by `vouched`, whose caller has promised the same. Code for
     // other settings or of another wasmtime is told by the header that `deserialize` checks, and is an error.
-    unsafe { wasmtime::Module::deserialize(engine.wasmtime(), &artifact.0) }
+    unsafe { wasmtime::Module::deserialize(engine.wasmtime(), artifact.as_bytes()) }
 }
 
 /// FNV-1a of 128 bits: the same in every process, which the hashers of std do not promise.

@@ -1,8 +1,9 @@
 //! Filters: from bytes on disk to a generation of VMs, and from a request to callbacks in their order.
 //!
-//! `modules`, `compile`, `generation`, `fault` and `spares` belong to the control side; `plugin`, `storm`, `share`, `retiring`, `callout`, `chain`,
+//! `modules`, `blob`, `compile`, `generation`, `fault` and `spares` belong to the control side; `plugin`, `storm`, `share`, `retiring`, `callout`, `chain`,
 //! `pump` and `tcp` to a worker. HTTP types stay in `exchange`; wasm types stay in `tollgate-abi`.
 
+pub mod blob;
 pub mod callout;
 pub mod chain;
 pub mod compile;

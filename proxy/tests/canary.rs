@@ -90,7 +90,7 @@ fn an_uploaded_module_is_tried_with_the_share_that_is_asked_for() {
     let stable = Guest::from_bytes(&speaker("old"));
     let proxy = proxy(&format!("{:?}", stable.path()));
     assert!(matches!(proxy.order(Order::Canary("f".into(), None)), Err(Refused::Nothing(..))));
-    proxy.order(Order::Stage("f".into(), speaker("new"))).unwrap();
+    proxy.order(Order::Stage("f".into(), speaker("new").into())).unwrap();
 
     assert_eq!(proxy.order(Order::Canary("f".into(), Some(Ratio::of_percent(50)))).unwrap(), Done::Canary);
 
@@ -105,7 +105,7 @@ fn an_uploaded_module_is_tried_with_the_share_that_is_asked_for() {
 fn a_canary_that_is_promoted_serves_everybody_and_the_one_before_can_come_back() {
     let stable = Guest::from_bytes(&speaker("old"));
     let proxy = proxy(&format!("{:?}", stable.path()));
-    proxy.order(Order::Stage("f".into(), speaker("new"))).unwrap();
+    proxy.order(Order::Stage("f".into(), speaker("new").into())).unwrap();
     proxy.order(Order::Canary("f".into(), None)).unwrap();
 
     assert_eq!(proxy.order(Order::Promote("f".into())).unwrap(), Done::Serving);
@@ -120,7 +120,7 @@ fn a_canary_that_is_promoted_serves_everybody_and_the_one_before_can_come_back()
 fn a_canary_that_is_rolled_back_is_seen_by_nobody_any_more() {
     let stable = Guest::from_bytes(&speaker("old"));
     let proxy = proxy(&format!("{:?}", stable.path()));
-    proxy.order(Order::Stage("f".into(), speaker("new"))).unwrap();
+    proxy.order(Order::Stage("f".into(), speaker("new").into())).unwrap();
     proxy.order(Order::Canary("f".into(), Some(Ratio::of_percent(50)))).unwrap();
     assert_eq!(count(&words(&proxy, 10), "new"), 5);
 
@@ -171,7 +171,7 @@ fn rules_are_asked_however_many_orders_come() {
 fn what_is_uploaded_during_a_trial_does_not_take_over_in_the_canarys_place() {
     let (stable, canary) = (Guest::from_bytes(&speaker("old")), Guest::from_bytes(&speaker("new")));
     let proxy = proxy(&wasm(&stable, &canary, ", share: 10%, promote_after: 1s"));
-    proxy.order(Order::Stage("f".into(), speaker("untried"))).unwrap();
+    proxy.order(Order::Stage("f".into(), speaker("untried").into())).unwrap();
 
     until("the canary serves", || proxy.plugin("f").canary.is_none());
 
@@ -208,14 +208,14 @@ fn a_canary_that_fails_too_much_goes_by_itself_and_stays_away() {
 fn failures_of_a_trial_before_are_not_those_of_the_next() {
     let stable = Guest::from_bytes(&speaker("old"));
     let proxy = proxy(&format!("{{ stable: {:?}, rollback_on: {{ failures: 5% }} }}", stable.path()));
-    proxy.order(Order::Stage("f".into(), trapping())).unwrap();
+    proxy.order(Order::Stage("f".into(), trapping().into())).unwrap();
     proxy.order(Order::Canary("f".into(), Some(Ratio::of_percent(50)))).unwrap();
     until("the first canary is rolled back", || {
         words(&proxy, 4);
         proxy.plugin("f").canary.is_none()
     });
 
-    proxy.order(Order::Stage("f".into(), speaker("new"))).unwrap();
+    proxy.order(Order::Stage("f".into(), speaker("new").into())).unwrap();
     proxy.order(Order::Canary("f".into(), Some(Ratio::of_percent(50)))).unwrap();
     assert_eq!(count(&words(&proxy, 200), "new"), 100);
 
@@ -228,7 +228,7 @@ fn failures_of_a_trial_before_are_not_those_of_the_next() {
 fn a_new_stable_module_ends_the_trial() {
     let stable = Guest::from_bytes(&speaker("old"));
     let proxy = proxy(&format!("{:?}", stable.path()));
-    proxy.order(Order::Stage("f".into(), speaker("new"))).unwrap();
+    proxy.order(Order::Stage("f".into(), speaker("new").into())).unwrap();
     proxy.order(Order::Canary("f".into(), Some(Ratio::of_percent(50)))).unwrap();
 
     stable.replace(&speaker("newer"));
@@ -268,7 +268,7 @@ fn a_rollback_goes_back_one_generation_after_the_other() {
     let stable = Guest::from_bytes(&speaker("1"));
     let proxy = proxy(&format!("{:?}", stable.path()));
     for word in ["2", "3", "4", "5"] {
-        proxy.order(Order::Stage("f".into(), speaker(word))).unwrap();
+        proxy.order(Order::Stage("f".into(), speaker(word).into())).unwrap();
         proxy.order(Order::Promote("f".into())).unwrap();
     }
     assert_eq!(proxy.plugin("f").previous.len(), 3);

@@ -11,6 +11,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use common::modules::Guest;
 use common::proxy::{TestProxy, prepare_with};
 use common::until;
@@ -39,7 +40,7 @@ fn compiler(settings: CompileSettings) -> Compiler {
 }
 
 fn compile(settings: CompileSettings, bytes: &[u8]) -> Result<Compiled, CompileError> {
-    compiler(settings).module(Digest::of(bytes), bytes, None)
+    compiler(settings).module(Digest::of(bytes), &Bytes::copy_from_slice(bytes), None)
 }
 
 /// In a process of this program.

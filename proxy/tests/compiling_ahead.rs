@@ -98,7 +98,7 @@ fn has_served(proxy: &TestProxy, name: &str, word: &str) -> bool {
 fn one_plugin_is_swapped_and_rolled_back_while_the_module_of_another_is_compiled() {
     let (compiler, (a, b)) = (Compiler::new(), guests());
     let proxy = compiler.proxy(&a, &b);
-    proxy.order(Order::Stage("b".into(), speaker("dos"))).unwrap();
+    proxy.order(Order::Stage("b".into(), speaker("dos").into())).unwrap();
     compiler.hold();
     a.replace(&speaker("two"));
     compiler.is_waited_for();
@@ -116,7 +116,7 @@ fn one_plugin_is_swapped_and_rolled_back_while_the_module_of_another_is_compiled
 fn what_an_operator_says_is_newer_than_a_file_that_is_being_compiled() {
     let (compiler, (a, b)) = (Compiler::new(), guests());
     let proxy = compiler.proxy(&a, &b);
-    proxy.order(Order::Stage("a".into(), speaker("three"))).unwrap();
+    proxy.order(Order::Stage("a".into(), speaker("three").into())).unwrap();
     compiler.hold();
     a.replace(&speaker("two"));
     compiler.is_waited_for();
@@ -154,7 +154,7 @@ fn two_files_that_change_at_once_keep_their_order_each() {
     proxy.orders().give(Order::Look(vec![a.path().into(), b.path().into()]));
     compiler.is_waited_for();
     let orders = proxy.orders();
-    let upload = thread::spawn(move || orders.ask_blocking(Order::Stage("b".into(), speaker("tres"))));
+    let upload = thread::spawn(move || orders.ask_blocking(Order::Stage("b".into(), speaker("tres").into())));
     compiler.release();
 
     assert_eq!(upload.join().unwrap().unwrap(), Done::Staged);
@@ -181,7 +181,7 @@ fn an_operator_who_is_refused_holds_no_file_up() {
 fn the_word_on_one_filter_holds_up_no_other_of_the_same_file() {
     let (compiler, (a, _)) = (Compiler::new(), guests());
     let proxy = compiler.proxy(&a, &a);
-    proxy.order(Order::Stage("a".into(), speaker("three"))).unwrap();
+    proxy.order(Order::Stage("a".into(), speaker("three").into())).unwrap();
     compiler.hold();
     a.replace(&speaker("two"));
     compiler.is_waited_for();
@@ -215,7 +215,7 @@ fn a_reload_that_is_ordered_while_one_is_compiled_reads_files_once_more() {
 fn what_an_operator_says_is_newer_than_a_reload_that_is_compiled() {
     let (compiler, (a, b)) = (Compiler::new(), guests());
     let proxy = compiler.proxy_with("watch: off", &a, &b);
-    proxy.order(Order::Stage("a".into(), speaker("three"))).unwrap();
+    proxy.order(Order::Stage("a".into(), speaker("three").into())).unwrap();
     compiler.hold();
     a.replace(&speaker("two"));
     b.replace(&speaker("dos"));
@@ -238,7 +238,7 @@ fn an_upload_waits_for_the_file_before_it_and_stays() {
     compiler.is_waited_for();
 
     let orders = proxy.orders();
-    let upload = thread::spawn(move || orders.ask_blocking(Order::Stage("a".into(), speaker("three"))));
+    let upload = thread::spawn(move || orders.ask_blocking(Order::Stage("a".into(), speaker("three").into())));
     compiler.release();
 
     assert_eq!(upload.join().unwrap().unwrap(), Done::Staged);

@@ -52,7 +52,7 @@ fn an_uploaded_module_serves_once_it_is_promoted() {
     let proxy = proxy(&guest, "");
     assert_eq!(speaks(&proxy), "one");
 
-    assert_eq!(proxy.order(Order::Stage("f".into(), speaker("two"))).unwrap(), Done::Staged);
+    assert_eq!(proxy.order(Order::Stage("f".into(), speaker("two").into())).unwrap(), Done::Staged);
     assert_eq!(speaks(&proxy), "one");
     assert_eq!(proxy.order(Order::Promote("f".into())).unwrap(), Done::Serving);
 
@@ -64,7 +64,7 @@ fn an_uploaded_module_serves_once_it_is_promoted() {
 fn a_rollback_brings_the_module_before_back() {
     let guest = Guest::from_bytes(&speaker("one"));
     let proxy = proxy(&guest, "");
-    proxy.order(Order::Stage("f".into(), speaker("two"))).unwrap();
+    proxy.order(Order::Stage("f".into(), speaker("two").into())).unwrap();
     proxy.order(Order::Promote("f".into())).unwrap();
 
     assert_eq!(proxy.order(Order::Rollback("f".into())).unwrap(), Done::Serving);
@@ -93,9 +93,9 @@ fn a_rollback_starts_nothing_that_could_fail() {
     let guest = Guest::from_wat(ONCE);
     let proxy = proxy(&guest, "");
     assert_eq!(proxy.get("/").status(), 200);
-    let starts = proxy.order(Order::Stage("f".into(), variant(&fs::read(guest.path()).unwrap(), 1)));
+    let starts = proxy.order(Order::Stage("f".into(), variant(&fs::read(guest.path()).unwrap(), 1).into()));
     assert!(starts.is_err(), "another start of it fails");
-    proxy.order(Order::Stage("f".into(), speaker("two"))).unwrap();
+    proxy.order(Order::Stage("f".into(), speaker("two").into())).unwrap();
     proxy.order(Order::Promote("f".into())).unwrap();
     assert_eq!(speaks(&proxy), "two");
 
@@ -205,7 +205,7 @@ fn promotions_come_at_most_fifty_a_second_and_none_of_them_is_lost() {
     let proxy = TestProxy::with(&yaml);
     for name in &names {
         // All that takes time is done here, so that only the pace is left.
-        assert_eq!(proxy.order(Order::Stage(name.clone(), speaker(name))).unwrap(), Done::Staged);
+        assert_eq!(proxy.order(Order::Stage(name.clone(), speaker(name).into())).unwrap(), Done::Staged);
     }
 
     let took = took(&proxy, names.iter().map(|name| Order::Promote(name.clone())));
@@ -222,7 +222,7 @@ fn rollbacks_come_at_most_fifty_a_second_and_the_last_one_serves() {
     let guest = Guest::from_bytes(&speaker("0"));
     let proxy = unwatched(&guest);
     for word in ["1", "2", "3"] {
-        proxy.order(Order::Stage("f".into(), speaker(word))).unwrap();
+        proxy.order(Order::Stage("f".into(), speaker(word).into())).unwrap();
         assert_eq!(proxy.order(Order::Promote("f".into())).unwrap(), Done::Serving);
     }
 
@@ -239,7 +239,7 @@ fn rollbacks_come_at_most_fifty_a_second_and_the_last_one_serves() {
 fn one_plugin_is_changed_as_often_as_it_is_told_and_no_faster() {
     let guest = Guest::from_bytes(&speaker("one"));
     let proxy = unwatched(&guest);
-    proxy.order(Order::Stage("f".into(), speaker("two"))).unwrap();
+    proxy.order(Order::Stage("f".into(), speaker("two").into())).unwrap();
     let begun = Instant::now();
 
     for percent in 1..=10 {
@@ -333,7 +333,7 @@ fn a_file_that_is_written_again_as_it_was_changes_nothing() {
 fn what_was_uploaded_serves_until_the_file_says_something_new() {
     let guest = Guest::from_bytes(&speaker("file"));
     let proxy = proxy(&guest, "");
-    proxy.order(Order::Stage("f".into(), speaker("upload"))).unwrap();
+    proxy.order(Order::Stage("f".into(), speaker("upload").into())).unwrap();
     proxy.order(Order::Promote("f".into())).unwrap();
 
     assert_eq!(proxy.order(Order::Reload(Trigger::Admin)).unwrap(), Done::Serving);

@@ -508,7 +508,7 @@ fn crowded_canary(rules: &str) -> (TestProxy, String, Origin, Sender<()>, Vec<Cl
             clients.push(ask(&proxy));
             until("the upstream was asked", || origin.requests().len() == clients.len());
         }
-        proxy.order(Order::Stage("f".into(), speaker(word))).unwrap();
+        proxy.order(Order::Stage("f".into(), speaker(word).into())).unwrap();
         let whole = Some(tollgate_config::Ratio::of_percent(100));
         let order = if word.len() > 1 { Order::Canary("f".into(), whole) } else { Order::Promote("f".into()) };
         assert!(matches!(proxy.order(order).unwrap(), Done::Serving | Done::Canary), "{word}");

@@ -13,6 +13,7 @@ use std::sync::mpsc::Sender;
 use std::time::{Instant, SystemTime};
 
 use arc_swap::ArcSwap;
+use bytes::Bytes;
 use tokio::sync::oneshot;
 use tollgate_config::{Config, Faults, Ratio};
 
@@ -38,7 +39,7 @@ pub enum Order {
     /// Look at these files: what they hold has changed.
     Look(Vec<PathBuf>),
     /// Make a module ready for a plugin.
-    Stage(String, Vec<u8>),
+    Stage(String, Bytes),
     /// Have the staged module of a plugin, or its canary, serve.
     Promote(String),
     /// Go back to the generation before; a canary that is tried goes.

@@ -14,6 +14,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use tollgate_abi::{AbiVersion, Artifact, Engine, Fingerprint, Module, ModuleError, ModuleLimits};
 use tollgate_config::ByteSize;
 
@@ -159,7 +160,7 @@ impl Compiler {
     }
 
     /// The module of `bytes`, whose digest the caller has computed. `abi` stands above its own marker.
-    pub fn module(&self, digest: Digest, bytes: &[u8], abi: Option<AbiVersion>) -> Result<Compiled, CompileError> {
+    pub fn module(&self, digest: Digest, bytes: &Bytes, abi: Option<AbiVersion>) -> Result<Compiled, CompileError> {
         let begun = Instant::now();
         // Whatever can be refused by reading alone costs no process, and is told in full.
         Module::check(bytes, &self.limits, abi)?;
@@ -185,7 +186,7 @@ impl Compiler {
     fn fresh(
         &self,
         subject: &Subject,
-        bytes: &[u8],
+        bytes: &Bytes,
         abi: Option<AbiVersion>,
     ) -> Result<(Module, CodeSource), CompileError> {
         let (artifact, source) = match (&self.program, &self.cache) {
@@ -207,9 +208,14 @@ impl Compiler {
         Module::from_artifact(&self.engine, bytes, &self.limits, abi, artifact)
     }
 
-    fn compile_apart(&self, program: PathBuf, bytes: &[u8], abi: Option<AbiVersion>) -> Result<Artifact, CompileError> {
-        let request = Request { abi, limits: self.limits.clone(), module: bytes.to_vec() };
-        let answer = child::compile(&program, self.bounds, request)?;
+    fn compile_apart(
+        &self,
+        program: PathBuf,
+        bytes: &Bytes,
+        abi: Option<AbiVersion>,
+    ) -> Result<Artifact, CompileError> {
+        let request = Request { abi, limits: self.limits.clone(), module: bytes.clone() };
+        let answer = child::compile(&program, self.bounds, &request)?;
         if answer.fingerprint != self.fingerprint {
             let what = "is another build of this program or compiles for another processor".to_owned();
             return Err(CompileError::BadAnswer { program, what, complaint: String::new() });
@@ -256,7 +262,7 @@ mod tests {
         let engine = Engine::new(&EngineSettings::default()).unwrap();
         let cache = Some(folder.path().to_owned());
         let compiler = Compiler::new(engine, CompileSettings { cache, ..CompileSettings::default() });
-        let bytes = tollgate_abi::testing::guest("");
+        let bytes = Bytes::from(tollgate_abi::testing::guest(""));
         let subject = Subject { digest: Digest::of(&bytes), fingerprint: compiler.fingerprint };
         let cache = compiler.cache.as_ref().unwrap();
         cache.store(&subject, &Artifact::vouched(b"proven, and no code".to_vec()));

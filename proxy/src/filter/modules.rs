@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, OnceLock, Weak};
 
+use bytes::Bytes;
 use tollgate_abi::{
     AbiVersion, Engine, EngineError, EngineSettings, GuestErrors, Module, ModuleLimits, PluginSettings, QueueLimits,
     SharedData, SharedDataLimits, SharedQueues,
@@ -20,6 +21,7 @@ use self::bounds::{abi_version, limits, wider, widest};
 use self::ready::Key;
 pub use self::ready::{Fetched, Missing, Ready};
 use crate::exchange::properties::node::Node;
+use crate::filter::blob::Blob;
 use crate::filter::callout::{Callee, Reach};
 use crate::filter::compile::{CompileSettings, Compiler};
 use crate::filter::digest::Digest;
@@ -105,7 +107,7 @@ impl Modules {
     /// What has to be compiled before these bytes can serve a plugin; `None` where their code is here.
     pub fn lacks(&self, plugin: &config::Plugin, fetched: &Fetched) -> Option<Missing> {
         let key = (fetched.digest, plugin.abi.map(abi_version));
-        self.known(key).is_none().then(|| Missing { key, bytes: Arc::clone(&fetched.bytes) })
+        self.known(key).is_none().then(|| Missing { key, bytes: fetched.bytes.clone() })
     }
 
     fn known(&self, key: Key) -> Option<Module> {
@@ -168,21 +170,23 @@ impl Modules {
             return Ok(fetched.clone());
         }
         match self.read(path) {
-            Ok(bytes) => Ok(Fetched::new(bytes, origin)),
+            Ok(bytes) => Ok(Fetched::new(bytes.into(), origin)),
             Err(kind) => Err(fault(plugin, &origin, None, Arc::new(kind))),
         }
     }
 
-    fn read(&self, path: &Path) -> Result<Vec<u8>, FaultKind> {
-        use std::io::Read;
-        let limit = u64::try_from(self.limits.bytes).unwrap_or(u64::MAX);
-        let file = config::open(path).map_err(FaultKind::Read)?;
-        let mut bytes = Vec::new();
-        file.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(FaultKind::Read)?;
-        if bytes.len() > self.limits.bytes {
-            return Err(FaultKind::TooLarge(limit));
+    fn read(&self, path: &Path) -> Result<Blob, FaultKind> {
+        let limit = self.limits.bytes;
+        let read = || {
+            let file = config::open(path)?;
+            let expected = usize::try_from(file.metadata()?.len()).unwrap_or(limit);
+            Blob::read(file, expected, limit)
+        };
+        let blob = read().map_err(FaultKind::Read)?;
+        if blob.len() > limit {
+            return Err(FaultKind::TooLarge(u64::try_from(limit).unwrap_or(u64::MAX)));
         }
-        Ok(bytes)
+        Ok(blob)
     }
 
     /// Everything short of starting VMs: verify, check, compile. `pin` is what the bytes must hash to.
@@ -300,7 +304,7 @@ impl Modules {
         known.is_same(&alike) && *generation.reach == Reach::new(plugin, &self.clusters)
     }
 
-    fn compile(&mut self, digest: Digest, bytes: &[u8], abi: Option<AbiVersion>) -> Result<Module, Arc<FaultKind>> {
+    fn compile(&mut self, digest: Digest, bytes: &Bytes, abi: Option<AbiVersion>) -> Result<Module, Arc<FaultKind>> {
         let key = (digest, abi);
         match (self.known(key), self.ready.code(key)) {
             (Some(module), _) => Ok(module),

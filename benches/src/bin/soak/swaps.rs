@@ -64,8 +64,7 @@ pub(crate) fn run(stage: &Stage, amount: Amount) -> anyhow::Result<Section> {
     let generation = || proxy.metric("tollgate_filter_generation", "filter=\"stamp\"");
     let serving = generation()?;
     let (runs, seen) = memory::during(proxy.id(), || -> anyhow::Result<Vec<Round>> {
-        let run =
-            |swapper: Option<&mut Swapper>| measure(&proxy, load, time, swapper.map(|swapper| (swapper, swaps)));
+        let run = |swapper: Option<&mut Swapper>| measure(&proxy, load, time, swapper.map(|swapper| (swapper, swaps)));
         (0..rounds)
             .map(|_| {
                 Ok(Round { quiet: run(None)?, beside: run(Some(&mut beside))?, swapping: run(Some(&mut swapper))? })

@@ -19,6 +19,7 @@ use super::patience::Patience;
 use super::reply::Reply;
 use super::{AdminState, filters};
 use crate::app::reload::{Done, Order, Refused, Sight};
+use crate::filter::blob::Blob;
 use crate::filter::fault::Fault;
 use crate::filter::rollout::{Brief, Incident, Trigger, View};
 
@@ -117,7 +118,7 @@ async fn order(
 }
 
 /// The body, which may be as large as a module.
-async fn module(body: &mut Incoming) -> Result<Vec<u8>, Reply> {
+async fn module(body: &mut Incoming) -> Result<Bytes, Reply> {
     let limit = ModuleLimits::default().bytes;
     let too_large = || {
         let error = format!("the module is larger than the limit of {limit} bytes");
@@ -126,16 +127,17 @@ async fn module(body: &mut Incoming) -> Result<Vec<u8>, Reply> {
     if usize::try_from(body.size_hint().lower()).is_ok_and(|bytes| bytes > limit) {
         return Err(too_large());
     }
-    let mut module = Vec::new();
+    let no_memory = |error| Reply::error(StatusCode::SERVICE_UNAVAILABLE, &format!("no room for the module: {error}"));
+    let mut module = Blob::default();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| Reply::error(StatusCode::BAD_REQUEST, "the body broke off"))?;
         let bytes = frame.into_data().unwrap_or_else(|_| Bytes::new());
-        if module.len() + bytes.len() > limit {
+        if module.as_ref().len() + bytes.len() > limit {
             return Err(too_large());
         }
-        module.extend_from_slice(&bytes);
+        module.extend(&bytes).map_err(no_memory)?;
     }
-    Ok(module)
+    Ok(module.into())
 }
 
 /// The share that a canary is to get; what the configuration says where the client says nothing.

@@ -14,6 +14,7 @@ use aws_lc_rs::{hmac, rand};
 use tollgate_abi::{Artifact, Fingerprint};
 
 use super::wire::ANSWER_LIMIT;
+use crate::filter::blob::Blob;
 use crate::filter::digest::Digest;
 use folder::{Entry, Folder, UNFINISHED};
 
@@ -70,8 +71,7 @@ impl Cache {
 
     /// The code of `subject`, which now counts as used. An entry that is not what was stored is removed.
     pub(super) fn load(&self, subject: &Subject) -> Option<Artifact> {
-        let limit = u64::try_from(HEAD.saturating_add(ANSWER_LIMIT)).unwrap_or(u64::MAX);
-        let (file, bytes) = match self.folder.read(&subject.name(), limit) {
+        let (file, bytes) = match self.folder.read(&subject.name(), HEAD.saturating_add(ANSWER_LIMIT)) {
             Ok(found) => found,
             Err(error) => {
                 self.unread(subject, &error);
@@ -84,12 +84,13 @@ impl Cache {
         };
         // A folder that cannot be written to still serves.
         let _ = file.set_modified(SystemTime::now());
-        Some(Artifact::vouched(code.to_vec()))
+        Some(Artifact::vouched(bytes.slice_ref(code)))
     }
 
     /// Keeps the code of `subject`, whole or not at all, and makes room for it.
     pub(super) fn store(&self, subject: &Subject, artifact: &Artifact) {
-        let stored = self.folder.replace(&subject.name(), &self.entry(subject, artifact.as_bytes()));
+        let entry = self.entry(subject, artifact.as_bytes());
+        let stored = entry.and_then(|entry| self.folder.replace(&subject.name(), entry.as_ref()));
         if let Err(error) = stored.and(self.tidy()) {
             tracing::warn!(folder = %self.path.display(), %error, "compiled code is not kept");
         }
@@ -116,12 +117,14 @@ impl Cache {
         }
     }
 
-    fn entry(&self, subject: &Subject, code: &[u8]) -> Vec<u8> {
-        let mut entry = MAGIC.to_vec();
-        entry.extend(u64::try_from(code.len()).unwrap_or(u64::MAX).to_le_bytes());
-        entry.extend_from_slice(self.mac(subject, code).as_ref());
-        entry.extend_from_slice(code);
-        entry
+    fn entry(&self, subject: &Subject, code: &[u8]) -> io::Result<Blob> {
+        let mut entry = Blob::default();
+        entry.reserve(HEAD + code.len())?;
+        let length = u64::try_from(code.len()).unwrap_or(u64::MAX).to_le_bytes();
+        for part in [&MAGIC[..], &length, self.mac(subject, code).as_ref(), code] {
+            entry.extend(part)?;
+        }
+        Ok(entry)
     }
 
     /// The code of an entry that was written with this key for this subject.
@@ -155,13 +158,12 @@ impl Cache {
 
 /// The key of the folder; the first of several processes makes it.
 fn key(folder: &Folder) -> io::Result<hmac::Key> {
-    let limit = u64::try_from(MAC).unwrap_or(u64::MAX);
-    let (_, bytes) = match folder.read(KEY, limit) {
+    let (_, bytes) = match folder.read(KEY, MAC) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let mut fresh = [0; MAC];
             rand::fill(&mut fresh).map_err(|_| io::Error::other("the system gives no random bytes"))?;
             folder.establish(KEY, &fresh)?;
-            folder.read(KEY, limit)?
+            folder.read(KEY, MAC)?
         }
         found => found?,
     };
@@ -205,6 +207,10 @@ mod tests {
         (folder, cache)
     }
 
+    fn written(cache: &Cache, subject: &Subject) -> Vec<u8> {
+        cache.entry(subject, b"code").unwrap().as_ref().to_vec()
+    }
+
     fn code() -> Artifact {
         Artifact::vouched(b"code".to_vec())
     }
@@ -231,7 +237,7 @@ mod tests {
     fn an_entry_with_any_byte_changed_or_missing_is_removed() {
         let (folder, cache) = cache();
         let path = folder.path().join(SUBJECT.name());
-        let whole = cache.entry(&SUBJECT, b"code");
+        let whole = written(&cache, &SUBJECT);
         let mut bad: Vec<Vec<u8>> = (0..whole.len()).map(|end| whole[..end].to_vec()).collect();
         bad.push([&whole[..], b"!"].concat());
         bad.extend((0..whole.len()).map(|place| {
@@ -257,11 +263,7 @@ mod tests {
         let other_engine = Subject { fingerprint: Fingerprint([3; 16]), ..SUBJECT };
         let path = folder.path().join(SUBJECT.name());
 
-        for entry in [
-            other_key.entry(&SUBJECT, b"code"),
-            cache.entry(&other_module, b"code"),
-            cache.entry(&other_engine, b"code"),
-        ] {
+        for entry in [written(&other_key, &SUBJECT), written(&cache, &other_module), written(&cache, &other_engine)] {
             cache.store(&SUBJECT, &code());
             std::fs::write(&path, entry).unwrap();
 
@@ -283,7 +285,7 @@ mod tests {
     fn a_link_is_removed_and_what_it_names_is_neither_read_nor_changed() {
         let (folder, cache) = cache();
         let target = folder.path().join("target");
-        let entry = cache.entry(&SUBJECT, b"code");
+        let entry = written(&cache, &SUBJECT);
         std::fs::write(&target, &entry).unwrap();
         symlink(&target, folder.path().join(SUBJECT.name())).unwrap();
 

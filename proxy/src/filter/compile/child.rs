@@ -10,12 +10,15 @@ use std::path::Path;
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use bytes::buf::Chain;
+use bytes::{Buf, Bytes};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::ioctl_fionbio;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
 use super::CompileError;
 use super::wire::{ANSWER_LIMIT, Answer, Request};
+use crate::filter::blob::Blob;
 
 /// How much of what it complains is kept.
 const COMPLAINT_LIMIT: usize = 4096;
@@ -34,20 +37,18 @@ pub(super) struct Bounds {
 }
 
 /// Has `program` compile a module. Blocks for at most `bounds.time` and what ending a process takes.
-pub(super) fn compile(program: &Path, bounds: Bounds, request: Request) -> Result<Answer, CompileError> {
+pub(super) fn compile(program: &Path, bounds: Bounds, request: &Request) -> Result<Answer, CompileError> {
     let begun = Instant::now();
     let not_started = |error| CompileError::NotStarted { program: program.to_owned(), error };
     let child = command(program, bounds).spawn().map_err(not_started)?;
     let mut process = Process { child, status: None };
-    let mut talk = Talk::new(&mut process.child, &request).map_err(not_started)?;
-    drop(request);
+    let mut talk = Talk::new(&mut process.child, request).map_err(not_started)?;
     let in_time = talk.until(|| process.has_ended(), || bounds.time.saturating_sub(begun.elapsed()));
     let status = process.end();
     match (in_time, status) {
         (Ok(false), _) => Err(CompileError::OverTime(bounds.time)),
-        (Ok(true), Ok(status)) if status.success() => {
-            Answer::decode(take(&mut talk.answer)).map_err(|error| bad(program, format!("answered {error}"), &talk))
-        }
+        (Ok(true), Ok(status)) if status.success() => Answer::decode(take(&mut talk.answer).into())
+            .map_err(|error| bad(program, format!("answered {error}"), &talk)),
         (Ok(true), Ok(status)) => Err(failed(program, bounds, status, &talk)),
         (Err(error), _) | (_, Err(error)) => Err(bad(program, error.to_string(), &talk)),
     }
@@ -124,10 +125,9 @@ struct Talk {
     stdin: Option<ChildStdin>,
     stdout: Option<ChildStdout>,
     stderr: Option<ChildStderr>,
-    request: Vec<u8>,
-    sent: usize,
-    answer: Vec<u8>,
-    complaint: Vec<u8>,
+    request: Chain<Bytes, Bytes>,
+    answer: Blob,
+    complaint: Blob,
 }
 
 impl Talk {
@@ -138,8 +138,8 @@ impl Talk {
         for pipe in pipes.into_iter().flatten() {
             ioctl_fionbio(pipe, true)?;
         }
-        let (answer, complaint) = (Vec::new(), Vec::new());
-        Ok(Talk { stdin, stdout, stderr, request: request.encode(), sent: 0, answer, complaint })
+        let (answer, complaint) = (Blob::default(), Blob::default());
+        Ok(Talk { stdin, stdout, stderr, request: request.encode(), answer, complaint })
     }
 
     /// Sends and listens until the process has ended; false when no time was left before that.
@@ -176,9 +176,9 @@ impl Talk {
 
     fn send(&mut self) -> io::Result<()> {
         let Some(stdin) = &mut self.stdin else { return Ok(()) };
-        while self.sent < self.request.len() {
-            match stdin.write(&self.request[self.sent..]) {
-                Ok(count) => self.sent += count,
+        while self.request.has_remaining() {
+            match stdin.write(self.request.chunk()) {
+                Ok(count) => self.request.advance(count),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 // It has read enough; why, its end tells.
                 Err(error) if error.kind() == io::ErrorKind::BrokenPipe => break,
@@ -190,7 +190,6 @@ impl Talk {
     }
 
     fn listen(&mut self) -> io::Result<()> {
-        // Room for all of it at once: a buffer that grows by doubling is twice as large, and stays so in the heap.
         let length = |begun: &[u8]| Answer::length(begun).filter(|length| *length <= ANSWER_LIMIT);
         if hear(&mut self.stdout, &mut self.answer, ANSWER_LIMIT, length)? {
             return Err(io::Error::other(format!("answered more than {ANSWER_LIMIT} bytes")));
@@ -201,7 +200,7 @@ impl Talk {
 
     /// What it said on standard error, as one line.
     fn complaint(&self) -> String {
-        String::from_utf8_lossy(&self.complaint).split_whitespace().collect::<Vec<_>>().join(" ")
+        String::from_utf8_lossy(self.complaint.as_ref()).split_whitespace().collect::<Vec<_>>().join(" ")
     }
 }
 
@@ -209,7 +208,7 @@ impl Talk {
 /// beginning how much there will be.
 fn hear<P: Read>(
     pipe: &mut Option<P>,
-    into: &mut Vec<u8>,
+    into: &mut Blob,
     limit: usize,
     length: impl Fn(&[u8]) -> Option<usize>,
 ) -> io::Result<bool> {
@@ -227,8 +226,8 @@ fn hear<P: Read>(
             return Ok(false);
         }
         let room = limit.saturating_sub(into.len()).min(heard.len());
-        into.extend_from_slice(&heard[..room]);
-        into.reserve_exact(length(into).unwrap_or_default().saturating_sub(into.len()));
+        into.extend(&heard[..room])?;
+        into.reserve(length(into.as_ref()).unwrap_or_default())?;
         if room < heard.len() {
             return Ok(true);
         }

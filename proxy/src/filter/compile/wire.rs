@@ -5,12 +5,13 @@
 use std::cmp::Ordering;
 use std::io::{self, Read, Write};
 
+use bytes::buf::Chain;
+use bytes::{Buf, Bytes};
 use tollgate_abi::{AbiVersion, Artifact, Fingerprint, ModuleError, ModuleLimits};
 
 const REQUEST: [u8; 8] = *b"TGCOMP1?";
 const ANSWER: [u8; 8] = *b"TGCOMP1!";
-/// Bytes of each before its last field: the module, or the code.
-const REQUEST_HEAD: usize = 8 + 1 + 6 * 8;
+/// Bytes of an answer before its code.
 const ANSWER_HEAD: usize = 8 + 1 + 16 + 8;
 const COMPILED: u8 = 0;
 const REFUSED: u8 = 1;
@@ -26,22 +27,20 @@ pub struct Request {
     /// What it may be.
     pub limits: ModuleLimits,
     /// Its bytes.
-    pub module: Vec<u8>,
+    pub module: Bytes,
 }
 
 impl Request {
-    /// The whole request as it is sent.
-    pub fn encode(&self) -> Vec<u8> {
+    /// The whole request as it is sent, the module as it is.
+    pub fn encode(&self) -> Chain<Bytes, Bytes> {
         let ModuleLimits { bytes, functions, body_bytes, imports, exports } = self.limits;
-        let mut out = Vec::with_capacity(REQUEST_HEAD + self.module.len());
-        out.extend(REQUEST);
+        let mut out = REQUEST.to_vec();
         out.push(abi_number(self.abi));
         for limit in [wide(bytes), functions.into(), wide(body_bytes), imports.into(), exports.into()] {
             out.extend(limit.to_le_bytes());
         }
         out.extend(wide(self.module.len()).to_le_bytes());
-        out.extend_from_slice(&self.module);
-        out
+        Bytes::from(out).chain(self.module.clone())
     }
 
     /// Reads one to its end, and no more of the module than its own limit allows.
@@ -55,7 +54,7 @@ impl Request {
             imports: narrow(read_u64(&mut from)?)?,
             exports: narrow(read_u64(&mut from)?)?,
         };
-        let module = read_exactly(&mut from, limits.bytes)?;
+        let module = read_exactly(&mut from, limits.bytes)?.into();
         Ok(Request { abi, limits, module })
     }
 }
@@ -101,7 +100,7 @@ impl Answer {
     }
 
     /// Takes an answer apart; anything but exactly one is an error.
-    pub fn decode(mut bytes: Vec<u8>) -> io::Result<Answer> {
+    pub fn decode(bytes: Bytes) -> io::Result<Answer> {
         let (kind, fingerprint, length) = head(&bytes).map_err(|error| match error.kind() {
             io::ErrorKind::UnexpectedEof => wrong("less than an answer"),
             _ => error,
@@ -111,8 +110,7 @@ impl Answer {
             Ordering::Greater => return Err(wrong("less than an answer")),
             Ordering::Equal => {}
         }
-        // Code is moved to its place, not copied: it may be large.
-        bytes.drain(..ANSWER_HEAD);
+        let bytes = bytes.slice(ANSWER_HEAD..);
         let outcome = match kind {
             COMPILED => Ok(Artifact::vouched(bytes)),
             REFUSED => Err(String::from_utf8_lossy(&bytes).into_owned()),
@@ -196,7 +194,7 @@ mod tests {
 
     fn request() -> Request {
         let limits = ModuleLimits { bytes: 10, functions: 2, body_bytes: 3, imports: 4, exports: 5 };
-        Request { abi: Some(AbiVersion::V0_2_0), limits, module: b"0123456789".to_vec() }
+        Request { abi: Some(AbiVersion::V0_2_0), limits, module: Bytes::from_static(b"0123456789") }
     }
 
     #[test]
@@ -204,20 +202,21 @@ mod tests {
         for abi in [None, Some(AbiVersion::V0_1_0), Some(AbiVersion::V0_2_0), Some(AbiVersion::V0_2_1)] {
             let request = Request { abi, ..request() };
 
-            assert_eq!(Request::read(&request.encode()[..]).unwrap(), request);
+            assert_eq!(Request::read(request.encode().reader()).unwrap(), request);
         }
     }
 
     #[test]
     fn a_request_that_ends_early_or_is_over_its_limit_is_an_error() {
-        let whole = request().encode();
+        let mut whole = Vec::new();
+        request().encode().reader().read_to_end(&mut whole).unwrap();
         let mut long = request();
-        long.module.push(0);
+        long.module = Bytes::from_static(b"0123456789a");
 
         for end in 0..whole.len() {
             assert!(Request::read(&whole[..end]).is_err(), "{end}");
         }
-        assert!(Request::read(&long.encode()[..]).is_err());
+        assert!(Request::read(long.encode().reader()).is_err());
     }
 
     #[test]
@@ -228,12 +227,12 @@ mod tests {
             let mut bytes = Vec::new();
             answer.write(&mut bytes).unwrap();
 
-            assert_eq!(Answer::decode(bytes.clone()).unwrap(), answer);
+            assert_eq!(Answer::decode(bytes.clone().into()).unwrap(), answer);
             for end in 0..bytes.len() {
-                assert!(Answer::decode(bytes[..end].to_vec()).is_err(), "{end}");
+                assert!(Answer::decode(bytes[..end].to_vec().into()).is_err(), "{end}");
             }
             bytes.push(0);
-            assert!(Answer::decode(bytes).is_err());
+            assert!(Answer::decode(bytes.into()).is_err());
         }
     }
 }

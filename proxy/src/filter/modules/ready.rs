@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tollgate_abi::{AbiVersion, Module};
 
 use crate::filter::compile::Compiler;
@@ -14,7 +15,7 @@ use crate::filter::generation::Origin;
 #[derive(Clone)]
 pub struct Fetched {
     /// The bytes.
-    pub bytes: Arc<[u8]>,
+    pub bytes: Bytes,
     /// Their SHA-256.
     pub digest: Digest,
     /// Where they came from.
@@ -23,8 +24,7 @@ pub struct Fetched {
 
 impl Fetched {
     /// Bytes that are here already.
-    pub fn new(bytes: impl Into<Arc<[u8]>>, origin: Origin) -> Self {
-        let bytes = bytes.into();
+    pub fn new(bytes: Bytes, origin: Origin) -> Self {
         Self { digest: Digest::of(&bytes), bytes, origin }
     }
 
@@ -40,7 +40,7 @@ pub(super) type Key = (Digest, Option<AbiVersion>);
 /// A module that has to be compiled.
 pub struct Missing {
     pub(super) key: Key,
-    pub(super) bytes: Arc<[u8]>,
+    pub(super) bytes: Bytes,
 }
 
 /// What was read and compiled for one order before its turn.

@@ -41,6 +41,7 @@ pub(super) fn judge(section: &mut Section, rounds: &[Round], amount: Amount) {
 }
 
 type Percentile = fn(&Outcome) -> Duration;
+type Base = fn(&Round) -> &Run;
 
 impl Round {
     fn runs(&self) -> [(&'static str, &Run); 3] {
@@ -80,8 +81,7 @@ fn describe(section: &mut Section, number: usize, round: &Round, Amount { time, 
 /// What swaps make of a time, against no swaps and against swaps beside.
 fn compare(section: &mut Section, what: &str, rounds: &[Round], percentile: Percentile) {
     let times = |run: &Run| percentile(&run.outcome).as_secs_f64();
-    let bases: [(&str, fn(&Round) -> &Run); 2] =
-        [("no swaps", |round| &round.quiet), ("swaps beside", |round| &round.beside)];
+    let bases: [(&str, Base); 2] = [("no swaps", |round| &round.quiet), ("swaps beside", |round| &round.beside)];
     for (against, base) in bases {
         let mut ratios: Vec<_> = rounds.iter().map(|round| times(&round.swapping) / times(base(round))).collect();
         ratios.sort_by(f64::total_cmp);

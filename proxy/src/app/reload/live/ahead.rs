@@ -256,7 +256,7 @@ impl Live {
             }
             Order::Stage(name, bytes) => {
                 let upload =
-                    |rollout: &Rollout| ((*rollout.plugin).clone(), Fetched::new(bytes.as_slice(), Origin::Upload));
+                    |rollout: &Rollout| ((*rollout.plugin).clone(), Fetched::new(bytes.clone(), Origin::Upload));
                 let rollout = self.reloader.rollouts.iter().find(|rollout| rollout.plugin.name == *name);
                 rollout.map(upload).into_iter().collect()
             }

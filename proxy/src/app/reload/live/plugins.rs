@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tollgate_config::{self as config, Ratio};
 
 use super::Live;
@@ -74,7 +75,7 @@ impl Live {
         done
     }
 
-    pub(super) fn stage(&mut self, name: &str, bytes: Vec<u8>, cause: Cause) -> Answer {
+    pub(super) fn stage(&mut self, name: &str, bytes: Bytes, cause: Cause) -> Answer {
         let place = self.place(name)?;
         let Reloader { rollouts, modules, workers, .. } = &mut self.reloader;
         let rollout = &mut rollouts[place];

@@ -3,15 +3,18 @@
 //! It is held open, so that it stays the folder that was looked at. What the files mean is not known here.
 
 use std::fs::{DirBuilder, File};
-use std::io::{self, Read};
+use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::Path;
 use std::time::SystemTime;
 
 use aws_lc_rs::rand;
+use bytes::Bytes;
 use rustix::fs::{AtFlags, Dir, Mode, OFlags};
 use rustix::process::geteuid;
+
+use crate::filter::blob::Blob;
 
 /// What the names of files begin with that are not finished.
 pub(super) const UNFINISHED: &str = ".tmp-";
@@ -56,7 +59,7 @@ impl Folder {
 
     /// The bytes of a file of at most `limit` bytes, and the open file. Links are not followed. `InvalidData` says that the
     /// file is not fit, whenever it is read; any other error may pass.
-    pub(super) fn read(&self, name: &str, limit: u64) -> io::Result<(File, Vec<u8>)> {
+    pub(super) fn read(&self, name: &str, limit: usize) -> io::Result<(File, Bytes)> {
         // Without waiting, so that a pipe of that name is refused below and not waited for.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = match rustix::fs::openat(&self.directory, name, flags, Mode::empty()) {
@@ -67,13 +70,11 @@ impl Folder {
         if !metadata.is_file() || metadata.uid() != geteuid().as_raw() || metadata.mode() & 0o077 != 0 {
             return Err(refused("it is no file of this user's alone"));
         }
-        let mut bytes = Vec::new();
-        (&file).take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
-        if u64::try_from(bytes.len()).is_ok_and(|length| length <= limit) {
-            Ok((file, bytes))
-        } else {
-            Err(refused("it is larger than it may be"))
+        let blob = Blob::read(&file, usize::try_from(metadata.len()).unwrap_or(limit), limit)?;
+        if blob.len() > limit {
+            return Err(refused("it is larger than it may be"));
         }
+        Ok((file, blob.into()))
     }
 
     /// Puts a file in place of whatever has the name, whole; on an error the name stands for what it stood for.
@@ -184,7 +185,7 @@ mod tests {
         folder.replace("a", b"one").unwrap();
         folder.replace("a", b"two").unwrap();
 
-        assert_eq!(folder.read("a", 3).unwrap().1, b"two");
+        assert_eq!(folder.read("a", 3).unwrap().1, b"two"[..]);
         assert_eq!(path.path().join("a").metadata().unwrap().mode() & 0o777, 0o600);
         assert_eq!(folder.entries().unwrap().len(), 1);
     }
@@ -196,7 +197,7 @@ mod tests {
         folder.establish("a", b"one").unwrap();
         folder.establish("a", b"two").unwrap();
 
-        assert_eq!(folder.read("a", 3).unwrap().1, b"one");
+        assert_eq!(folder.read("a", 3).unwrap().1, b"one"[..]);
         assert_eq!(folder.entries().unwrap().len(), 1);
     }
 
