@@ -17,7 +17,7 @@ use common::swaps::speaker;
 use common::until;
 use tempfile::TempDir;
 use tollgate::app::RunOptions;
-use tollgate::app::reload::{Done, Order};
+use tollgate::app::reload::{Done, Order, Refused};
 use tollgate::filter::digest::Digest;
 use tollgate::filter::rollout::Trigger;
 
@@ -58,17 +58,6 @@ impl Compiler {
     fn release(&self) {
         fs::remove_file(self.at("held")).unwrap();
     }
-
-    /// A proxy whose filters `a` and `b` answer at `/a` and `/b`.
-    fn proxy(&self, a: &Guest, b: &Guest) -> TestProxy {
-        self.proxy_with("", a, b)
-    }
-
-    fn proxy_with(&self, settings: &str, a: &Guest, b: &Guest) -> TestProxy {
-        let yaml = yaml(settings, a, b);
-        let options = RunOptions { compiler: Some(self.at("program")), ..RunOptions::default() };
-        TestProxy::of(prepare_with(&yaml, &options).unwrap_or_else(|error| panic!("{error}")))
-    }
 }
 
 fn yaml(settings: &str, a: &Guest, b: &Guest) -> String {
@@ -80,201 +69,227 @@ fn yaml(settings: &str, a: &Guest, b: &Guest) -> String {
     )
 }
 
-fn guests() -> (Guest, Guest) {
-    (Guest::from_bytes(&speaker("one")), Guest::from_bytes(&speaker("uno")))
+/// A proxy whose filters `a` and `b` answer at `/a` and `/b`, out of files that say `one` and `uno`.
+struct Scene {
+    compiler: Compiler,
+    a: Guest,
+    b: Guest,
+    proxy: TestProxy,
 }
 
-fn says(proxy: &TestProxy, path: &str) -> String {
-    proxy.get(path).field("x-by").unwrap_or_default().to_owned()
-}
+impl Scene {
+    fn new(settings: &str) -> Scene {
+        Scene::with(settings, false)
+    }
 
-/// True when a module of that word ever served.
-fn has_served(proxy: &TestProxy, name: &str, word: &str) -> bool {
-    let digest = Some(Digest::of(&speaker(word)));
-    proxy.plugin(name).history.iter().any(|event| event.what == "serving" && event.digest == digest)
+    /// `shared`: both filters have the first file.
+    fn with(settings: &str, shared: bool) -> Scene {
+        let (compiler, a, b) =
+            (Compiler::new(), Guest::from_bytes(&speaker("one")), Guest::from_bytes(&speaker("uno")));
+        let yaml = yaml(settings, &a, if shared { &a } else { &b });
+        let options = RunOptions { compiler: Some(compiler.at("program")), ..RunOptions::default() };
+        let proxy = TestProxy::of(prepare_with(&yaml, &options).unwrap_or_else(|error| panic!("{error}")));
+        Scene { compiler, a, b, proxy }
+    }
+
+    /// Has `a` say `two`, and returns while that is compiled.
+    fn compile(&self) {
+        self.compiler.hold();
+        self.a.replace(&speaker("two"));
+        self.compiler.is_waited_for();
+    }
+
+    fn stage(&self, name: &str, word: &str) {
+        let staged = self.proxy.order(Order::Stage(name.into(), speaker(word).into()));
+        assert_eq!(staged.unwrap(), Done::Staged);
+    }
+
+    fn promote(&self, name: &str) {
+        assert_eq!(self.proxy.order(Order::Promote(name.into())).unwrap(), Done::Serving);
+    }
+
+    /// Gives an order and waits for nothing but its answer, elsewhere.
+    fn ask(&self, order: Order) -> thread::JoinHandle<Result<Done, Refused>> {
+        let orders = self.proxy.orders();
+        thread::spawn(move || orders.ask_blocking(order))
+    }
+
+    fn reload(&self) {
+        self.proxy.orders().give(Order::Reload(Trigger::Signal));
+    }
+
+    /// What `a` and `b` say.
+    fn words(&self) -> [String; 2] {
+        ["/a", "/b"].map(|path| self.proxy.get(path).field("x-by").unwrap_or_default().to_owned())
+    }
+
+    fn says(&self, words: [&str; 2]) {
+        until(&format!("they say {words:?}"), || self.words() == words);
+    }
+
+    /// True when a module of that word ever served.
+    fn has_served(&self, name: &str, word: &str) -> bool {
+        let digest = Some(Digest::of(&speaker(word)));
+        self.proxy.plugin(name).history.iter().any(|event| event.what == "serving" && event.digest == digest)
+    }
 }
 
 #[test]
 fn one_plugin_is_swapped_and_rolled_back_while_the_module_of_another_is_compiled() {
-    let (compiler, (a, b)) = (Compiler::new(), guests());
-    let proxy = compiler.proxy(&a, &b);
-    proxy.order(Order::Stage("b".into(), speaker("dos").into())).unwrap();
-    compiler.hold();
-    a.replace(&speaker("two"));
-    compiler.is_waited_for();
+    let scene = Scene::new("");
+    scene.stage("b", "dos");
+    scene.compile();
 
-    assert_eq!(proxy.order(Order::Promote("b".into())).unwrap(), Done::Serving);
-    assert_eq!((says(&proxy, "/a"), says(&proxy, "/b")), ("one".into(), "dos".into()));
-    assert_eq!(proxy.order(Order::Rollback("b".into())).unwrap(), Done::Serving);
-    assert_eq!((says(&proxy, "/a"), says(&proxy, "/b")), ("one".into(), "uno".into()));
+    scene.promote("b");
+    assert_eq!(scene.words(), ["one", "dos"]);
+    assert_eq!(scene.proxy.order(Order::Rollback("b".into())).unwrap(), Done::Serving);
+    assert_eq!(scene.words(), ["one", "uno"]);
 
-    compiler.release();
-    until("the compiled module serves", || says(&proxy, "/a") == "two");
+    scene.compiler.release();
+    scene.says(["two", "uno"]);
 }
 
 #[test]
 fn what_an_operator_says_is_newer_than_a_file_that_is_being_compiled() {
-    let (compiler, (a, b)) = (Compiler::new(), guests());
-    let proxy = compiler.proxy(&a, &b);
-    proxy.order(Order::Stage("a".into(), speaker("three").into())).unwrap();
-    compiler.hold();
-    a.replace(&speaker("two"));
-    compiler.is_waited_for();
+    let scene = Scene::new("");
+    scene.stage("a", "three");
+    scene.compile();
 
-    proxy.order(Order::Promote("a".into())).unwrap();
-    compiler.release();
-    a.replace(&speaker("four"));
+    scene.promote("a");
+    scene.compiler.release();
+    scene.a.replace(&speaker("four"));
 
-    until("what the file says later serves", || says(&proxy, "/a") == "four");
-    assert!(has_served(&proxy, "a", "three") && !has_served(&proxy, "a", "two"));
+    scene.says(["four", "uno"]);
+    assert!(scene.has_served("a", "three") && !scene.has_served("a", "two"));
 }
 
 #[test]
 fn a_file_that_changes_while_it_is_compiled_comes_to_both_turns() {
-    let (compiler, (a, b)) = (Compiler::new(), guests());
-    let proxy = compiler.proxy(&a, &b);
-    compiler.hold();
-    a.replace(&speaker("two"));
-    compiler.is_waited_for();
+    let scene = Scene::new("");
+    scene.compile();
 
-    a.replace(&speaker("three"));
-    compiler.release();
+    scene.a.replace(&speaker("three"));
+    scene.compiler.release();
 
-    until("the latest module serves", || says(&proxy, "/a") == "three");
-    assert!(has_served(&proxy, "a", "two"));
+    scene.says(["three", "uno"]);
+    assert!(scene.has_served("a", "two"));
 }
 
 #[test]
 fn two_files_that_change_at_once_keep_their_order_each() {
-    let (compiler, (a, b)) = (Compiler::new(), guests());
-    let proxy = compiler.proxy_with("watch: off", &a, &b);
-    compiler.hold();
-    a.replace(&speaker("two"));
-    b.replace(&speaker("dos"));
-    proxy.orders().give(Order::Look(vec![a.path().into(), b.path().into()]));
-    compiler.is_waited_for();
-    let orders = proxy.orders();
-    let upload = thread::spawn(move || orders.ask_blocking(Order::Stage("b".into(), speaker("tres").into())));
-    compiler.release();
+    let scene = Scene::new("watch: off");
+    scene.compiler.hold();
+    scene.a.replace(&speaker("two"));
+    scene.b.replace(&speaker("dos"));
+    scene.proxy.orders().give(Order::Look(vec![scene.a.path().into(), scene.b.path().into()]));
+    scene.compiler.is_waited_for();
+
+    let upload = scene.ask(Order::Stage("b".into(), speaker("tres").into()));
+    scene.compiler.release();
 
     assert_eq!(upload.join().unwrap().unwrap(), Done::Staged);
-    until("both files serve", || says(&proxy, "/a") == "two" && says(&proxy, "/b") == "dos");
-    assert!(proxy.plugin("b").staged.is_some());
+    scene.says(["two", "dos"]);
+    assert!(scene.proxy.plugin("b").staged.is_some());
 }
 
 #[test]
 fn an_operator_who_is_refused_holds_no_file_up() {
-    let (compiler, (a, b)) = (Compiler::new(), guests());
-    let proxy = compiler.proxy(&a, &b);
-    compiler.hold();
-    a.replace(&speaker("two"));
-    compiler.is_waited_for();
+    let scene = Scene::new("");
+    scene.compile();
 
-    proxy.order(Order::Promote("a".into())).unwrap_err();
-    proxy.order(Order::Rollback("a".into())).unwrap_err();
-    compiler.release();
+    scene.proxy.order(Order::Promote("a".into())).unwrap_err();
+    scene.proxy.order(Order::Rollback("a".into())).unwrap_err();
+    scene.compiler.release();
 
-    until("the compiled module serves", || says(&proxy, "/a") == "two");
+    scene.says(["two", "uno"]);
 }
 
 #[test]
 fn the_word_on_one_filter_holds_up_no_other_of_the_same_file() {
-    let (compiler, (a, _)) = (Compiler::new(), guests());
-    let proxy = compiler.proxy(&a, &a);
-    proxy.order(Order::Stage("a".into(), speaker("three").into())).unwrap();
-    compiler.hold();
-    a.replace(&speaker("two"));
-    compiler.is_waited_for();
+    let scene = Scene::with("", true);
+    scene.stage("a", "three");
+    scene.compile();
 
-    proxy.order(Order::Promote("a".into())).unwrap();
-    compiler.release();
+    scene.promote("a");
+    scene.compiler.release();
 
-    until("the other has its module", || says(&proxy, "/b") == "two");
-    assert_eq!(says(&proxy, "/a"), "three");
-    a.replace(&speaker("four"));
-    until("both have what came later", || says(&proxy, "/a") == "four" && says(&proxy, "/b") == "four");
+    scene.says(["three", "two"]);
+    scene.a.replace(&speaker("four"));
+    scene.says(["four", "four"]);
 }
 
 #[test]
 fn a_reload_that_is_ordered_while_one_is_compiled_reads_files_once_more() {
-    let (compiler, (a, b)) = (Compiler::new(), guests());
-    let proxy = compiler.proxy_with("watch: off", &a, &b);
-    compiler.hold();
-    b.replace(&speaker("dos"));
-    proxy.orders().give(Order::Reload(Trigger::Signal));
-    compiler.is_waited_for();
+    let scene = Scene::new("watch: off");
+    scene.compiler.hold();
+    scene.b.replace(&speaker("dos"));
+    scene.reload();
+    scene.compiler.is_waited_for();
 
-    a.replace(&speaker("two"));
-    proxy.orders().give(Order::Reload(Trigger::Signal));
-    compiler.release();
+    scene.a.replace(&speaker("two"));
+    scene.reload();
+    scene.compiler.release();
 
-    until("both serve", || says(&proxy, "/a") == "two" && says(&proxy, "/b") == "dos");
+    scene.says(["two", "dos"]);
 }
 
 #[test]
 fn what_an_operator_says_is_newer_than_a_reload_that_is_compiled() {
-    let (compiler, (a, b)) = (Compiler::new(), guests());
-    let proxy = compiler.proxy_with("watch: off", &a, &b);
-    proxy.order(Order::Stage("a".into(), speaker("three").into())).unwrap();
-    compiler.hold();
-    a.replace(&speaker("two"));
-    b.replace(&speaker("dos"));
-    proxy.orders().give(Order::Reload(Trigger::Signal));
-    compiler.is_waited_for();
+    let scene = Scene::new("watch: off");
+    scene.stage("a", "three");
+    scene.compiler.hold();
+    scene.a.replace(&speaker("two"));
+    scene.b.replace(&speaker("dos"));
+    scene.reload();
+    scene.compiler.is_waited_for();
 
-    proxy.order(Order::Promote("a".into())).unwrap();
-    compiler.release();
+    scene.promote("a");
+    scene.compiler.release();
 
-    until("the reload is through", || says(&proxy, "/b") == "dos");
-    assert_eq!(says(&proxy, "/a"), "three");
+    scene.says(["three", "dos"]);
+    assert!(!scene.has_served("a", "two"));
 }
 
 #[test]
 fn an_upload_waits_for_the_file_before_it_and_stays() {
-    let (compiler, (a, b)) = (Compiler::new(), guests());
-    let proxy = compiler.proxy(&a, &b);
-    compiler.hold();
-    a.replace(&speaker("two"));
-    compiler.is_waited_for();
+    let scene = Scene::new("");
+    scene.compile();
 
-    let orders = proxy.orders();
-    let upload = thread::spawn(move || orders.ask_blocking(Order::Stage("a".into(), speaker("three").into())));
-    compiler.release();
+    let upload = scene.ask(Order::Stage("a".into(), speaker("three").into()));
+    scene.compiler.release();
 
     assert_eq!(upload.join().unwrap().unwrap(), Done::Staged);
-    until("the file serves", || says(&proxy, "/a") == "two");
-    assert!(proxy.plugin("a").staged.is_some());
-    proxy.order(Order::Promote("a".into())).unwrap();
-    assert_eq!(says(&proxy, "/a"), "three");
+    scene.says(["two", "uno"]);
+    scene.promote("a");
+    assert_eq!(scene.words(), ["three", "uno"]);
 }
 
 #[test]
 fn a_module_is_compiled_within_the_bounds_of_the_configuration_that_brings_it() {
-    let (compiler, (a, b)) = (Compiler::new(), guests());
-    let proxy = compiler.proxy_with("watch: off\nlimits: { compile_time: 1s }", &a, &b);
-    compiler.hold();
-    a.replace(&speaker("two"));
-    let (orders, longer) = (proxy.orders(), config(&yaml("watch: off\nlimits: { compile_time: 60s }", &a, &b)));
-    let change = thread::spawn(move || orders.ask_blocking(Order::Configure(Box::new(longer))));
-    compiler.is_waited_for();
+    let bound = |time: &str| format!("watch: off\nlimits: {{ compile_time: {time} }}");
+    let scene = Scene::new(&bound("1s"));
+    scene.compiler.hold();
+    scene.a.replace(&speaker("two"));
+    let change = scene.ask(Order::Configure(Box::new(config(&yaml(&bound("60s"), &scene.a, &scene.b)))));
+    scene.compiler.is_waited_for();
 
     // Longer than the bound before.
     thread::sleep(Duration::from_millis(1500));
-    compiler.release();
+    scene.compiler.release();
 
     assert_eq!(change.join().unwrap().unwrap(), Done::Serving);
-    assert_eq!(says(&proxy, "/a"), "two");
+    assert_eq!(scene.words(), ["two", "uno"]);
 }
 
 #[test]
 fn a_module_that_is_not_compiled_is_compiled_once_for_all_its_filters() {
-    let (compiler, (a, _)) = (Compiler::new(), guests());
-    let proxy = compiler.proxy_with("watch: off\nlimits: { compile_time: 1s }", &a, &a);
-    compiler.hold();
-    a.replace(&speaker("two"));
-    let order = proxy.order(Order::Reload(Trigger::Signal));
+    let scene = Scene::with("watch: off\nlimits: { compile_time: 1s }", true);
+    scene.compiler.hold();
+    scene.a.replace(&speaker("two"));
 
-    let said = order.unwrap_err().to_string();
+    let said = scene.proxy.order(Order::Reload(Trigger::Signal)).unwrap_err().to_string();
+
     assert_eq!(said.matches("its compilation was stopped after 1s").count(), 2, "{said}");
-    assert_eq!(fs::read_to_string(compiler.at("runs")).unwrap().lines().count(), 2, "the first module, and this one");
+    let runs = fs::read_to_string(scene.compiler.at("runs")).unwrap();
+    assert_eq!(runs.lines().count(), 2, "the first module, and this one");
 }

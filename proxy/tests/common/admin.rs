@@ -2,7 +2,11 @@
 
 use std::net::SocketAddr;
 
+use serde_json::Value;
+
 use crate::common::client::Client;
+use crate::common::modules::Guest;
+use crate::common::proxy::TestProxy;
 use crate::common::wire::Message;
 
 /// The token of [`secured`] endpoints.
@@ -33,4 +37,28 @@ pub(crate) fn ask(admin: SocketAddr, asked: &str) -> Message {
 /// Uploads a module for the filter `f`.
 pub(crate) fn upload(admin: SocketAddr, module: &[u8]) -> Message {
     ask_with(admin, "PUT /filters/f/module", "", module)
+}
+
+/// Endpoints on a free port.
+pub(crate) const LOOPBACK: &str = "admin: { listen: \"127.0.0.1:0\" }\n";
+
+/// A proxy whose only filter is `f`, with further settings in YAML's flow style.
+pub(crate) fn proxy_with(admin: &str, guest: &Guest, settings: &str) -> TestProxy {
+    TestProxy::with(&yaml(admin, guest, settings))
+}
+
+/// Its configuration.
+pub(crate) fn yaml(admin: &str, guest: &Guest, settings: &str) -> String {
+    let path = guest.path();
+    format!("{admin}filters: {{ f: {{ wasm: {path:?}{settings} }} }}\nroutes: [{{ to: echo, filters: [f] }}]")
+}
+
+/// What its filter says.
+pub(crate) fn speaks(proxy: &TestProxy) -> String {
+    proxy.get("/").field("x-by").unwrap_or_default().to_owned()
+}
+
+/// What the endpoints show of its filter.
+pub(crate) fn filter(proxy: &TestProxy) -> Value {
+    ask(proxy.admin(), "GET /filters/f").json()
 }
