@@ -1,11 +1,8 @@
-//! On which core a thread runs, and before whom. A child inherits both from the thread that starts it.
+//! On which core a thread runs. A child inherits that from the thread that starts it.
 
 use std::io;
-use std::panic::resume_unwind;
-use std::process::{Command, ExitStatus, Stdio};
-use std::thread;
 
-use rustix::thread::{CpuSet, Pid, gettid, sched_getaffinity, sched_setaffinity};
+use rustix::thread::{CpuSet, Pid, sched_getaffinity, sched_setaffinity};
 
 /// The cores that a measurement uses: one for what is measured, another for everything else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,19 +30,6 @@ pub fn pin(core: usize) -> io::Result<()> {
 /// Keeps one thread of any process on one core.
 pub fn pin_thread(thread: Pid, core: usize) -> io::Result<()> {
     Ok(sched_setaffinity(Some(thread), &only(core))?)
-}
-
-/// Does this on a thread of its own that runs before all others on its core whenever it can, as do the threads it starts. Where
-/// the system does not permit that (`CAP_SYS_NICE`) or has no `chrt`, it runs as others do, and is told so.
-pub fn favoured<T: Send>(work: impl FnOnce(bool) -> T + Send) -> T {
-    let outcome = thread::scope(|scope| scope.spawn(|| work(favour(gettid()).is_ok_and(|set| set.success()))).join());
-    outcome.unwrap_or_else(|panic| resume_unwind(panic))
-}
-
-/// The lowest real-time priority: a thread of the ordinary kind, however nice others are, waits for their slice to end.
-fn favour(thread: Pid) -> io::Result<ExitStatus> {
-    let mut chrt = Command::new("chrt");
-    chrt.args(["--fifo", "--pid", "1", &thread.to_string()]).stderr(Stdio::null()).status()
 }
 
 fn only(core: usize) -> CpuSet {

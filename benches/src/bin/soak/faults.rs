@@ -8,7 +8,6 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use tollgate_benches::cores;
 use tollgate_benches::http::SEEN;
 use tollgate_benches::origin::Origin;
 
@@ -191,10 +190,7 @@ impl<'a> Faults<'a> {
 
     fn revive(&mut self) -> anyhow::Result<()> {
         if self.fragile.is_none() {
-            self.fragile = Some(
-                cores::favoured(|_| Origin::start_at(self.address, self.core))
-                    .context("the upstream does not come back")?,
-            );
+            self.fragile = Some(Origin::start_at(self.address, self.core).context("the upstream does not come back")?);
             if let Some((_, to)) = self.done.dead.last_mut() {
                 *to = self.began.elapsed();
             }

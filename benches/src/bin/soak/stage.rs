@@ -55,10 +55,9 @@ impl Stage {
         Ok(path)
     }
 
-    /// An origin on the core of the load. Neither waits there for what else runs on it, so that times are the proxy's.
+    /// An origin on the core of the load.
     pub(crate) fn origin(&self) -> io::Result<Origin> {
-        let core = self.cores.map(|cores| cores.load);
-        cores::favoured(|_| Origin::start(core))
+        Origin::start(self.cores.map(|cores| cores.load))
     }
 
     /// Starts the proxy with `rest` below the lines that every scenario has, and waits until it answers.

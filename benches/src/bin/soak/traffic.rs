@@ -15,7 +15,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
 use rustix::thread::gettid;
 use tokio::task::LocalSet;
-use tollgate_benches::{cores, cpu};
+use tollgate_benches::cpu;
 
 use crate::guests::STAMP;
 use crate::link::{Link, Protocol};
@@ -70,12 +70,8 @@ pub(crate) struct Outcome {
 }
 
 impl Traffic {
-    /// Sends it from a thread that nothing else on its core holds up, and waits for the last answer.
+    /// Sends it, and waits for the last answer.
     pub(crate) fn run(&self) -> anyhow::Result<Outcome> {
-        cores::favoured(|_| self.send())
-    }
-
-    fn send(&self) -> anyhow::Result<Outcome> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let outcome = Rc::new(RefCell::new(Outcome::default()));
         let lanes = runtime.block_on(self.connect(&outcome)).context("cannot connect")?;

@@ -3,8 +3,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use tollgate_benches::cores;
-
 use super::{Amount, Round, Run};
 use crate::memory::Seen;
 use crate::section::{Section, Times, mebibytes, millis};
@@ -14,14 +12,10 @@ use crate::traffic::Outcome;
 const BUSY: f64 = 0.7;
 /// How much longer than meant a run may take before its load counts as behind its pace.
 const BEHIND: f64 = 1.02;
-/// Within which part of what it was the memory is to come back.
-const BACK_WITHIN: f64 = 1.05;
 
 pub(super) fn judge(section: &mut Section, rounds: &[Round], amount: Amount) {
     let all = || rounds.iter().flat_map(Round::runs).map(|(_, run)| &run.outcome);
     let sum = |count: fn(&Outcome) -> u64| all().map(count).sum::<u64>();
-    let favoured = cores::favoured(|favoured| favoured);
-    section.figure("load and origin run before all else on their core", if favoured { "yes" } else { "not permitted" });
     section.figure("exchanges", sum(|outcome| outcome.answered));
     section.none_of("failed exchanges", sum(|outcome| outcome.failed));
     section.none_of("exchanges whose request and answer met different generations", sum(|outcome| outcome.mixed));
@@ -35,12 +29,11 @@ pub(super) fn judge(section: &mut Section, rounds: &[Round], amount: Amount) {
     for (place, round) in rounds.iter().enumerate() {
         describe(section, place + 1, round, amount);
     }
-    for (what, percentile) in [("p99", p99 as Percentile), ("p99 of the median second", of_a_second)] {
-        compare(section, what, rounds, percentile);
-    }
+    compare(section, "p99", rounds, |run| p99(&run.outcome).as_secs_f64());
+    compare(section, "p99 of the median second", rounds, |run| of_a_second(&run.outcome).as_secs_f64());
+    compare(section, "memory afterwards", rounds, |run| run.resident as f64);
 }
 
-type Percentile = fn(&Outcome) -> Duration;
 type Base = fn(&Round) -> &Run;
 
 impl Round {
@@ -62,7 +55,7 @@ impl Round {
 fn describe(section: &mut Section, number: usize, round: &Round, Amount { time, swaps, .. }: Amount) {
     let name = |what: &str| format!("round {number}, {what}");
     for (what, run) in round.runs() {
-        let Run { outcome, wall, worker, waited, rest } = run;
+        let Run { outcome, wall, worker, waited, rest, resident } = run;
         let (worker, rest) = (worker * 100.0, rest * 100.0);
         let times = Times::of(outcome.times.iter().map(|(_, took)| *took));
         let (waited, load) = (millis(*waited), millis(outcome.waited));
@@ -70,7 +63,8 @@ fn describe(section: &mut Section, number: usize, round: &Round, Amount { time, 
             name(what),
             format!(
                 "{times}; {wall:.1} s, worker {worker:.0} %, rest of the proxy {rest:.0} % of a core; \
-                 ready to run without a core: worker {waited}, load {load} ms"
+                 ready to run without a core: worker {waited}, load {load} ms; {} afterwards",
+                mebibytes(*resident)
             ),
         );
     }
@@ -78,12 +72,11 @@ fn describe(section: &mut Section, number: usize, round: &Round, Amount { time, 
     section.figure(name("generations that answered"), format!("{seen} of {swaps} swaps{}", round.flaw(time)));
 }
 
-/// What swaps make of a time, against no swaps and against swaps beside.
-fn compare(section: &mut Section, what: &str, rounds: &[Round], percentile: Percentile) {
-    let times = |run: &Run| percentile(&run.outcome).as_secs_f64();
+/// What swaps make of something, against no swaps and against swaps beside.
+fn compare(section: &mut Section, what: &str, rounds: &[Round], of: fn(&Run) -> f64) {
     let bases: [(&str, Base); 2] = [("no swaps", |round| &round.quiet), ("swaps beside", |round| &round.beside)];
     for (against, base) in bases {
-        let mut ratios: Vec<_> = rounds.iter().map(|round| times(&round.swapping) / times(base(round))).collect();
+        let mut ratios: Vec<_> = rounds.iter().map(|round| of(&round.swapping) / of(base(round))).collect();
         ratios.sort_by(f64::total_cmp);
         let middle = ratios.get(ratios.len() / 2).copied().unwrap_or(f64::NAN);
         let each: Vec<_> = ratios.iter().map(|ratio| format!("{ratio:.2}")).collect();
@@ -109,11 +102,9 @@ fn of_a_second(outcome: &Outcome) -> Duration {
 
 /// Resident memory fresh, before the rounds and after them.
 pub(super) fn remember(section: &mut Section, (fresh, before, after): (u64, u64, u64), seen: &Seen) {
-    let part = after as f64 / before.max(1) as f64;
-    let verdict = if part <= BACK_WITHIN { "within" } else { "not within" };
+    let [fresh, before, peak, after] = [fresh, before, seen.peak(), after].map(mebibytes);
     section.figure(
-        "resident memory after the start / 10 s after as many swaps unmeasured / peak / 10 s after the last round",
-        format!("{} / {} / {} / {}", mebibytes(fresh), mebibytes(before), mebibytes(seen.peak()), mebibytes(after)),
+        "resident memory after the start / after as many swaps unmeasured / peak / after the last round",
+        format!("{fresh} / {before} / {peak} / {after}"),
     );
-    section.figure("memory after the last round over that before the first", format!("{part:.3}, {verdict} 5 %"));
 }
