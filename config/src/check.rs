@@ -2,6 +2,7 @@
 //! Everything that one value alone can get wrong was found when it was read.
 
 mod admin;
+mod cluster;
 mod clusters;
 mod limits;
 mod plugins;
@@ -163,6 +164,7 @@ impl Check<'_, '_> {
             name,
             matcher: matcher.unwrap_or_default(),
             timeout: said.timeout.value,
+            retry: said.retry.as_ref().map(|said| cluster::retry(&whose, said, self.report)),
             chain: before.iter().copied().chain(own).collect(),
         })
     }

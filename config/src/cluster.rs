@@ -1,19 +1,31 @@
 //! Clusters: named sets of endpoints.
 //! Resolving host names and picking an endpoint is the proxy's work.
 
+pub(crate) mod balance;
+mod health;
+pub(crate) mod retry;
+pub(crate) mod status;
+
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
+use schemars::Schema;
 use serde_json::Value;
 
-use crate::scalar::{Scalar, Unfit, Word};
+use crate::ratio::Ratio;
+use crate::scalar::{Bare, Scalar, Unfit, Word};
+
+pub use balance::{HashKey, Pick};
+pub use health::{Health, Initial, Outliers, Probe};
+pub use retry::{Retry, RetryOn};
+pub use status::Statuses;
 
 /// The position of a [`Cluster`] in [`Config::clusters`](crate::Config::clusters).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ClusterId(pub usize);
 
-/// A named set of endpoints that answer alike; they are taken in turn.
+/// A named set of endpoints that answer alike.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cluster {
     /// The name written; for a target that is a URL, its host and port.
@@ -22,6 +34,24 @@ pub struct Cluster {
     pub endpoints: Vec<Endpoint>,
     /// What is spoken with them.
     pub protocol: Protocol,
+    /// How one is picked.
+    pub pick: Pick,
+    /// How the names among them are looked up.
+    pub dns: Dns,
+    /// What they are asked; `None`: nothing.
+    pub health: Option<Health>,
+    /// When one is left alone for a while; `None`: never.
+    pub outliers: Option<Outliers>,
+    /// Where fewer than this part of them is worth a request, all of them get some.
+    pub panic: Ratio,
+    /// How long one that comes, or comes back, gets fewer requests than its weight says.
+    pub slow_start: Option<Duration>,
+    /// After what requests are sent once more; `None`: after what costs nothing and harms nobody.
+    pub retry: Option<Retry>,
+    /// The most requests under way, in the whole process.
+    pub requests: Option<usize>,
+    /// The most repetitions under way, in the whole process; `None`: [`Retry::budget`] alone counts.
+    pub retries: Option<usize>,
     /// The longest wait for a new connection to an endpoint.
     pub connect_timeout: Duration,
     /// How long an unused connection to an endpoint is kept.
@@ -39,6 +69,75 @@ pub struct Endpoint {
     pub host: String,
     /// The port, never 0.
     pub port: u16,
+    /// How many requests it gets, compared with its neighbours; never 0.
+    pub weight: u32,
+    /// The lower the sooner it is used.
+    pub priority: u32,
+}
+
+impl Endpoint {
+    /// One like any other.
+    pub(crate) fn new(host: String, port: u16) -> Endpoint {
+        Endpoint { host, port, weight: 1, priority: 0 }
+    }
+}
+
+/// How names are looked up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Dns {
+    /// How long an answer is used before the name is looked up again.
+    pub refresh: Duration,
+    /// How long the last answer is used while a name cannot be looked up.
+    pub keep: Duration,
+}
+
+impl Default for Dns {
+    fn default() -> Dns {
+        Dns { refresh: Duration::from_secs(5), keep: Duration::from_secs(300) }
+    }
+}
+
+/// How long an answer is used: resolvers are asked ten times a second at the most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct RefreshWait(pub(crate) Duration);
+
+impl Scalar for RefreshWait {
+    const EXPECTED: &'static str = Duration::EXPECTED;
+    const BARE: Bare = Duration::BARE;
+
+    fn parse(text: &str) -> Result<RefreshWait, Unfit> {
+        match Duration::parse(text)? {
+            wait if wait < Duration::from_millis(100) => Err(Unfit::value("is too short, 100ms are the least")),
+            wait => Ok(RefreshWait(wait)),
+        }
+    }
+
+    fn spell(&self) -> Value {
+        self.0.spell()
+    }
+
+    fn schema() -> Schema {
+        Duration::schema()
+    }
+}
+
+/// The name of a cookie. RFC 6265, section 4.1.1.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct CookieName(pub(crate) String);
+
+impl Scalar for CookieName {
+    const EXPECTED: &'static str = "the name of a cookie";
+
+    fn parse(text: &str) -> Result<CookieName, Unfit> {
+        match crate::route::is_token(text) {
+            true => Ok(CookieName(text.to_owned())),
+            false => Err(Unfit::value("is not the name of a cookie")),
+        }
+    }
+
+    fn spell(&self) -> Value {
+        self.0.as_str().into()
+    }
 }
 
 impl fmt::Display for Endpoint {
@@ -62,7 +161,7 @@ impl Scalar for Endpoint {
         let (host, port) = text.rsplit_once(':').ok_or_else(unfit)?;
         let digits = port.bytes().all(|byte| byte.is_ascii_digit());
         let port = port.parse().ok().filter(|&port: &u16| digits && port != 0).ok_or_else(unfit)?;
-        Ok(Endpoint { host: host_name(host).ok_or_else(unfit)?, port })
+        Ok(Endpoint::new(host_name(host).ok_or_else(unfit)?, port))
     }
 
     fn spell(&self) -> Value {
@@ -88,18 +187,6 @@ pub(crate) fn host_name(text: &str) -> Option<String> {
         false => name.len() <= 253 && name.split('.').all(label),
     };
     fits.then(|| text.to_ascii_lowercase())
-}
-
-/// How an endpoint of a cluster is picked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Pick {
-    RoundRobin,
-}
-
-impl Word for Pick {
-    const WORDS: &'static [(&'static str, Pick)] = &[("round_robin", Pick::RoundRobin)];
-    const LATER: &'static [&'static str] = &["least_request", "random", "weighted", "ring_hash", "maglev"];
-    const EXPECTED: &'static str = "\"round_robin\"";
 }
 
 /// What is spoken with the endpoints of a cluster.

@@ -2,6 +2,7 @@
 //! Whether names lead somewhere is decided in `check`; expanding twice changes nothing.
 
 mod chain;
+mod cluster;
 mod emit;
 mod filter;
 mod quota;
@@ -11,7 +12,6 @@ use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
-use crate::cluster::{Pick, Protocol};
 use crate::error::Code;
 use crate::file::at::At;
 use crate::file::choice::{Admin, Cache, Entry, Filters, Watch};
@@ -74,6 +74,7 @@ pub(crate) struct Route {
     pub(crate) matcher: Option<Match>,
     pub(crate) to: At<TargetName>,
     pub(crate) timeout: At<Duration>,
+    pub(crate) retry: Option<file::cluster::Retry>,
     pub(crate) chain: Vec<At<Name>>,
 }
 
@@ -100,7 +101,7 @@ pub(crate) fn expand(said: File, report: &mut Report<'_>) -> Long {
         limits: limits(said.limits, said.spot),
         listeners,
         filters: chains.into_filters(),
-        clusters: clusters(said.clusters),
+        clusters: cluster::filled(said.clusters),
         telemetry: said.telemetry.map(telemetry),
         watch: or(said.watch, Watch::default(), said.spot),
         cache: said.cache,
@@ -168,6 +169,7 @@ fn route(said: file::Route, chains: &mut Chains) -> Route {
         matcher: said.matcher,
         to: said.to,
         timeout: said.timeout.unwrap_or_else(|| At::new(route::Route::TIMEOUT, said.spot)),
+        retry: said.retry.map(cluster::retry),
         chain: chains.names(said.filters),
     }
 }
@@ -203,16 +205,6 @@ fn limits(said: Option<file::Limits>, spot: Spot) -> file::Limits {
 /// What was said, else the default.
 fn or<T: Scalar>(said: Option<At<T>>, default: impl Into<Option<T>>, spot: Spot) -> Option<At<T>> {
     said.or_else(|| default.into().map(|value| At::new(value, spot)))
-}
-
-fn clusters(said: Option<Named<Name, Cluster>>) -> Named<Name, Cluster> {
-    let filled = |said: Cluster| Cluster {
-        protocol: or(said.protocol, Protocol::default(), said.spot),
-        balance: or(said.balance, Pick::RoundRobin, said.spot),
-        ..said
-    };
-    let entries = said.unwrap_or(Named::EMPTY).entries.into_iter();
-    Named { entries: entries.map(|(name, said)| (name, said.map(filled))).collect() }
 }
 
 fn telemetry(said: file::Telemetry) -> file::Telemetry {

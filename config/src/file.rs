@@ -3,6 +3,7 @@
 
 pub(crate) mod at;
 pub(crate) mod choice;
+pub(crate) mod cluster;
 pub(crate) mod data;
 mod filter;
 mod plain;
@@ -21,9 +22,10 @@ use std::time::Duration;
 use regex::Regex;
 
 use crate::cache::Folder;
-use crate::cluster::{Endpoint, Pick, Protocol};
+use crate::cluster::Protocol;
 use crate::limits::Age;
 use crate::listener::{Balance, TcpTarget};
+use crate::ratio::Ratio;
 use crate::report::Report;
 use crate::route::{ExactPath, HeaderName, HostMatch, Prefix, TargetName};
 use crate::scalar::Name;
@@ -230,10 +232,12 @@ mapping! {
         "to" => to: At<TargetName>,
         /// The longest wait for the head of the response.
         "timeout" => timeout: Option<At<Duration>>,
+        /// After what its requests are sent once more, in place of what the cluster says.
+        "retry" => retry: Option<cluster::Retry>,
         /// The filters that run after those of the listener.
         "filters" => filters: Option<Vec<Entry>>,
     }
-    later ["respond", "redirect", "rewrite", "retry", "upgrade"]
+    later ["respond", "redirect", "rewrite", "upgrade"]
 }
 
 mapping! {
@@ -261,13 +265,27 @@ mapping! {
     /// A set of endpoints that answer alike.
     Cluster, "a cluster" {
         /// Hosts with their ports.
-        "hosts" => hosts: SomeOf<At<Endpoint>>,
+        "hosts" => hosts: SomeOf<cluster::Host>,
         /// What is spoken with them.
         "protocol" => protocol: Option<At<Protocol>>,
         /// How one is picked.
-        "balance" => balance: Option<At<Pick>>,
+        "balance" => balance: Option<cluster::Balance>,
+        /// How the names of hosts are looked up.
+        "dns" => dns: Option<cluster::Dns>,
+        /// Bounds in place of the global ones.
+        "limits" => limits: Option<cluster::ClusterLimits>,
+        /// What the proxy asks every endpoint by itself; nothing unless written.
+        "health" => health: Option<cluster::Health>,
+        /// When an endpoint that fails clients is left alone for a while; never unless written.
+        "outliers" => outliers: Option<cluster::Outliers>,
+        /// Where fewer than this part of the endpoints is worth a request, all of them get some.
+        "panic" => panic: Option<At<Ratio>>,
+        /// How long an endpoint that comes, or comes back, gets fewer requests than its weight says, or `off`.
+        "slow_start" => slow_start: Option<At<Age>>,
+        /// After what requests are sent once more, for routes that do not say it themselves.
+        "retry" => retry: Option<cluster::Retry>,
     }
-    later ["tls", "health", "limits", "retry"]
+    later ["tls"]
 }
 
 mapping! {

@@ -74,7 +74,10 @@ use report::Report;
 
 pub use admin::{Admin, Token};
 pub use cache::Cache;
-pub use cluster::{Cluster, ClusterId, Endpoint, Protocol};
+pub use cluster::{
+    Cluster, ClusterId, Dns, Endpoint, HashKey, Health, Initial, Outliers, Pick, Probe, Protocol, Retry, RetryOn,
+    Statuses,
+};
 pub use error::{Code, Fault, Faults, Place};
 pub use filter::{
     AbiVersion, Budget, Canary, EmptyBody, Expectation, GuestErrors, HeaderPause, Isolation, Keeping, OnError, Plugin,

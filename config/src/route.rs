@@ -7,7 +7,7 @@ use regex::{Regex, RegexBuilder};
 use schemars::{Schema, json_schema};
 use serde_json::Value;
 
-use crate::cluster::{ClusterId, Endpoint, host_name};
+use crate::cluster::{ClusterId, Endpoint, Retry, host_name};
 use crate::filter::PluginId;
 use crate::scalar::{Name, Scalar, Unfit};
 
@@ -22,6 +22,8 @@ pub struct Route {
     pub target: Target,
     /// The longest wait for the head of the response.
     pub timeout: Duration,
+    /// After what its requests are sent once more, in place of what the cluster says.
+    pub retry: Option<Retry>,
     /// The filters in the order they run on a request: the listener's, then the route's own.
     pub chain: Vec<PluginId>,
 }
@@ -134,6 +136,29 @@ impl Scalar for ExactPath {
     }
 }
 
+/// A path with its query that the proxy asks for by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Probed(pub(crate) String);
+
+impl Scalar for Probed {
+    const EXPECTED: &'static str = ExactPath::EXPECTED;
+
+    fn parse(text: &str) -> Result<Probed, Unfit> {
+        match text.starts_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
+            true => Ok(Probed(text.to_owned())),
+            false => Err(Unfit::value("is not a path; it starts with / and has letters of ASCII alone")),
+        }
+    }
+
+    fn spell(&self) -> Value {
+        self.0.as_str().into()
+    }
+
+    fn schema() -> Schema {
+        json_schema!({ "type": "string", "pattern": "^/[!-~]*$" })
+    }
+}
+
 /// A path that stands for itself and everything below it, without a slash at its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Prefix(pub(crate) String);
@@ -216,7 +241,7 @@ impl Scalar for HeaderName {
 }
 
 /// A token of HTTP. RFC 9110, section 5.6.2.
-fn is_token(text: &str) -> bool {
+pub(crate) fn is_token(text: &str) -> bool {
     let letter = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     !text.is_empty() && text.bytes().all(letter)
 }
@@ -262,7 +287,7 @@ fn authority(text: &str) -> Result<Endpoint, Unfit> {
         return Err(Unfit::value("is not a target; a URL has only a host and a port, as in http://127.0.0.1:8080"));
     }
     let endpoint = match host_name(authority) {
-        Some(host) => Ok(Endpoint { host, port: 80 }),
+        Some(host) => Ok(Endpoint::new(host, 80)),
         None => Endpoint::parse(authority),
     };
     endpoint.map_err(|_| Unfit::value("is not a target; write a URL as in http://127.0.0.1:8080"))

@@ -7,13 +7,21 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tollgate_config::{
-    AbiVersion, AccessLog, Admin, Allow, Balance, Budget, ByteSize, Cache, Canary, ClusterId, Code, Config, EmptyBody,
-    Expectation, Faults, GuestErrors, HeaderPause, HostMatch, Isolation, Keeping, Limits, LogFormat, LogTarget, Node,
-    OnError, PathMatch, PluginId, Policy, Protocol, Quota, Ratio, Rollout, Target, Tcp, TestRequest, load, parse,
+    AbiVersion, AccessLog, Admin, Allow, Balance, Budget, ByteSize, Cache, Canary, ClusterId, Code, Config, Dns,
+    EmptyBody, Expectation, Faults, GuestErrors, HashKey, HeaderPause, HostMatch, Initial, Isolation, Keeping, Limits,
+    LogFormat, LogTarget, Node, OnError, Outliers, PathMatch, Pick, PluginId, Policy, Probe, Protocol, Quota, Ratio,
+    Rollout, Target, Tcp, TestRequest, load, parse,
 };
+
+const SECOND: Duration = Duration::from_secs(1);
 
 fn config(text: &str) -> Config {
     parse(text, Path::new("conf/proxy.yaml")).unwrap_or_else(|faults| panic!("{faults}"))
+}
+
+/// One of the configurations whose long form is kept.
+fn good(name: &str) -> Config {
+    config(&fs::read_to_string(format!("tests/good/{name}.yaml")).unwrap())
 }
 
 /// A configuration of one route to `echo` with these filters, in flow style.
@@ -527,4 +535,43 @@ fn codes_are_numbered_without_a_gap() {
 
     assert_eq!(numbers, (101..).take(numbers.len()).collect::<Vec<u16>>());
     assert_eq!(Code::UnknownKey.to_string(), "TG0103");
+}
+
+#[test]
+fn a_cluster_says_how_its_endpoints_are_picked_and_asked_and_when_requests_are_repeated() {
+    let config = good("clusters");
+
+    let [app, ring, table, near] = config.clusters.as_slice() else { panic!("four clusters") };
+    let endpoints: Vec<_> = app.endpoints.iter().map(|known| (known.port, known.weight, known.priority)).collect();
+    assert_eq!(endpoints, [(8080, 1, 0), (8080, 3, 0), (8080, 1, 1), (8080, 1, 0)]);
+    assert_eq!((&app.pick, app.panic, app.slow_start), (&Pick::LeastRequest, Ratio::of_percent(0), Some(SECOND * 30)));
+    assert_eq!((app.requests, app.retries, app.upstream_connections, app.pending), (Some(30), Some(4), 10, 20));
+    assert_eq!((app.connect_timeout, app.upstream_idle_timeout), (SECOND * 3 / 10, SECOND * 5));
+    assert_eq!(app.dns, Dns { refresh: SECOND / 10, keep: SECOND * 3600 });
+    let health = app.health.as_ref().unwrap();
+    let Probe::Http { path, statuses } = &health.probe else { panic!("a path") };
+    assert_eq!((path.as_str(), health.initial), ("/health?full", Initial::Unhealthy));
+    assert_eq!([200, 404, 302, 201].map(|status| statuses.contains(status)), [true, true, true, false]);
+    let outliers = Outliers { failures: 2, base: SECOND, max: SECOND * 60, max_ejected: Ratio::of_percent(10) };
+    assert_eq!((app.outliers, ring.outliers, near.outliers), (Some(outliers), None, None));
+    assert_eq!(table.outliers, Some(Outliers::default()));
+    let cookie = HashKey::Cookie { name: "who".to_owned(), ttl: Some(SECOND * 3600) };
+    assert_eq!((&ring.pick, &near.pick), (&Pick::RingHash(cookie), &Pick::Maglev(HashKey::Source)));
+    assert_eq!(table.pick, Pick::Maglev(HashKey::Header("x-user".to_owned())));
+    assert_eq!(table.health.as_ref().unwrap().probe, Probe::Grpc(String::new()));
+}
+
+#[test]
+fn a_route_says_when_requests_are_repeated_and_else_its_cluster_does() {
+    let config = good("clusters");
+
+    let [first, second] = config.listeners[0].routes.as_slice() else { panic!("two routes") };
+    let retry = first.retry.as_ref().unwrap();
+    assert_eq!([500, 409, 400].map(|status| retry.on.statuses.contains(status)), [true, true, false]);
+    assert_eq!((retry.on.grpc.as_slice(), retry.on.timeout, retry.on.connect), (&[14][..], true, false));
+    assert_eq!((retry.tries, retry.try_timeout, retry.non_idempotent), (3, Some(SECOND / 4), true));
+    assert_eq!((retry.replay.bytes(), retry.budget.to_string()), (1 << 20, "12.5%".to_owned()));
+    let none = second.retry.as_ref().unwrap();
+    assert_eq!((none.tries, none.on.connect, none.on.refused_stream, none.on.reset), (1, true, true, false));
+    assert!(config.clusters[0].retry.as_ref().unwrap().on.reset);
 }

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 
+use super::cluster;
 use crate::cluster::{Cluster, ClusterId, Endpoint, Protocol};
 use crate::error::Code;
 use crate::file;
@@ -28,32 +29,23 @@ impl<'l> Clusters<'l> {
     /// The clusters with a name.
     pub(super) fn of(said: &'l Named<Name, file::Cluster>, limits: Limits, report: &mut Report<'_>) -> Clusters<'l> {
         let mut clusters = Clusters { said, ids: HashMap::new(), urls: HashMap::new(), list: Vec::new(), limits };
-        for (name, cluster) in &said.entries {
+        for (name, written) in &said.entries {
             if name.value.0 == "echo" {
                 let message = "a cluster cannot be called \"echo\", that is a target of its own; choose another name";
                 report.fault(Code::DuplicateName, name.spot, message);
             }
-            let id = cluster.as_ref().map(|cluster| {
-                let endpoints = cluster.hosts.0.iter().map(|host| host.value.clone()).collect();
-                let protocol = cluster.protocol.as_ref().map(|protocol| protocol.value).unwrap_or_default();
-                clusters.add(name.value.0.clone(), endpoints, protocol)
+            let id = written.as_ref().map(|said| {
+                let cluster = cluster::cluster(&name.value.0, said, limits, report);
+                clusters.add(cluster)
             });
             clusters.ids.insert(name.value.0.clone(), id);
         }
         clusters
     }
 
-    fn add(&mut self, name: String, endpoints: Vec<Endpoint>, protocol: Protocol) -> ClusterId {
+    fn add(&mut self, cluster: Cluster) -> ClusterId {
         let id = ClusterId(self.list.len());
-        self.list.push(Cluster {
-            name,
-            endpoints,
-            protocol,
-            connect_timeout: self.limits.connect_timeout,
-            upstream_idle_timeout: self.limits.upstream_idle_timeout,
-            upstream_connections: self.limits.upstream_connections,
-            pending: self.limits.pending,
-        });
+        self.list.push(cluster);
         id
     }
 
@@ -119,7 +111,7 @@ impl<'l> Clusters<'l> {
         if let Some(id) = self.urls.get(endpoint) {
             return *id;
         }
-        let id = self.add(self.free(endpoint), vec![endpoint.clone()], Protocol::default());
+        let id = self.add(cluster::plain(self.free(endpoint), vec![endpoint.clone()], self.limits));
         self.urls.insert(endpoint.clone(), id);
         id
     }

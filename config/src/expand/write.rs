@@ -55,6 +55,7 @@ impl Write for Route {
             ("match", self.matcher.write(view)),
             ("to", self.to.write(view)),
             ("timeout", self.timeout.write(view)),
+            ("retry", self.retry.write(view)),
             ("filters", self.chain.write(view)),
         ]))
     }

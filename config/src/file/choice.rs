@@ -268,6 +268,7 @@ macro_rules! any_of {
         }
     )*};
 }
+pub(in crate::file) use any_of;
 
 any_of! {
     Admin: At<NoAdmin>, AdminListen;

@@ -8,7 +8,7 @@ use super::*;
 use crate::error::Code;
 
 /// Every mapping of the language, by the name it has in the schema.
-const MAPPINGS: [(&str, &[&str], &[&str]); 24] = [
+const MAPPINGS: [(&str, &[&str], &[&str]); 33] = [
     ("", File::KEYS, File::LATER),
     ("Node", Node::KEYS, Node::LATER),
     ("AdminListen", AdminListen::KEYS, AdminListen::LATER),
@@ -31,6 +31,15 @@ const MAPPINGS: [(&str, &[&str], &[&str]); 24] = [
     ("Allow", Allow::KEYS, Allow::LATER),
     ("Quota", Quota::KEYS, Quota::LATER),
     ("Cluster", Cluster::KEYS, Cluster::LATER),
+    ("HostEntry", cluster::HostEntry::KEYS, cluster::HostEntry::LATER),
+    ("Hashed", cluster::Hashed::KEYS, cluster::Hashed::LATER),
+    ("Hash", cluster::Hash::KEYS, cluster::Hash::LATER),
+    ("Cookie", cluster::Cookie::KEYS, cluster::Cookie::LATER),
+    ("Dns", cluster::Dns::KEYS, cluster::Dns::LATER),
+    ("ClusterLimits", cluster::ClusterLimits::KEYS, cluster::ClusterLimits::LATER),
+    ("Health", cluster::Health::KEYS, cluster::Health::LATER),
+    ("Ejection", cluster::Ejection::KEYS, cluster::Ejection::LATER),
+    ("Retry", cluster::Retry::KEYS, cluster::Retry::LATER),
     ("Telemetry", Telemetry::KEYS, Telemetry::LATER),
     ("AccessLog", AccessLog::KEYS, AccessLog::LATER),
 ];
