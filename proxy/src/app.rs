@@ -36,6 +36,7 @@ use crate::snapshot::ListenerId;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::Registry;
 use crate::telemetry::panics::{contained, outlive};
+use crate::upstream::resolve::{Resolve, System};
 use crate::worker::{Load, Shared};
 
 /// What the command line may say about a run.
@@ -49,6 +50,8 @@ pub struct RunOptions {
     pub compiler: Option<PathBuf>,
     /// Where compiled modules are kept, unless the configuration says otherwise.
     pub cache: Option<PathBuf>,
+    /// Who looks up the names of endpoints; the system's resolver unless it is another.
+    pub resolver: Option<Arc<dyn Resolve>>,
 }
 
 /// Why the process does not run.
@@ -110,6 +113,7 @@ pub struct App {
     workers: usize,
     registry: Arc<Registry>,
     access_log: Option<AccessLog>,
+    resolver: Arc<dyn Resolve>,
 }
 
 impl App {
@@ -124,7 +128,8 @@ impl App {
             Some(settings) => Some(AccessLog::open(settings, registry.access_log())?),
             None => None,
         };
-        Ok(Self { reloader, workers, registry, access_log })
+        let resolver = options.resolver.clone().unwrap_or_else(|| Arc::new(System::default()));
+        Ok(Self { reloader, workers, registry, access_log, resolver })
     }
 
     /// Every plugin that serves.
@@ -204,7 +209,7 @@ impl Bound {
     /// Serves on threads of its own; with `signals`, SIGTERM and SIGINT drain it.
     pub fn start(self, signals: bool) -> Result<Running, AppError> {
         let Self { app, sockets, ids, listeners, admin } = self;
-        let App { reloader, workers, registry, access_log } = app;
+        let App { reloader, workers, registry, access_log, resolver } = app;
         let shared = Arc::new(Shared {
             snapshot: ArcSwap::from_pointee(reloader.snapshot(&ids)),
             registry: Arc::clone(&registry),
@@ -223,7 +228,8 @@ impl Bound {
         let (phase, phases) = tokio::sync::watch::channel(Phase::Serving);
         let (hands, workers) = start_workers(&shared, sockets, &phases)?;
         let (follow, followed) = tokio::sync::watch::channel(Vec::new());
-        let around = Surroundings { shared: Arc::clone(&shared), control: runtime.handle().clone(), hands, follow };
+        let control = runtime.handle().clone();
+        let around = Surroundings { shared: Arc::clone(&shared), control, hands, follow, resolver };
         let token = reloader.config().admin_token.clone();
         let (live, orders) = Live::new(reloader, around);
         // It may be compiling when the process ends, so nobody waits for it.

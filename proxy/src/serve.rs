@@ -35,6 +35,7 @@ use crate::snapshot::{LocalListener, LocalRoute};
 use crate::telemetry::metrics::{ClusterSeries, UpstreamFailure, class_index};
 use crate::upstream::body::{AnswerBody, ClientBody, RequestBody};
 use crate::upstream::cluster::Cluster;
+use crate::upstream::cluster::affinity::Affinity;
 use crate::upstream::pool::Unreached;
 use crate::upstream::{self, echo};
 
@@ -254,6 +255,16 @@ pub(crate) struct Answered {
     address: Option<std::net::SocketAddr>,
 }
 
+impl Answered {
+    /// The same with the cookie that the client is to keep, if any.
+    fn with(mut self, affinity: Option<Box<Affinity>>) -> Self {
+        if let Some(cookie) = affinity.and_then(|affinity| affinity.cookie) {
+            self.head.fields.map.append(http::header::SET_COOKIE, cookie);
+        }
+        self
+    }
+}
+
 /// Sends the request and waits for the head of the answer, or for a filter or the sweeper to end the wait.
 async fn reach(
     client: &Rc<Client>,
@@ -273,7 +284,12 @@ async fn reach(
                 Protocol::Http1 | Protocol::H2 => {}
             }
             let sent = client.worker.clock.now();
-            let answered = uninterrupted(exchange, chain, pin!(upstream::send(cluster, request))).await;
+            let aim = upstream::Aim {
+                affinity: cluster.affinity(request.headers(), client.source.ip()),
+                retry: route.retry.as_deref(),
+                patience: Some(&route.timeouts.head),
+            };
+            let answered = uninterrupted(exchange, chain, pin!(upstream::send(cluster, &aim, request))).await;
             // The sweeper ended this wait, so the sender has not counted it.
             if matches!(answered, Err(Halt::Fail(Reason::UpstreamTimeout))) {
                 cluster.series.failures[UpstreamFailure::Timeout.index()].inc();
@@ -288,7 +304,7 @@ async fn reach(
             }
             answered.and_then(|answer| {
                 cluster.series.duration.observe(began.unwrap_or(sent).saturating_duration_since(sent));
-                accept_answer(client, exchange, answer, &cluster.series)
+                accept_answer(client, exchange, answer, &cluster.series).map(|answered| answered.with(aim.affinity))
             })
         }
     };

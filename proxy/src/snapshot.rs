@@ -16,6 +16,7 @@ use crate::filter::slot::{LocalSlot, Slot};
 use crate::route::RouteTable;
 use crate::telemetry::metrics::{ListenerSeries, Registry, RouteSeries, TcpSeries};
 use crate::upstream::cluster::{Cluster, PeerLimits};
+use crate::upstream::fleet::Fleet;
 
 /// See the module.
 pub struct Snapshot {
@@ -24,7 +25,7 @@ pub struct Snapshot {
     /// In the order of the configuration.
     pub listeners: Vec<Arc<Listener>>,
     /// Every cluster.
-    pub clusters: Vec<config::Cluster>,
+    pub clusters: Vec<Arc<Fleet>>,
     /// Every plugin that some chain names.
     pub slots: Vec<Slot>,
     /// Bounds for the whole process.
@@ -67,10 +68,10 @@ impl Listener {
 }
 
 impl Snapshot {
-    /// What a checked configuration comes to, with listeners and plugins in its order.
-    pub fn new(number: u64, config: &Config, ids: &[ListenerId], slots: Vec<Slot>) -> Self {
+    /// What a checked configuration comes to, with listeners, clusters and plugins in its order.
+    pub fn new(number: u64, config: &Config, ids: &[ListenerId], clusters: Vec<Arc<Fleet>>, slots: Vec<Slot>) -> Self {
         let listeners = ids.iter().zip(&config.listeners).map(|(id, listener)| Arc::new(Listener::new(*id, listener)));
-        Self { number, listeners: listeners.collect(), clusters: config.clusters.clone(), slots, limits: config.limits }
+        Self { number, listeners: listeners.collect(), clusters, slots, limits: config.limits }
     }
 
     /// The same with other plugins.
@@ -148,6 +149,8 @@ pub struct LocalRoute {
     pub filters: Filters,
     /// How long its exchanges may wait.
     pub timeouts: Timeouts,
+    /// After what its requests are sent once more, where somebody says so.
+    pub retry: Option<Box<config::Retry>>,
     /// What this worker counts about it.
     pub series: Arc<RouteSeries>,
 }
@@ -198,7 +201,6 @@ impl Filters {
 /// What routes lead to.
 struct Targets<'a> {
     listener: &'a Arc<Listener>,
-    configs: &'a [config::Cluster],
     clusters: &'a [Rc<Cluster>],
     slots: &'a [Rc<LocalSlot>],
 }
@@ -206,8 +208,8 @@ struct Targets<'a> {
 impl Targets<'_> {
     fn cluster(&self, target: &Target) -> Option<(&str, Rc<Cluster>)> {
         let Target::Cluster(ClusterId(at)) = target else { return None };
-        let (config, cluster) = (self.configs.get(*at)?, self.clusters.get(*at)?);
-        Some((&config.name, Rc::clone(cluster)))
+        let cluster = self.clusters.get(*at)?;
+        Some((&cluster.name, Rc::clone(cluster)))
     }
 
     fn filters(&self, plugins: &[PluginId]) -> Filters {
@@ -254,7 +256,7 @@ impl Local {
             listeners.extend(before.listeners.iter().take(snapshot.listeners.len()).map(Rc::clone));
         }
         for listener in snapshot.listeners.iter().filter(|_| alike.is_none()) {
-            let targets = Targets { listener, configs: &snapshot.clusters, clusters: &clusters, slots: &slots };
+            let targets = Targets { listener, clusters: &clusters, slots: &slots };
             listeners.push(Rc::new(place.listener(&targets)));
         }
         let mut left = Vec::new();
@@ -300,13 +302,12 @@ impl Local {
             && slots.iter().zip(fresh).all(|(own, slot)| own.fits(slot))
     }
 
-    /// Clusters are alike as long as their definitions are.
-    fn cluster(&self, wanted: &config::Cluster, peer: PeerLimits) -> Option<&Rc<Cluster>> {
+    /// Clusters are alike as long as their definitions are: then the same fleet is theirs.
+    fn cluster(&self, wanted: &Arc<Fleet>, peer: PeerLimits) -> Option<&Rc<Cluster>> {
         if self.snapshot.peer_limits() != peer {
             return None;
         }
-        let place = self.snapshot.clusters.iter().position(|known| known == wanted)?;
-        self.clusters.get(place)
+        self.clusters.iter().find(|known| Arc::ptr_eq(&known.fleet, wanted))
     }
 }
 
@@ -339,15 +340,16 @@ impl Place<'_> {
         Plugin::new(Arc::clone(generation), means, known().next().map(|worn| &**worn))
     }
 
-    fn cluster(&self, cluster: &config::Cluster, snapshot: &Snapshot, before: Option<&Local>) -> Rc<Cluster> {
+    fn cluster(&self, fleet: &Arc<Fleet>, snapshot: &Snapshot, before: Option<&Local>) -> Rc<Cluster> {
         let peer = snapshot.peer_limits();
-        if let Some(known) = before.and_then(|before| before.cluster(cluster, peer)) {
+        if let Some(known) = before.and_then(|before| before.cluster(fleet, peer)) {
             return Rc::clone(known);
         }
-        let series = self.registry.cluster(self.worker, &cluster.name);
-        let namesake = before.and_then(|before| before.clusters.iter().find(|known| *known.name == *cluster.name));
+        let name = fleet.config.name.as_str();
+        let series = self.registry.cluster(self.worker, name);
+        let namesake = before.and_then(|before| before.clusters.iter().find(|known| *known.name == *name));
         let around = (series, self.clock);
-        Rc::new(Cluster::new(cluster, peer, (self.worker, self.workers), around, namesake.map(|known| &**known)))
+        Rc::new(Cluster::new(fleet, peer, (self.worker, self.workers), around, namesake.map(|known| &**known)))
     }
 
     fn listener(&self, targets: &Targets<'_>) -> LocalListener {
@@ -383,6 +385,7 @@ impl Place<'_> {
                 request: limits.request_timeout,
                 head: limits.idle_timeout,
             },
+            retry: None,
             series: self.registry.route(self.worker, &listener.name, "none", "none"),
         }
     }
@@ -391,7 +394,10 @@ impl Place<'_> {
         let cluster = targets.cluster(&route.target);
         let target = cluster.as_ref().map_or("echo", |(name, _)| *name);
         let limits = &targets.listener.limits;
+        let by_cluster = || cluster.as_ref().and_then(|(_, cluster)| cluster.fleet.config.retry.as_ref());
+        let retry = route.retry.as_ref().or_else(by_cluster).cloned().map(Box::new);
         LocalRoute {
+            retry,
             names: names(&targets.listener.name, &route.name, &host(&route.matcher.host), target),
             series: self.registry.route(self.worker, &targets.listener.name, &route.name, target),
             cluster: cluster.map(|(_, cluster)| cluster),

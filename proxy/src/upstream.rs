@@ -1,26 +1,37 @@
 //! Upstreams: which endpoint gets a request, over which connection, and how its answer comes back.
 //!
-//! Everything here belongs to one worker: pools share nothing, limits are the worker's share of the process's.
+//! What is here belongs to one worker: pools share nothing, limits are the worker's share of the process's. But for `fleet`,
+//! `health` and `resolve`, which look after endpoints once for the whole process, on the control side.
 
+pub mod balance;
 pub mod body;
 pub mod cluster;
 pub mod connect;
 pub mod echo;
+pub mod fleet;
 pub mod h2;
+pub mod health;
+pub mod outliers;
 pub mod pool;
+pub mod replay;
+pub mod resolve;
+pub mod retry;
 pub mod tunnel;
 
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::{Method, Request, Response};
 use hyper::body::{Body, Incoming};
+use tollgate_config::Retry;
 
 use crate::error::Reason;
-use crate::telemetry::metrics::UpstreamFailure;
+use crate::telemetry::metrics::{RetryCause, UpstreamFailure};
 use crate::upstream::body::RequestBody;
-use crate::upstream::cluster::Cluster;
-use crate::upstream::pool::{Connection, Ends};
+use crate::upstream::cluster::affinity::Affinity;
+use crate::upstream::cluster::{Cluster, Endpoint};
+use crate::upstream::pool::{Connection, Ends, Unreached};
+use crate::upstream::retry::Repetition;
 
 /// What an exchange holds of a connection until its answer ended. Dropped before, it closes the connection or resets the
 /// stream.
@@ -59,36 +70,162 @@ pub struct Answer {
 #[derive(Clone, Copy, Debug)]
 pub struct Attempts(pub u32);
 
+/// The endpoint says that it did not look at the request: left beside it.
+#[derive(Clone, Copy, Debug)]
+pub struct Unseen;
+
+/// How a request is sent.
+#[derive(Debug, Default)]
+pub struct Aim<'a> {
+    /// Which endpoint it belongs to, in clusters that hash.
+    pub affinity: Option<Box<Affinity>>,
+    /// After what it is sent once more; `None`: after what costs nothing and harms nobody.
+    pub retry: Option<&'a Retry>,
+    /// How long whoever gives it up has waited then, where that is because of the upstream.
+    pub patience: Option<&'a Duration>,
+}
+
+impl Aim<'_> {
+    /// What decides which endpoint it goes to.
+    fn hash(&self) -> Option<u64> {
+        self.affinity.as_ref().and_then(|affinity| affinity.hash)
+    }
+}
+
 /// Sends a request, in the form of HTTP/1.1, to some endpoint of the cluster, in whatever the cluster speaks.
 ///
 /// A request that was not begun is tried again: on the next idle connection, on a fresh one, and where no connection
-/// could be made, once on the next endpoint. A request that was begun is repeated once only when its connection was a
+/// could be made, once on another endpoint. A request that was begun is repeated once only when its connection was a
 /// reused one, its method is idempotent and it has no body (RFC 9110 §9.2.2). What an endpoint of HTTP/2 says it did
-/// not look at is repeated once.
-pub async fn send(cluster: &Cluster, request: &mut Request<RequestBody>) -> Result<Answer, Reason> {
-    let mut tried = 0_u32;
-    loop {
-        tried += 1;
-        let endpoint = cluster.next();
-        let outcome = match &endpoint.http2 {
-            None => endpoint.pool.send(request).await,
-            // Boxed, so that exchanges in HTTP/1.1 do not carry its state.
-            Some(http2) => Box::pin(http2.send(request)).await,
+/// not look at is repeated once. Everything else is for `aim.retry` to say.
+pub async fn send(cluster: &Cluster, aim: &Aim<'_>, request: &mut Request<RequestBody>) -> Result<Answer, Reason> {
+    if cluster.is_full() {
+        count(cluster, &Reason::UpstreamOverflow);
+        return Err(Reason::UpstreamOverflow);
+    }
+    if let Some(retry) = aim.retry {
+        // Boxed, so that other exchanges do not carry its state.
+        return Box::pin(retry::send(cluster, aim, retry, request)).await;
+    }
+    // In a scope of its own, so that nothing of the first attempt is carried along through the second.
+    let (failed, repeating) = {
+        let picked = match cluster.pick(aim.hash(), None) {
+            Some(endpoint) => Some(endpoint),
+            None => Box::pin(await_endpoint(cluster, aim.hash())).await,
+        };
+        let outcome = match &picked {
+            Some(endpoint) if endpoint.http2.is_none() && !cluster.judges() => endpoint.pool.send(request).await,
+            Some(endpoint) => Box::pin(try_at(cluster, endpoint, aim, request)).await,
+            None => Err(unreached(request)),
         };
         match outcome {
-            Ok(answer) => return Ok(Answer { attempts: tried - 1 + answer.attempts, ..answer }),
-            Err(Reason::UpstreamConnect) if tried < 2 && cluster.endpoints() > 1 => cluster.series.retries.inc(),
-            Err(reason) => {
-                count(cluster, &reason);
-                request.extensions_mut().insert(Attempts(tried));
-                return Err(reason);
+            Ok(answer) => return Ok(answer),
+            Err(reason) => match another(cluster, picked, &reason) {
+                Some(another) => another,
+                None => return Err(failed_after(1, cluster, request, reason)),
+            },
+        }
+    };
+    Box::pin(elsewhere(cluster, aim, (failed, repeating), request)).await
+}
+
+/// The endpoint that could not be reached with the right to try another one, where there is one.
+fn another(cluster: &Cluster, picked: Option<Rc<Endpoint>>, reason: &Reason) -> Option<(Rc<Endpoint>, Repetition)> {
+    let failed = picked.filter(|_| *reason == Reason::UpstreamConnect && cluster.endpoints() > 1)?;
+    Some((failed, cluster.repeat(Retry::BUDGET, RetryCause::Connect)?))
+}
+
+/// The second attempt, at another endpoint than the one that could not be reached.
+async fn elsewhere(
+    cluster: &Cluster,
+    aim: &Aim<'_>,
+    (failed, _repeating): (Rc<Endpoint>, Repetition),
+    request: &mut Request<RequestBody>,
+) -> Result<Answer, Reason> {
+    let outcome = match cluster.pick(aim.hash(), Some(&failed)) {
+        Some(endpoint) => try_at(cluster, &endpoint, aim, request).await,
+        None => Err(unreached(request)),
+    };
+    match outcome {
+        Ok(answer) => Ok(Answer { attempts: 1 + answer.attempts, ..answer }),
+        Err(reason) => Err(failed_after(2, cluster, request, reason)),
+    }
+}
+
+/// Counts a failure, and leaves word of the attempts beside the request.
+fn failed_after(tried: u32, cluster: &Cluster, request: &mut Request<RequestBody>, reason: Reason) -> Reason {
+    count(cluster, &reason);
+    request.extensions_mut().insert(Attempts(tried));
+    reason
+}
+
+/// An endpoint of a cluster that has none at this moment, because a name of it is being looked up for the first time.
+pub(crate) async fn await_endpoint(cluster: &Cluster, hash: Option<u64>) -> Option<Rc<Endpoint>> {
+    let patience = cluster.fleet.config.connect_timeout;
+    let mut changed = cluster.fleet.watch();
+    let looked_up = async {
+        loop {
+            changed.borrow_and_update();
+            if let Some(endpoint) = cluster.pick(hash, None) {
+                return Some(endpoint);
             }
+            if cluster.is_settled() || changed.changed().await.is_err() {
+                return None;
+            }
+        }
+    };
+    tokio::time::timeout(patience, looked_up).await.ok().flatten()
+}
+
+/// Leaves word that there was nobody to send the request to.
+fn unreached(request: &mut Request<RequestBody>) -> Reason {
+    request.extensions_mut().insert(Unreached("no endpoint is known that is worth a request".to_owned()));
+    Reason::UpstreamConnect
+}
+
+/// One attempt at one endpoint, which is judged by what comes of it where that is asked for.
+async fn try_at(
+    cluster: &Cluster,
+    endpoint: &Endpoint,
+    aim: &Aim<'_>,
+    request: &mut Request<RequestBody>,
+) -> Result<Answer, Reason> {
+    let deadline = aim.patience.and_then(|patience| Instant::now().checked_add(*patience));
+    let mut trial = Trial { cluster, endpoint, deadline };
+    let outcome = match &endpoint.http2 {
+        None => endpoint.pool.send(request).await,
+        Some(http2) => http2.send(request).await,
+    };
+    trial.deadline = None;
+    match &outcome {
+        Ok(answer) => cluster.judge(endpoint, answer.response.status().is_server_error()),
+        Err(Reason::UpstreamConnect | Reason::UpstreamReset | Reason::UpstreamProtocol(_)) => {
+            cluster.judge(endpoint, true);
+        }
+        Err(_) => {}
+    }
+    outcome
+}
+
+/// An attempt under way; one that is given up after its deadline was in vain.
+struct Trial<'a> {
+    cluster: &'a Cluster,
+    endpoint: &'a Endpoint,
+    deadline: Option<Instant>,
+}
+
+impl Drop for Trial<'_> {
+    fn drop(&mut self) {
+        if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            self.cluster.judge(self.endpoint, true);
         }
     }
 }
 
 fn count(cluster: &Cluster, reason: &Reason) {
     let failure = match reason {
+        // Counted by whoever waits for the exchange.
+        Reason::UpstreamTimeout => return,
         Reason::UpstreamConnect => UpstreamFailure::Connect,
         Reason::UpstreamOverflow => UpstreamFailure::Overflow,
         Reason::UpstreamProtocol(_) => UpstreamFailure::Protocol,

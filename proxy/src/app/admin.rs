@@ -5,6 +5,7 @@
 
 mod change;
 mod checks;
+mod clusters;
 mod filters;
 mod guard;
 mod page;
@@ -208,6 +209,7 @@ async fn shown(page: &Page, request: &Request<()>, guard: &Guard<'_>, state: &Ad
         Page::Ready => checked(&checks::all(state).await, "ready", verbose),
         Page::Metrics => response(StatusCode::OK, PROMETHEUS, state.registry.render()),
         Page::ConfigDump => response(StatusCode::OK, JSON, format!("{:#}\n", state.orders.sight().config_dump)),
+        Page::Clusters => clusters::all(&state.orders.sight().clusters).to(request),
         Page::Filters => filters::all(state).to(request),
         Page::Filter(name) => filters::one(state, name).to(request),
         Page::Root | Page::Change(_) => plain(StatusCode::OK, ENDPOINTS),

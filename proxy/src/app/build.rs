@@ -22,7 +22,7 @@ pub(super) fn reloader(
     if !config.plugins.is_empty() {
         modules.warm_up()?;
     }
-    Reloader::prepare(config, options.file.clone(), modules, workers).map_err(AppError::Modules)
+    Reloader::prepare(config, options.file.clone(), modules, (workers, registry)).map_err(AppError::Modules)
 }
 
 /// What compiles the modules of this run. The program is for the command line to say.

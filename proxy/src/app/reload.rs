@@ -15,7 +15,7 @@ use std::time::{Instant, SystemTime};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use tokio::sync::oneshot;
-use tollgate_config::{Config, Faults, Ratio};
+use tollgate_config::{self as config, Config, Faults, Ratio};
 
 pub(super) use self::live::{Change, Live, Surroundings};
 use self::plan::Plan;
@@ -28,6 +28,8 @@ use crate::filter::modules::{Modules, Ready};
 use crate::filter::rollout::{Base, Cause, Followed, Rollout, Trigger, View};
 use crate::filter::slot::Slot;
 use crate::snapshot::{ListenerId, Snapshot};
+use crate::telemetry::metrics::Registry;
+use crate::upstream::fleet::{self, Fleet};
 
 /// Something to be done.
 #[derive(Debug)]
@@ -144,6 +146,8 @@ pub struct Sight {
     pub last_reload: Option<LastReload>,
     /// The configuration in its long form, secrets redacted.
     pub config_dump: Arc<serde_json::Value>,
+    /// Every cluster with its endpoints.
+    pub clusters: Vec<Arc<Fleet>>,
 }
 
 /// Where orders are given, and what came of them is seen. Clones share it.
@@ -198,6 +202,9 @@ pub struct Reloader {
     /// What was left of plugins that are no longer in the configuration.
     gone: Vec<Arc<Generation>>,
     listeners: Listeners,
+    /// In the order of the configuration's clusters.
+    fleets: Vec<Arc<Fleet>>,
+    registry: Arc<Registry>,
     workers: usize,
     last_reload: Option<LastReload>,
     dump: Arc<serde_json::Value>,
@@ -209,12 +216,13 @@ impl Reloader {
         config: Config,
         file: Option<Followed>,
         mut modules: Modules,
-        workers: usize,
+        (workers, registry): (usize, &Arc<Registry>),
     ) -> Result<Self, Vec<Fault>> {
         let cause = Cause::now(Trigger::Start);
         let plans = gather(config.plugins.iter().map(|plugin| Plan::fresh(&mut modules, plugin, workers)))?;
         modules.settle(&config.plugins, &plan::taking_over(&plans));
         let rollouts = plans.into_iter().map(|plan| plan.carry_out(None, &Base::default(), cause)).collect();
+        let fleets = fleet::succeed(&[], &config.clusters, (workers, registry));
         Ok(Self {
             dump: Arc::new(config.expanded.clone()),
             config,
@@ -224,6 +232,8 @@ impl Reloader {
             rollouts,
             gone: Vec::new(),
             listeners: Listeners::default(),
+            fleets,
+            registry: Arc::clone(registry),
             workers,
             last_reload: None,
         })
@@ -231,7 +241,7 @@ impl Reloader {
 
     /// What the workers start with.
     pub(super) fn snapshot(&self, ids: &[ListenerId]) -> Snapshot {
-        Snapshot::new(1, &self.config, ids, self.slots())
+        Snapshot::new(1, &self.config, ids, self.fleets.clone(), self.slots())
     }
 
     /// Every plugin.
@@ -251,6 +261,14 @@ impl Reloader {
 
     fn slots(&self) -> Vec<Slot> {
         self.rollouts.iter().map(Rollout::slot).collect()
+    }
+
+    /// Takes these clusters over. Nobody looks after the endpoints of those any more that are gone.
+    fn man(&mut self, clusters: &[config::Cluster]) {
+        let fleets = fleet::succeed(&self.fleets, clusters, (self.workers, &self.registry));
+        let before = std::mem::replace(&mut self.fleets, fleets);
+        let is_kept = |fleet: &Arc<Fleet>| self.fleets.iter().any(|kept| Arc::ptr_eq(kept, fleet));
+        before.iter().filter(|fleet| !is_kept(fleet)).for_each(|fleet| fleet.retire());
     }
 
     /// What a configuration asks of every plugin.
@@ -301,6 +319,7 @@ impl Reloader {
             plugins: self.rollouts.iter().map(Rollout::view).collect(),
             last_reload: self.last_reload.clone(),
             config_dump: Arc::clone(&self.dump),
+            clusters: self.fleets.clone(),
         }
     }
 

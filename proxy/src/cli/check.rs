@@ -7,7 +7,7 @@ use std::path::Path;
 
 use tollgate_config::{
     Admin, Budget, ByteSize, Cluster, ClusterId, Config, HostMatch, Listener, OnError, PathMatch, Plugin, PluginId,
-    Policy, Protocol, Quota, RouteMatch, Target,
+    Policy, Protocol, Quota, Retry, Route, RouteMatch, Target,
 };
 
 use super::{Failure, own_program, print};
@@ -39,7 +39,8 @@ fn summarise(out: &mut String, config: &Config, plugins: impl Iterator<Item = Pl
     section(out, "plugins", plugins.map(plugin_line))?;
     section(out, "clusters", config.clusters.iter().map(cluster_line))?;
     let plugins = config.plugins.iter().flat_map(|plugin| risks(plugin, config));
-    section(out, "not the safe default", admin_risk(config).into_iter().chain(plugins))
+    let clusters = config.clusters.iter().flat_map(cluster_risks).chain(config.listeners.iter().flat_map(route_risks));
+    section(out, "not the safe default", admin_risk(config).into_iter().chain(clusters).chain(plugins))
 }
 
 fn write_routes(out: &mut String, listener: &Listener, config: &Config) -> fmt::Result {
@@ -151,6 +152,40 @@ fn admin_risk(config: &Config) -> Option<String> {
         }
         _ => None,
     }
+}
+
+fn cluster_risks(cluster: &Cluster) -> Vec<String> {
+    let whose = format!("cluster {}", cluster.name);
+    let mut risks: Vec<_> = cluster.retry.iter().flat_map(|retry| retry_risks(&whose, retry)).collect();
+    let judged = cluster.health.is_some() || cluster.outliers.is_some();
+    if judged && cluster.panic.parts_per_million() == 0 {
+        risks.push(format!(
+            "{whose}: panic: 0% answers 503 while no endpoint is healthy, even if it is the check that errs"
+        ));
+    }
+    risks
+}
+
+fn route_risks(listener: &Listener) -> Vec<String> {
+    let of = |route: &Route| {
+        let whose = format!("route {}", route.name);
+        route.retry.as_ref().map(|retry| retry_risks(&whose, retry)).unwrap_or_default()
+    };
+    listener.routes.iter().flat_map(of).collect()
+}
+
+fn retry_risks(whose: &str, retry: &Retry) -> Vec<String> {
+    let mut risks = Vec::new();
+    if retry.non_idempotent {
+        risks.push(format!("{whose}: retry.non_idempotent may have an upstream carry a request out twice"));
+    }
+    if retry.budget > Retry::BUDGET {
+        risks.push(format!("{whose}: retry.budget lets {} of the requests under way be repetitions", retry.budget));
+    }
+    if retry.replay > Retry::REPLAY {
+        risks.push(format!("{whose}: retry.replay keeps {} of each body", retry.replay));
+    }
+    risks
 }
 
 /// What a plugin may do that it may not do by default.

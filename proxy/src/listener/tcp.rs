@@ -140,7 +140,7 @@ impl Serving<'_> {
         if let Some(chain) = self.chain {
             chain.begin().await?;
         }
-        let tunnel = tunnel::open(&self.tcp.cluster).await?;
+        let tunnel = tunnel::open(&self.tcp.cluster, self.client.source.ip()).await?;
         if let Some(chain) = self.chain {
             chain.connected(tunnel.address)?;
         }

@@ -26,8 +26,8 @@ pub use self::guest::{DEFAULT_SERIES, GuestMetrics, Undefined};
 use self::heartbeat::Heartbeats;
 pub use self::heartbeat::{Pulse, STUCK};
 pub use self::series::{
-    AccessLogSeries, CLASSES, ClusterSeries, FAILURES, ListenerSeries, PAUSED, PHASES, PluginSeries, ReloadSeries,
-    RouteSeries, TcpSeries, Track, UpstreamFailure, class_index, failure_index, phase_index,
+    AccessLogSeries, CLASSES, ClusterSeries, EndpointSeries, FAILURES, ListenerSeries, PAUSED, PHASES, PluginSeries,
+    ReloadSeries, RetryCause, RouteSeries, TcpSeries, Track, UpstreamFailure, class_index, failure_index, phase_index,
 };
 
 /// Everything the process counts.
@@ -109,6 +109,12 @@ impl Registry {
         self.lock().clusters.series(cluster.to_owned(), worker, |_| ClusterSeries::new())
     }
 
+    /// The series of an endpoint; the same one while anybody holds it.
+    pub fn endpoint(&self, cluster: &str, endpoint: &str) -> Arc<EndpointSeries> {
+        let key = [cluster, endpoint].map(str::to_owned);
+        self.lock().endpoints.series(key, self.control(), |_| EndpointSeries::default())
+    }
+
     /// The series of a listener's bytes on one worker; the same one while anybody holds it.
     pub fn tcp(&self, worker: usize, listener: &str) -> Arc<TcpSeries> {
         self.lock().tcp.series(listener.to_owned(), worker, |_| TcpSeries::default())
@@ -179,6 +185,8 @@ struct Tables {
     routes: Table<[String; 3], RouteSeries>,
     listeners: Table<String, ListenerSeries>,
     clusters: Table<String, ClusterSeries>,
+    /// By cluster and address.
+    endpoints: Table<[String; 2], EndpointSeries>,
     tcp: Table<String, TcpSeries>,
     plugins: Table<(String, Track), PluginSeries>,
     /// By plugin and cluster.

@@ -1,15 +1,21 @@
-//! A cluster on one worker: its endpoints in turn, each with its own pool.
+//! A cluster on one worker: its endpoints, each with its own pool, and which of them is next.
 
-use std::cell::Cell;
+pub mod affinity;
+
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use tollgate_config::{self as config, Protocol};
+use tollgate_config::{Pick, Protocol};
 
 use crate::clock::Clock;
 use crate::telemetry::metrics::ClusterSeries;
-use crate::upstream::h2;
+use crate::upstream::balance::{Lineup, hash};
+use crate::upstream::fleet::member::{Member, now};
+use crate::upstream::fleet::{Fleet, Roster};
+use crate::upstream::outliers::Failures;
 use crate::upstream::pool::{Bounds, Pool};
+use crate::upstream::{Aim, h2};
 
 /// See the module.
 pub struct Cluster {
@@ -19,75 +25,238 @@ pub struct Cluster {
     pub series: Arc<ClusterSeries>,
     /// What its endpoints speak.
     pub protocol: Protocol,
-    endpoints: Vec<Endpoint>,
+    /// What the whole process knows of it.
+    pub fleet: Arc<Fleet>,
+    /// Its share of what the cluster may have under way.
+    requests: Option<usize>,
+    /// Its share of the repetitions that the cluster may have under way.
+    pub(super) retries: Option<usize>,
+    /// Repetitions under way.
+    pub(super) repeating: Rc<Cell<usize>>,
+    worker: usize,
+    pub(super) workers: usize,
+    bounds: Bounds,
+    clock: Rc<Clock>,
+    crew: RefCell<Crew>,
+    /// Of the fleet, when the crew was made.
+    version: Cell<u64>,
     turn: Cell<usize>,
+    random: Cell<u64>,
+}
+
+/// The endpoints as they are at one time, in the order of the roster.
+struct Crew {
+    roster: Arc<Roster>,
+    endpoints: Vec<Rc<Endpoint>>,
+    lineup: Lineup,
+    /// True while some get less than their weight, which changes with time.
+    warming: bool,
 }
 
 impl Cluster {
     /// The worker's share of a cluster, of which `workers` there are. Workers start at different endpoints. Endpoints that
     /// `before`, the cluster of that name, has under the same bounds keep their connections.
     pub fn new(
-        cluster: &config::Cluster,
+        fleet: &Arc<Fleet>,
         limits: PeerLimits,
         (worker, workers): (usize, usize),
         (series, clock): (Arc<ClusterSeries>, &Rc<Clock>),
         before: Option<&Self>,
     ) -> Self {
+        let config = &fleet.config;
         let share = |limit: usize| limit.div_ceil(workers.max(1)).max(1);
         let bounds = Bounds {
-            connect_timeout: cluster.connect_timeout,
-            idle_timeout: cluster.upstream_idle_timeout,
-            connections: share(cluster.upstream_connections),
-            pending: share(cluster.pending),
+            connect_timeout: config.connect_timeout,
+            idle_timeout: config.upstream_idle_timeout,
+            connections: share(config.upstream_connections),
+            pending: share(config.pending),
             peer: limits,
         };
-        let before = before.filter(|before| before.protocol == cluster.protocol);
-        let mut known: Vec<&Endpoint> = before.into_iter().flat_map(|before| &before.endpoints).collect();
-        let endpoint = |endpoint: &config::Endpoint| {
-            let place = known.iter().position(|known| known.pool.fits(&endpoint.host, endpoint.port, bounds));
-            if let Some(place) = place {
-                // An endpoint that is named twice has two pools.
-                return known.swap_remove(place).clone();
-            }
-            let pool = Pool::new(&endpoint.host, endpoint.port, bounds, Arc::clone(&series), Rc::clone(clock));
-            Endpoint::new(Rc::new(pool), cluster.protocol)
+        let seed = hash::with(config.name.as_bytes(), now() ^ (u64::try_from(worker).unwrap_or_default() << 32));
+        let before = before.filter(|before| before.protocol == config.protocol);
+        let known = before.map(|before| before.crew.borrow().endpoints.clone()).unwrap_or_default();
+        let nobody = Crew { roster: Arc::default(), endpoints: known, lineup: Lineup::default(), warming: false };
+        let cluster = Self {
+            name: config.name.as_str().into(),
+            series,
+            protocol: config.protocol,
+            fleet: Arc::clone(fleet),
+            requests: config.requests.map(share),
+            retries: config.retries.map(share),
+            repeating: Rc::default(),
+            worker,
+            workers: workers.max(1),
+            bounds,
+            clock: Rc::clone(clock),
+            crew: RefCell::new(nobody),
+            version: Cell::new(0),
+            turn: Cell::new(worker),
+            random: Cell::new(seed),
         };
-        let endpoints = cluster.endpoints.iter().map(endpoint).collect();
-        let name = cluster.name.as_str().into();
-        Self { name, endpoints, turn: Cell::new(worker), series, protocol: cluster.protocol }
+        cluster.gather(fleet.version());
+        cluster
     }
 
     /// How many endpoints it has.
     pub fn endpoints(&self) -> usize {
-        self.endpoints.len()
+        self.crew.borrow().endpoints.len()
     }
 
-    /// The next endpoint in turn.
-    pub fn next(&self) -> &Endpoint {
-        let turn = self.turn.get();
-        self.turn.set(turn.wrapping_add(1));
-        &self.endpoints[turn % self.endpoints.len()]
+    /// True once every name of its hosts was looked up.
+    pub fn is_settled(&self) -> bool {
+        self.freshen();
+        self.crew.borrow().roster.settled
     }
 
-    /// Closes idle connections that are past their time.
+    /// The endpoint for the next request, other than `avoid` where there is another; none where none is worth it.
+    pub fn pick(&self, hash: Option<u64>, avoid: Option<&Rc<Endpoint>>) -> Option<Rc<Endpoint>> {
+        self.freshen();
+        let crew = self.crew.borrow();
+        let Crew { lineup, endpoints, roster, .. } = &*crew;
+        let is_first = avoid.is_none();
+        let avoid = avoid.and_then(|avoid| endpoints.iter().position(|known| Rc::ptr_eq(known, avoid)));
+        let place = match (&self.fleet.config.pick, &roster.table, hash) {
+            (Pick::RoundRobin, ..) => {
+                let turn = self.turn.get();
+                // A repetition takes nobody's turn: else the same endpoint would come first each time.
+                self.turn.set(turn.wrapping_add(usize::from(is_first)));
+                lineup.in_turn(turn, avoid)
+            }
+            (Pick::LeastRequest, ..) => lineup.less_busy(self.random(), avoid, |place| endpoints[place].active()),
+            (_, Some(table), Some(hash)) => lineup.by_hash(table, hash, avoid),
+            _ => lineup.drawn(self.random(), avoid),
+        };
+        endpoints.get(place?).map(Rc::clone)
+    }
+
+    /// How a request is sent that no route has.
+    pub fn aim(&self) -> Aim<'_> {
+        Aim { retry: self.fleet.config.retry.as_ref(), ..Aim::default() }
+    }
+
+    /// A number that nobody foresees who does not try.
+    pub(super) fn random(&self) -> u64 {
+        let random = self.random.get().wrapping_add(1);
+        self.random.set(random);
+        hash::mix(random)
+    }
+
+    /// Requests under way or waiting for a connection.
+    pub fn active(&self) -> usize {
+        self.crew.borrow().endpoints.iter().map(|endpoint| endpoint.active()).sum()
+    }
+
+    /// True where one more request would be too many.
+    pub(super) fn is_full(&self) -> bool {
+        self.requests.is_some_and(|most| self.active() >= most)
+    }
+
+    /// Takes up what changed since the last look.
+    fn freshen(&self) {
+        let version = self.fleet.version();
+        if version != self.version.get() {
+            self.gather(version);
+        }
+    }
+
+    /// Endpoints that stay keep their connections. Those that left end with what is under way on them.
+    #[cold]
+    fn gather(&self, version: u64) {
+        let roster = self.fleet.roster();
+        let mut known = std::mem::take(&mut self.crew.borrow_mut().endpoints);
+        let endpoint = |member: &Arc<Member>| {
+            let is_same = |known: &Rc<Endpoint>| {
+                known.pool.fits(member, self.bounds) && Arc::ptr_eq(&known.member.vitals, &member.vitals)
+            };
+            let place = known.iter().position(is_same);
+            // An endpoint that is named twice has two pools.
+            let kept = place.map(|place| known.swap_remove(place));
+            kept.unwrap_or_else(|| Rc::new(self.endpoint(member)))
+        };
+        let endpoints: Vec<_> = roster.members.iter().map(endpoint).collect();
+        known.iter().for_each(|gone| gone.retire(self.worker));
+        let (lineup, warming) = self.lineup(&roster);
+        *self.crew.borrow_mut() = Crew { roster, endpoints, lineup, warming };
+        self.version.set(version);
+    }
+
+    fn endpoint(&self, member: &Arc<Member>) -> Endpoint {
+        let pool = Rc::new(Pool::new(member, self.bounds, Arc::clone(&self.series), Rc::clone(&self.clock)));
+        let http2 = (self.protocol == Protocol::H2).then(|| Rc::new(h2::Pool::new(Rc::clone(&pool))));
+        Endpoint { member: Arc::clone(member), pool, http2, failures: Failures::default() }
+    }
+
+    fn lineup(&self, roster: &Roster) -> (Lineup, bool) {
+        let (config, now) = (&self.fleet.config, now());
+        let window = config.slow_start;
+        let is_warming = |window| roster.members.iter().any(|member| member.vitals.is_warming(window, now));
+        let slow = window.filter(|window| is_warming(*window));
+        let seats: Vec<_> = roster.members.iter().map(|member| member.seat(slow, now)).collect();
+        (Lineup::new(&seats, config.panic), slow.is_some())
+    }
+
+    /// Closes idle connections that are past their time, and says what is under way.
     pub fn sweep(&self) {
-        self.endpoints.iter().for_each(Endpoint::sweep);
+        self.freshen();
+        if self.crew.borrow().warming {
+            let mut crew = self.crew.borrow_mut();
+            (crew.lineup, crew.warming) = self.lineup(&crew.roster);
+        }
+        for endpoint in &self.crew.borrow().endpoints {
+            endpoint.sweep();
+            endpoint.member.vitals.set_active(self.worker, endpoint.active());
+        }
+    }
+
+    /// True where endpoints are judged by what comes of attempts at them.
+    pub(super) fn judges(&self) -> bool {
+        self.fleet.config.outliers.is_some()
+    }
+
+    /// An attempt at an endpoint ended. Where that is asked for, one that fails too often in a row is reported.
+    pub(super) fn judge(&self, endpoint: &Endpoint, failed: bool) {
+        if let Some(outliers) = &self.fleet.config.outliers
+            && endpoint.failures.take(failed, outliers.failures)
+        {
+            self.fleet.report(endpoint.member.address);
+        }
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        let crew = self.crew.borrow();
+        // A cluster that takes its place may have taken endpoints over.
+        let own = crew.endpoints.iter().filter(|endpoint| Rc::strong_count(endpoint) == 1);
+        own.for_each(|endpoint| endpoint.retire(self.worker));
     }
 }
 
 /// One endpoint on one worker.
-#[derive(Clone)]
 pub struct Endpoint {
+    /// What the whole process knows of it.
+    pub member: Arc<Member>,
     /// Its bounds, and connections of one exchange each.
     pub pool: Rc<Pool>,
     /// Connections that exchanges share, where it speaks HTTP/2.
     pub http2: Option<Rc<h2::Pool>>,
+    failures: Failures,
 }
 
 impl Endpoint {
-    fn new(pool: Rc<Pool>, protocol: Protocol) -> Self {
-        let http2 = (protocol == Protocol::H2).then(|| Rc::new(h2::Pool::new(Rc::clone(&pool))));
-        Self { pool, http2 }
+    /// Requests under way or waiting for a connection.
+    pub fn active(&self) -> usize {
+        match &self.http2 {
+            Some(http2) => http2.active(),
+            None => self.pool.active(),
+        }
+    }
+
+    /// It is an endpoint no more: idle connections close, others after their exchange, and nobody counts what is under way.
+    fn retire(&self, worker: usize) {
+        self.pool.retire();
+        self.http2.iter().for_each(|http2| http2.retire());
+        self.member.vitals.set_active(worker, 0);
     }
 
     fn sweep(&self) {

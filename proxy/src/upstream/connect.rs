@@ -1,8 +1,8 @@
-//! A new connection to an endpoint: name and TCP, then HTTP/1.1 or HTTP/2 with prior knowledge.
+//! A new connection to an endpoint: TCP, then HTTP/1.1 or HTTP/2 with prior knowledge.
 
 use std::future::Future;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,8 +47,8 @@ pub(super) type Http2 = (http2::SendRequest<Upload>, http2::Connection<Wire, Upl
 
 /// Connects in HTTP/1.1; the caller bounds the time. The connection's task ends when its sender is dropped or the peer
 /// closes.
-pub async fn http1(host: &str, port: u16, limits: PeerLimits, series: &Arc<ClusterSeries>) -> io::Result<Connection> {
-    let (stream, ends) = dial(host, port).await?;
+pub async fn http1(address: SocketAddr, limits: PeerLimits, series: &Arc<ClusterSeries>) -> io::Result<Connection> {
+    let (stream, ends) = dial(address).await?;
     let mut builder = http1::Builder::new();
     builder.max_header_size(limits.bytes);
     if limits.fields != FREE_FIELDS {
@@ -89,13 +89,9 @@ pub(super) fn watch(stream: &TcpStream) -> io::Result<()> {
     socket.set_tcp_user_timeout(Some(SILENCE))
 }
 
-/// Connects, without a protocol. Addresses are dialled as they are; names are looked up off the worker, and their
-/// addresses tried in turn.
-pub async fn dial(host: &str, port: u16) -> io::Result<(TcpStream, Ends)> {
-    let stream = match host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
-        Ok(address) => TcpStream::connect(SocketAddr::new(address, port)).await?,
-        Err(_) => TcpStream::connect((host, port)).await?,
-    };
+/// Connects, without a protocol.
+pub async fn dial(address: SocketAddr) -> io::Result<(TcpStream, Ends)> {
+    let stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
     let ends = Ends { address: stream.peer_addr()?, local: stream.local_addr()? };
     Ok((stream, ends))
@@ -108,7 +104,7 @@ mod tests {
     #[tokio::test]
     async fn the_kernel_watches_a_shared_connection() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let (stream, _) = dial("127.0.0.1", listener.local_addr().unwrap().port()).await.unwrap();
+        let (stream, _) = dial(listener.local_addr().unwrap()).await.unwrap();
 
         watch(&stream).unwrap();
 

@@ -20,12 +20,13 @@ use tokio::sync::{Notify, OwnedSemaphorePermit};
 
 pub use self::session::Lease;
 use self::session::Session;
-use self::upload::Replay;
+use self::upload::{KEPT, Upload};
 use crate::error::Reason;
-use crate::telemetry::metrics::ClusterSeries;
+use crate::telemetry::metrics::{ClusterSeries, RetryCause};
 use crate::upstream::body::RequestBody;
 use crate::upstream::pool::{self, Bounds, Waiting};
-use crate::upstream::{Answer, is_idempotent};
+use crate::upstream::replay::Replay;
+use crate::upstream::{Answer, Unseen, is_idempotent};
 
 /// See the module.
 pub struct Pool {
@@ -74,26 +75,31 @@ impl Pool {
         let mut lease = self.lease(None).await?;
         let (mut head, body) = std::mem::replace(request, Request::new(RequestBody::Empty)).into_parts();
         to_http2(&mut head)?;
-        let replay = Replay::new(body);
+        let replay = Replay::new(body, KEPT);
         let mut repeated = false;
         loop {
             let session = Rc::clone(&lease.stream.session);
             let reused = session.begun.replace(session.begun.get() + 1) > 0;
+            let mut refused = false;
             let repeat = match self.attempt(lease, &head, &replay).await {
                 Ok(answer) => return Ok(Answer { attempts: 1 + u32::from(repeated), ..answer }),
                 Err(Miss::Failed(reason)) => return Err(reason),
                 // A fresh connection that takes no request is as good as none.
                 Err(Miss::NotBegun) if !reused => return Err(give_up(request, head, &replay)),
                 Err(Miss::NotBegun) => false,
-                Err(Miss::Refused) => true,
+                Err(Miss::Refused) => {
+                    refused = true;
+                    true
+                }
                 Err(Miss::Broken) if reused && replay.is_empty() && is_idempotent(&head.method) => true,
                 Err(Miss::Broken) => return Err(Reason::UpstreamReset),
             };
             if repeat {
                 if std::mem::replace(&mut repeated, true) {
-                    return Err(Reason::UpstreamReset);
+                    return Err(unseen(request, refused));
                 }
-                self.endpoint.series.retries.inc();
+                let cause = if refused { RetryCause::RefusedStream } else { RetryCause::Reset };
+                self.endpoint.series.retries[cause.index()].inc();
             }
             lease = match self.lease(Some(&session)).await {
                 Ok(lease) => lease,
@@ -105,7 +111,7 @@ impl Pool {
 
     async fn attempt(&self, lease: Lease, head: &request::Parts, replay: &Replay) -> Result<Answer, Miss> {
         let session = &lease.stream.session;
-        let Some(upload) = replay.upload(&lease.stream) else { return Err(Miss::Failed(Reason::UpstreamReset)) };
+        let Some(upload) = Upload::new(replay, &lease.stream) else { return Err(Miss::Failed(Reason::UpstreamReset)) };
         let sent = session.sender.clone().try_send_request(Request::from_parts(head.clone(), upload)).await;
         match sent {
             Ok(response) if response.headers().len() > self.bounds().peer.fields => {
@@ -194,6 +200,17 @@ impl Pool {
         self.endpoint.connected(async |socket| Session::open(socket, self, permit).await).await
     }
 
+    /// Exchanges that have a stream or wait for one.
+    pub fn active(&self) -> usize {
+        let exchanges: usize = self.sessions.borrow().iter().map(|session| session.exchanges()).sum();
+        exchanges + self.pending.get()
+    }
+
+    /// Leaves its connections to the exchanges on them: each closes after its last one.
+    pub(super) fn retire(&self) {
+        self.sessions.borrow_mut().clear();
+    }
+
     /// Drops connections that died or were unused for too long.
     pub fn sweep(&self) {
         let oldest = self.now().checked_sub(self.bounds().idle_timeout);
@@ -226,6 +243,14 @@ impl Pool {
     fn now(&self) -> Instant {
         self.endpoint.clock.now()
     }
+}
+
+/// What was sent twice in vain, with word of the endpoint that it did not look at it where it says so.
+fn unseen(request: &mut Request<RequestBody>, refused: bool) -> Reason {
+    if refused {
+        request.extensions_mut().insert(Unseen);
+    }
+    Reason::UpstreamReset
 }
 
 /// No connection: the request goes back into its place where nothing of its body was read.

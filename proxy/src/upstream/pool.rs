@@ -15,9 +15,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::clock::Clock;
 use crate::error::Reason;
-use crate::telemetry::metrics::ClusterSeries;
+use crate::telemetry::metrics::{ClusterSeries, RetryCause};
 use crate::upstream::body::RequestBody;
 use crate::upstream::cluster::PeerLimits;
+use crate::upstream::fleet::member::Member;
 use crate::upstream::{Answer, Attempt, attempt, connect};
 
 /// What a pool may use.
@@ -58,35 +59,45 @@ pub struct Unreached(pub String);
 
 /// See the module.
 pub struct Pool {
+    /// The host as it is written.
     host: String,
-    port: u16,
+    address: SocketAddr,
     pub(super) bounds: Bounds,
     pub(super) series: Arc<ClusterSeries>,
     pub(super) clock: Rc<Clock>,
     idle: RefCell<Vec<(Connection, Instant)>>,
+    /// True once its endpoint is none any more: a connection that comes back is closed.
+    retired: Cell<bool>,
     permits: Arc<Semaphore>,
     pending: Cell<usize>,
 }
 
 impl Pool {
     /// A pool without connections.
-    pub fn new(host: &str, port: u16, bounds: Bounds, series: Arc<ClusterSeries>, clock: Rc<Clock>) -> Self {
+    pub fn new(member: &Member, bounds: Bounds, series: Arc<ClusterSeries>, clock: Rc<Clock>) -> Self {
         let permits = Arc::new(Semaphore::new(bounds.connections.min(Semaphore::MAX_PERMITS)));
         Self {
-            host: host.to_owned(),
-            port,
+            host: member.host.clone(),
+            address: member.address,
             bounds,
             series,
             clock,
             idle: RefCell::default(),
+            retired: Cell::new(false),
             permits,
             pending: Cell::new(0),
         }
     }
 
     /// True for the pool of that endpoint under these bounds.
-    pub(super) fn fits(&self, host: &str, port: u16, bounds: Bounds) -> bool {
-        self.host == host && self.port == port && self.bounds == bounds
+    pub(super) fn fits(&self, member: &Member, bounds: Bounds) -> bool {
+        self.host == member.host && self.address == member.address && self.bounds == bounds
+    }
+
+    /// Exchanges that have a connection or wait for one.
+    pub(super) fn active(&self) -> usize {
+        let most = self.bounds.connections.min(Semaphore::MAX_PERMITS);
+        most.saturating_sub(self.permits.available_permits()) + self.pending.get()
     }
 
     /// The right to use one connection, and the wait for it in a bounded queue.
@@ -133,7 +144,7 @@ impl Pool {
                 // A fresh connection that takes no request is as good as none.
                 Attempt::NotBegun => return Err(Reason::UpstreamConnect),
                 Attempt::Repeat => {
-                    self.series.retries.inc();
+                    self.series.retries[RetryCause::Reset.index()].inc();
                     repeated = true;
                 }
                 Attempt::Failed(reason) => return Err(reason),
@@ -153,7 +164,7 @@ impl Pool {
     }
 
     async fn connect(&self) -> Result<Connection, String> {
-        self.in_time(connect::http1(&self.host, self.port, self.bounds.peer, &self.series)).await
+        self.in_time(connect::http1(self.address, self.bounds.peer, &self.series)).await
     }
 
     /// Connects, and has `speak` take the socket up, within the time for a connection.
@@ -161,7 +172,7 @@ impl Pool {
         &self,
         speak: impl AsyncFnOnce((TcpStream, Ends)) -> io::Result<T>,
     ) -> Result<T, Reason> {
-        let connected = self.in_time(async { speak(connect::dial(&self.host, self.port).await?).await }).await;
+        let connected = self.in_time(async { speak(connect::dial(self.address).await?).await }).await;
         connected.map_err(|_| Reason::UpstreamConnect)
     }
 
@@ -179,11 +190,17 @@ impl Pool {
         match tokio::time::timeout(self.bounds.connect_timeout, connecting).await {
             Ok(Ok(connected)) => Ok(connected),
             Ok(Err(error)) => {
-                tracing::debug!(host = self.host, port = self.port, %error, "cannot connect");
+                tracing::debug!(host = self.host, address = %self.address, %error, "cannot connect");
                 Err(error.to_string())
             }
             Err(_) => Err("timed out".to_owned()),
         }
+    }
+
+    /// Closes idle connections at once, and others after their exchange.
+    pub(super) fn retire(&self) {
+        self.retired.set(true);
+        self.idle.borrow_mut().clear();
     }
 
     /// Drops idle connections that died or are past their time.
@@ -210,7 +227,7 @@ pub struct Lease {
 impl Lease {
     /// Gives the connection back for the next exchange.
     pub fn give_back(self) {
-        if !self.connection.sender.is_closed() {
+        if !self.connection.sender.is_closed() && !self.pool.retired.get() {
             let now = self.pool.clock.now();
             self.pool.idle.borrow_mut().push((self.connection, now));
         }

@@ -1,16 +1,17 @@
 //! A connection of its own to some endpoint of a cluster, for bytes that are passed on as they come.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use http::HeaderMap;
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::error::Reason;
-use crate::telemetry::metrics::ClusterSeries;
+use crate::telemetry::metrics::{ClusterSeries, RetryCause};
 use crate::upstream::cluster::Cluster;
-use crate::upstream::count;
 use crate::upstream::pool::Pool;
+use crate::upstream::{await_endpoint, count};
 
 /// See the module. It counts among the connections of its cluster until it is dropped.
 pub struct Tunnel {
@@ -22,14 +23,27 @@ pub struct Tunnel {
     _permit: OwnedSemaphorePermit,
 }
 
-/// Connects to the next endpoint in turn, and where that fails, once to the one after it.
-pub async fn open(cluster: &Cluster) -> Result<Tunnel, Reason> {
-    let mut tried = 0;
+/// Connects for a client to an endpoint, and where that fails, once to another one.
+pub async fn open(cluster: &Cluster, client: IpAddr) -> Result<Tunnel, Reason> {
+    let hash = cluster.affinity(&HeaderMap::new(), client).and_then(|affinity| affinity.hash);
+    let mut failed = None;
     loop {
-        tried += 1;
-        match connect(&cluster.next().pool).await {
+        let picked = match cluster.pick(hash, failed.as_ref()) {
+            Some(endpoint) => Some(endpoint),
+            None => await_endpoint(cluster, hash).await,
+        };
+        let Some(endpoint) = picked else {
+            count(cluster, &Reason::UpstreamConnect);
+            return Err(Reason::UpstreamConnect);
+        };
+        let outcome = connect(&endpoint.pool).await;
+        cluster.judge(&endpoint, matches!(outcome, Err(Reason::UpstreamConnect)));
+        match outcome {
             Ok(tunnel) => return Ok(tunnel),
-            Err(Reason::UpstreamConnect) if tried < 2.min(cluster.endpoints()) => cluster.series.retries.inc(),
+            Err(Reason::UpstreamConnect) if failed.is_none() && cluster.endpoints() > 1 => {
+                cluster.series.retries[RetryCause::Connect.index()].inc();
+                failed = Some(endpoint);
+            }
             Err(reason) => {
                 count(cluster, &reason);
                 return Err(reason);

@@ -7,6 +7,7 @@
 
 pub(crate) mod admin;
 pub(crate) mod client;
+pub(crate) mod clusters;
 pub(crate) mod frames;
 pub(crate) mod h2;
 pub(crate) mod h2_origin;

@@ -36,7 +36,14 @@ pub(crate) struct Peer {
 impl Origin {
     /// Runs `script` for every connection; it is closed when the script returns.
     pub(crate) fn scripted(script: impl Fn(&mut Peer) -> io::Result<()> + Send + Sync + 'static) -> Origin {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Origin::listening(TcpListener::bind("127.0.0.1:0").unwrap(), script)
+    }
+
+    /// The same at an address that was bound already.
+    pub(crate) fn listening(
+        listener: TcpListener,
+        script: impl Fn(&mut Peer) -> io::Result<()> + Send + Sync + 'static,
+    ) -> Origin {
         let address = listener.local_addr().unwrap();
         let shared = Arc::<Shared>::default();
         let (known, script) = (Arc::clone(&shared), Arc::new(script));
@@ -58,13 +65,12 @@ impl Origin {
 
     /// Gives the same answer to every request.
     pub(crate) fn answering(answer: impl Into<Vec<u8>>) -> Origin {
-        let answer = answer.into();
-        Origin::scripted(move |peer| {
-            while peer.request()?.is_some() {
-                peer.send(&answer)?;
-            }
-            Ok(())
-        })
+        Origin::scripted(repeating(answer.into()))
+    }
+
+    /// Answers 200 with this body, at an address that was bound already.
+    pub(crate) fn saying_at(listener: TcpListener, body: &str) -> Origin {
+        Origin::listening(listener, repeating(ok(body).into_bytes()))
     }
 
     /// Answers 200 with this body.
@@ -102,6 +108,15 @@ impl Origin {
     /// Connections that were accepted.
     pub(crate) fn connections(&self) -> usize {
         self.shared.connections.load(SeqCst)
+    }
+}
+
+fn repeating(answer: Vec<u8>) -> impl Fn(&mut Peer) -> io::Result<()> + Send + Sync + 'static {
+    move |peer| {
+        while peer.request()?.is_some() {
+            peer.send(&answer)?;
+        }
+        Ok(())
     }
 }
 

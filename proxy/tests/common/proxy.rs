@@ -7,6 +7,7 @@ use std::sync::{Arc, mpsc};
 use tollgate::app::reload::{Done, Order, Orders, Refused, Sight};
 use tollgate::app::{App, AppError, RunOptions, Running};
 use tollgate::filter::rollout::{Followed, View};
+use tollgate::upstream::resolve::Resolve;
 use tollgate_config::Config;
 
 use crate::common::client::Client;
@@ -51,6 +52,12 @@ impl TestProxy {
     /// Starts one; see [`prepare`] for what need not be said.
     pub(crate) fn with(yaml: &str) -> TestProxy {
         TestProxy::of(prepare(yaml).unwrap_or_else(|error| panic!("{error}")))
+    }
+
+    /// Starts one whose endpoints' names are looked up by somebody else than the system.
+    pub(crate) fn resolving(yaml: &str, resolver: Arc<dyn Resolve>) -> TestProxy {
+        let options = RunOptions { resolver: Some(resolver), ..options() };
+        TestProxy::of(prepare_with(yaml, &options).unwrap_or_else(|error| panic!("{error}")))
     }
 
     /// Starts one whose configuration is in a file, which may change. Everything has to be said.

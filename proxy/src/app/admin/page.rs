@@ -8,6 +8,7 @@ GET  /live                     200 while every worker comes round, 503 with the 
 GET  /ready                    200 when it takes traffic, 503 with the reason when not; ?verbose says more
 GET  /metrics                  Prometheus text; also at /stats/prometheus
 GET  /config_dump              the configuration in its long form, secrets redacted
+GET  /clusters                 every endpoint with its health; ?text for people
 GET  /filters                  every filter; ?text for people
 GET  /filters/NAME             all about one: generations, workers, last error, history; ?text for people
 PUT  /filters/NAME/module      makes the module in the body ready, which changes nothing yet
@@ -32,6 +33,8 @@ pub(super) enum Page {
     Metrics,
     /// What it runs with.
     ConfigDump,
+    /// Every endpoint.
+    Clusters,
     /// Every plugin.
     Filters,
     /// One plugin.
@@ -77,6 +80,7 @@ impl Page {
             ["ready"] => Self::Ready,
             ["metrics"] | ["stats", "prometheus"] => Self::Metrics,
             ["config_dump"] => Self::ConfigDump,
+            ["clusters"] => Self::Clusters,
             ["filters"] => Self::Filters,
             ["filters", filter] => Self::Filter(name(filter)),
             ["filters", filter, "module"] => Self::Change(Change::Upload(name(filter))),

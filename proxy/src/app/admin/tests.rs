@@ -34,6 +34,7 @@ impl TestAdmin {
             plugins: Vec::new(),
             last_reload: None,
             config_dump: Arc::new(serde_json::json!({ "filters": { "auth": { "config": "<redacted>" } } })),
+            clusters: Vec::new(),
         };
         let orders = Orders::of_nobody(sight);
         let state = AdminState::new(Arc::clone(&readiness), Arc::clone(&registry), orders, None);

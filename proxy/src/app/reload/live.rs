@@ -23,6 +23,7 @@ use crate::filter::slot::Slot;
 use crate::filter::spares;
 use crate::listener::Socket;
 use crate::snapshot::{ListenerId, Snapshot};
+use crate::upstream::resolve::Resolve;
 use crate::worker::Shared;
 
 /// How often canaries are judged and what waits is looked at.
@@ -51,6 +52,8 @@ pub(in crate::app) struct Surroundings {
     pub(in crate::app) hands: Vec<mpsc::UnboundedSender<Change>>,
     /// Which files are to be followed.
     pub(in crate::app) follow: watch::Sender<Vec<Followed>>,
+    /// Who looks up the names of endpoints.
+    pub(in crate::app) resolver: Arc<dyn Resolve>,
 }
 
 /// See the module.
@@ -84,6 +87,7 @@ impl Live {
         let live =
             Self { reloader, around, sight, asked, waiting, deferred, ahead, taken: 0, number: 0, published, looked };
         live.introduce(&live.reloader.slots());
+        live.keep();
         live.show();
         (live, orders)
     }
@@ -208,6 +212,11 @@ impl Live {
         for generation in generations().filter(|generation| generation.spares.begin()) {
             self.around.control.spawn(spares::keep(Arc::downgrade(generation), Arc::clone(&generation.spares)));
         }
+    }
+
+    /// Has somebody look after the endpoints of every cluster.
+    fn keep(&self) {
+        self.reloader.fleets.iter().for_each(|fleet| fleet.keep(&self.around.control, &self.around.resolver));
     }
 
     fn show(&self) {

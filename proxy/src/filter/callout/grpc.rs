@@ -149,7 +149,7 @@ impl GrpcQuestion {
         limit: usize,
     ) -> Result<Conversation<impl Body<Data = Bytes> + Unpin>, Ending> {
         let mut request = self.into_request();
-        let answer = send(cluster, &mut request).await.map_err(|reason| Ending::failed(&reason))?;
+        let answer = send(cluster, &cluster.aim(), &mut request).await.map_err(|reason| Ending::failed(&reason))?;
         let Answer { response, lease, .. } = answer;
         cluster.series.responses[class_index(Some(response.status().as_u16()))].inc();
         let (head, body) = response.into_parts();

@@ -69,7 +69,7 @@ impl HttpQuestion {
     async fn exchange(self, cluster: &Cluster, limit: usize) -> Result<HttpReply, CalloutFailure> {
         let (mut request, sent) = self.into_request();
         let began = Instant::now();
-        let answer = upstream::send(cluster, &mut request).await.map_err(|reason| failure(&reason))?;
+        let answer = upstream::send(cluster, &cluster.aim(), &mut request).await.map_err(|reason| failure(&reason))?;
         cluster.series.duration.observe(began.elapsed());
         cluster.series.responses[class_index(Some(answer.response.status().as_u16()))].inc();
         let Answer { response, lease, .. } = answer;

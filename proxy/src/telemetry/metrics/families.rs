@@ -74,8 +74,12 @@ families! {
         "Connections made to upstreams.";
     UPSTREAM_CONNECTIONS_ACTIVE = Gauge "tollgate_upstream_connections_active" ["cluster"]
         "Connections to upstreams that are open, busy or idle.";
-    UPSTREAM_RETRIES = Counter "tollgate_upstream_retries_total" ["cluster"]
-        "Attempts at upstreams after the first.";
+    UPSTREAM_RETRIES = Counter "tollgate_upstream_retries_total" ["cluster", "reason"]
+        "Attempts at upstreams after the first, by what the one before came to.";
+    UPSTREAM_RETRIES_REFUSED = Counter "tollgate_upstream_retries_refused_total" ["cluster"]
+        "Attempts at upstreams that were not made because too many were under way.";
+    UPSTREAM_HOST_HEALTHY = Gauge "tollgate_upstream_host_healthy" ["cluster", "endpoint"]
+        "1 while the endpoint is worth a request, 0 while it fails its health checks or is ejected.";
 
     FILTER_CALLS = Counter "tollgate_filter_calls_total" ["filter", "track", "phase"]
         "Calls into filters, by callback.";

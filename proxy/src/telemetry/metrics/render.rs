@@ -15,8 +15,8 @@ use super::cell::{Counter, Gauge, Histogram};
 use super::families;
 use super::process::Process;
 use super::series::{
-    CLASSES, ClusterSeries, FAILURES, ListenerSeries, PluginSeries, RouteSeries, TcpSeries, UpstreamFailure,
-    phase_index,
+    CLASSES, ClusterSeries, FAILURES, ListenerSeries, PluginSeries, RetryCause, RouteSeries, TcpSeries,
+    UpstreamFailure, phase_index,
 };
 use super::{ModuleInfo, Registry};
 use crate::telemetry::panics::Place;
@@ -28,6 +28,7 @@ pub(super) fn page(registry: &Registry) -> String {
     let routes = tables.routes.living();
     let listeners = tables.listeners.living();
     let clusters = tables.clusters.living();
+    let endpoints = tables.endpoints.living();
     let tcp = tables.tcp.living();
     let plugins = tables.plugins.living();
     let callouts = tables.callouts.living();
@@ -43,6 +44,10 @@ pub(super) fn page(registry: &Registry) -> String {
     }
     for (cluster, series) in &clusters {
         add_cluster(&mut page, cluster, series);
+    }
+    for ([cluster, endpoint], series) in &endpoints {
+        let healthy = level(series, |series| &series.healthy);
+        page.gauge(&families::UPSTREAM_HOST_HEALTHY, &[cluster, endpoint], healthy);
     }
     for (listener, series) in &tcp {
         add_tcp(&mut page, listener, series);
@@ -103,7 +108,11 @@ fn add_cluster(page: &mut Page, cluster: &str, series: &[Arc<ClusterSeries>]) {
     page.histogram(&families::UPSTREAM_DURATION, &labels, spread(series, |series| &series.duration));
     page.counter(&families::UPSTREAM_CONNECTIONS, &labels, total(series, |series| &series.connections));
     page.gauge(&families::UPSTREAM_CONNECTIONS_ACTIVE, &labels, level(series, |series| &series.connections_active));
-    page.counter(&families::UPSTREAM_RETRIES, &labels, total(series, |series| &series.retries));
+    for cause in RetryCause::ALL {
+        let count = total(series, |series| &series.retries[cause.index()]);
+        page.counter(&families::UPSTREAM_RETRIES, &[cluster, cause.as_str()], count);
+    }
+    page.counter(&families::UPSTREAM_RETRIES_REFUSED, &labels, total(series, |series| &series.retries_refused));
 }
 
 fn add_plugin(page: &mut Page, (plugin, track): (&str, &str), series: &[Arc<PluginSeries>]) {

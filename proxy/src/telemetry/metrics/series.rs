@@ -71,6 +71,55 @@ impl UpstreamFailure {
     }
 }
 
+/// After what a request was sent once more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RetryCause {
+    /// No connection could be made.
+    Connect,
+    /// The endpoint did not look at it.
+    RefusedStream,
+    /// The connection broke before any answer.
+    Reset,
+    /// No answer within the time of one attempt.
+    Timeout,
+    /// The status of the answer.
+    Status,
+    /// The status of gRPC in the answer.
+    Grpc,
+}
+
+impl RetryCause {
+    /// How many there are.
+    pub const COUNT: usize = 6;
+
+    /// Every one, each at its [`RetryCause::index`].
+    pub const ALL: [RetryCause; RetryCause::COUNT] = [
+        RetryCause::Connect,
+        RetryCause::RefusedStream,
+        RetryCause::Reset,
+        RetryCause::Timeout,
+        RetryCause::Status,
+        RetryCause::Grpc,
+    ];
+
+    /// The place in [`ClusterSeries::retries`].
+    pub fn index(self) -> usize {
+        self as usize
+    }
+
+    /// The value of the label `reason`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            RetryCause::Connect => "connect",
+            RetryCause::RefusedStream => "refused_stream",
+            RetryCause::Reset => "reset",
+            RetryCause::Timeout => "timeout",
+            RetryCause::Status => "status",
+            RetryCause::Grpc => "grpc",
+        }
+    }
+}
+
 /// How many callbacks are told apart: the label `phase` is the callback's short name.
 pub const PHASES: usize = CallbackKind::ALL.len();
 
@@ -173,8 +222,10 @@ pub struct ClusterSeries {
     pub connections: Counter,
     /// Connections open, busy or idle.
     pub connections_active: Gauge,
-    /// Attempts after the first.
-    pub retries: Counter,
+    /// Attempts after the first, by [`RetryCause::index`].
+    pub retries: [Counter; RetryCause::COUNT],
+    /// Attempts that were not made because too many were under way.
+    pub retries_refused: Counter,
 }
 
 impl ClusterSeries {
@@ -185,9 +236,18 @@ impl ClusterSeries {
             duration: Histogram::new(&EXCHANGE_SCALE),
             connections: Counter::default(),
             connections_active: Gauge::default(),
-            retries: Counter::default(),
+            retries: Default::default(),
+            retries_refused: Counter::default(),
         }
     }
+}
+
+/// One endpoint of a cluster, for the whole process; the control side writes it.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct EndpointSeries {
+    /// 1 while it is worth a request.
+    pub healthy: Gauge,
 }
 
 /// Connections that one listener passes on as bytes, on one worker.

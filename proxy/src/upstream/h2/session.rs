@@ -79,6 +79,11 @@ impl Session {
         self.streams.get() < bound.min(allowed)
     }
 
+    /// Exchanges that wait for an answer or read one.
+    pub(super) fn exchanges(&self) -> usize {
+        self.exchanges.get()
+    }
+
     /// Ends it, and answers true, when it is of no use any more: closed, or unused since before `oldest`. What is left of
     /// its streams is cut, and its place among the connections is free.
     pub(super) fn ends(&self, oldest: Option<Instant>) -> bool {

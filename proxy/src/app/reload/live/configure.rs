@@ -111,10 +111,14 @@ impl Live {
         reloader.rollouts = rollouts;
         reloader.modules.settle(&config.plugins, &taking_over);
         reloader.dump = Arc::new(config.expanded.clone());
+        reloader.man(&config.clusters);
         reloader.config = config;
         let ids = changes.ids().to_vec();
         let (sockets, closed) = reloader.listeners.commit(changes, reloader.workers);
-        self.publish(|before, reloader| Snapshot::new(before.number + 1, &reloader.config, &ids, reloader.slots()));
+        self.keep();
+        self.publish(|before, reloader| {
+            Snapshot::new(before.number + 1, &reloader.config, &ids, reloader.fleets.clone(), reloader.slots())
+        });
         for (hand, sockets) in self.around.hands.iter().zip(sockets) {
             // A worker that has ended accepts nothing.
             let _ = hand.send(Change::Open(sockets));

@@ -72,6 +72,7 @@ fn every_family_on_the_page_is_in_the_table_and_every_row_of_the_table_is_on_the
     plugin.duration[phase_index(CallbackKind::Log)].observe(Duration::from_micros(3));
     plugin.callout_duration.observe(Duration::from_micros(3));
     let _tcp = registry.tcp(0, "t");
+    let _endpoint = registry.endpoint("c", "10.0.0.1:80");
     let callouts = registry.callouts(0, "p", "c");
     callouts.ended(CalloutKind::Http, CalloutOutcome::Ok).inc();
     registry.set_modules(std::iter::once(ModuleInfo {

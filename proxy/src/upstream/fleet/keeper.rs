@@ -1,0 +1,190 @@
+//! Looks after the endpoints of one cluster, on the control side: looks names up, asks for health, and leaves those alone
+//! for a while that workers report. Ends with the cluster.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+use tokio::task::{AbortHandle, JoinSet};
+use tollgate_config::{Health, Outliers};
+
+use super::{Fleet, locked};
+use crate::upstream::balance::hash;
+use crate::upstream::fleet::member::{Vitals, now};
+use crate::upstream::health::{self, Streak};
+use crate::upstream::outliers;
+use crate::upstream::resolve::Resolve;
+
+/// The longest wait for a look-up.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How soon a name is looked up again that was not found.
+const NEGATIVE: Duration = Duration::from_secs(1);
+
+impl Fleet {
+    /// Has somebody look after the endpoints from now on, where there is something to look after.
+    pub fn keep(self: &Arc<Self>, control: &Handle, resolver: &Arc<dyn Resolve>) {
+        let Some(reported) = locked(&self.reported).take() else { return };
+        if !self.is_kept() {
+            return;
+        }
+        let keeper = control.spawn(keep(Arc::downgrade(self), reported, Arc::clone(resolver)));
+        *locked(&self.keeper) = Some(keeper.abort_handle());
+    }
+}
+
+async fn keep(fleet: Weak<Fleet>, reported: mpsc::Receiver<SocketAddr>, resolver: Arc<dyn Resolve>) {
+    let Some(kept) = fleet.upgrade() else { return };
+    // They end with this task.
+    let mut tasks = JoinSet::new();
+    for name in kept.names() {
+        tasks.spawn(look_up(Weak::clone(&fleet), name.to_owned(), Arc::clone(&resolver)));
+    }
+    if let Some(outliers) = kept.config.outliers {
+        tasks.spawn(eject(Weak::clone(&fleet), outliers, reported));
+    }
+    if let Some(health) = kept.config.health.clone() {
+        tasks.spawn(examine(Weak::clone(&fleet), Arc::new(health)));
+    }
+    drop(kept);
+    while tasks.join_next().await.is_some() {}
+}
+
+/// Looks a name up over and over.
+async fn look_up(fleet: Weak<Fleet>, name: String, resolver: Arc<dyn Resolve>) {
+    loop {
+        let found = tokio::time::timeout(PATIENCE, resolver.look_up(&name)).await;
+        let found = match found {
+            Ok(Ok(addresses)) if !addresses.is_empty() => Some(addresses),
+            Ok(Ok(_)) => told(&name, "it has no address"),
+            Ok(Err(error)) => told(&name, &error.to_string()),
+            Err(_) => told(&name, "no answer in time"),
+        };
+        let Some(fleet) = fleet.upgrade() else { return };
+        let pause = if found.is_some() { fleet.config.dns.refresh } else { fleet.config.dns.refresh.min(NEGATIVE) };
+        fleet.resolved(&name, found);
+        drop(fleet);
+        tokio::time::sleep(pause).await;
+    }
+}
+
+fn told<T>(name: &str, why: &str) -> Option<T> {
+    tracing::warn!(name, why, "a name cannot be looked up");
+    None
+}
+
+/// Leaves those alone for a while that were reported, and takes them back.
+async fn eject(fleet: Weak<Fleet>, outliers: Outliers, mut reported: mpsc::Receiver<SocketAddr>) {
+    loop {
+        let Some(kept) = fleet.upgrade() else { return };
+        let next = take_back(&kept, now());
+        drop(kept);
+        let wait = next.map(|until| Duration::from_millis(until.saturating_sub(now()).max(1)));
+        let report = match wait {
+            None => reported.recv().await,
+            Some(wait) => tokio::time::timeout(wait, reported.recv()).await.unwrap_or_default(),
+        };
+        let (Some(address), Some(kept)) = (report, fleet.upgrade()) else { continue };
+        leave_alone(&kept, outliers, address);
+    }
+}
+
+fn leave_alone(fleet: &Fleet, outliers: Outliers, address: SocketAddr) {
+    let members = distinct(fleet);
+    let Some(vitals) = members.get(&address).filter(|vitals| !vitals.is_ejected()) else { return };
+    let ejected = members.values().filter(|vitals| vitals.is_ejected()).count();
+    if !outliers::may_eject(members.len(), ejected, outliers.max_ejected) {
+        return;
+    }
+    let before = outliers::remembered(vitals.ejections.load(Relaxed), vitals.until.load(Relaxed), now(), outliers.max);
+    let stay = outliers::stay(before, outliers);
+    let stay = u64::try_from(stay.as_millis()).unwrap_or(u64::MAX);
+    vitals.ejections.store(before.saturating_add(1), Relaxed);
+    vitals.until.store(now().saturating_add(stay), Relaxed);
+    vitals.set_ejected(true);
+    tracing::warn!(cluster = fleet.config.name, %address, milliseconds = stay, "an endpoint fails and is left alone");
+    fleet.touch();
+}
+
+/// Takes those back whose time has passed, and tells when the next one's does.
+fn take_back(fleet: &Fleet, now: u64) -> Option<u64> {
+    let mut next = None;
+    for vitals in distinct(fleet).values().filter(|vitals| vitals.is_ejected()) {
+        let until = vitals.until.load(Relaxed);
+        if until > now {
+            next = Some(next.map_or(until, |next: u64| next.min(until)));
+        } else if vitals.set_ejected(false) {
+            fleet.touch();
+        }
+    }
+    next
+}
+
+/// Every address once.
+fn distinct(fleet: &Fleet) -> HashMap<SocketAddr, Arc<Vitals>> {
+    let roster = fleet.roster();
+    roster.members.iter().map(|member| (member.address, Arc::clone(&member.vitals))).collect()
+}
+
+/// Asks every endpoint for its health, each on a task of its own, as long as it is one.
+async fn examine(fleet: Weak<Fleet>, health: Arc<Health>) {
+    let Some(mut changed) = fleet.upgrade().map(|fleet| fleet.watch()) else { return };
+    let mut tasks = JoinSet::new();
+    let mut asked: HashMap<SocketAddr, AbortHandle> = HashMap::new();
+    loop {
+        changed.borrow_and_update();
+        let Some(kept) = fleet.upgrade() else { return };
+        let members = distinct(&kept);
+        asked.retain(|address, task| {
+            members.contains_key(address) || {
+                task.abort();
+                false
+            }
+        });
+        for (address, vitals) in members {
+            asked
+                .entry(address)
+                .or_insert_with(|| tasks.spawn(ask(Weak::clone(&fleet), Arc::clone(&health), address, vitals)));
+        }
+        drop(kept);
+        if changed.changed().await.is_err() {
+            return;
+        }
+        while tasks.try_join_next().is_some() {}
+    }
+}
+
+/// Asks one endpoint over and over.
+async fn ask(fleet: Weak<Fleet>, health: Arc<Health>, address: SocketAddr, vitals: Arc<Vitals>) {
+    let mut streak = Streak::default();
+    let mut random = hash::with(address.to_string().as_bytes(), now());
+    loop {
+        let host = host(&fleet, address);
+        let Some((host, protocol)) = host else { return };
+        let outcome = health::ask(&health, protocol, &host, address).await;
+        let Some(kept) = fleet.upgrade() else { return };
+        let is_first = !vitals.asked.swap(true, Relaxed);
+        let verdict = streak.take(outcome.is_ok(), vitals.is_healthy(), is_first, &health);
+        if verdict.is_some_and(|healthy| vitals.set_healthy(healthy)) {
+            let why = outcome.err().unwrap_or_default();
+            let (cluster, healthy) = (&kept.config.name, vitals.is_healthy());
+            tracing::warn!(cluster, %address, healthy, why, "the health of an endpoint changed");
+            kept.touch();
+        }
+        drop(kept);
+        random = hash::mix(random);
+        tokio::time::sleep(health::pause(&health, random)).await;
+    }
+}
+
+/// What an endpoint is called and speaks; `None` when it is no longer one.
+fn host(fleet: &Weak<Fleet>, address: SocketAddr) -> Option<(String, tollgate_config::Protocol)> {
+    let fleet = fleet.upgrade()?;
+    let roster = fleet.roster();
+    let member = roster.members.iter().find(|member| member.address == address)?;
+    let bracketed = if member.host.contains(':') { format!("[{}]", member.host) } else { member.host.clone() };
+    Some((format!("{bracketed}:{}", address.port()), fleet.config.protocol))
+}

@@ -1,0 +1,123 @@
+use super::*;
+use crate::upstream::resolve::{LookedUp, Resolve};
+
+const CLUSTERS: &str = "clusters: { app: { hosts: [10.0.0.1:80, 'app.test:81'], health: { tcp: true } } }";
+
+fn cluster(text: &str) -> config::Cluster {
+    let text = format!("listen: 127.0.0.1:0\nroutes: [{{ to: app }}]\n{text}");
+    let config = config::parse(&text, std::path::Path::new("test.yaml")).map_err(|faults| faults.to_string());
+    config.unwrap().clusters.remove(0)
+}
+
+fn fleet(text: &str, before: Option<&Fleet>) -> Arc<Fleet> {
+    Fleet::new(&cluster(text), 1, &Registry::new(1), before)
+}
+
+fn addresses(fleet: &Fleet) -> Vec<String> {
+    fleet.roster().members.iter().map(|member| member.address.to_string()).collect()
+}
+
+fn ip(last: u8) -> IpAddr {
+    IpAddr::from([127, 0, 0, last])
+}
+
+#[test]
+fn a_name_has_no_endpoint_before_it_is_looked_up() {
+    let fleet = fleet(CLUSTERS, None);
+    assert_eq!(addresses(&fleet), ["10.0.0.1:80"]);
+    assert!(!fleet.roster().settled);
+
+    fleet.resolved("app.test", Some(vec![ip(2), ip(3)]));
+
+    assert_eq!(addresses(&fleet), ["10.0.0.1:80", "127.0.0.2:81", "127.0.0.3:81"]);
+    assert!(fleet.roster().settled);
+}
+
+#[test]
+fn the_same_answer_again_changes_nothing() {
+    let fleet = fleet(CLUSTERS, None);
+    fleet.resolved("app.test", Some(vec![ip(2)]));
+    let version = fleet.version();
+
+    fleet.resolved("app.test", Some(vec![ip(2)]));
+    fleet.resolved("app.test", None);
+
+    assert_eq!((fleet.version(), addresses(&fleet).len()), (version, 2));
+}
+
+#[test]
+fn another_definition_keeps_what_is_known_of_the_endpoints_that_stay() {
+    let before = fleet(CLUSTERS, None);
+    before.resolved("app.test", Some(vec![ip(2)]));
+    let sick = before.roster();
+    sick.members[0].vitals.set_healthy(false);
+    sick.members[1].vitals.set_ejected(true);
+
+    let text =
+        "clusters: { app: { hosts: ['app.test:81', 10.0.0.1:80, 10.0.0.2:80], health: { tcp: true }, outliers: {} } }";
+    let after = fleet(text, Some(&before));
+
+    let seen = after.roster();
+    let usable: Vec<_> = seen.members.iter().map(|member| member.vitals.is_usable()).collect();
+    assert_eq!((addresses(&after).len(), usable), (3, vec![false, false, true]));
+    assert!(Arc::ptr_eq(&seen.members[0].vitals, &sick.members[1].vitals));
+}
+
+#[test]
+fn a_definition_that_asks_for_nothing_holds_nothing_against_an_endpoint() {
+    let before = fleet(CLUSTERS, None);
+    before.roster().members[0].vitals.set_healthy(false);
+    before.roster().members[0].vitals.set_ejected(true);
+
+    let after = fleet("clusters: { app: { hosts: [10.0.0.1:80] } }", Some(&before));
+
+    assert!(after.roster().members[0].vitals.is_usable());
+}
+
+#[test]
+fn only_a_cluster_whose_definition_changed_is_another() {
+    let registry = Registry::new(1);
+    let one = cluster(CLUSTERS);
+    let other = config::Cluster { panic: config::Ratio::of_percent(1), ..one.clone() };
+    let before = succeed(&[], std::slice::from_ref(&one), (1, &registry));
+
+    let same = succeed(&before, &[one], (1, &registry));
+    let changed = succeed(&before, &[other], (1, &registry));
+
+    assert!(Arc::ptr_eq(&before[0], &same[0]) && !Arc::ptr_eq(&before[0], &changed[0]));
+}
+
+#[test]
+fn nobody_looks_after_endpoints_of_which_there_is_nothing_to_know() {
+    assert!(!fleet("clusters: { app: { hosts: [10.0.0.1:80, '[::1]:80'] } }", None).is_kept());
+    assert!(fleet("clusters: { app: { hosts: [10.0.0.1:80], outliers: {} } }", None).is_kept());
+    assert!(fleet("clusters: { app: { hosts: ['a.test:80'] } }", None).is_kept());
+}
+
+/// Never answers, and holds what it is given.
+#[derive(Debug)]
+struct Silent {
+    _held: Arc<()>,
+}
+
+impl Resolve for Silent {
+    fn look_up<'a>(&'a self, _: &'a str) -> LookedUp<'a> {
+        Box::pin(std::future::pending())
+    }
+}
+
+#[tokio::test]
+async fn looking_after_endpoints_ends_with_their_cluster() {
+    let (held, fleet) = (Arc::new(()), fleet(CLUSTERS, None));
+    let resolver: Arc<dyn Resolve> = Arc::new(Silent { _held: Arc::clone(&held) });
+    fleet.keep(&tokio::runtime::Handle::current(), &resolver);
+    drop(resolver);
+    tokio::task::yield_now().await;
+    assert_eq!(Arc::strong_count(&held), 2);
+
+    fleet.retire();
+
+    while Arc::strong_count(&held) > 1 {
+        tokio::task::yield_now().await;
+    }
+}

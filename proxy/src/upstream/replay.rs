@@ -1,0 +1,241 @@
+//! A request's body that may be sent more than once: what was read of it is kept, within a bound.
+//!
+//! It is read once, whoever makes it: filters see it once. Whether a request may be sent again is decided elsewhere.
+
+use std::cell::RefCell;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Body, Frame, SizeHint};
+
+use crate::error::Abort;
+use crate::upstream::body::RequestBody;
+
+/// Bytes to a frame at the least, on the average and but for the first: small frames are kept at a cost of their own.
+const FRAME: usize = 64;
+/// Frames that may be of any size.
+const FRAMES: usize = 16;
+
+/// See the module.
+pub struct Replay(Rc<RefCell<Source>>);
+
+struct Source {
+    body: RequestBody,
+    /// What was pulled out of `body` so far; `None` once a part of it is gone.
+    kept: Option<Kept>,
+    /// The most bytes that are kept.
+    bound: usize,
+    /// The attempt that may read; one before gets nothing more.
+    attempt: usize,
+}
+
+#[derive(Default)]
+struct Kept {
+    data: Vec<Bytes>,
+    bytes: usize,
+    trailers: Option<HeaderMap>,
+}
+
+impl Replay {
+    /// Of a body of which nothing was read yet; one that sent more than `bound` bytes is not sent again.
+    pub fn new(body: RequestBody, bound: usize) -> Self {
+        Self(Rc::new(RefCell::new(Source { body, kept: Some(Kept::default()), bound, attempt: 0 })))
+    }
+
+    /// The body for one more attempt, from its beginning; `Err` when that is gone, `Ok(None)` when there is no body.
+    pub fn part(&self) -> Result<Option<Part>, Gone> {
+        let mut source = self.0.borrow_mut();
+        if source.kept.is_none() {
+            return Err(Gone);
+        }
+        source.attempt += 1;
+        if source.is_untouched() && source.body.is_end_stream() {
+            return Ok(None);
+        }
+        Ok(Some(Part { source: Rc::clone(&self.0), attempt: source.attempt, next: 0 }))
+    }
+
+    /// True while the body can be had from its beginning.
+    pub fn is_whole(&self) -> bool {
+        self.0.borrow().kept.is_some()
+    }
+
+    /// An answer began: nothing will be repeated.
+    pub fn forget(&self) {
+        self.0.borrow_mut().kept = None;
+    }
+
+    /// The body, when nothing of it was read.
+    pub fn reclaim(&self) -> Option<RequestBody> {
+        let mut source = self.0.borrow_mut();
+        source.is_untouched().then(|| std::mem::replace(&mut source.body, RequestBody::Empty))
+    }
+
+    /// True when there is no body at all.
+    pub fn is_empty(&self) -> bool {
+        let source = self.0.borrow();
+        source.is_untouched() && source.body.is_end_stream()
+    }
+}
+
+/// The beginning of a body is not kept any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gone;
+
+impl Source {
+    fn is_untouched(&self) -> bool {
+        self.kept.as_ref().is_some_and(|kept| kept.data.is_empty() && kept.trailers.is_none())
+    }
+
+    fn keep(&mut self, frame: &Frame<Bytes>) {
+        let Some(kept) = &mut self.kept else { return };
+        if let Some(data) = frame.data_ref() {
+            kept.bytes += data.len();
+            kept.data.push(data.clone());
+        } else {
+            kept.trailers = frame.trailers_ref().cloned();
+        }
+        if kept.bytes > self.bound || kept.data.len() > self.bound / FRAME + FRAMES {
+            self.kept = None;
+        }
+    }
+
+    /// The kept frame at `next`.
+    fn replay(&self, next: usize) -> Option<Frame<Bytes>> {
+        let kept = self.kept.as_ref()?;
+        match kept.data.get(next) {
+            Some(data) => Some(Frame::data(data.clone())),
+            None if next == kept.data.len() => kept.trailers.clone().map(Frame::trailers),
+            None => None,
+        }
+    }
+
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Abort>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        if let Some(Ok(frame)) = &frame {
+            self.keep(frame);
+        }
+        Poll::Ready(frame)
+    }
+}
+
+/// What one attempt sends.
+pub struct Part {
+    source: Rc<RefCell<Source>>,
+    attempt: usize,
+    /// The next kept frame to repeat; past them the body itself goes on.
+    next: usize,
+}
+
+impl Body for Part {
+    type Data = Bytes;
+    type Error = Abort;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Abort>>> {
+        let part = self.get_mut();
+        let mut source = part.source.borrow_mut();
+        if source.attempt != part.attempt {
+            return Poll::Ready(Some(Err(Abort)));
+        }
+        if let Some(frame) = source.replay(part.next) {
+            part.next += 1;
+            return Poll::Ready(Some(Ok(frame)));
+        }
+        let frame = ready!(source.poll_frame(cx));
+        part.next += 1;
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        let source = self.source.borrow();
+        source.replay(self.next).is_none() && source.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let source = self.source.borrow();
+        let kept = source.kept.as_ref().map_or(&[][..], |kept| kept.data.get(self.next..).unwrap_or_default());
+        let repeated: usize = kept.iter().map(Bytes::len).sum();
+        let rest = source.body.size_hint().exact();
+        match rest.zip(u64::try_from(repeated).ok()).and_then(|(rest, repeated)| rest.checked_add(repeated)) {
+            Some(bytes) => SizeHint::with_exact(bytes),
+            None => SizeHint::default(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    /// A body of these pieces, each a frame.
+    struct Pieces(VecDeque<&'static str>);
+
+    impl Body for Pieces {
+        type Data = Bytes;
+        type Error = Abort;
+
+        fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Abort>>> {
+            Poll::Ready(self.0.pop_front().map(|piece| Ok(Frame::data(Bytes::from_static(piece.as_bytes())))))
+        }
+
+        fn is_end_stream(&self) -> bool {
+            self.0.is_empty()
+        }
+    }
+
+    fn replay(pieces: &[&'static str], bound: usize) -> Replay {
+        Replay::new(RequestBody::Filtered(Box::new(Pieces(pieces.iter().copied().collect()))), bound)
+    }
+
+    async fn whole(part: Option<Part>) -> Result<Bytes, Abort> {
+        part.unwrap().collect().await.map(http_body_util::Collected::to_bytes)
+    }
+
+    #[tokio::test]
+    async fn a_body_within_the_bound_is_sent_again_from_its_beginning() {
+        let replay = replay(&["a", "bc", "d"], 4);
+        let mut first = replay.part().unwrap().unwrap();
+        first.frame().await.unwrap().unwrap();
+
+        let again = replay.part().unwrap();
+
+        assert_eq!(whole(again).await.unwrap(), "abcd");
+        assert_eq!(whole(replay.part().unwrap()).await.unwrap(), "abcd");
+        // An attempt that is over gets nothing of what belongs to the next.
+        assert_eq!(first.frame().await.unwrap().unwrap_err(), Abort);
+    }
+
+    #[tokio::test]
+    async fn a_body_past_the_bound_goes_on_and_is_not_sent_again() {
+        let replay = replay(&["a", "bc", "d"], 3);
+
+        assert_eq!(whole(replay.part().unwrap()).await.unwrap(), "abcd");
+
+        assert!(!replay.is_whole());
+        assert_eq!(replay.part().err(), Some(Gone));
+    }
+
+    #[tokio::test]
+    async fn many_small_frames_are_not_kept() {
+        let replay = replay(&["a"; 100], 1024);
+
+        assert_eq!(whole(replay.part().unwrap()).await.unwrap().len(), 100);
+
+        assert!(!replay.is_whole());
+    }
+
+    #[test]
+    fn a_body_that_is_none_needs_no_part() {
+        let replay = Replay::new(RequestBody::Empty, 0);
+
+        assert!(replay.is_empty() && replay.part().unwrap().is_none());
+        assert!(replay.part().unwrap().is_none());
+    }
+}
