@@ -150,6 +150,7 @@ fn a_request_over_the_limit_of_its_cluster_is_503() {
     let mut client = proxy.client();
     client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
     until("the first is there", || origin.requests().len() == 1);
+    until("it is shown", || endpoints(&proxy)[0]["active"] == 1);
 
     let refused = proxy.get("/");
     release.send(()).unwrap();

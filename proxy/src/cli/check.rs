@@ -374,4 +374,32 @@ mod tests {
             "{text}"
         );
     }
+
+    #[test]
+    fn repeating_what_may_do_harm_or_too_much_is_a_risk() {
+        let clusters =
+            "clusters: { app: { hosts: [10.0.0.1:80], health: { tcp: true }, panic: 0%, retry: { budget: 50% } } }";
+        let retry = "retry: { non_idempotent: on, replay: 1MiB }";
+        let config =
+            config(&format!("listen: 127.0.0.1:8000\nroutes: [{{ name: r, to: app, {retry} }}]\n{clusters}\n"));
+
+        let summary = summary(&config, &[]);
+
+        for risk in [
+            "cluster app: retry.budget lets 50% of the requests under way be repetitions",
+            "cluster app: panic: 0% answers 503 while no endpoint is healthy",
+            "route r: retry.non_idempotent may have an upstream carry a request out twice",
+            "route r: retry.replay keeps 1MiB of each body",
+        ] {
+            assert!(summary.contains(risk), "{risk}: {summary}");
+        }
+    }
+
+    #[test]
+    fn the_defaults_of_clusters_and_retries_are_no_risk() {
+        let clusters = "clusters: { app: { hosts: [10.0.0.1:80], health: { tcp: true }, outliers: {}, retry: {} } }";
+        let config = config(&format!("listen: 127.0.0.1:8000\nroutes: [{{ to: app, retry: {{}} }}]\n{clusters}\n"));
+
+        assert!(!summary(&config, &[]).contains("not the safe default"));
+    }
 }

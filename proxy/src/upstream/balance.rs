@@ -76,6 +76,9 @@ impl Lineup {
 
     /// The one that a hash leads to; where that gets no requests, the next one that does.
     pub fn by_hash(&self, table: &Table, hash: u64, avoid: Option<usize>) -> Option<usize> {
+        if self.turns.is_empty() {
+            return None;
+        }
         let fitting = || table.walk(hash).filter(|place| self.has(*place));
         fitting().find(|place| Some(*place) != avoid).or_else(|| fitting().next())
     }

@@ -26,6 +26,8 @@ struct Source {
     body: RequestBody,
     /// What was pulled out of `body` so far; `None` once a part of it is gone.
     kept: Option<Kept>,
+    /// True once nothing will be repeated: what is kept is for the attempt under way.
+    forgotten: bool,
     /// The most bytes that are kept.
     bound: usize,
     /// The attempt that may read; one before gets nothing more.
@@ -42,13 +44,14 @@ struct Kept {
 impl Replay {
     /// Of a body of which nothing was read yet; one that sent more than `bound` bytes is not sent again.
     pub fn new(body: RequestBody, bound: usize) -> Self {
-        Self(Rc::new(RefCell::new(Source { body, kept: Some(Kept::default()), bound, attempt: 0 })))
+        let kept = Some(Kept::default());
+        Self(Rc::new(RefCell::new(Source { body, kept, forgotten: false, bound, attempt: 0 })))
     }
 
     /// The body for one more attempt, from its beginning; `Err` when that is gone, `Ok(None)` when there is no body.
     pub fn part(&self) -> Result<Option<Part>, Gone> {
         let mut source = self.0.borrow_mut();
-        if source.kept.is_none() {
+        if source.kept.is_none() || source.forgotten {
             return Err(Gone);
         }
         source.attempt += 1;
@@ -60,12 +63,13 @@ impl Replay {
 
     /// True while the body can be had from its beginning.
     pub fn is_whole(&self) -> bool {
-        self.0.borrow().kept.is_some()
+        let source = self.0.borrow();
+        source.kept.is_some() && !source.forgotten
     }
 
-    /// An answer began: nothing will be repeated.
+    /// An answer began: nothing will be repeated. The attempt that is answered still gets what it has not sent.
     pub fn forget(&self) {
-        self.0.borrow_mut().kept = None;
+        self.0.borrow_mut().forgotten = true;
     }
 
     /// The body, when nothing of it was read.
@@ -91,6 +95,8 @@ impl Source {
     }
 
     fn keep(&mut self, frame: &Frame<Bytes>) {
+        // An attempt that pulls has sent what was kept.
+        self.kept = self.kept.take().filter(|_| !self.forgotten);
         let Some(kept) = &mut self.kept else { return };
         if let Some(data) = frame.data_ref() {
             kept.bytes += data.len();
@@ -210,6 +216,20 @@ mod tests {
         assert_eq!(whole(replay.part().unwrap()).await.unwrap(), "abcd");
         // An attempt that is over gets nothing of what belongs to the next.
         assert_eq!(first.frame().await.unwrap().unwrap_err(), Abort);
+    }
+
+    #[tokio::test]
+    async fn an_attempt_that_is_answered_early_still_sends_all_of_it() {
+        let replay = replay(&["a", "b", "c"], 1024);
+        let mut first = replay.part().unwrap().unwrap();
+        first.frame().await.unwrap().unwrap();
+        first.frame().await.unwrap().unwrap();
+        let second = replay.part().unwrap();
+
+        replay.forget();
+
+        assert_eq!(whole(second).await.unwrap(), "abc");
+        assert!(!replay.is_whole() && replay.part().is_err());
     }
 
     #[tokio::test]

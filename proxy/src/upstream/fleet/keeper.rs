@@ -8,11 +8,12 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{AbortHandle, JoinSet};
 use tollgate_config::{Health, Outliers};
 
 use super::{Fleet, locked};
+use crate::telemetry::panics::contained;
 use crate::upstream::balance::hash;
 use crate::upstream::fleet::member::{Vitals, now};
 use crate::upstream::health::{self, Streak};
@@ -21,6 +22,8 @@ use crate::upstream::resolve::Resolve;
 
 /// The longest wait for a look-up.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// The most questions to endpoints of one cluster at a time.
+const QUESTIONS: usize = 64;
 /// How soon a name is looked up again that was not found.
 const NEGATIVE: Duration = Duration::from_secs(1);
 
@@ -41,31 +44,34 @@ async fn keep(fleet: Weak<Fleet>, reported: mpsc::Receiver<SocketAddr>, resolver
     // They end with this task.
     let mut tasks = JoinSet::new();
     for name in kept.names() {
-        tasks.spawn(look_up(Weak::clone(&fleet), name.to_owned(), Arc::clone(&resolver)));
+        let (fleet, name, resolver) = (Weak::clone(&fleet), name.to_owned(), Arc::clone(&resolver));
+        tasks.spawn(async move { while !contained(look_up(&fleet, &name, &resolver)).await {} });
     }
     if let Some(outliers) = kept.config.outliers {
-        tasks.spawn(eject(Weak::clone(&fleet), outliers, reported));
+        let (fleet, mut reported) = (Weak::clone(&fleet), reported);
+        tasks.spawn(async move { while !contained(eject(&fleet, outliers, &mut reported)).await {} });
     }
     if let Some(health) = kept.config.health.clone() {
-        tasks.spawn(examine(Weak::clone(&fleet), Arc::new(health)));
+        let (fleet, health) = (Weak::clone(&fleet), Arc::new(health));
+        tasks.spawn(async move { while !contained(examine(&fleet, &health)).await {} });
     }
     drop(kept);
     while tasks.join_next().await.is_some() {}
 }
 
 /// Looks a name up over and over.
-async fn look_up(fleet: Weak<Fleet>, name: String, resolver: Arc<dyn Resolve>) {
+async fn look_up(fleet: &Weak<Fleet>, name: &str, resolver: &Arc<dyn Resolve>) {
     loop {
-        let found = tokio::time::timeout(PATIENCE, resolver.look_up(&name)).await;
+        let found = tokio::time::timeout(PATIENCE, resolver.look_up(name)).await;
         let found = match found {
             Ok(Ok(addresses)) if !addresses.is_empty() => Some(addresses),
-            Ok(Ok(_)) => told(&name, "it has no address"),
-            Ok(Err(error)) => told(&name, &error.to_string()),
-            Err(_) => told(&name, "no answer in time"),
+            Ok(Ok(_)) => told(name, "it has no address"),
+            Ok(Err(error)) => told(name, &error.to_string()),
+            Err(_) => told(name, "no answer in time"),
         };
         let Some(fleet) = fleet.upgrade() else { return };
         let pause = if found.is_some() { fleet.config.dns.refresh } else { fleet.config.dns.refresh.min(NEGATIVE) };
-        fleet.resolved(&name, found);
+        fleet.resolved(name, found);
         drop(fleet);
         tokio::time::sleep(pause).await;
     }
@@ -77,7 +83,7 @@ fn told<T>(name: &str, why: &str) -> Option<T> {
 }
 
 /// Leaves those alone for a while that were reported, and takes them back.
-async fn eject(fleet: Weak<Fleet>, outliers: Outliers, mut reported: mpsc::Receiver<SocketAddr>) {
+async fn eject(fleet: &Weak<Fleet>, outliers: Outliers, reported: &mut mpsc::Receiver<SocketAddr>) {
     loop {
         let Some(kept) = fleet.upgrade() else { return };
         let next = take_back(&kept, now());
@@ -130,26 +136,29 @@ fn distinct(fleet: &Fleet) -> HashMap<SocketAddr, Arc<Vitals>> {
 }
 
 /// Asks every endpoint for its health, each on a task of its own, as long as it is one.
-async fn examine(fleet: Weak<Fleet>, health: Arc<Health>) {
+async fn examine(fleet: &Weak<Fleet>, health: &Arc<Health>) {
     let Some(mut changed) = fleet.upgrade().map(|fleet| fleet.watch()) else { return };
     let mut tasks = JoinSet::new();
-    let mut asked: HashMap<SocketAddr, AbortHandle> = HashMap::new();
+    let mut asked: HashMap<SocketAddr, (Arc<Vitals>, AbortHandle)> = HashMap::new();
+    let places = Arc::new(Semaphore::new(QUESTIONS));
     loop {
         changed.borrow_and_update();
         let Some(kept) = fleet.upgrade() else { return };
         let members = distinct(&kept);
-        asked.retain(|address, task| {
-            members.contains_key(address) || {
-                task.abort();
-                false
-            }
-        });
-        for (address, vitals) in members {
-            asked
-                .entry(address)
-                .or_insert_with(|| tasks.spawn(ask(Weak::clone(&fleet), Arc::clone(&health), address, vitals)));
-        }
         drop(kept);
+        // An address that left and came back is another endpoint.
+        let stays =
+            |address: &SocketAddr, known: &Arc<Vitals>| members.get(address).is_some_and(|now| Arc::ptr_eq(now, known));
+        for (_, (_, gone)) in asked.extract_if(|address, (vitals, _)| !stays(address, vitals)) {
+            gone.abort();
+        }
+        for (address, vitals) in members {
+            let asks = Asks { fleet: Weak::clone(fleet), health: Arc::clone(health), places: Arc::clone(&places) };
+            asked.entry(address).or_insert_with(|| {
+                let own = Arc::clone(&vitals);
+                (vitals, tasks.spawn(async move { while !contained(asks.ask(address, &own)).await {} }))
+            });
+        }
         if changed.changed().await.is_err() {
             return;
         }
@@ -157,26 +166,36 @@ async fn examine(fleet: Weak<Fleet>, health: Arc<Health>) {
     }
 }
 
-/// Asks one endpoint over and over.
-async fn ask(fleet: Weak<Fleet>, health: Arc<Health>, address: SocketAddr, vitals: Arc<Vitals>) {
-    let mut streak = Streak::default();
-    let mut random = hash::with(address.to_string().as_bytes(), now());
-    loop {
-        let host = host(&fleet, address);
-        let Some((host, protocol)) = host else { return };
-        let outcome = health::ask(&health, protocol, &host, address).await;
-        let Some(kept) = fleet.upgrade() else { return };
-        let is_first = !vitals.asked.swap(true, Relaxed);
-        let verdict = streak.take(outcome.is_ok(), vitals.is_healthy(), is_first, &health);
-        if verdict.is_some_and(|healthy| vitals.set_healthy(healthy)) {
-            let why = outcome.err().unwrap_or_default();
-            let (cluster, healthy) = (&kept.config.name, vitals.is_healthy());
-            tracing::warn!(cluster, %address, healthy, why, "the health of an endpoint changed");
-            kept.touch();
+/// What asking an endpoint takes.
+struct Asks {
+    fleet: Weak<Fleet>,
+    health: Arc<Health>,
+    places: Arc<Semaphore>,
+}
+
+impl Asks {
+    /// Asks one endpoint over and over.
+    async fn ask(&self, address: SocketAddr, vitals: &Vitals) {
+        let health = &self.health;
+        let mut streak = Streak::default();
+        let mut random = hash::with(address.to_string().as_bytes(), now());
+        while let Some((host, protocol)) = host(&self.fleet, address) {
+            let Ok(place) = self.places.acquire().await else { return };
+            let outcome = health::ask(health, protocol, &host, address).await;
+            drop(place);
+            let Some(kept) = self.fleet.upgrade() else { return };
+            let is_first = !vitals.asked.swap(true, Relaxed);
+            let verdict = streak.take(outcome.is_ok(), vitals.is_healthy(), is_first, health);
+            if verdict.is_some_and(|healthy| vitals.set_healthy(healthy)) {
+                let why = outcome.err().unwrap_or_default();
+                let (cluster, healthy) = (&kept.config.name, vitals.is_healthy());
+                tracing::warn!(cluster, %address, healthy, why, "the health of an endpoint changed");
+                kept.touch();
+            }
+            drop(kept);
+            random = hash::mix(random);
+            tokio::time::sleep(health::pause(health, random)).await;
         }
-        drop(kept);
-        random = hash::mix(random);
-        tokio::time::sleep(health::pause(&health, random)).await;
     }
 }
 
