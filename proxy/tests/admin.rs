@@ -405,7 +405,7 @@ fn the_list_of_endpoints_has_all_of_them() {
         let status = ask(proxy.admin(), &format!("{method} {path}")).status();
         assert!(![404, 405].contains(&status), "{line}: {status}");
     }
-    assert_eq!(endpoints.lines().count(), 11);
+    assert_eq!(endpoints.lines().count(), 12);
 }
 
 #[test]

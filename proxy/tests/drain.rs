@@ -182,7 +182,7 @@ mod process {
     #[test]
     fn sigterm_finishes_what_is_under_way_and_ends_with_0() {
         let (origin, release) = held();
-        let admin = common::origin::refusing();
+        let admin = common::origin::free();
         let mut tollgate = Tollgate::run(&format!(
             "admin: {{ listen: {:?} }}\nlisten: 127.0.0.1:0\nroutes: [{{ to: {:?} }}]\n",
             admin.to_string(),

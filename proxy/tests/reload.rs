@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 use common::client::Client;
 use common::modules::{Guest, probes_with};
-use common::origin::{Origin, refusing};
+use common::origin::{Origin, free};
 use common::process::Tollgate;
 use common::proxy::TestProxy;
 use common::swaps::{module, speaker};
@@ -172,7 +172,7 @@ fn connects(address: SocketAddr) -> bool {
 #[test]
 fn a_listener_that_is_added_serves_and_the_others_go_on() {
     let (one, two) = (Origin::saying("one"), Origin::saying("two"));
-    let (first, second) = (refusing(), refusing());
+    let (first, second) = (free(), free());
     let proxy = TestProxy::with(&format!("listeners:\n{}", listener("a", first, &one)));
     let mut client = proxy.client();
     assert_eq!(get(&mut client), "one");
@@ -196,7 +196,7 @@ fn a_listener_that_is_removed_lets_its_connections_end() {
         Ok(())
     });
     let one = Origin::saying("one");
-    let (first, second) = (refusing(), refusing());
+    let (first, second) = (free(), free());
     let proxy = TestProxy::with(&format!("listeners:\n{}{}", listener("a", first, &one), listener("b", second, &slow)));
     let (mut idle, mut busy) = (Client::connect(second), Client::connect(second));
     idle.send(ASK);
@@ -219,7 +219,7 @@ fn a_listener_that_is_removed_lets_its_connections_end() {
 #[test]
 fn a_listener_that_is_removed_serves_whoever_waits_at_its_socket_once() {
     log::keep();
-    let (origin, first, second) = (Origin::saying("one"), refusing(), refusing());
+    let (origin, first, second) = (Origin::saying("one"), free(), free());
     let looping = "{ request_headers: [\"log warn looping-from-here\", loop] }";
     let filters = probes_with("on_error: skip, budget: { time: 1s }", &[("busy", looping)]);
     let busy = format!(
@@ -244,7 +244,7 @@ fn a_listener_that_is_removed_serves_whoever_waits_at_its_socket_once() {
 #[test]
 fn a_listener_that_is_renamed_keeps_its_connections() {
     let origin = Origin::saying("one");
-    let address = refusing();
+    let address = free();
     let proxy = TestProxy::with(&format!("listeners:\n{}", listener("a", address, &origin)));
     let mut client = proxy.client();
     assert_eq!(get(&mut client), "one");
@@ -274,7 +274,7 @@ fn limits_change_for_requests_that_come_after() {
 fn an_address_that_is_busy_refuses_the_whole_configuration() {
     let (one, two) = (Origin::saying("one"), Origin::saying("two"));
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let (first, free) = (refusing(), refusing());
+    let (first, free) = (free(), free());
     let proxy = TestProxy::with(&format!("listeners:\n{}", listener("a", first, &one)));
 
     let more = format!(
@@ -297,7 +297,7 @@ fn an_address_that_is_busy_refuses_the_whole_configuration() {
 
 #[test]
 fn a_listener_moves_from_one_address_to_all_of_them_at_its_port() {
-    let (origin, address) = (Origin::saying("one"), refusing());
+    let (origin, address) = (Origin::saying("one"), free());
     let all = |host: &str| SocketAddr::new(host.parse().unwrap(), address.port());
     let proxy = TestProxy::with(&format!("listeners:\n{}", listener("a", address, &origin)));
     assert_eq!(get(&mut proxy.client()), "one");

@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 
 use common::admin::{TOKEN, secured, upload};
 use common::modules::Guest;
-use common::origin::refusing;
+use common::origin::free;
 use common::proxy::TestProxy;
 use common::swaps::{module, speaker};
 use serde_json::Value;
@@ -185,7 +185,7 @@ fn the_token_comes_from_a_file_or_from_the_environment() {
 
 #[test]
 fn a_proxy_that_cannot_be_reached_ends_with_3() {
-    let address = refusing().to_string();
+    let address = free().to_string();
 
     let (code, out, error) = ended(command(&["filters"]).env("TOLLGATE_ADMIN", &address));
 

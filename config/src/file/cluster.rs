@@ -335,7 +335,8 @@ impl JsonSchema for Flag {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "const": true })
+        // One form of a choice, so that an absent one is another form and not another value.
+        json_schema!({ "anyOf": [{ "enum": [true] }] })
     }
 }
 
