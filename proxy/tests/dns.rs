@@ -196,6 +196,25 @@ fn a_name_that_nobody_knows_is_503_at_once_after_the_first_look_up() {
     assert_eq!(proxy.get("/").status(), 503);
 }
 
+/// Never answers.
+#[derive(Debug)]
+struct Silent;
+
+impl Resolve for Silent {
+    fn look_up<'a>(&'a self, _: &'a str) -> LookedUp<'a> {
+        Box::pin(std::future::pending())
+    }
+}
+
+#[test]
+fn the_first_look_up_is_waited_for_as_long_as_for_a_connection() {
+    let text = yaml("\"app.test:1\"", ", limits: { connect_timeout: 100ms }", "");
+    let proxy = TestProxy::resolving(&text, Arc::new(Silent));
+
+    assert_eq!(proxy.get("/").status(), 503);
+    assert_eq!(proxy.metric("tollgate_upstream_failures_total", &["reason=\"connect\""]), 1.0);
+}
+
 #[test]
 fn a_reload_keeps_what_is_known_of_a_name() {
     let ([one], port) = sockets([2]);
