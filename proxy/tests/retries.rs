@@ -148,6 +148,26 @@ fn a_body_within_the_bound_is_sent_again_and_one_past_it_is_not() {
 }
 
 #[test]
+fn a_body_that_is_still_coming_goes_whole_to_the_next_endpoint() {
+    let bad = Origin::scripted(|peer| {
+        peer.head()?;
+        peer.read(&mut [0; 4])?;
+        peer.send(UNAVAILABLE)?;
+        peer.wait_for_end()
+    });
+    let good = Origin::saying("good");
+    let proxy = route(&[bad.address(), good.address()], "on: [5xx]");
+    let mut client = proxy.client();
+
+    client.send("PUT / HTTP/1.1\r\nhost: a\r\ncontent-length: 8\r\n\r\nhalf");
+    until("it is sent again", || retries(&proxy, "status") == 1.0);
+    client.send("rest");
+
+    assert_eq!(client.answer().text(), "good");
+    assert_eq!(good.request().text(), "halfrest");
+}
+
+#[test]
 fn an_attempt_that_takes_too_long_is_given_up_for_another() {
     let (silent, good) = (Origin::silent(), Origin::saying("good"));
     let proxy = route(&[silent.address(), good.address()], "on: [timeout], try_timeout: 100ms");

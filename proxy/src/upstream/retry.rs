@@ -6,14 +6,14 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use http::{Request, request};
+use http::Request;
 use tollgate_config::{Ratio, Retry, RetryOn};
 
 use crate::error::Reason;
 use crate::telemetry::metrics::RetryCause;
 use crate::upstream::body::RequestBody;
 use crate::upstream::cluster::{Cluster, Endpoint};
-use crate::upstream::replay::Replay;
+use crate::upstream::replay::{Part, Replay};
 use crate::upstream::{Aim, Answer, Unseen, await_endpoint, failed_after, is_idempotent, try_at, unreached};
 
 /// Repetitions that the whole process may have under way in a cluster, however few requests there are.
@@ -74,6 +74,8 @@ pub(super) async fn send(
     let harmless = retry.non_idempotent || is_idempotent(&head.method);
     let replay = Replay::new(body, retry.replay.as_usize());
     let (mut failed, mut tried, mut repeating) = (None, 0, None);
+    // Nothing was read yet, so the beginning is there.
+    let mut part = replay.part().ok().flatten();
     loop {
         tried += 1;
         let picked = match cluster.pick(aim.hash(), failed.as_ref()) {
@@ -84,7 +86,7 @@ pub(super) async fn send(
             let reason = unreached(request);
             return Err(failed_after(tried, cluster, request, reason));
         };
-        *request = again(&head, &replay);
+        *request = Request::from_parts(head.clone(), of_part(part));
         let Tried { outcome, cause } = one(cluster, aim, retry, &endpoint, request).await;
         drop(repeating);
         let may = |cause: &RetryCause| {
@@ -93,13 +95,16 @@ pub(super) async fn send(
         };
         let cause = cause.filter(may);
         repeating = cause.and_then(|cause| cluster.repeat(retry.budget, cause));
-        if repeating.is_none() {
+        let next = repeating.as_ref().and_then(|_| replay.part().ok());
+        let Some(next) = next else {
             replay.forget();
             return match outcome {
                 Ok(answer) => Ok(Answer { attempts: tried - 1 + answer.attempts, ..answer }),
                 Err(reason) => Err(failed_after(tried, cluster, request, reason)),
             };
-        }
+        };
+        // From here on what is left of the attempt before reads nothing more, and cannot use the kept body up.
+        part = next;
         // An answer that is not passed on gives its connection up before another one is asked for.
         drop(outcome);
         tokio::time::sleep(backoff(retry.backoff, tried, cluster.random())).await;
@@ -107,11 +112,8 @@ pub(super) async fn send(
     }
 }
 
-/// The request once more. Where its body is gone there is none, and it was not to be sent.
-fn again(head: &request::Parts, replay: &Replay) -> Request<RequestBody> {
-    let part = replay.part().ok().flatten();
-    let body = part.map_or(RequestBody::Empty, |part| RequestBody::Filtered(Box::new(part)));
-    Request::from_parts(head.clone(), body)
+fn of_part(part: Option<Part>) -> RequestBody {
+    part.map_or(RequestBody::Empty, |part| RequestBody::Filtered(Box::new(part)))
 }
 
 async fn one(
