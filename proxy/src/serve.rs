@@ -286,7 +286,7 @@ async fn reach(
             let sent = client.worker.clock.now();
             let aim = upstream::Aim {
                 affinity: cluster.affinity(request.headers(), client.source.ip()),
-                retry: route.retry.as_deref(),
+                retry: route.retry.as_deref().or(cluster.fleet.config.retry.as_ref()),
                 patience: Some(&route.timeouts.head),
             };
             let answered = uninterrupted(exchange, chain, pin!(upstream::send(cluster, &aim, request))).await;

@@ -149,7 +149,7 @@ pub struct LocalRoute {
     pub filters: Filters,
     /// How long its exchanges may wait.
     pub timeouts: Timeouts,
-    /// After what its requests are sent once more, where somebody says so.
+    /// After what its requests are sent once more, in place of what the cluster says.
     pub retry: Option<Box<config::Retry>>,
     /// What this worker counts about it.
     pub series: Arc<RouteSeries>,
@@ -394,10 +394,8 @@ impl Place<'_> {
         let cluster = targets.cluster(&route.target);
         let target = cluster.as_ref().map_or("echo", |(name, _)| *name);
         let limits = &targets.listener.limits;
-        let by_cluster = || cluster.as_ref().and_then(|(_, cluster)| cluster.fleet.config.retry.as_ref());
-        let retry = route.retry.as_ref().or_else(by_cluster).cloned().map(Box::new);
         LocalRoute {
-            retry,
+            retry: route.retry.clone().map(Box::new),
             names: names(&targets.listener.name, &route.name, &host(&route.matcher.host), target),
             series: self.registry.route(self.worker, &targets.listener.name, &route.name, target),
             cluster: cluster.map(|(_, cluster)| cluster),
