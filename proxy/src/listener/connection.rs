@@ -2,7 +2,7 @@
 //!
 //! What an exchange does is `serve`'s business; how long an exchange may take is `exchange`'s.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -73,8 +73,20 @@ pub(super) fn serve(
         let progress = Rc::new(Progress::default());
         let (in_flight, begun) = (Cell::new(0), Cell::new(0));
         let ends_by_closing = Cell::new(false);
-        let client =
-            Client { worker, listener, source, destination, id, progress, in_flight, begun, ends_by_closing, handle };
+        let written = OnceCell::new();
+        let client = Client {
+            worker,
+            listener,
+            source,
+            destination,
+            id,
+            progress,
+            in_flight,
+            begun,
+            ends_by_closing,
+            handle,
+            written,
+        };
         talk(Rc::new(client), stream, &settings).await;
     }
 }
