@@ -6,6 +6,7 @@
 mod account;
 mod answer;
 mod interim;
+mod routing;
 
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -29,7 +30,6 @@ use crate::exchange::{Awaiting, Exchange, Half};
 use crate::filter::callout::hops;
 use crate::filter::chain::{Chain, Draw, Halt};
 use crate::filter::pump::Pump;
-use crate::route::Asked;
 use crate::serve::account::Account;
 pub use crate::serve::answer::ResponseBody;
 use crate::snapshot::{LocalListener, LocalRoute};
@@ -50,7 +50,7 @@ pub async fn serve(client: Rc<Client>, request: Request<Incoming>) -> Result<Res
         Ok(accepted) => accepted,
         Err(reason) => return Ok(answer::refusal(&client, listener, version, &reason)),
     };
-    let Some(route) = find_place(listener, &accepted.head).and_then(|place| route_at(listener, place)) else {
+    let Some(route) = routing::route(listener, &accepted.head) else {
         let lost = Serving::begin(client, Rc::clone(&listener.unrouted), &accepted, body.is_end_stream());
         return answer::failure(lost.account, &lost.client, version, Reason::NoRoute);
     };
@@ -69,24 +69,6 @@ fn accept<B>(request: Request<B>, listener: &LocalListener, client: &Client) -> 
     let (mut accepted, body) = hop::accept(request, listener.limits.headers)?;
     accepted.client = forwarded::mark(&mut accepted.head, &listener.http, client.peer(accepted.version))?;
     Ok((accepted, body))
-}
-
-/// The place in the table of the route that serves a request.
-fn find_place(listener: &LocalListener, head: &RequestHead) -> Option<usize> {
-    let asked = Asked {
-        host: head.authority.host(),
-        path: head.path.path(),
-        query: head.path.query().unwrap_or_default(),
-        method: head.method.as_str(),
-        headers: &head.fields.map,
-    };
-    listener.listener.table.best(&asked)
-}
-
-/// The route at a place; of one with several targets, the way whose turn it is.
-fn route_at(listener: &LocalListener, place: usize) -> Option<Rc<LocalRoute>> {
-    let route = listener.routes.get(place)?;
-    route.split.as_ref().and_then(|split| split.next()).or(Some(route)).map(Rc::clone)
 }
 
 /// An exchange that has a route.
@@ -199,36 +181,13 @@ async fn ask(
         (None, if bodiless { RequestBody::Empty } else { RequestBody::Direct(body) })
     };
     chain.request_headers(bodiless, pump.as_deref_mut().map(|pump| pump as &mut dyn Draw)).await?;
-    let route = reroute(replying, listener, route)?;
+    let route = routing::reroute(replying, listener, route)?;
     let body = match pump {
         Some(pump) => pumped(pump, bodiless || content_length.is_some()).await?,
         None => direct,
     };
     let mut request = filtered_request(&route, chain, body)?;
     reach(client, &route, exchange, Some(chain), &mut request, *version).await
-}
-
-/// Chooses the route again where filters changed what routes ask for. Cluster, timeout and names are the new route's;
-/// the filters stay, because they have seen the request.
-fn reroute(
-    replying: &answer::Replying,
-    listener: &LocalListener,
-    route: Rc<LocalRoute>,
-) -> Result<Rc<LocalRoute>, Halt> {
-    let answer::Replying { account, chain, .. } = replying;
-    let asks_fields = listener.listener.table.asks_fields();
-    let found = chain.with_stream(|stream| {
-        let edited = std::mem::take(&mut stream.request.edited);
-        let concerns = edited.target || (edited.fields && asks_fields);
-        concerns.then(|| find_place(listener, &stream.request))
-    })?;
-    // An exchange that stays on its route stays with the target whose turn it was, too.
-    let Some(found) = found.filter(|found| *found != Some(route.place)) else { return Ok(route) };
-    let found = found.and_then(|place| route_at(listener, place));
-    let next = found.as_ref().unwrap_or(&listener.unrouted);
-    account.reroute(next);
-    chain.with_stream(|stream| stream.facts.names = Arc::clone(&next.names))?;
-    found.ok_or(Halt::Fail(Reason::NoRoute))
 }
 
 /// A body that goes through filters. Where its length was known, the head waits for the first bytes: if they are the whole

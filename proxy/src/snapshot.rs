@@ -6,7 +6,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use tollgate_config::{self as config, Balance, ClusterId, Config, HeaderEdits, Http, Limits, PluginId, Target};
+use tollgate_config::{self as config, Balance, ClusterId, Config, HeaderEdits, Http, Limits, PluginId};
 
 use crate::clock::Clock;
 use crate::exchange::Timeouts;
@@ -22,6 +22,7 @@ use crate::upstream::cluster::{Cluster, PeerLimits};
 use crate::upstream::own::Own;
 
 pub use self::routes::{Routes, Split};
+use self::routes::{clusters, distinct, names};
 
 /// See the module.
 pub struct Snapshot {
@@ -82,25 +83,6 @@ impl Listener {
             tcp: listener.tcp.clone(),
         }
     }
-}
-
-/// In order, each once.
-fn distinct<T: Ord>(all: impl Iterator<Item = T>) -> Vec<T> {
-    let mut all: Vec<T> = all.collect();
-    all.sort_unstable();
-    all.dedup();
-    all.shrink_to_fit();
-    all
-}
-
-/// The clusters that a target leads to.
-fn clusters(target: &Target) -> impl Iterator<Item = ClusterId> {
-    let (one, several) = match target {
-        Target::Cluster(id) => (Some(*id), None),
-        Target::Split(ways) => (None, Some(ways)),
-        Target::Echo | Target::Respond(_) | Target::Redirect(_) => (None, None),
-    };
-    one.into_iter().chain(several.into_iter().flatten().map(|(id, _)| *id))
 }
 
 impl Snapshot {
@@ -343,15 +325,6 @@ impl Local {
         let place = self.snapshot.clusters.iter().position(|known| known == wanted)?;
         self.clusters.get(place)
     }
-}
-
-fn names(listener: &str, route: &str, host: &str, cluster: &str) -> Arc<Names> {
-    Arc::new(Names {
-        listener: listener.to_owned(),
-        route: route.to_owned(),
-        host: host.to_owned(),
-        cluster: cluster.to_owned(),
-    })
 }
 
 impl Place<'_> {

@@ -32,6 +32,7 @@ fn the_upstream_is_asked_for_the_rewritten_path_with_the_clients_query() {
             "/user/7/x?y",
         ),
         ("rewrite: { regex: { pattern: '/+', with: / } }", "/a//b///c", "/a/b/c"),
+        ("rewrite: { regex: { pattern: '^/(a)', with: '/$${1}x' } }", "/a/b", "/ax/b"),
     ] {
         let origin = Origin::saying("ok");
         let proxy = proxy(&origin, "", route);

@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use tollgate_config::{self as config, ClusterId, HostMatch, PluginId, Target};
 
-use super::{Filters, Listener, LocalRoute, Place, names};
+use super::{Filters, Listener, LocalRoute, Place};
 use crate::exchange::Timeouts;
 use crate::exchange::edits::Edits;
 use crate::exchange::forwarded::via;
+use crate::exchange::stream::Names;
 use crate::filter::slot::LocalSlot;
 use crate::telemetry::metrics::{Registry, RouteSeries};
 use crate::upstream::cluster::Cluster;
@@ -172,6 +173,35 @@ fn host(host: &HostMatch) -> String {
         HostMatch::Exact(name) => name.clone(),
         HostMatch::Suffix(suffix) => format!("*{suffix}"),
     }
+}
+
+/// What an exchange's way is called.
+pub(super) fn names(listener: &str, route: &str, host: &str, cluster: &str) -> Arc<Names> {
+    Arc::new(Names {
+        listener: listener.to_owned(),
+        route: route.to_owned(),
+        host: host.to_owned(),
+        cluster: cluster.to_owned(),
+    })
+}
+
+/// In order, each once.
+pub(super) fn distinct<T: Ord>(all: impl Iterator<Item = T>) -> Vec<T> {
+    let mut all: Vec<T> = all.collect();
+    all.sort_unstable();
+    all.dedup();
+    all.shrink_to_fit();
+    all
+}
+
+/// The clusters that a target leads to.
+pub(super) fn clusters(target: &Target) -> impl Iterator<Item = ClusterId> {
+    let (one, several) = match target {
+        Target::Cluster(id) => (Some(*id), None),
+        Target::Split(ways) => (None, Some(ways)),
+        Target::Echo | Target::Respond(_) | Target::Redirect(_) => (None, None),
+    };
+    one.into_iter().chain(several.into_iter().flatten().map(|(id, _)| *id))
 }
 
 /// Several targets of one route, each of which is a route of its own to whoever counts.
