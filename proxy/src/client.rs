@@ -64,10 +64,11 @@ impl Client {
 #[derive(Clone, Default)]
 pub struct Handle(Rc<Bell>);
 
-/// True once the connection is to drain, and whom to wake for it.
+/// True once the connection is to drain, and whom to wake for it; and whether its client is sending a head.
 #[derive(Default)]
 struct Bell {
     draining: Cell<bool>,
+    asking: Cell<bool>,
     waker: Cell<Option<Waker>>,
 }
 
@@ -88,6 +89,16 @@ impl Handle {
     /// True once `drain` was called.
     pub fn is_draining(&self) -> bool {
         self.0.draining.get()
+    }
+
+    /// Notes whether the client has sent a part of a head.
+    pub fn set_asking(&self, asking: bool) {
+        self.0.asking.set(asking);
+    }
+
+    /// True while the client has sent a part of a head.
+    pub fn is_asking(&self) -> bool {
+        self.0.asking.get()
     }
 
     /// Whom `drain` wakes.
