@@ -12,6 +12,7 @@ pub mod fleet;
 pub mod h2;
 pub mod health;
 pub mod outliers;
+pub mod own;
 pub mod pool;
 pub mod replay;
 pub mod resolve;

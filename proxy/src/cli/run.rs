@@ -29,6 +29,7 @@ pub(super) fn run(arguments: &RunArguments) -> Result<(), Failure> {
         compiler: own_program(),
         cache: compile::default_cache(),
         resolver: None,
+        takeover: arguments.takeover.clone(),
     };
     let bound = App::prepare(config, &options).and_then(App::bind).map_err(Failure::App)?;
     let admin = bound.admin();

@@ -2,7 +2,7 @@
 //!
 //! What an exchange does is `serve`'s business; how long an exchange may take is `exchange`'s.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -73,8 +73,20 @@ pub(super) fn serve(
         let progress = Rc::new(Progress::default());
         let (in_flight, begun) = (Cell::new(0), Cell::new(0));
         let ends_by_closing = Cell::new(false);
-        let client =
-            Client { worker, listener, source, destination, id, progress, in_flight, begun, ends_by_closing, handle };
+        let written = OnceCell::new();
+        let client = Client {
+            worker,
+            listener,
+            source,
+            destination,
+            id,
+            progress,
+            in_flight,
+            begun,
+            ends_by_closing,
+            handle,
+            written,
+        };
         talk(Rc::new(client), stream, &settings).await;
     }
 }
@@ -88,13 +100,14 @@ async fn talk(client: Rc<Client>, mut stream: TcpStream, settings: &Settings) {
     let service = service_fn(move |request: Request<Incoming>| serve::serve(Rc::clone(&exchanges), request));
     let outcome = if is_http2 {
         let transport = http2_builder(settings).serve_connection(io, service);
-        let timed = Timed::new(client, settings, |transport: &mut Pin<Box<http2::Connection<_, _, _>>>| {
-            transport.as_mut().graceful_shutdown();
-        });
+        let timed =
+            Timed::new(client, settings, Told::InFrames, |transport: &mut Pin<Box<http2::Connection<_, _, _>>>| {
+                transport.as_mut().graceful_shutdown();
+            });
         timed.run(Box::pin(transport)).await.0
     } else {
         let transport = http1_builder(settings).serve_connection(io, service);
-        let timed = Timed::new(client, settings, |transport: &mut http1::Connection<_, _>| {
+        let timed = Timed::new(client, settings, Told::ByClosing, |transport: &mut http1::Connection<_, _>| {
             Pin::new(transport).graceful_shutdown();
         });
         let (outcome, left) = timed.run(transport).await;
@@ -168,10 +181,20 @@ enum Phase {
     Stalled,
 }
 
+/// How a client without an exchange hears that its connection ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    /// By its end, which loses a request that was begun.
+    ByClosing,
+    /// By a GOAWAY, which tells which requests were taken (RFC 9113 §6.8).
+    InFrames,
+}
+
 /// A transport under its connection's timeouts.
 struct Timed<D> {
     client: Rc<Client>,
     limits: Limits,
+    told: Told,
     drain: D,
     drained: bool,
     /// True for a connection that came while the worker drains or after its listener left: closing it unread would lose
@@ -184,11 +207,11 @@ struct Timed<D> {
 }
 
 impl<D> Timed<D> {
-    fn new(client: Rc<Client>, settings: &Settings, drain: D) -> Self {
+    fn new(client: Rc<Client>, settings: &Settings, told: Told, drain: D) -> Self {
         let since = client.worker.clock.now();
         let late = client.worker.draining.get() || !client.worker.knows(client.listener);
         let limits = settings.limits;
-        Self { client, limits, drain, drained: false, late, phase: Phase::Head, progress: (0, 0), since }
+        Self { client, limits, told, drain, drained: false, late, phase: Phase::Head, progress: (0, 0), since }
     }
 
     /// Completes with the transport's own end; with the transport itself when it failed or a head came too late.
@@ -202,12 +225,18 @@ impl<D> Timed<D> {
         std::future::poll_fn(|cx| {
             let Some(running) = transport.as_mut() else { return Poll::Ready((Ok(()), None)) };
             self.listen(cx);
-            if self.is_to_drain() {
-                self.drained = true;
-                (self.drain)(running);
-            }
-            if let Poll::Ready(outcome) = Pin::new(running).poll(cx) {
-                return Poll::Ready(if outcome.is_ok() { (outcome, None) } else { (outcome, transport.take()) });
+            loop {
+                if self.is_to_drain() {
+                    self.drained = true;
+                    (self.drain)(running);
+                }
+                if let Poll::Ready(outcome) = Pin::new(&mut *running).poll(cx) {
+                    return Poll::Ready(if outcome.is_ok() { (outcome, None) } else { (outcome, transport.take()) });
+                }
+                // It may have become so while it was polled, and nothing else would wake it.
+                if !self.is_to_drain() {
+                    break;
+                }
             }
             match self.poll_overdue(sleep.as_mut(), cx) {
                 Poll::Ready(Phase::Head) => Poll::Ready((Ok(()), transport.take())),
@@ -219,8 +248,9 @@ impl<D> Timed<D> {
     }
 
     fn is_to_drain(&self) -> bool {
-        let told = self.client.handle.is_draining() || (self.late && self.client.begun.get() > 0);
-        told && !self.drained
+        let asked = self.client.handle.is_draining() || (self.late && self.client.begun.get() > 0);
+        // Whoever connected just before, or is sending a head, has not heard of the end.
+        asked && !self.drained && (self.told == Told::InFrames || self.current() != Phase::Head)
     }
 
     fn listen(&self, cx: &Context<'_>) {
@@ -236,6 +266,8 @@ impl<D> Timed<D> {
             (self.phase, self.progress) = (phase, progress);
             self.since = now;
         }
+        let asking = self.told == Told::ByClosing && phase == Phase::Head && self.client.progress.unread_head.get();
+        self.client.handle.set_asking(asking);
         let deadline = tokio::time::Instant::from_std(self.since + self.limit());
         if deadline < sleep.deadline() {
             sleep.as_mut().reset(deadline);
