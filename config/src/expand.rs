@@ -17,7 +17,7 @@ use crate::file::at::At;
 use crate::file::choice::{Admin, Cache, Entry, Filters, Watch};
 use crate::file::read::Named;
 use crate::file::{self, Cluster, File, Filter, Match};
-use crate::limits::{Age, Limits};
+use crate::limits::{Age, Limits, Rate};
 use crate::listener::{Balance, TcpTarget};
 use crate::report::{Report, Spot};
 use crate::route::{self, TargetName};
@@ -183,6 +183,8 @@ fn limits(said: Option<file::Limits>, spot: Spot) -> file::Limits {
         header_timeout: or(said.header_timeout, default.header_timeout, spot),
         idle_timeout: or(said.idle_timeout, default.idle_timeout, spot),
         request_timeout: or(said.request_timeout, default.request_timeout, spot),
+        body_rate: or(said.body_rate, Rate(default.body_rate), spot),
+        body_grace: or(said.body_grace, default.body_grace, spot),
         stream_idle_timeout: or(said.stream_idle_timeout, default.stream_idle_timeout, spot),
         write_timeout: or(said.write_timeout, default.write_timeout, spot),
         drain_timeout: or(said.drain_timeout, default.drain_timeout, spot),

@@ -22,7 +22,7 @@ use regex::Regex;
 
 use crate::cache::Folder;
 use crate::cluster::{Endpoint, Pick, Protocol};
-use crate::limits::Age;
+use crate::limits::{Age, Rate};
 use crate::listener::{Balance, TcpTarget};
 use crate::report::Report;
 use crate::route::{ExactPath, HeaderName, HostMatch, Prefix, TargetName};
@@ -126,6 +126,10 @@ mapping! {
         "idle_timeout" => idle_timeout: Option<At<Duration>>,
         /// The longest wait for the end of a request once its head came.
         "request_timeout" => request_timeout: Option<At<Duration>>,
+        /// The least bytes a second that a client sends of a body that is waited for, or `off`.
+        "body_rate" => body_rate: Option<At<Rate>>,
+        /// How long a client may be slow at first, and over how long its rate is averaged.
+        "body_grace" => body_grace: Option<At<Duration>>,
         /// How long an exchange, or a connection that is passed on, may stay without a byte.
         "stream_idle_timeout" => stream_idle_timeout: Option<At<Duration>>,
         /// How long a write to a client may take nothing.
@@ -171,6 +175,10 @@ mapping! {
         "idle_timeout" => idle_timeout: Option<At<Duration>>,
         /// The longest wait for the end of a request once its head came.
         "request_timeout" => request_timeout: Option<At<Duration>>,
+        /// The least bytes a second that a client sends of a body that is waited for, or `off`.
+        "body_rate" => body_rate: Option<At<Rate>>,
+        /// How long a client may be slow at first, and over how long its rate is averaged.
+        "body_grace" => body_grace: Option<At<Duration>>,
         /// How long an exchange, or a connection that is passed on, may stay without a byte.
         "stream_idle_timeout" => stream_idle_timeout: Option<At<Duration>>,
         /// How long a write to a client may take nothing.

@@ -76,6 +76,7 @@ fn every_key_has_its_effect() {
     assert_eq!(limits.header_timeout, Duration::from_secs(5));
     assert_eq!(limits.idle_timeout, Duration::from_secs(120));
     assert_eq!(limits.request_timeout, Duration::from_secs(3600));
+    assert_eq!((limits.body_rate, limits.body_grace), (None, Duration::from_secs(15)));
     assert_eq!(limits.stream_idle_timeout, Duration::from_secs(90));
     assert_eq!(limits.write_timeout, Duration::from_millis(1500));
     assert_eq!(limits.drain_timeout, Duration::from_secs(10));
