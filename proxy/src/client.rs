@@ -7,6 +7,7 @@ use std::task::Waker;
 
 use bytes::BytesMut;
 
+use crate::exchange::Exchange;
 use crate::snapshot::ListenerId;
 use crate::worker::Worker;
 
@@ -28,6 +29,10 @@ pub struct Client {
     pub in_flight: Cell<usize>,
     /// Exchanges that ever began.
     pub begun: Cell<u64>,
+    /// Of those under way, the ones whose client may be as slow as it likes.
+    pub lasting: Cell<usize>,
+    /// The exchange that began last, for the task of its stream.
+    pub newest: Cell<Option<Rc<Exchange>>>,
     /// True for HTTP/1.0, where the end of the connection may be the only end of an answer.
     pub ends_by_closing: Cell<bool>,
     /// How the worker reaches it.
@@ -94,7 +99,7 @@ fn remember(cell: &Cell<Option<Waker>>, waker: &Waker) {
 /// What a connection's I/O, its exchanges and its watchdog tell each other.
 #[derive(Default)]
 pub struct Progress {
-    /// Bytes read since the last exchange began or ended.
+    /// Bytes read since the last exchange began or ended; in HTTP/2 only those of a head that is not whole.
     pub unread_head: Cell<bool>,
     /// Writes of which the client took something.
     pub writes: Cell<u64>,

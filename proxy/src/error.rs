@@ -35,6 +35,10 @@ pub enum Reason {
     ClientGone,
     /// The client or the exchange as a whole took too long.
     RequestTimeout,
+    /// The client sent its body too slowly.
+    SlowBody,
+    /// The client took nothing of the answer for too long.
+    SlowReader,
     /// No endpoint took the connection.
     UpstreamConnect,
     /// The upstream's connection limit or queue is full.
@@ -85,7 +89,7 @@ impl Reason {
             Self::TargetTooLong => StatusCode::URI_TOO_LONG,
             Self::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::ClientGone => StatusCode::BAD_REQUEST,
-            Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
+            Self::RequestTimeout | Self::SlowBody | Self::SlowReader => StatusCode::REQUEST_TIMEOUT,
             Self::UpstreamConnect | Self::UpstreamOverflow => StatusCode::SERVICE_UNAVAILABLE,
             Self::FilterFailed { .. } | Self::FilterPausesTooMany(_) | Self::FilterOverShare(_) => {
                 StatusCode::SERVICE_UNAVAILABLE
@@ -105,6 +109,7 @@ impl Reason {
         match self {
             Self::NoRoute | Self::BadRequest(_) | Self::TargetTooLong | Self::HeadersTooLarge => Side::Downstream,
             Self::ClientGone | Self::RequestTimeout | Self::BodyOverLimit { request: true } => Side::Downstream,
+            Self::SlowBody | Self::SlowReader => Side::Downstream,
             Self::UpstreamConnect | Self::UpstreamOverflow | Self::UpstreamReset => Side::Upstream,
             Self::UpstreamProtocol(_) | Self::UpstreamTimeout | Self::StreamIdle => Side::Upstream,
             Self::BodyOverLimit { request: false } => Side::Upstream,
@@ -117,7 +122,8 @@ impl Reason {
 
     /// True when framing of the client's connection is in doubt, so it must not be used again.
     pub fn closes(&self) -> bool {
-        matches!(self, Self::BadRequest(_) | Self::TargetTooLong | Self::HeadersTooLarge | Self::RequestTimeout)
+        matches!(self, Self::BadRequest(_) | Self::TargetTooLong | Self::HeadersTooLarge)
+            || matches!(self, Self::RequestTimeout | Self::SlowBody | Self::SlowReader)
     }
 }
 
@@ -131,6 +137,8 @@ impl fmt::Display for Reason {
             Self::HeadersTooLarge => f.write_str("headers_too_large"),
             Self::ClientGone => f.write_str("client_gone"),
             Self::RequestTimeout => f.write_str("request_timeout"),
+            Self::SlowBody => f.write_str("slow_body"),
+            Self::SlowReader => f.write_str("slow_reader"),
             Self::UpstreamConnect => f.write_str("upstream_connect"),
             Self::UpstreamOverflow => f.write_str("upstream_overflow"),
             Self::UpstreamReset => f.write_str("upstream_reset"),

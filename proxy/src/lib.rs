@@ -10,6 +10,7 @@ pub mod clock;
 pub mod error;
 pub mod exchange;
 pub mod filter;
+pub mod frames;
 pub mod listener;
 mod percent;
 pub mod route;

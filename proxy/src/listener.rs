@@ -2,6 +2,7 @@
 
 pub mod connection;
 pub mod io;
+mod streams;
 mod tcp;
 
 use std::io::Result;

@@ -9,6 +9,7 @@ use tollgate_config::{self as config, Balance, ClusterId, Config, HostMatch, Lim
 use crate::clock::Clock;
 use crate::exchange::Timeouts;
 use crate::exchange::kept::PropertyQuota;
+use crate::exchange::pace::Expected;
 use crate::exchange::stream::Names;
 use crate::filter::generation::Generation;
 use crate::filter::plugin::Plugin;
@@ -382,6 +383,7 @@ impl Place<'_> {
                 idle: limits.stream_idle_timeout,
                 request: limits.request_timeout,
                 head: limits.idle_timeout,
+                client: expected(limits),
             },
             series: self.registry.route(self.worker, &listener.name, "none", "none"),
         }
@@ -400,7 +402,13 @@ impl Place<'_> {
                 idle: limits.stream_idle_timeout,
                 request: limits.request_timeout,
                 head: route.timeout,
+                client: expected(limits),
             },
         }
     }
+}
+
+fn expected(limits: &Limits) -> Expected {
+    let rate = limits.body_rate.map(|rate| rate.bytes());
+    Expected { rate, period: limits.body_grace, take: limits.write_timeout }
 }

@@ -23,12 +23,14 @@ use tokio::time::Sleep;
 use tollgate_config::Limits;
 
 use crate::client::{Client, Handle, Progress};
+use crate::frames::guarded::{Guarded, Note};
+use crate::frames::{Accounting, Flood};
 use crate::listener::Admission;
 use crate::listener::io::ClientIo;
+use crate::listener::streams::Streams;
 use crate::serve;
 use crate::snapshot::{ListenerId, LocalListener};
 use crate::telemetry::metrics::ListenerSeries;
-use crate::upstream::connect::LocalExecutor;
 use crate::worker::Worker;
 
 /// RFC 9113 §3.4. A client that begins like this speaks HTTP/2 with prior knowledge.
@@ -39,6 +41,13 @@ const REQUEST_TIMEOUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: clo
 const FREE_FIELDS: usize = 100;
 /// Flow-control windows of HTTP/2, and how much of an answer may wait for the client to read.
 const WINDOW: u32 = 64 * 1024;
+
+/// How long an idle client may take to hear that its connection ends.
+const FAREWELL: Duration = Duration::from_secs(1);
+/// Streams of HTTP/2 that a client may reset before they are looked at (CVE-2023-44487).
+const UNSEEN_RESETS: usize = 20;
+/// Streams of HTTP/2 that may be reset for the client's errors (CVE-2025-8671).
+const ERRORS: usize = 128;
 
 /// What a connection keeps of its listener: not its routes, whose filters it would keep from ending.
 pub(super) struct Settings {
@@ -72,9 +81,21 @@ pub(super) fn serve(
         let id = worker.shared.connection_ids.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let progress = Rc::new(Progress::default());
         let (in_flight, begun) = (Cell::new(0), Cell::new(0));
-        let ends_by_closing = Cell::new(false);
-        let client =
-            Client { worker, listener, source, destination, id, progress, in_flight, begun, ends_by_closing, handle };
+        let (lasting, newest, ends_by_closing) = (Cell::new(0), Cell::new(None), Cell::new(false));
+        let client = Client {
+            worker,
+            listener,
+            source,
+            destination,
+            id,
+            progress,
+            in_flight,
+            begun,
+            lasting,
+            newest,
+            ends_by_closing,
+            handle,
+        };
         talk(Rc::new(client), stream, &settings).await;
     }
 }
@@ -87,7 +108,9 @@ async fn talk(client: Rc<Client>, mut stream: TcpStream, settings: &Settings) {
     let (exchanges, known) = (Rc::clone(&client), Rc::clone(&client));
     let service = service_fn(move |request: Request<Incoming>| serve::serve(Rc::clone(&exchanges), request));
     let outcome = if is_http2 {
-        let transport = http2_builder(settings).serve_connection(io, service);
+        let clock = Rc::clone(&client.worker.clock);
+        let io = Guarded::new(io, Accounting::of_client(clock.now()), clock, Watched::new(&client, settings));
+        let transport = http2_builder(settings, Streams::of(&client)).serve_connection(io, service);
         let timed = Timed::new(client, settings, |transport: &mut Pin<Box<http2::Connection<_, _, _>>>| {
             transport.as_mut().graceful_shutdown();
         });
@@ -106,6 +129,31 @@ async fn talk(client: Rc<Client>, mut stream: TcpStream, settings: &Settings) {
     if let Err(error) = outcome {
         settings.series.protocol_errors.inc();
         tracing::debug!(%error, "client connection ended");
+    }
+}
+
+/// What a connection's frames tell its watchdog, and its listener's metrics.
+struct Watched {
+    progress: Rc<Progress>,
+    series: Arc<ListenerSeries>,
+    source: SocketAddr,
+}
+
+impl Watched {
+    fn new(client: &Client, settings: &Settings) -> Self {
+        let (progress, series) = (Rc::clone(&client.progress), Arc::clone(&settings.series));
+        Self { progress, series, source: client.source }
+    }
+}
+
+impl Note for Watched {
+    fn came(&self, is_within_head: bool) {
+        self.progress.unread_head.set(is_within_head);
+    }
+
+    fn flooded(&self, flood: Flood) {
+        self.series.floods.inc();
+        tracing::debug!(source = %self.source, %flood, "a client's connection is ended");
     }
 }
 
@@ -143,10 +191,12 @@ fn http1_builder(settings: &Settings) -> http1::Builder {
     builder
 }
 
-fn http2_builder(settings: &Settings) -> http2::Builder<LocalExecutor> {
-    let mut builder = http2::Builder::new(LocalExecutor);
+fn http2_builder(settings: &Settings, streams: Streams) -> http2::Builder<Streams> {
+    let mut builder = http2::Builder::new(streams);
     let limits = &settings.limits;
     builder
+        .max_pending_accept_reset_streams(UNSEEN_RESETS)
+        .max_local_error_reset_streams(ERRORS)
         .initial_stream_window_size(WINDOW)
         .initial_connection_window_size(WINDOW * 4)
         .max_send_buf_size(WINDOW as usize)
@@ -206,11 +256,19 @@ impl<D> Timed<D> {
                 self.drained = true;
                 (self.drain)(running);
             }
-            if let Poll::Ready(outcome) = Pin::new(running).poll(cx) {
+            if let Poll::Ready(outcome) = Pin::new(&mut *running).poll(cx) {
                 return Poll::Ready(if outcome.is_ok() { (outcome, None) } else { (outcome, transport.take()) });
             }
             match self.poll_overdue(sleep.as_mut(), cx) {
                 Poll::Ready(Phase::Head) => Poll::Ready((Ok(()), transport.take())),
+                // It is told first, where the protocol has a word for it: the next request may be on its way.
+                Poll::Ready(Phase::Idle) if !self.drained => {
+                    self.drained = true;
+                    (self.drain)(running);
+                    self.since = self.client.worker.clock.now();
+                    cx.waker().wake_by_ref();
+                    Poll::Pending
+                }
                 Poll::Ready(_) => Poll::Ready((Ok(()), None)),
                 Poll::Pending => Poll::Pending,
             }
@@ -262,9 +320,11 @@ impl<D> Timed<D> {
     fn limit(&self) -> Duration {
         match self.phase {
             Phase::Head => self.limits.header_timeout,
+            Phase::Idle if self.drained => self.limits.idle_timeout.min(FAREWELL),
             Phase::Idle => self.limits.idle_timeout,
             // An exchange is bounded by its own timeouts; this one only keeps the arithmetic finite.
             Phase::Busy => Duration::from_secs(24 * 3600),
+            Phase::Stalled if self.client.lasting.get() > 0 => self.limits.stream_idle_timeout,
             Phase::Stalled => self.limits.write_timeout,
         }
     }

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use http::Version;
+use http::{HeaderMap, Version};
 
 use crate::client::Client;
 use crate::error::Reason;
@@ -16,6 +16,7 @@ use crate::exchange::Exchange;
 use crate::exchange::head::RequestHead;
 use crate::exchange::properties::protocol;
 use crate::filter::chain::Chain;
+use crate::serve::answer;
 use crate::snapshot::LocalRoute;
 use crate::telemetry::access_log::Entry;
 use crate::telemetry::metrics::class_index;
@@ -27,6 +28,8 @@ pub(crate) struct Account {
     exchange: Rc<Exchange>,
     chain: Option<Rc<Chain>>,
     key: usize,
+    /// True for HTTP/2.
+    pub(crate) is_stream: bool,
     upstream: Cell<Option<SocketAddr>>,
     asked: Option<Box<Asked>>,
 }
@@ -53,8 +56,15 @@ impl Account {
         let worker = &client.worker;
         client.begin();
         route.series.active.add(1);
+        let is_stream = version == Version::HTTP_2;
+        if is_stream {
+            client.newest.set(Some(Rc::clone(exchange)));
+        }
+        exchange.lasts.set(lasts(&head.fields.map));
+        client.lasting.set(client.lasting.get() + usize::from(exchange.lasts.get()));
         Self {
             key: worker.watch(exchange),
+            is_stream,
             client: Rc::clone(client),
             route: RefCell::new(Rc::clone(route)),
             exchange: Rc::clone(exchange),
@@ -88,6 +98,15 @@ impl Account {
         self.upstream.set(address);
     }
 
+    /// Bytes of the answer go to the client. HTTP/1.1 takes them ahead of the client, so only HTTP/2 tells how it keeps up.
+    pub(crate) fn hand(&self, length: u64) {
+        let sent = &self.exchange.response_bytes;
+        sent.set(sent.get().saturating_add(length));
+        if self.is_stream {
+            self.exchange.pace.hand(self.client.worker.clock.now());
+        }
+    }
+
     fn log(&self, access_log: &crate::telemetry::access_log::AccessLog, asked: &Asked, duration: std::time::Duration) {
         let reason = self.exchange.reason().map(|reason| reason.to_string());
         let stream = self.exchange.stream.take();
@@ -119,6 +138,11 @@ impl Account {
     }
 }
 
+/// True for an exchange that is meant to last: its client may be as slow as it likes.
+fn lasts(fields: &HeaderMap) -> bool {
+    answer::is_grpc(fields)
+}
+
 impl Drop for Account {
     fn drop(&mut self) {
         let worker = &self.client.worker;
@@ -142,6 +166,8 @@ impl Drop for Account {
             self.log(access_log, asked, duration);
         }
         worker.forget(self.key);
+        let lasting = &self.client.lasting;
+        lasting.set(lasting.get().saturating_sub(usize::from(self.exchange.lasts.get())));
         self.client.end();
     }
 }

@@ -35,7 +35,9 @@ impl Body for ClientBody {
         if self.exchange.interrupted() {
             return Poll::Ready(Some(Err(Abort)));
         }
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        let frame = Pin::new(&mut self.body).poll_frame(cx);
+        self.exchange.pace.await_body(frame.is_pending());
+        let frame = ready!(frame);
         let (exchange, now) = (&self.exchange, self.clock.now());
         match &frame {
             Some(Ok(frame)) => {

@@ -21,6 +21,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit};
 pub use self::session::Lease;
 use self::session::Session;
 use self::upload::Replay;
+use crate::clock::Clock;
 use crate::error::Reason;
 use crate::telemetry::metrics::ClusterSeries;
 use crate::upstream::body::RequestBody;
@@ -221,6 +222,10 @@ impl Pool {
 
     fn series(&self) -> Arc<ClusterSeries> {
         Arc::clone(&self.endpoint.series)
+    }
+
+    fn clock(&self) -> Rc<Clock> {
+        Rc::clone(&self.endpoint.clock)
     }
 
     fn now(&self) -> Instant {

@@ -56,6 +56,8 @@ families! {
         "Client connections closed at once because the limit was reached.";
     CONNECTION_ERRORS = Counter "tollgate_connection_errors_total" ["listener"]
         "Client connections ended because what came was not HTTP or broke a limit.";
+    CONNECTION_FLOODS = Counter "tollgate_connection_floods_total" ["listener"]
+        "Client connections ended because of a flood of HTTP/2 frames, errors among them.";
 
     TCP_CONNECTIONS = Counter "tollgate_listener_tcp_connections_total" ["listener"]
         "Client connections that were passed on as bytes.";
@@ -76,6 +78,8 @@ families! {
         "Connections to upstreams that are open, busy or idle.";
     UPSTREAM_RETRIES = Counter "tollgate_upstream_retries_total" ["cluster"]
         "Attempts at upstreams after the first.";
+    UPSTREAM_FLOODS = Counter "tollgate_upstream_floods_total" ["cluster"]
+        "Connections to upstreams ended because of a flood of HTTP/2 frames.";
 
     FILTER_CALLS = Counter "tollgate_filter_calls_total" ["filter", "track", "phase"]
         "Calls into filters, by callback.";

@@ -82,6 +82,7 @@ fn add_listener(page: &mut Page, listener: &str, series: &[Arc<ListenerSeries>])
     page.gauge(&families::CONNECTIONS_ACTIVE, &labels, level(series, |series| &series.active));
     page.counter(&families::CONNECTIONS_REFUSED, &labels, total(series, |series| &series.refused));
     page.counter(&families::CONNECTION_ERRORS, &labels, total(series, |series| &series.protocol_errors));
+    page.counter(&families::CONNECTION_FLOODS, &labels, total(series, |series| &series.floods));
 }
 
 fn add_tcp(page: &mut Page, listener: &str, series: &[Arc<TcpSeries>]) {
@@ -104,6 +105,7 @@ fn add_cluster(page: &mut Page, cluster: &str, series: &[Arc<ClusterSeries>]) {
     page.counter(&families::UPSTREAM_CONNECTIONS, &labels, total(series, |series| &series.connections));
     page.gauge(&families::UPSTREAM_CONNECTIONS_ACTIVE, &labels, level(series, |series| &series.connections_active));
     page.counter(&families::UPSTREAM_RETRIES, &labels, total(series, |series| &series.retries));
+    page.counter(&families::UPSTREAM_FLOODS, &labels, total(series, |series| &series.floods));
 }
 
 fn add_plugin(page: &mut Page, (plugin, track): (&str, &str), series: &[Arc<PluginSeries>]) {

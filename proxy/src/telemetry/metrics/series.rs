@@ -157,6 +157,8 @@ pub struct ListenerSeries {
     pub refused: Counter,
     /// Connections ended because what came was not HTTP or broke a limit.
     pub protocol_errors: Counter,
+    /// Connections ended because of a flood of frames.
+    pub floods: Counter,
 }
 
 /// Attempts at one cluster by one worker.
@@ -175,6 +177,8 @@ pub struct ClusterSeries {
     pub connections_active: Gauge,
     /// Attempts after the first.
     pub retries: Counter,
+    /// Connections ended because of a flood of frames.
+    pub floods: Counter,
 }
 
 impl ClusterSeries {
@@ -186,6 +190,7 @@ impl ClusterSeries {
             connections: Counter::default(),
             connections_active: Gauge::default(),
             retries: Counter::default(),
+            floods: Counter::default(),
         }
     }
 }

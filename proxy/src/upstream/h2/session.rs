@@ -49,7 +49,7 @@ impl Session {
     ) -> io::Result<Rc<Self>> {
         connect::watch(&stream)?;
         let shears = Rc::<Shears>::default();
-        let wire = Wire::new(stream, Rc::clone(&shears), pool.series());
+        let wire = Wire::new(stream, Rc::clone(&shears), pool.series(), pool.clock());
         let (sender, connection) = connect::http2(wire, pool.bounds().peer).await?;
         let connection = Rc::new(RefCell::new(Some(connection)));
         tokio::task::spawn_local(drive(Rc::clone(&connection), ends.address));

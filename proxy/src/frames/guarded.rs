@@ -1,0 +1,110 @@
+//! A transport of HTTP/2 whose frames are counted below hyper, and which ends when they are a flood.
+//!
+//! What comes is seen before hyper has it, in a buffer on the stack: hyper's own may be written to, but not read.
+
+use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use hyper::rt::{Read, ReadBuf, ReadBufCursor, Write};
+
+use super::{Accounting, Flood};
+use crate::clock::Clock;
+
+/// Bytes that are read at a time: as many as a frame may have (RFC 9113 §4.2).
+const CHUNK: usize = 16 * 1024;
+
+/// Who hears of what passes.
+pub trait Note {
+    /// Bytes came; true when a head among them is not whole.
+    fn came(&self, is_within_head: bool);
+
+    /// The connection ends. Told once.
+    fn flooded(&self, flood: Flood);
+}
+
+/// See the module.
+pub struct Guarded<T, N> {
+    io: T,
+    frames: Accounting,
+    clock: Rc<Clock>,
+    note: N,
+    ended: Option<Flood>,
+}
+
+impl<T: Read + Write + Unpin, N: Note + Unpin> Guarded<T, N> {
+    /// A transport on which no byte has passed.
+    pub fn new(io: T, frames: Accounting, clock: Rc<Clock>, note: N) -> Self {
+        Self { io, frames, clock, note, ended: None }
+    }
+
+    fn end(&mut self, flood: Flood, cx: &mut Context<'_>) -> io::Error {
+        self.note.flooded(flood);
+        if let Some(farewell) = self.frames.farewell() {
+            // To a peer whose socket takes no more the closed connection tells the same.
+            let _ = Pin::new(&mut self.io).poll_write(cx, &farewell);
+        }
+        self.ended = Some(flood);
+        io::Error::other(flood)
+    }
+
+    fn still_on(&self) -> io::Result<()> {
+        self.ended.map_or(Ok(()), |flood| Err(io::Error::other(flood)))
+    }
+}
+
+impl<T: Read + Write + Unpin, N: Note + Unpin> Read for Guarded<T, N> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, mut buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        self.still_on()?;
+        let mut room = [MaybeUninit::uninit(); CHUNK];
+        let length = buf.remaining().min(CHUNK);
+        let mut chunk = ReadBuf::uninit(&mut room[..length]);
+        ready!(Pin::new(&mut self.io).poll_read(cx, chunk.unfilled()))?;
+        let now = self.clock.now();
+        if let Err(flood) = self.frames.received(chunk.filled(), now) {
+            return Poll::Ready(Err(self.end(flood, cx)));
+        }
+        self.note.came(self.frames.is_within_head());
+        buf.put_slice(chunk.filled());
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<T: Read + Write + Unpin, N: Note + Unpin> Write for Guarded<T, N> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.still_on()?;
+        let written = ready!(Pin::new(&mut self.io).poll_write(cx, buf))?;
+        self.frames.sent(buf.get(..written).unwrap_or(buf));
+        Poll::Ready(Ok(written))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.still_on()?;
+        let written = ready!(Pin::new(&mut self.io).poll_write_vectored(cx, bufs))?;
+        let mut left = written;
+        for buf in bufs {
+            let taken = left.min(buf.len());
+            self.frames.sent(&buf[..taken]);
+            left -= taken;
+        }
+        Poll::Ready(Ok(written))
+    }
+}
