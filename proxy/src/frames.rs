@@ -20,11 +20,15 @@ const FRAMES_WITHOUT_PROGRESS: u32 = 1000;
 /// RFC 9113 §3.4: a client's connection begins with these, which are no frame.
 const PREFACE_LENGTH: usize = 24;
 /// RFC 9113 §7.
+const PROTOCOL_ERROR: u8 = 1;
 const ENHANCE_YOUR_CALM: u8 = 11;
 
 /// What a connection is ended for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Flood {
+pub enum Breach {
+    /// Something else than settings came first (RFC 9113 §3.4).
+    #[error("the first frame is not of settings")]
+    Preface,
     /// Frames that carry nothing and are answered by nothing: settings, pings, priorities, windows, unknown ones, resets
     /// of streams that are closed, empty data, pieces of a head that does not end.
     #[error("{FRAMES_WITHOUT_PROGRESS} frames came without progress")]
@@ -32,6 +36,17 @@ pub enum Flood {
     /// Requests that are withdrawn before they are answered (CVE-2023-44487).
     #[error("requests were reset before they were answered, too many and too often")]
     Resets,
+}
+
+impl Breach {
+    /// True for what costs a peer less than us.
+    pub fn is_flood(self) -> bool {
+        self != Self::Preface
+    }
+
+    fn code(self) -> u8 {
+        if self.is_flood() { ENHANCE_YOUR_CALM } else { PROTOCOL_ERROR }
+    }
 }
 
 /// Frames of one connection, both ways.
@@ -43,6 +58,8 @@ pub enum Flood {
 pub struct Accounting {
     received: Reader,
     sent: Reader,
+    /// The peer's first frame came.
+    begun: bool,
     without_progress: Spell,
     /// Only for clients: an upstream that resets what it was asked is asked no more than it was.
     streams: Option<Streams>,
@@ -52,26 +69,29 @@ impl Accounting {
     /// Of a connection that a client made.
     pub fn of_client(now: Instant) -> Self {
         let (received, sent) = (Reader::after(PREFACE_LENGTH), Reader::after(0));
-        Self { received, sent, without_progress: Spell::new(now), streams: Some(Streams::new(now)) }
+        Self { received, sent, begun: false, without_progress: Spell::new(now), streams: Some(Streams::new(now)) }
     }
 
     /// Of a connection to an upstream.
     pub fn of_upstream(now: Instant) -> Self {
         let (received, sent) = (Reader::after(0), Reader::after(PREFACE_LENGTH));
-        Self { received, sent, without_progress: Spell::new(now), streams: None }
+        Self { received, sent, begun: false, without_progress: Spell::new(now), streams: None }
     }
 
-    /// Bytes came from the peer, after those that were told before; `now` may be coarse. After a flood nothing more is to
+    /// Bytes came from the peer, after those that were told before; `now` may be coarse. After a breach nothing more is to
     /// be told.
-    pub fn received(&mut self, mut bytes: &[u8], now: Instant) -> Result<(), Flood> {
+    pub fn received(&mut self, mut bytes: &[u8], now: Instant) -> Result<(), Breach> {
         while let Some(frame) = self.received.next(&mut bytes) {
+            if !std::mem::replace(&mut self.begun, true) && frame.kind != Kind::Settings {
+                return Err(Breach::Preface);
+            }
             if let Some(streams) = &mut self.streams {
                 streams.received(&frame, now)?;
             }
             if frame.kind == Kind::Data && frame.data > 0 {
                 self.without_progress.count = 0;
             } else if self.without_progress.add(now) > FRAMES_WITHOUT_PROGRESS {
-                return Err(Flood::Control);
+                return Err(Breach::Control);
             }
         }
         Ok(())
@@ -94,10 +114,10 @@ impl Accounting {
         self.received.is_within_head()
     }
 
-    /// The last word to a peer that floods, unless it would fall into the middle of another frame.
-    pub fn farewell(&self) -> Option<[u8; 17]> {
+    /// The last word to a peer, unless it would fall into the middle of another frame.
+    pub fn farewell(&self, breach: Breach) -> Option<[u8; 17]> {
         let last = self.streams.as_ref().map_or(0, |streams| streams.last).to_be_bytes();
-        let frame = [0, 0, 8, 7, 0, 0, 0, 0, 0, last[0], last[1], last[2], last[3], 0, 0, 0, ENHANCE_YOUR_CALM];
+        let frame = [0, 0, 8, 7, 0, 0, 0, 0, 0, last[0], last[1], last[2], last[3], 0, 0, 0, breach.code()];
         self.sent.is_between_frames().then_some(frame)
     }
 }

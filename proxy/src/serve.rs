@@ -240,6 +240,10 @@ fn upstream_request(head: RequestHead, body: RequestBody) -> Request<RequestBody
     if let Ok(host) = http::HeaderValue::from_str(head.authority.as_str()) {
         request.headers_mut().insert(http::header::HOST, host);
     }
+    // hyper leaves such bodies out unless it is told that they are there.
+    if request.body().size_hint().exact().is_none() && [Method::GET, Method::HEAD].contains(request.method()) {
+        request.headers_mut().insert(http::header::TRANSFER_ENCODING, http::HeaderValue::from_static("chunked"));
+    }
     if says_empty {
         request.headers_mut().insert(http::header::CONTENT_LENGTH, http::HeaderValue::from(0));
     }

@@ -2,6 +2,8 @@
 //!
 //! It works on heads alone; it never touches a body.
 
+mod http2;
+
 use http::header::{self, HeaderMap, HeaderName};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Method, Request, StatusCode, Version, request};
@@ -79,6 +81,7 @@ pub struct Accepted {
 /// Checks a request and takes it apart; on refusal the client's connection is closed.
 pub fn accept<B>(request: Request<B>, field_limit: usize) -> Result<(Accepted, B), Reason> {
     let (mut parts, body) = request.into_parts();
+    http2::accept(&mut parts, field_limit)?;
     check_target(&parts)?;
     check_framing(&parts)?;
     let authority = authority(&parts)?;

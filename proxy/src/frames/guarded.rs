@@ -1,4 +1,4 @@
-//! A transport of HTTP/2 whose frames are counted below hyper, and which ends when they are a flood.
+//! A transport of HTTP/2 whose frames are counted below hyper, and which ends when they may not be borne.
 //!
 //! What comes is seen before hyper has it, in a buffer on the stack: hyper's own may be written to, but not read.
 
@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 
 use hyper::rt::{Read, ReadBuf, ReadBufCursor, Write};
 
-use super::{Accounting, Flood};
+use super::{Accounting, Breach};
 use crate::clock::Clock;
 
 /// Bytes that are read at a time: as many as a frame may have (RFC 9113 §4.2).
@@ -22,7 +22,7 @@ pub trait Note {
     fn came(&self, is_within_head: bool);
 
     /// The connection ends. Told once.
-    fn flooded(&self, flood: Flood);
+    fn ended(&self, breach: Breach);
 }
 
 /// See the module.
@@ -31,7 +31,7 @@ pub struct Guarded<T, N> {
     frames: Accounting,
     clock: Rc<Clock>,
     note: N,
-    ended: Option<Flood>,
+    ended: Option<Breach>,
 }
 
 impl<T: Read + Write + Unpin, N: Note + Unpin> Guarded<T, N> {
@@ -40,18 +40,18 @@ impl<T: Read + Write + Unpin, N: Note + Unpin> Guarded<T, N> {
         Self { io, frames, clock, note, ended: None }
     }
 
-    fn end(&mut self, flood: Flood, cx: &mut Context<'_>) -> io::Error {
-        self.note.flooded(flood);
-        if let Some(farewell) = self.frames.farewell() {
+    fn end(&mut self, breach: Breach, cx: &mut Context<'_>) -> io::Error {
+        self.note.ended(breach);
+        if let Some(farewell) = self.frames.farewell(breach) {
             // To a peer whose socket takes no more the closed connection tells the same.
             let _ = Pin::new(&mut self.io).poll_write(cx, &farewell);
         }
-        self.ended = Some(flood);
-        io::Error::other(flood)
+        self.ended = Some(breach);
+        io::Error::other(breach)
     }
 
     fn still_on(&self) -> io::Result<()> {
-        self.ended.map_or(Ok(()), |flood| Err(io::Error::other(flood)))
+        self.ended.map_or(Ok(()), |breach| Err(io::Error::other(breach)))
     }
 }
 
@@ -63,8 +63,8 @@ impl<T: Read + Write + Unpin, N: Note + Unpin> Read for Guarded<T, N> {
         let mut chunk = ReadBuf::uninit(&mut room[..length]);
         ready!(Pin::new(&mut self.io).poll_read(cx, chunk.unfilled()))?;
         let now = self.clock.now();
-        if let Err(flood) = self.frames.received(chunk.filled(), now) {
-            return Poll::Ready(Err(self.end(flood, cx)));
+        if let Err(breach) = self.frames.received(chunk.filled(), now) {
+            return Poll::Ready(Err(self.end(breach, cx)));
         }
         self.note.came(self.frames.is_within_head());
         buf.put_slice(chunk.filled());

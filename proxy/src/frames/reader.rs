@@ -12,6 +12,7 @@ pub(super) enum Kind {
     Data,
     Headers,
     Reset,
+    Settings,
     Continuation,
     Other,
 }
@@ -96,6 +97,7 @@ impl Reader {
             0 => Kind::Data,
             1 => Kind::Headers,
             3 => Kind::Reset,
+            4 => Kind::Settings,
             9 => Kind::Continuation,
             _ => Kind::Other,
         }

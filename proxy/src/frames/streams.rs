@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::reader::{Frame, Kind};
-use super::{Flood, Spell};
+use super::{Breach, Spell};
 
 /// Resets in a spell from which on it matters whether they were answered.
 const RESETS: u32 = 100;
@@ -33,7 +33,7 @@ impl Streams {
     }
 
     /// A frame of the client's.
-    pub(super) fn received(&mut self, frame: &Frame, now: Instant) -> Result<(), Flood> {
+    pub(super) fn received(&mut self, frame: &Frame, now: Instant) -> Result<(), Breach> {
         match frame.kind {
             Kind::Headers if frame.stream > self.last => {
                 self.last = frame.stream;
@@ -57,7 +57,7 @@ impl Streams {
         }
     }
 
-    fn reset(&mut self, stream: u32, now: Instant) -> Result<(), Flood> {
+    fn reset(&mut self, stream: u32, now: Instant) -> Result<(), Breach> {
         let Some(at) = self.place(stream) else { return Ok(()) };
         let stream = self.open.remove(at);
         if self.resets.begin_anew(now) {
@@ -65,7 +65,7 @@ impl Streams {
         }
         let resets = self.resets.add(now);
         self.unanswered += u32::from(!stream.is_answered);
-        if resets >= RESETS && self.unanswered * 2 > resets { Err(Flood::Resets) } else { Ok(()) }
+        if resets >= RESETS && self.unanswered * 2 > resets { Err(Breach::Resets) } else { Ok(()) }
     }
 
     /// The youngest are the ones that frames are about.

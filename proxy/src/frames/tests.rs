@@ -7,6 +7,7 @@ const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const PRIORITY: u8 = 2;
 const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
 const PING: u8 = 6;
 const CONTINUATION: u8 = 9;
 const END_STREAM: u8 = 1;
@@ -25,11 +26,18 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
 fn client(now: Instant) -> Accounting {
     let mut frames = Accounting::of_client(now);
     frames.received(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", now).unwrap();
+    settled(frames)
+}
+
+/// The peer has said its settings, which do not count here.
+fn settled(mut frames: Accounting) -> Accounting {
+    frames.received(&frame(SETTINGS, 0, 0, &[]), Instant::now()).unwrap();
+    frames.without_progress.count = 0;
     frames
 }
 
 /// After how many of these the connection is ended, if within three times the bound.
-fn ended_after(mut frames: Accounting, mut next: impl FnMut(u32, &mut Accounting) -> Vec<u8>) -> Option<(u32, Flood)> {
+fn ended_after(mut frames: Accounting, mut next: impl FnMut(u32, &mut Accounting) -> Vec<u8>) -> Option<(u32, Breach)> {
     let now = Instant::now();
     (1..3 * FRAMES_WITHOUT_PROGRESS).find_map(|number| {
         let bytes = next(number, &mut frames);
@@ -39,7 +47,7 @@ fn ended_after(mut frames: Accounting, mut next: impl FnMut(u32, &mut Accounting
 
 #[test]
 fn a_thousand_frames_without_progress_are_borne_and_one_more_is_a_flood() {
-    let end = Some((FRAMES_WITHOUT_PROGRESS + 1, Flood::Control));
+    let end = Some((FRAMES_WITHOUT_PROGRESS + 1, Breach::Control));
     let frames: [&[u8]; 6] = [
         &frame(PING, 0, 0, &[0; 8]),
         &frame(PRIORITY, 0, 1, &[0; 5]),
@@ -51,7 +59,27 @@ fn a_thousand_frames_without_progress_are_borne_and_one_more_is_a_flood() {
 
     for bytes in frames {
         assert_eq!(ended_after(client(Instant::now()), |_, _| bytes.to_vec()), end, "{bytes:?}");
-        assert_eq!(ended_after(Accounting::of_upstream(Instant::now()), |_, _| bytes.to_vec()), end, "{bytes:?}");
+        assert_eq!(
+            ended_after(settled(Accounting::of_upstream(Instant::now())), |_, _| bytes.to_vec()),
+            end,
+            "{bytes:?}"
+        );
+    }
+}
+
+#[test]
+fn a_connection_begins_with_settings() {
+    let now = Instant::now();
+    for mut frames in [Accounting::of_client(now), Accounting::of_upstream(now)] {
+        if frames.streams.is_some() {
+            frames.received(&[b'x'; PREFACE_LENGTH], now).unwrap();
+        }
+
+        assert_eq!(frames.received(&frame(PING, 0, 0, &[0; 8]), now), Err(Breach::Preface));
+        assert_eq!(
+            frames.farewell(Breach::Preface).map(|frame| frame[16]),
+            frames.streams.as_ref().map(|_| PROTOCOL_ERROR)
+        );
     }
 }
 
@@ -86,11 +114,11 @@ fn frames_of_another_spell_are_not_counted() {
     frames.received(&pings, now).unwrap();
     frames.received(&pings, now + SPELL + Duration::from_millis(1)).unwrap();
 
-    assert_eq!(frames.received(&pings, now + SPELL + Duration::from_millis(2)), Err(Flood::Control));
+    assert_eq!(frames.received(&pings, now + SPELL + Duration::from_millis(2)), Err(Breach::Control));
 }
 
 /// Opens streams and resets each; of so many in ten the answer's head leaves before.
-fn resets(answered: u32) -> Option<(u32, Flood)> {
+fn resets(answered: u32) -> Option<(u32, Breach)> {
     ended_after(client(Instant::now()), |number, frames| {
         let stream = number * 2 - 1;
         frames.received(&frame(HEADERS, END_HEADERS | END_STREAM, stream, &[0x82]), Instant::now()).unwrap();
@@ -103,8 +131,8 @@ fn resets(answered: u32) -> Option<(u32, Flood)> {
 
 #[test]
 fn a_hundred_resets_of_which_over_half_are_unanswered_are_a_flood() {
-    assert_eq!(resets(0), Some((100, Flood::Resets)));
-    assert_eq!(resets(4), Some((100, Flood::Resets)));
+    assert_eq!(resets(0), Some((100, Breach::Resets)));
+    assert_eq!(resets(4), Some((100, Breach::Resets)));
     assert_eq!(resets(6), None);
 }
 
@@ -143,11 +171,11 @@ fn the_last_word_names_the_youngest_stream_and_never_falls_into_a_frame() {
     frames.received(&frame(HEADERS, END_HEADERS, 5, &[0x82]), now).unwrap();
     let answer = frame(DATA, 0, 5, b"abc");
 
-    assert_eq!(frames.farewell().unwrap(), *frame(7, 0, 0, &[0, 0, 0, 5, 0, 0, 0, 11]));
+    assert_eq!(frames.farewell(Breach::Control).unwrap(), *frame(7, 0, 0, &[0, 0, 0, 5, 0, 0, 0, 11]));
     frames.sent(&answer[..10]);
-    assert_eq!(frames.farewell(), None);
+    assert_eq!(frames.farewell(Breach::Control), None);
     frames.sent(&answer[10..]);
-    assert!(frames.farewell().is_some());
+    assert!(frames.farewell(Breach::Control).is_some());
 }
 
 /// A frame of either direction, kinds that are not known among them.
@@ -159,7 +187,11 @@ fn any_frame() -> impl Strategy<Value = (bool, Vec<u8>)> {
 }
 
 /// What comes of bytes that pass in these pieces.
-fn outcome(runs: &[(bool, Vec<u8>)], now: Instant, piece: impl Fn(usize) -> usize) -> (Option<(usize, Flood)>, String) {
+fn outcome(
+    runs: &[(bool, Vec<u8>)],
+    now: Instant,
+    piece: impl Fn(usize) -> usize,
+) -> (Option<(usize, Breach)>, String) {
     let mut frames = client(now);
     for (at, (is_received, bytes)) in runs.iter().enumerate() {
         let mut rest = &bytes[..];

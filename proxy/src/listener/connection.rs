@@ -24,7 +24,7 @@ use tollgate_config::Limits;
 
 use crate::client::{Client, Handle, Progress};
 use crate::frames::guarded::{Guarded, Note};
-use crate::frames::{Accounting, Flood};
+use crate::frames::{Accounting, Breach};
 use crate::listener::Admission;
 use crate::listener::io::ClientIo;
 use crate::listener::streams::Streams;
@@ -151,9 +151,11 @@ impl Note for Watched {
         self.progress.unread_head.set(is_within_head);
     }
 
-    fn flooded(&self, flood: Flood) {
-        self.series.floods.inc();
-        tracing::debug!(source = %self.source, %flood, "a client's connection is ended");
+    fn ended(&self, breach: Breach) {
+        if breach.is_flood() {
+            self.series.floods.inc();
+        }
+        tracing::debug!(source = %self.source, %breach, "a client's connection is ended");
     }
 }
 

@@ -13,7 +13,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::header::HOST;
+use http::header::{HOST, TRANSFER_ENCODING};
 use http::uri::{Authority, Scheme};
 use http::{HeaderValue, Request, Uri, request};
 use tokio::sync::{Notify, OwnedSemaphorePermit};
@@ -247,6 +247,7 @@ fn give_up(request: &mut Request<RequestBody>, head: request::Parts, replay: &Re
 /// RFC 9113 §8.3.1: the target takes the place of Host.
 fn to_http2(head: &mut request::Parts) -> Result<(), Reason> {
     let host = head.headers.remove(HOST);
+    head.headers.remove(TRANSFER_ENCODING);
     let mut target = std::mem::take(&mut head.uri).into_parts();
     if let Some(host) = host.as_ref().map(HeaderValue::as_bytes) {
         target.authority = Some(Authority::try_from(host).map_err(|_| Reason::BadRequest("host_invalid"))?);

@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 
 use crate::clock::Clock;
 use crate::frames::guarded::{Guarded, Note};
-use crate::frames::{Accounting, Flood};
+use crate::frames::{Accounting, Breach};
 use crate::telemetry::metrics::ClusterSeries;
 
 /// Ends a connection whose streams would not end by themselves.
@@ -39,9 +39,11 @@ struct Floods(Arc<ClusterSeries>);
 impl Note for Floods {
     fn came(&self, _: bool) {}
 
-    fn flooded(&self, flood: Flood) {
-        self.0.floods.inc();
-        tracing::debug!(%flood, "an upstream connection is ended");
+    fn ended(&self, breach: Breach) {
+        if breach.is_flood() {
+            self.0.floods.inc();
+        }
+        tracing::debug!(%breach, "an upstream connection is ended");
     }
 }
 
