@@ -10,13 +10,16 @@ mod streams;
 
 use std::time::{Duration, Instant};
 
-use self::reader::{Kind, Reader};
+use self::reader::{Frame, Kind, Reader};
 use self::streams::Streams;
 
 /// How long frames are counted together.
 const SPELL: Duration = Duration::from_secs(10);
 /// Frames that a peer may send in a spell while nothing moves for them.
 const FRAMES_WITHOUT_PROGRESS: u32 = 1000;
+/// Frames that are handed on at a time. h2 takes what it is given before any stream has its turn, and ends a connection
+/// with some five hundred small pieces of bodies that no stream has looked at.
+pub const CROWD: usize = 256;
 /// RFC 9113 §3.4: a client's connection begins with these, which are no frame.
 const PREFACE_LENGTH: usize = 24;
 /// RFC 9113 §7.
@@ -51,8 +54,8 @@ impl Breach {
 
 /// Frames of one connection, both ways.
 ///
-/// Progress is a byte of a body that comes, or a head or a byte of a body that goes: each costs the peer a request or
-/// bytes of its own. Anything else that comes is counted. Frames that wait to be sent need no count of their own: h2
+/// Progress is a byte of a body that comes on an open stream, or a head or a byte of a body that goes: each costs the peer
+/// a request or bytes of its own. Anything else that comes is counted. Frames that wait to be sent need no count of their own: h2
 /// reads nothing that it would have to acknowledge before the last acknowledgement has left.
 #[derive(Debug)]
 pub struct Accounting {
@@ -78,21 +81,29 @@ impl Accounting {
         Self { received, sent, begun: false, without_progress: Spell::new(now), streams: None }
     }
 
-    /// Bytes came from the peer, after those that were told before; `now` may be coarse. After a breach nothing more is to
-    /// be told.
-    pub fn received(&mut self, mut bytes: &[u8], now: Instant) -> Result<(), Breach> {
-        while let Some(frame) = self.received.next(&mut bytes) {
-            if !std::mem::replace(&mut self.begun, true) && frame.kind != Kind::Settings {
-                return Err(Breach::Preface);
-            }
-            if let Some(streams) = &mut self.streams {
-                streams.received(&frame, now)?;
-            }
-            if frame.kind == Kind::Data && frame.data > 0 {
-                self.without_progress.count = 0;
-            } else if self.without_progress.add(now) > FRAMES_WITHOUT_PROGRESS {
-                return Err(Breach::Control);
-            }
+    /// Bytes came from the peer, after those that were told before; `now` may be coarse. Answers how many were looked at:
+    /// all, or those up to the head of the last frame of a [`CROWD`]. After a breach nothing more is to be told.
+    pub fn received(&mut self, bytes: &[u8], now: Instant) -> Result<usize, Breach> {
+        let mut rest = bytes;
+        for _ in 0..CROWD {
+            let Some(frame) = self.received.next(&mut rest) else { break };
+            self.weigh(&frame, now)?;
+        }
+        Ok(bytes.len() - rest.len())
+    }
+
+    fn weigh(&mut self, frame: &Frame, now: Instant) -> Result<(), Breach> {
+        if !std::mem::replace(&mut self.begun, true) && frame.kind != Kind::Settings {
+            return Err(Breach::Preface);
+        }
+        if let Some(streams) = &mut self.streams {
+            streams.received(frame, now)?;
+        }
+        let is_open = self.streams.as_ref().is_none_or(|streams| streams.is_open(frame.stream));
+        if frame.data > 0 && is_open {
+            self.without_progress.count = 0;
+        } else if self.without_progress.add(now) > FRAMES_WITHOUT_PROGRESS {
+            return Err(Breach::Control);
         }
         Ok(())
     }

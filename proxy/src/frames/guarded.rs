@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
+use bytes::{Buf, Bytes};
 use hyper::rt::{Read, ReadBuf, ReadBufCursor, Write};
 
 use super::{Accounting, Breach};
@@ -32,12 +33,44 @@ pub struct Guarded<T, N> {
     clock: Rc<Clock>,
     note: N,
     ended: Option<Breach>,
+    /// Came from the socket, and is to wait.
+    rest: Bytes,
+    /// The streams have a turn before the rest is handed on.
+    pauses: bool,
 }
 
 impl<T: Read + Write + Unpin, N: Note + Unpin> Guarded<T, N> {
     /// A transport on which no byte has passed.
     pub fn new(io: T, frames: Accounting, clock: Rc<Clock>, note: N) -> Self {
-        Self { io, frames, clock, note, ended: None }
+        Self { io, frames, clock, note, ended: None, rest: Bytes::new(), pauses: false }
+    }
+
+    /// How many of these bytes are handed on.
+    fn look_at(&mut self, bytes: &[u8], cx: &mut Context<'_>) -> io::Result<usize> {
+        let now = self.clock.now();
+        let taken = self.frames.received(bytes, now).map_err(|breach| self.end(breach, cx))?;
+        self.note.came(self.frames.is_within_head());
+        Ok(taken)
+    }
+
+    /// Hands on what came with a crowd of frames before it, after the streams had their turn.
+    fn hand_rest(&mut self, cx: &mut Context<'_>, mut buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        if std::mem::take(&mut self.pauses) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let mut rest = std::mem::take(&mut self.rest);
+        let length = buf.remaining().min(rest.len());
+        let taken = self.look_at(&rest[..length], cx)?;
+        buf.put_slice(&rest[..taken]);
+        rest.advance(taken);
+        self.keep(rest);
+        Poll::Ready(Ok(()))
+    }
+
+    fn keep(&mut self, rest: Bytes) {
+        self.pauses = !rest.is_empty();
+        self.rest = rest;
     }
 
     fn end(&mut self, breach: Breach, cx: &mut Context<'_>) -> io::Error {
@@ -58,16 +91,17 @@ impl<T: Read + Write + Unpin, N: Note + Unpin> Guarded<T, N> {
 impl<T: Read + Write + Unpin, N: Note + Unpin> Read for Guarded<T, N> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, mut buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
         self.still_on()?;
+        if !self.rest.is_empty() {
+            return self.hand_rest(cx, buf);
+        }
         let mut room = [MaybeUninit::uninit(); CHUNK];
         let length = buf.remaining().min(CHUNK);
         let mut chunk = ReadBuf::uninit(&mut room[..length]);
         ready!(Pin::new(&mut self.io).poll_read(cx, chunk.unfilled()))?;
-        let now = self.clock.now();
-        if let Err(breach) = self.frames.received(chunk.filled(), now) {
-            return Poll::Ready(Err(self.end(breach, cx)));
-        }
-        self.note.came(self.frames.is_within_head());
-        buf.put_slice(chunk.filled());
+        let taken = self.look_at(chunk.filled(), cx)?;
+        let (handed, rest) = chunk.filled().split_at(taken);
+        buf.put_slice(handed);
+        self.keep(Bytes::copy_from_slice(rest));
         Poll::Ready(Ok(()))
     }
 }

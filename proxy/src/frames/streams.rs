@@ -57,6 +57,11 @@ impl Streams {
         }
     }
 
+    /// True until one side has ended it: the client with a reset, we with the end of an answer.
+    pub(super) fn is_open(&self, id: u32) -> bool {
+        self.place(id).is_some()
+    }
+
     fn reset(&mut self, stream: u32, now: Instant) -> Result<(), Breach> {
         let Some(at) = self.place(stream) else { return Ok(()) };
         let stream = self.open.remove(at);

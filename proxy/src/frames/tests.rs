@@ -99,7 +99,10 @@ fn a_byte_of_a_body_in_either_direction_is_progress_and_so_is_the_head_of_an_ans
         }
     };
 
-    assert_eq!(ended_after(client(Instant::now()), upload), None);
+    let mut uploading = client(Instant::now());
+    uploading.received(&frame(HEADERS, END_HEADERS, 1, &[0x82]), Instant::now()).unwrap();
+    assert_eq!(ended_after(uploading, &upload), None);
+    assert!(ended_after(client(Instant::now()), upload).is_some(), "the stream is not open");
     assert_eq!(ended_after(client(Instant::now()), download(frame(DATA, 0, 1, b"x"))), None);
     assert_eq!(ended_after(client(Instant::now()), download(frame(HEADERS, END_HEADERS, 1, &[0x88]))), None);
     assert!(ended_after(client(Instant::now()), download(frame(PING, 1, 0, &[0; 8]))).is_some());
@@ -111,10 +114,10 @@ fn frames_of_another_spell_are_not_counted() {
     let mut frames = client(now);
     let pings = frame(PING, 0, 0, &[0; 8]).repeat(FRAMES_WITHOUT_PROGRESS as usize);
 
-    frames.received(&pings, now).unwrap();
-    frames.received(&pings, now + SPELL + Duration::from_millis(1)).unwrap();
+    all(&mut frames, &pings, now).unwrap();
+    all(&mut frames, &pings, now + SPELL + Duration::from_millis(1)).unwrap();
 
-    assert_eq!(frames.received(&pings, now + SPELL + Duration::from_millis(2)), Err(Breach::Control));
+    assert_eq!(all(&mut frames, &pings, now + SPELL + Duration::from_millis(2)), Err(Breach::Control));
 }
 
 /// Opens streams and resets each; of so many in ten the answer's head leaves before.
@@ -146,6 +149,19 @@ fn a_stream_that_was_answered_whole_cannot_be_reset() {
     });
 
     assert_eq!(end, None);
+}
+
+#[test]
+fn a_crowd_of_frames_is_handed_on_in_parts() {
+    let now = Instant::now();
+    let mut frames = client(now);
+    let data = frame(DATA, 0, 1, b"x");
+    let bytes = data.repeat(CROWD + 10);
+
+    let taken = frames.received(&bytes, now).unwrap();
+
+    assert_eq!(taken, data.len() * CROWD - 1);
+    assert_eq!(frames.received(&bytes[taken..], now), Ok(data.len() * 10 + 1));
 }
 
 #[test]
@@ -186,6 +202,14 @@ fn any_frame() -> impl Strategy<Value = (bool, Vec<u8>)> {
     })
 }
 
+/// Tells all of these bytes.
+fn all(frames: &mut Accounting, mut bytes: &[u8], now: Instant) -> Result<(), Breach> {
+    while !bytes.is_empty() {
+        bytes = &bytes[frames.received(bytes, now)?..];
+    }
+    Ok(())
+}
+
 /// What comes of bytes that pass in these pieces.
 fn outcome(
     runs: &[(bool, Vec<u8>)],
@@ -200,7 +224,7 @@ fn outcome(
             rest = others;
             if !*is_received {
                 frames.sent(next);
-            } else if let Err(flood) = frames.received(next, now) {
+            } else if let Err(flood) = all(&mut frames, next, now) {
                 return (Some((at, flood)), String::new());
             }
         }
@@ -227,7 +251,7 @@ proptest! {
         let now = Instant::now();
         let mut frames = Accounting::of_client(now);
 
-        let _ = frames.received(&received, now);
+        let _ = all(&mut frames, &received, now);
         frames.sent(&sent);
 
         prop_assert!(frames.without_progress.count <= FRAMES_WITHOUT_PROGRESS + 1);

@@ -39,9 +39,12 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const REQUEST_TIMEOUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 /// The number of fields that hyper parses without an allocation of its own.
 const FREE_FIELDS: usize = 100;
-/// Flow-control windows of HTTP/2, and how much of an answer may wait for the client to read.
+/// The flow-control window of one stream of HTTP/2, and how much of an answer may wait for the client to read.
 const WINDOW: u32 = 64 * 1024;
 
+/// The same of a connection's streams together. h2 bears small pieces of bodies in proportion to it: a stream of messages
+/// must not be taken for a flood while its upstream is being connected to.
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// How long an idle client may take to hear that its connection ends.
 const FAREWELL: Duration = Duration::from_secs(1);
 /// Streams of HTTP/2 that a client may reset before they are looked at (CVE-2023-44487).
@@ -200,7 +203,7 @@ fn http2_builder(settings: &Settings, streams: Streams) -> http2::Builder<Stream
         .max_pending_accept_reset_streams(UNSEEN_RESETS)
         .max_local_error_reset_streams(ERRORS)
         .initial_stream_window_size(WINDOW)
-        .initial_connection_window_size(WINDOW * 4)
+        .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buf_size(WINDOW as usize)
         .max_concurrent_streams(limits.streams)
         .max_header_list_size(u32::try_from(limits.header_bytes.bytes()).unwrap_or(u32::MAX));
