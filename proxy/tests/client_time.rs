@@ -159,8 +159,9 @@ fn a_body_that_the_upstream_does_not_take_is_not_the_clients_fault() {
 
     // The answer may be lost with the body that is not read.
     assert!(client.try_answer().map_or(true, |answer| answer.status() == 408));
-    leave.send(()).unwrap();
     sending.join().unwrap();
+    house.proxy.counts("tollgate_upstream_connections_active", &[], 0.0);
+    leave.send(()).unwrap();
     assert_eq!(house.reason(), "request_timeout");
 }
 

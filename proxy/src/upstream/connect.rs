@@ -11,6 +11,7 @@ use hyper::client::conn::{http1, http2};
 use hyper_util::rt::TokioIo;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
 
 use crate::telemetry::metrics::ClusterSeries;
 use crate::upstream::cluster::PeerLimits;
@@ -45,8 +46,7 @@ impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for LocalExecutor 
 /// The HTTP/2 side of a connection: where requests go in, and what must be polled for them to go out.
 pub(super) type Http2 = (http2::SendRequest<Upload>, http2::Connection<Wire, Upload, LocalExecutor>);
 
-/// Connects in HTTP/1.1; the caller bounds the time. The connection's task ends when its sender is dropped or the peer
-/// closes.
+/// Connects in HTTP/1.1; the caller bounds the time. The connection ends when it is dropped or the peer closes.
 pub async fn http1(host: &str, port: u16, limits: PeerLimits, series: &Arc<ClusterSeries>) -> io::Result<Connection> {
     let (stream, ends) = dial(host, port).await?;
     let mut builder = http1::Builder::new();
@@ -56,15 +56,40 @@ pub async fn http1(host: &str, port: u16, limits: PeerLimits, series: &Arc<Clust
     }
     let (sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
     series.connections.inc();
-    series.connections_active.add(1);
-    let series = Arc::clone(series);
-    tokio::task::spawn_local(async move {
+    let active = Active::new(series);
+    let task = tokio::task::spawn_local(async move {
+        let _active = active;
         if let Err(error) = connection.await {
             tracing::debug!(address = %ends.address, %error, "upstream connection ended");
         }
-        series.connections_active.add(-1);
     });
-    Ok(Connection { sender, ends: Rc::new(ends) })
+    Ok(Connection { sender, ends: Rc::new(ends), task: Task(task) })
+}
+
+/// The task of a connection, which ends with whoever holds it: hyper alone would first write what is left of a request, to
+/// an endpoint that may never read it.
+pub struct Task(JoinHandle<()>);
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Counts a connection as open.
+struct Active(Arc<ClusterSeries>);
+
+impl Active {
+    fn new(series: &Arc<ClusterSeries>) -> Self {
+        series.connections_active.add(1);
+        Self(Arc::clone(series))
+    }
+}
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        self.0.connections_active.add(-1);
+    }
 }
 
 /// Speaks HTTP/2 on a connected socket.
