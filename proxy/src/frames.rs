@@ -61,7 +61,8 @@ impl Breach {
 pub struct Accounting {
     received: Reader,
     sent: Reader,
-    /// The peer's first frame came.
+    /// The client's first frame came. What an upstream begins with is h2's to judge, who tells it from a connection that
+    /// broke.
     begun: bool,
     without_progress: Spell,
     /// Only for clients: an upstream that resets what it was asked is asked no more than it was.
@@ -78,7 +79,7 @@ impl Accounting {
     /// Of a connection to an upstream.
     pub fn of_upstream(now: Instant) -> Self {
         let (received, sent) = (Reader::after(0), Reader::after(PREFACE_LENGTH));
-        Self { received, sent, begun: false, without_progress: Spell::new(now), streams: None }
+        Self { received, sent, begun: true, without_progress: Spell::new(now), streams: None }
     }
 
     /// Bytes came from the peer, after those that were told before; `now` may be coarse. Answers how many were looked at:
