@@ -39,7 +39,8 @@ fn summarise(out: &mut String, config: &Config, plugins: impl Iterator<Item = Pl
     section(out, "plugins", plugins.map(plugin_line))?;
     section(out, "clusters", config.clusters.iter().map(cluster_line))?;
     let plugins = config.plugins.iter().flat_map(|plugin| risks(plugin, config));
-    section(out, "not the safe default", admin_risk(config).into_iter().chain(plugins))
+    let listeners = config.listeners.iter().filter_map(rate_risk);
+    section(out, "not the safe default", admin_risk(config).into_iter().chain(listeners).chain(plugins))
 }
 
 fn write_routes(out: &mut String, listener: &Listener, config: &Config) -> fmt::Result {
@@ -153,6 +154,13 @@ fn admin_risk(config: &Config) -> Option<String> {
     }
 }
 
+fn rate_risk(listener: &Listener) -> Option<String> {
+    let off = listener.limits.body_rate.is_none();
+    off.then(|| {
+        format!("listener {}: body_rate: off lets a client take as long as a request may for its body", listener.name)
+    })
+}
+
 /// What a plugin may do that it may not do by default.
 fn risks(plugin: &Plugin, config: &Config) -> Vec<String> {
     let mut risks = policy_risks(plugin.on_error);
@@ -253,6 +261,17 @@ mod tests {
         assert!(admin("0.0.0.0:9901").is_some_and(|risk| risk.starts_with("admin on 0.0.0.0:9901 can be reached")));
         assert_eq!(admin("127.0.0.1:9901"), None);
         assert_eq!(admin_risk(&config("listen: 127.0.0.1:8000\nroutes: []\n")), None);
+    }
+
+    #[test]
+    fn bodies_without_a_rate_are_a_risk() {
+        let rate = |rate| {
+            let text = format!("limits: {{ body_rate: {rate} }}\nlisten: 127.0.0.1:8000\nroutes: [{{ to: echo }}]\n");
+            summary(&config(&text), &[])
+        };
+
+        assert!(rate("off").contains("\n  listener 127.0.0.1:8000: body_rate: off lets a client"), "{}", rate("off"));
+        assert!(!rate("1B").contains("body_rate"));
     }
 
     #[test]
