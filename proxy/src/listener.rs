@@ -2,6 +2,7 @@
 
 pub mod connection;
 pub mod io;
+mod resting;
 mod streams;
 mod tcp;
 

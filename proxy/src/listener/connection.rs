@@ -27,6 +27,7 @@ use crate::frames::guarded::{Guarded, Note};
 use crate::frames::{Accounting, Breach};
 use crate::listener::Admission;
 use crate::listener::io::ClientIo;
+use crate::listener::resting::{self, REST};
 use crate::listener::streams::Streams;
 use crate::serve;
 use crate::snapshot::{ListenerId, LocalListener};
@@ -108,30 +109,53 @@ async fn talk(client: Rc<Client>, mut stream: TcpStream, settings: &Settings) {
     let Ok(Ok(first)) = first else { return };
     let is_http2 = first[..] == *PREFACE;
     let io = ClientIo::new(stream, first, Rc::clone(&client.progress));
-    let (exchanges, known) = (Rc::clone(&client), Rc::clone(&client));
-    let service = service_fn(move |request: Request<Incoming>| serve::serve(Rc::clone(&exchanges), request));
-    let outcome = if is_http2 {
-        let clock = Rc::clone(&client.worker.clock);
-        let io = Guarded::new(io, Accounting::of_client(clock.now()), clock, Watched::new(&client, settings));
-        let transport = http2_builder(settings, Streams::of(&client)).serve_connection(io, service);
-        let timed = Timed::new(client, settings, |transport: &mut Pin<Box<http2::Connection<_, _, _>>>| {
-            transport.as_mut().graceful_shutdown();
-        });
-        timed.run(Box::pin(transport)).await.0
-    } else {
-        let transport = http1_builder(settings).serve_connection(io, service);
-        let timed = Timed::new(client, settings, |transport: &mut http1::Connection<_, _>| {
-            Pin::new(transport).graceful_shutdown();
-        });
-        let (outcome, left) = timed.run(transport).await;
-        if let Some(left) = left {
-            last_word(&left.into_parts().io.into_stream(), outcome.is_err(), &known);
-        }
-        outcome
-    };
+    let outcome = if is_http2 { http2(&client, io, settings).await } else { http1(&client, io, settings).await };
     if let Err(error) = outcome {
         settings.series.protocol_errors.inc();
         tracing::debug!(%error, "client connection ended");
+    }
+}
+
+async fn http2(client: &Rc<Client>, io: ClientIo, settings: &Settings) -> hyper::Result<()> {
+    let exchanges = Rc::clone(client);
+    let service = service_fn(move |request: Request<Incoming>| serve::serve(Rc::clone(&exchanges), request));
+    let clock = Rc::clone(&client.worker.clock);
+    let io = Guarded::new(io, Accounting::of_client(clock.now()), clock, Watched::new(client, settings));
+    let transport = http2_builder(settings, Streams::of(client)).serve_connection(io, service);
+    let drain = |transport: &mut Pin<Box<http2::Connection<_, _, _>>>| transport.as_mut().graceful_shutdown();
+    match Timed::new(client, settings, drain).run(Box::pin(transport)).await {
+        End::Failed(error, _) => Err(error),
+        End::Over | End::Late(_) | End::Idle(_) => Ok(()),
+    }
+}
+
+/// Each turn ends with the connection, or with a wait for a request in which hyper's buffers are of no use.
+async fn http1(client: &Rc<Client>, mut io: ClientIo, settings: &Settings) -> hyper::Result<()> {
+    loop {
+        let exchanges = Rc::clone(client);
+        let service = service_fn(move |request: Request<Incoming>| serve::serve(Rc::clone(&exchanges), request));
+        let transport = Box::new(http1_builder(settings).serve_connection(io, service));
+        let drain = |transport: &mut Box<http1::Connection<_, _>>| Pin::new(transport.as_mut()).graceful_shutdown();
+        let timed = Timed { rests: true, ..Timed::new(client, settings, drain) };
+        let left = match timed.run(transport).await {
+            End::Over => return Ok(()),
+            End::Late(left) => {
+                last_word(&left.into_parts().io.into_stream(), false, client);
+                return Ok(());
+            }
+            End::Failed(error, left) => {
+                last_word(&left.into_parts().io.into_stream(), true, client);
+                return Err(error);
+            }
+            End::Idle(left) => left.into_parts(),
+        };
+        io = left.io;
+        let rest = settings.limits.idle_timeout.saturating_sub(REST);
+        if !left.read_buf.is_empty() {
+            io.give_back(left.read_buf);
+        } else if !resting::until_next(client, &io, rest).await {
+            return Ok(());
+        }
     }
 }
 
@@ -223,12 +247,25 @@ enum Phase {
     Stalled,
 }
 
+/// How a transport ended, with itself where something is left to be done with it.
+enum End<T> {
+    /// By itself, or because the client was too slow.
+    Over,
+    Failed(hyper::Error, T),
+    /// A head came too late.
+    Late(T),
+    /// It has nothing to do for a while.
+    Idle(T),
+}
+
 /// A transport under its connection's timeouts.
 struct Timed<D> {
     client: Rc<Client>,
     limits: Limits,
     drain: D,
     drained: bool,
+    /// True for a transport that is given up when it has nothing to do, and made anew.
+    rests: bool,
     /// True for a connection that came while the worker drains or after its listener left: closing it unread would lose
     /// its first request.
     late: bool,
@@ -239,15 +276,15 @@ struct Timed<D> {
 }
 
 impl<D> Timed<D> {
-    fn new(client: Rc<Client>, settings: &Settings, drain: D) -> Self {
+    fn new(client: &Rc<Client>, settings: &Settings, drain: D) -> Self {
         let since = client.worker.clock.now();
         let late = client.worker.draining.get() || !client.worker.knows(client.listener);
         let limits = settings.limits;
-        Self { client, limits, drain, drained: false, late, phase: Phase::Head, progress: (0, 0), since }
+        let client = Rc::clone(client);
+        Self { client, limits, drain, drained: false, rests: false, late, phase: Phase::Head, progress: (0, 0), since }
     }
 
-    /// Completes with the transport's own end; with the transport itself when it failed or a head came too late.
-    async fn run<T>(mut self, transport: T) -> (hyper::Result<()>, Option<T>)
+    async fn run<T>(mut self, transport: T) -> End<T>
     where
         T: Future<Output = hyper::Result<()>> + Unpin,
         D: Fn(&mut T),
@@ -255,17 +292,21 @@ impl<D> Timed<D> {
         let mut transport = Some(transport);
         let mut sleep = Box::pin(tokio::time::sleep(self.limits.header_timeout));
         std::future::poll_fn(|cx| {
-            let Some(running) = transport.as_mut() else { return Poll::Ready((Ok(()), None)) };
+            let Some(running) = transport.as_mut() else { return Poll::Ready(End::Over) };
             self.listen(cx);
             if self.is_to_drain() {
                 self.drained = true;
                 (self.drain)(running);
             }
             if let Poll::Ready(outcome) = Pin::new(&mut *running).poll(cx) {
-                return Poll::Ready(if outcome.is_ok() { (outcome, None) } else { (outcome, transport.take()) });
+                let failed = outcome.err().zip(transport.take());
+                return Poll::Ready(failed.map_or(End::Over, |(error, transport)| End::Failed(error, transport)));
             }
             match self.poll_overdue(sleep.as_mut(), cx) {
-                Poll::Ready(Phase::Head) => Poll::Ready((Ok(()), transport.take())),
+                Poll::Ready(Phase::Head) => Poll::Ready(transport.take().map_or(End::Over, End::Late)),
+                Poll::Ready(Phase::Idle) if self.rests && !self.drained => {
+                    Poll::Ready(transport.take().map_or(End::Over, End::Idle))
+                }
                 // It is told first, where the protocol has a word for it: the next request may be on its way.
                 Poll::Ready(Phase::Idle) if !self.drained => {
                     self.drained = true;
@@ -274,7 +315,7 @@ impl<D> Timed<D> {
                     cx.waker().wake_by_ref();
                     Poll::Pending
                 }
-                Poll::Ready(_) => Poll::Ready((Ok(()), None)),
+                Poll::Ready(_) => Poll::Ready(End::Over),
                 Poll::Pending => Poll::Pending,
             }
         })
@@ -325,6 +366,7 @@ impl<D> Timed<D> {
     fn limit(&self) -> Duration {
         match self.phase {
             Phase::Head => self.limits.header_timeout,
+            Phase::Idle if self.rests && !self.drained => self.limits.idle_timeout.min(REST),
             Phase::Idle if self.drained => self.limits.idle_timeout.min(FAREWELL),
             Phase::Idle => self.limits.idle_timeout,
             // An exchange is bounded by its own timeouts; this one only keeps the arithmetic finite.

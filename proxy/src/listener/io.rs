@@ -27,6 +27,17 @@ impl ClientIo {
         Self { first, stream: TokioIo::new(stream), progress }
     }
 
+    /// Completes when there is something to read, or an end. Nothing that was read before may be left.
+    pub async fn readable(&self) -> io::Result<()> {
+        self.stream.inner().readable().await
+    }
+
+    /// Has hyper read these bytes again before any other.
+    pub fn give_back(&mut self, bytes: Bytes) {
+        self.progress.unread_head.set(!bytes.is_empty());
+        self.first = bytes;
+    }
+
     /// The socket, for a last word after hyper let go.
     pub fn into_stream(self) -> TcpStream {
         self.stream.into_inner()
