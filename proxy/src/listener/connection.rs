@@ -150,10 +150,9 @@ async fn http1(client: &Rc<Client>, mut io: ClientIo, settings: &Settings) -> hy
             End::Idle(left) => left.into_parts(),
         };
         io = left.io;
+        io.give_back(left.read_buf);
         let rest = settings.limits.idle_timeout.saturating_sub(REST);
-        if !left.read_buf.is_empty() {
-            io.give_back(left.read_buf);
-        } else if !resting::until_next(client, &io, rest).await {
+        if !resting::until_next(client, &io, rest).await {
             return Ok(());
         }
     }
@@ -412,5 +411,22 @@ impl Active {
 impl Drop for Active {
     fn drop(&mut self) {
         self.0.active.add(-1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size<C, I, S, F>(_: impl Fn(C, I, S) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// Every connection has one, idle or not.
+    #[test]
+    fn the_future_of_a_connection_stays_small() {
+        let talking = size(|client, stream, settings: &'static Settings| talk(client, stream, settings));
+
+        assert!(talking <= 1200, "{talking} bytes");
     }
 }

@@ -27,15 +27,15 @@ impl ClientIo {
         Self { first, stream: TokioIo::new(stream), progress }
     }
 
-    /// Completes when there is something to read, or an end. Nothing that was read before may be left.
+    /// Completes when there is something to read, or an end.
     pub async fn readable(&self) -> io::Result<()> {
-        self.stream.inner().readable().await
+        if self.first.is_empty() { self.stream.inner().readable().await } else { Ok(()) }
     }
 
-    /// Has hyper read these bytes again before any other.
+    /// Has hyper read these bytes again before any other. None of them keep no buffer.
     pub fn give_back(&mut self, bytes: Bytes) {
         self.progress.unread_head.set(!bytes.is_empty());
-        self.first = bytes;
+        self.first = if bytes.is_empty() { Bytes::new() } else { bytes };
     }
 
     /// The socket, for a last word after hyper let go.
