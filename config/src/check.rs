@@ -7,6 +7,7 @@ mod limits;
 mod plugins;
 mod quota;
 mod rollout;
+mod routes;
 mod selftest;
 
 use std::collections::HashMap;
@@ -24,7 +25,7 @@ use crate::limits::Limits;
 use crate::listener::{Listener, Tcp};
 use crate::node::Node;
 use crate::report::{Report, Spot};
-use crate::route::{HeaderName, HostMatch, PathMatch, Route, RouteMatch};
+use crate::route::{HostMatch, PathMatch, Route, RouteMatch};
 use crate::scalar::Name;
 use crate::telemetry::{AccessLog, LogTarget, Telemetry};
 use crate::{Admin, Cache, Config};
@@ -118,6 +119,8 @@ impl Check<'_, '_> {
             address,
             balance: said.balance.value,
             limits: limits::of_listener(said.limits.as_ref(), self.limits),
+            http: said.http.as_ref().map(routes::http).unwrap_or_default(),
+            headers: routes::edits(said.headers.as_ref(), self.report).map(|edits| *edits).unwrap_or_default(),
         }
     }
 
@@ -140,7 +143,7 @@ impl Check<'_, '_> {
         Some(Tcp { cluster, chain })
     }
 
-    /// `None` when its target leads nowhere.
+    /// `None` when it leads nowhere.
     fn route(
         &mut self,
         said: &expand::Route,
@@ -157,12 +160,20 @@ impl Check<'_, '_> {
         };
         let whose = format!("route {name:?}");
         let own = self.plugins.chain(&said.chain, &whose, self.report);
-        let matcher = said.matcher.as_ref().map(|said| matcher(said, self.report));
+        let matcher = said.matcher.as_ref().map(|said| matcher(said, self.report)).unwrap_or_default();
+        routes::bounds(said, self.report);
+        let rewrite = said.rewrite.as_ref().map(|said| Box::new(routes::rewrite(said, &matcher.path, self.report)));
+        let headers = routes::edits(said.headers.as_ref(), self.report);
         Some(Route {
-            target: self.clusters.target(&said.to, &whose, self.report)?,
+            target: routes::target(said, &matcher.path, (&mut self.clusters, &whose), self.report)?,
             name,
-            matcher: matcher.unwrap_or_default(),
+            matcher,
+            rewrite,
+            headers,
             timeout: said.timeout.value,
+            idle_timeout: said.idle_timeout.as_ref().map(|said| said.value),
+            request_timeout: said.request_timeout.as_ref().map(|said| said.value),
+            stream: said.stream.as_ref().is_some_and(|said| said.value),
             chain: before.iter().copied().chain(own).collect(),
         })
     }
@@ -178,29 +189,32 @@ fn once(taken: &mut HashMap<Name, usize>, name: &At<Name>, kind: &str, report: &
 
 fn matcher(said: &Match, report: &mut Report<'_>) -> RouteMatch {
     let query = said.query.iter().flat_map(|named| named.read_entries());
+    let query = query.filter_map(|(name, said)| Some((name.value.clone(), routes::condition(said)?)));
     let methods = said.method.iter().flat_map(|methods| &methods.0);
     RouteMatch {
         host: said.host.as_ref().map_or(HostMatch::Any, |host| host.value.clone()),
         path: path(said, report),
         methods: methods.map(|method| method.value.0.clone()).collect(),
-        headers: headers(said.headers.as_ref(), String::clone, report),
-        query: query.map(|(name, value)| (name.value.clone(), value.value.clone())).collect(),
+        headers: headers(said.headers.as_ref(), |name| &name.0, routes::condition, report),
+        query: query.collect(),
     }
 }
 
-/// Header fields in the order written; one that is there already, in whatever case, is reported.
-fn headers<T>(
-    said: Option<&Named<HeaderName, At<T>>>,
-    text: fn(&T) -> String,
+/// Header fields in the order written; one that is there already, in whatever case, is reported. Values that could not be
+/// read were reported then.
+fn headers<K, V, T>(
+    said: Option<&Named<K, V>>,
+    lower: fn(&K) -> &String,
+    value: impl Fn(&V) -> Option<T>,
     report: &mut Report<'_>,
-) -> Vec<(String, String)> {
-    let mut headers: Vec<(String, String)> = Vec::new();
-    for (name, value) in said.into_iter().flat_map(|named| named.read_entries()) {
-        let lower = &name.value.0;
+) -> Vec<(String, T)> {
+    let mut headers: Vec<(String, T)> = Vec::new();
+    for (name, said) in said.into_iter().flat_map(|named| named.read_entries()) {
+        let lower = lower(&name.value);
         if headers.iter().any(|(other, _)| other == lower) {
             report.fault(Code::DuplicateKey, name.spot, format!("the header {lower:?} is written twice"));
         }
-        headers.push((lower.clone(), text(&value.value)));
+        headers.extend(value(said).map(|value| (lower.clone(), value)));
     }
     headers
 }

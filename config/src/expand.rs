@@ -4,6 +4,7 @@
 mod chain;
 mod emit;
 mod filter;
+mod http;
 mod quota;
 mod write;
 
@@ -13,14 +14,15 @@ use std::time::Duration;
 
 use crate::cluster::{Pick, Protocol};
 use crate::error::Code;
+use crate::file::action::{HeaderEdits, Redirect, Respond, Rewrite};
 use crate::file::at::At;
-use crate::file::choice::{Admin, Cache, Entry, Filters, Watch};
+use crate::file::choice::{Admin, Cache, Entry, Filters, To, Watch};
 use crate::file::read::Named;
 use crate::file::{self, Cluster, File, Filter, Match};
 use crate::limits::{Age, Limits, Rate};
 use crate::listener::{Balance, TcpTarget};
 use crate::report::{Report, Spot};
-use crate::route::{self, TargetName};
+use crate::route::{self, Moved};
 use crate::scalar::{Name, Scalar};
 use crate::telemetry::{LogFormat, LogTarget};
 use crate::unit::ByteSize;
@@ -54,6 +56,8 @@ pub(crate) struct Listener {
     pub(crate) address: At<SocketAddr>,
     pub(crate) balance: At<Balance>,
     pub(crate) limits: Option<file::ListenerLimits>,
+    pub(crate) http: Option<file::http::Http>,
+    pub(crate) headers: Option<HeaderEdits>,
     /// Empty beside `tcp`, as the routes are.
     pub(crate) chain: Vec<At<Name>>,
     pub(crate) routes: Vec<Route>,
@@ -72,8 +76,16 @@ pub(crate) struct Tcp {
 pub(crate) struct Route {
     pub(crate) name: Option<At<Name>>,
     pub(crate) matcher: Option<Match>,
-    pub(crate) to: At<TargetName>,
+    /// One of this, `respond` and `redirect`.
+    pub(crate) to: Option<To>,
+    pub(crate) respond: Option<Respond>,
+    pub(crate) redirect: Option<Redirect>,
+    pub(crate) rewrite: Option<Rewrite>,
+    pub(crate) headers: Option<HeaderEdits>,
     pub(crate) timeout: At<Duration>,
+    pub(crate) idle_timeout: Option<At<Duration>>,
+    pub(crate) request_timeout: Option<At<Duration>>,
+    pub(crate) stream: Option<At<bool>>,
     pub(crate) chain: Vec<At<Name>>,
 }
 
@@ -135,7 +147,8 @@ impl Short {
         let filters = self.chain.map(|(_, chain)| chain);
         let spot = self.spot;
         let routes = Some(routes);
-        Some(file::Listener { spot, name: None, listen, balance: None, filters, limits: None, routes, tcp: None })
+        let (name, balance, limits, http, headers, tcp) = Default::default();
+        Some(file::Listener { spot, name, listen, balance, filters, limits, http, headers, routes, tcp })
     }
 
     fn refuse_beside_listeners(&self, report: &mut Report<'_>) {
@@ -156,6 +169,8 @@ fn listener(said: file::Listener, chains: &mut Chains) -> Listener {
         balance: said.balance.unwrap_or_else(|| At::new(Balance::default(), said.spot)),
         address: said.listen,
         limits: said.limits,
+        http: said.http.map(http::filled),
+        headers: said.headers,
         chain: chains.names(said.filters),
         routes: said.routes.into_iter().flatten().map(|said| route(said, chains)).collect(),
         tcp: said.tcp.map(|said| Tcp { to: said.to, chain: chains.names(said.filters) }),
@@ -167,7 +182,14 @@ fn route(said: file::Route, chains: &mut Chains) -> Route {
         name: said.name,
         matcher: said.matcher,
         to: said.to,
+        respond: said.respond,
+        redirect: said.redirect.map(|said| Redirect { status: or(said.status, Moved::DEFAULT, said.spot), ..said }),
+        rewrite: said.rewrite,
+        headers: said.headers,
         timeout: said.timeout.unwrap_or_else(|| At::new(route::Route::TIMEOUT, said.spot)),
+        idle_timeout: said.idle_timeout,
+        request_timeout: said.request_timeout,
+        stream: said.stream,
         chain: chains.names(said.filters),
     }
 }

@@ -1,10 +1,12 @@
 //! What was said: every key of the language, with what it takes. Only this file and those below
 //! it know the file format; what the keys come to is decided in `expand` and `check`.
 
+pub(crate) mod action;
 pub(crate) mod at;
 pub(crate) mod choice;
 pub(crate) mod data;
 mod filter;
+pub(crate) mod http;
 mod plain;
 pub(crate) mod read;
 mod reference;
@@ -25,13 +27,15 @@ use crate::cluster::{Endpoint, Pick, Protocol};
 use crate::limits::{Age, Rate};
 use crate::listener::{Balance, TcpTarget};
 use crate::report::Report;
-use crate::route::{ExactPath, HeaderName, HostMatch, Prefix, TargetName};
+use crate::route::{ExactPath, HeaderName, HostMatch, Prefix};
 use crate::scalar::Name;
 use crate::telemetry::{LogFormat, LogTarget};
 use crate::unit::ByteSize;
+use action::{HeaderEdits, Redirect, Respond, Rewrite};
 use at::At;
-use choice::{Admin, Cache, Entry, Filters, Methods, Watch};
+use choice::{Admin, Cache, Condition, Entry, Filters, Methods, To, Watch};
 use data::{Hidden, Metadata};
+use http::Http;
 use read::{Named, Read, Reader, SomeOf, Written, mapping};
 use reference::Surroundings;
 
@@ -207,12 +211,16 @@ mapping! {
         "filters" => filters: Option<Vec<Entry>>,
         /// Bounds in place of the global ones.
         "limits" => limits: Option<ListenerLimits>,
+        /// How requests are marked on their way.
+        "http" => http: Option<Http>,
+        /// Headers that are changed in every exchange.
+        "headers" => headers: Option<HeaderEdits>,
         /// Where its exchanges go.
         "routes" => routes: Option<Vec<Route>>,
         /// Where its connections go as they are, in place of routes.
         "tcp" => tcp: Option<Tcp>,
     }
-    later ["tls", "http"]
+    later ["tls"]
     rule rule::of_listener
 }
 
@@ -229,19 +237,35 @@ mapping! {
 
 mapping! {
     /// A match with a target and filters.
+    #[schemars(extend("oneOf" = [{ "required": ["to"] }, { "required": ["respond"] }, { "required": ["redirect"] }]))]
     Route, "a route" {
         /// What metrics call it; `LISTENER/INDEX` unless written.
         "name" => name: Option<At<Name>>,
         /// The exchanges it is for; every one unless written.
         "match" => matcher: Option<Match>,
-        /// Where they go: a URL, the name of a cluster, or `echo`.
-        "to" => to: At<TargetName>,
+        /// Where they go: a URL, the name of a cluster, or `echo`; or several of them with their weights.
+        "to" => to: Option<To>,
+        /// The answer that they get in place of a target's.
+        "respond" => respond: Option<Respond>,
+        /// Where clients are sent to in place of an answer.
+        "redirect" => redirect: Option<Redirect>,
+        /// What the target is asked for instead.
+        "rewrite" => rewrite: Option<Rewrite>,
+        /// Headers that are changed, after those that the listener changes.
+        "headers" => headers: Option<HeaderEdits>,
         /// The longest wait for the head of the response.
         "timeout" => timeout: Option<At<Duration>>,
+        /// How long its exchanges may stay without a byte; as `stream_idle_timeout` says unless written.
+        "idle_timeout" => idle_timeout: Option<At<Duration>>,
+        /// The longest wait for the end of a request once its head came, in place of the limit of that name.
+        "request_timeout" => request_timeout: Option<At<Duration>>,
+        /// Whether requests may take as long, and come as slowly, as they like.
+        "stream" => stream: Option<At<bool>>,
         /// The filters that run after those of the listener.
         "filters" => filters: Option<Vec<Entry>>,
     }
-    later ["respond", "redirect", "rewrite", "retry", "upgrade"]
+    later ["retry", "upgrade"]
+    rule rule::of_route
 }
 
 mapping! {
@@ -257,10 +281,10 @@ mapping! {
         "regex" => regex: Option<At<Regex>>,
         /// One of these methods.
         "method" => method: Option<Methods>,
-        /// Headers with their values.
-        "headers" => headers: Option<Named<HeaderName, At<String>>>,
-        /// Query parameters with their values.
-        "query" => query: Option<Named<String, At<String>>>,
+        /// Headers with their values, or with conditions.
+        "headers" => headers: Option<Named<HeaderName, Condition>>,
+        /// Query parameters with their values, or with conditions; what is escaped in a query is compared unescaped.
+        "query" => query: Option<Named<String, Condition>>,
     }
     later []
 }

@@ -49,6 +49,7 @@ mod error;
 mod expand;
 mod file;
 mod filter;
+mod forwarding;
 mod limits;
 mod listener;
 mod node;
@@ -80,13 +81,17 @@ pub use filter::{
     AbiVersion, Budget, Canary, EmptyBody, Expectation, GuestErrors, HeaderPause, Isolation, Keeping, OnError, Plugin,
     PluginId, Policy, Rollout, SelfTest, TestRequest,
 };
+pub use forwarding::{ForwardFor, Forwarded, Http, Network, Trust, Underscores};
 pub use limits::Limits;
 pub use listener::{Balance, Listener, Tcp};
 pub use node::Node;
 pub use quota::{Allow, Quota};
 pub use ratio::{NotRatio, Ratio};
 pub use regular::open;
-pub use route::{HostMatch, PathMatch, Route, RouteMatch, Target};
+pub use route::{
+    FieldEdits, HeaderEdits, HostMatch, PathChange, PathMatch, PathRewrite, Redirect, Respond, Rewrite, Route,
+    RouteMatch, Scheme, Target, ValueMatch,
+};
 pub use telemetry::{AccessLog, LogFormat, LogTarget, Telemetry};
 pub use unit::ByteSize;
 

@@ -7,8 +7,9 @@ use serde_json::Value;
 
 use crate::cluster::{ClusterId, Endpoint};
 use crate::filter::PluginId;
+use crate::forwarding::Http;
 use crate::limits::Limits;
-use crate::route::Route;
+use crate::route::{HeaderEdits, Route};
 use crate::scalar::{Name, Scalar, Unfit, Word};
 
 /// One address to accept connections on, with the routes of its exchanges or where its connections go.
@@ -22,6 +23,10 @@ pub struct Listener {
     pub balance: Balance,
     /// The limits of this listener: its own where written, else the global ones.
     pub limits: Limits,
+    /// How its requests are marked on their way.
+    pub http: Http,
+    /// Header fields that are changed in every exchange, before those of the route.
+    pub headers: HeaderEdits,
     /// The routes in the order written; may be empty, then no request finds one.
     pub routes: Vec<Route>,
     /// Where connections go as they are, without HTTP; then there are no routes.

@@ -1,6 +1,9 @@
 //! Routes: which exchanges are meant, and where they go.
 //! Which route wins when several match is decided by the proxy.
 
+mod action;
+mod edits;
+
 use std::time::Duration;
 
 use regex::{Regex, RegexBuilder};
@@ -11,6 +14,11 @@ use crate::cluster::{ClusterId, Endpoint, host_name};
 use crate::filter::PluginId;
 use crate::scalar::{Name, Scalar, Unfit};
 
+pub(crate) use action::{HostName, Moved, SentPath, unknown_group};
+pub use action::{PathChange, PathRewrite, Redirect, Respond, Rewrite, Scheme};
+pub(crate) use edits::EditedName;
+pub use edits::{FieldEdits, HeaderEdits};
+
 /// A match with a target and a filter chain.
 #[derive(Debug, Clone)]
 pub struct Route {
@@ -20,8 +28,18 @@ pub struct Route {
     pub matcher: RouteMatch,
     /// Where they go.
     pub target: Target,
+    /// What their target is asked for instead; only where there is one.
+    pub rewrite: Option<Box<Rewrite>>,
+    /// Header fields that are changed, after those that the listener changes; none unless written.
+    pub headers: Option<Box<HeaderEdits>>,
     /// The longest wait for the head of the response.
     pub timeout: Duration,
+    /// How long they may stay without a byte; absent, the limit of the listener holds.
+    pub idle_timeout: Option<Duration>,
+    /// The longest wait for the end of a request; absent, the limit of the listener holds.
+    pub request_timeout: Option<Duration>,
+    /// True when requests may take as long, and come as slowly, as they like.
+    pub stream: bool,
     /// The filters in the order they run on a request: the listener's, then the route's own.
     pub chain: Vec<PluginId>,
 }
@@ -40,10 +58,23 @@ pub struct RouteMatch {
     pub path: PathMatch,
     /// The methods allowed; empty means every method.
     pub methods: Vec<String>,
-    /// Headers that must have this value; names are lower case, no name appears twice.
-    pub headers: Vec<(String, String)>,
-    /// Query parameters that must have this value; no name appears twice.
-    pub query: Vec<(String, String)>,
+    /// What is asked of headers; names are lower case, no name appears twice.
+    pub headers: Vec<(String, ValueMatch)>,
+    /// What is asked of query parameters, of their names and values unescaped; no name appears twice.
+    pub query: Vec<(String, ValueMatch)>,
+}
+
+/// A condition on a header or a query parameter. Where it is there more than once, one that agrees is enough.
+#[derive(Debug, Clone)]
+pub enum ValueMatch {
+    /// It has this value.
+    Equal(String),
+    /// The expression is found in its value.
+    Regex(Regex),
+    /// It is there.
+    Present,
+    /// It is not there.
+    Absent,
 }
 
 /// A condition on the host of a request, port left out.
@@ -74,12 +105,18 @@ pub enum PathMatch {
 }
 
 /// Where the exchanges of a route go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
     /// The proxy answers itself with a description of the request.
     Echo,
     /// An endpoint of a cluster answers.
     Cluster(ClusterId),
+    /// One of several clusters answers, each as often as its weight says; two at least, and no weight is 0.
+    Split(Vec<(ClusterId, u32)>),
+    /// The proxy gives this answer.
+    Respond(Box<Respond>),
+    /// The proxy sends clients elsewhere.
+    Redirect(Box<Redirect>),
 }
 
 impl Scalar for HostMatch {
@@ -232,7 +269,6 @@ pub(crate) enum TargetName {
 
 impl Scalar for TargetName {
     const EXPECTED: &'static str = "a URL, the name of a cluster, or \"echo\"";
-    const MAPPING_OF: Option<&'static str> = Some("to");
 
     fn parse(text: &str) -> Result<TargetName, Unfit> {
         if text == "echo" {

@@ -42,10 +42,8 @@ pub(crate) enum Bare {
 pub(crate) trait Scalar: Sized {
     /// What a person would call it, after "expected".
     const EXPECTED: &'static str;
-    /// What an unquoted number is.
+    /// What an unquoted number, or a truth, is.
     const BARE: Bare = Bare::Refused;
-    /// A key whose long form, a mapping, this version does not have.
-    const MAPPING_OF: Option<&'static str> = None;
 
     /// The value that a text means.
     fn parse(text: &str) -> Result<Self, Unfit>;
@@ -72,6 +70,24 @@ impl Scalar for String {
     }
 }
 
+/// Whether something is so.
+impl Scalar for bool {
+    const EXPECTED: &'static str = "true or false";
+    const BARE: Bare = Bare::Taken;
+
+    fn parse(text: &str) -> Result<bool, Unfit> {
+        text.parse().map_err(|_| Unfit::value("is neither true nor false"))
+    }
+
+    fn spell(&self) -> Value {
+        (*self).into()
+    }
+
+    fn schema() -> Schema {
+        json_schema!({ "type": "boolean" })
+    }
+}
+
 /// A type with few values, each written as a word.
 pub(crate) trait Word: Copy + PartialEq + 'static {
     /// The words with what they mean.
@@ -80,13 +96,10 @@ pub(crate) trait Word: Copy + PartialEq + 'static {
     const LATER: &'static [&'static str] = &[];
     /// As [`Scalar::EXPECTED`].
     const EXPECTED: &'static str;
-    /// As [`Scalar::MAPPING_OF`].
-    const MAPPING_OF: Option<&'static str> = None;
 }
 
 impl<T: Word> Scalar for T {
     const EXPECTED: &'static str = T::EXPECTED;
-    const MAPPING_OF: Option<&'static str> = T::MAPPING_OF;
 
     fn parse(text: &str) -> Result<T, Unfit> {
         if T::LATER.contains(&text) {

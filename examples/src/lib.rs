@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `config/six_lines.yaml` | the short form: listen, route, target, filter |
 //! | `config/edge.yaml` | two listeners, named clusters and filters, limits, matches, an access log |
+//! | `config/routing.yaml` | shares, answers, redirects, rewrites, changed headers, proxies that are believed |
 //! | `config/sidecar.yaml` | inbound and outbound beside one service, connections spread evenly |
 //!
 //! Their modules are those that `make filters` builds. `tollgate check examples/config/edge.yaml` starts every filter of a

@@ -7,7 +7,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use tollgate_config::{Balance, Config, OnError, PathMatch, Policy, Route, Target};
+use tollgate_config::{Balance, Config, OnError, PathMatch, Policy, Route, Target, Trust};
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("config")
@@ -36,6 +36,7 @@ fn cluster<'a>(config: &'a Config, route: &Route) -> &'a str {
     match route.target {
         Target::Cluster(id) => &config.clusters[id.0].name,
         Target::Echo => "echo",
+        ref other => panic!("{other:?} is no cluster"),
     }
 }
 
@@ -112,4 +113,19 @@ fn the_sidecar_listens_on_loopback_and_spreads_what_comes_in_evenly() {
     let balances: Vec<_> = config.listeners.iter().map(|listener| listener.balance).collect();
     assert_eq!(balances, [Balance::Even, Balance::Kernel]);
     assert_eq!(cluster(&config, route(&config, "elsewhere")), "echo");
+}
+
+#[test]
+fn the_routes_of_the_routing_example_do_what_their_names_say() {
+    let config = config("routing.yaml");
+    let target = |name| &route(&config, name).target;
+
+    let Target::Split(ways) = target("api") else { panic!("{:?}", target("api")) };
+    let ways: Vec<_> = ways.iter().map(|(id, weight)| (config.clusters[id.0].name.as_str(), *weight)).collect();
+    assert_eq!(ways, [("app", 90), ("next", 10)]);
+    assert!(matches!(target("health"), Target::Respond(said) if said.status == 200 && said.body == "ok\n"));
+    assert!(matches!(target("docs"), Target::Redirect(said) if said.status == 301 && said.path.is_some()));
+    assert!(route(&config, "photos").rewrite.is_some() && route(&config, "shop").rewrite.is_some());
+    assert!(route(&config, "upload").stream && !route(&config, "rest").stream);
+    assert!(matches!(config.listeners[0].http.forwarded.trust, Trust::Networks(_)));
 }

@@ -9,6 +9,7 @@ pub mod drain;
 mod ending;
 mod listeners;
 pub mod reload;
+mod takeover;
 mod thread;
 pub mod watch;
 
@@ -22,12 +23,14 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
+use tokio::task::AbortHandle;
 use tollgate_config::{Admin, Config, OnError};
 
 use crate::app::admin::{AdminState, Readiness, Stage};
 use crate::app::drain::{Order, Phase};
 use crate::app::reload::{Change, Live, Orders, Reloader, Surroundings};
+use crate::app::takeover::{Kept, Predecessor, Takeover, Told};
 use crate::app::thread::Assignment;
 use crate::filter::fault::Fault;
 use crate::filter::rollout::{Followed, Trigger};
@@ -49,6 +52,8 @@ pub struct RunOptions {
     pub compiler: Option<PathBuf>,
     /// Where compiled modules are kept, unless the configuration says otherwise.
     pub cache: Option<PathBuf>,
+    /// A Unix socket where the sockets of a process that serves are had, and where a successor has this one's.
+    pub takeover: Option<PathBuf>,
 }
 
 /// Why the process does not run.
@@ -68,6 +73,14 @@ pub enum AppError {
         /// The address.
         address: SocketAddr,
         /// What the system says.
+        source: std::io::Error,
+    },
+    /// The sockets of the process that serves cannot be had.
+    #[error("error[TG0304]: the sockets of the process at {path} cannot be taken over: {source}")]
+    Takeover {
+        /// Where it attends.
+        path: PathBuf,
+        /// What it or the system says.
         source: std::io::Error,
     },
     /// The access log cannot be written.
@@ -110,6 +123,7 @@ pub struct App {
     workers: usize,
     registry: Arc<Registry>,
     access_log: Option<AccessLog>,
+    takeover: Option<PathBuf>,
 }
 
 impl App {
@@ -124,7 +138,7 @@ impl App {
             Some(settings) => Some(AccessLog::open(settings, registry.access_log())?),
             None => None,
         };
-        Ok(Self { reloader, workers, registry, access_log })
+        Ok(Self { reloader, workers, registry, access_log, takeover: options.takeover.clone() })
     }
 
     /// Every plugin that serves.
@@ -138,16 +152,45 @@ impl App {
         })
     }
 
-    /// Binds every address.
+    /// Binds every address, or takes over the sockets that a process before this one has there.
     pub fn bind(mut self) -> Result<Bound, AppError> {
+        let (takeover, admin) = self.take_over()?;
         let wanted = self.reloader.config().listeners.clone();
         let changes = self.reloader.listeners().plan(&wanted, self.workers)?;
         let ids = changes.ids().to_vec();
         let (sockets, _) = self.reloader.listeners().commit(changes, self.workers);
-        let admin = bind_admin(self.reloader.config().admin)?;
+        let admin = match admin {
+            Some(socket) => Some(socket),
+            None => bind_admin(self.reloader.config().admin)?,
+        };
+        if let (Some(takeover), Some(address), Some(socket)) =
+            (&takeover, written(self.reloader.config().admin), &admin)
+        {
+            takeover.kept.keep_admin(address, socket)?;
+        }
         let names = wanted.iter().map(|listener| listener.name.clone());
         let addresses = ids.iter().filter_map(|id| self.reloader.listeners().address(*id));
-        Ok(Bound { listeners: names.zip(addresses.collect::<Vec<_>>()).collect(), app: self, sockets, ids, admin })
+        let listeners = names.zip(addresses.collect::<Vec<_>>()).collect();
+        Ok(Bound { listeners, app: self, sockets, ids, admin, takeover })
+    }
+
+    /// Asks for what a process before this one leaves: to the listeners, and the socket of the admin endpoints.
+    fn take_over(&mut self) -> Result<(Option<Takeover>, Option<std::net::TcpListener>), AppError> {
+        let Some(path) = self.takeover.take() else { return Ok((None, None)) };
+        let asked = Predecessor::ask(&path).map_err(|source| AppError::Takeover { path: path.clone(), source })?;
+        let (predecessor, mut estate) = asked.map_or_else(Default::default, |(asked, estate)| (Some(asked), estate));
+        let admin = written(self.reloader.config().admin).and_then(|address| estate.take_admin(address));
+        let kept = Kept::default();
+        self.reloader.listeners().inherit(estate, kept.clone());
+        Ok((Some(Takeover { path, predecessor, kept }), admin))
+    }
+}
+
+/// The address of admin endpoints as it is written.
+fn written(admin: Admin) -> Option<SocketAddr> {
+    match admin {
+        Admin::Off => None,
+        Admin::Default(address) | Admin::Listen(address) => Some(address),
     }
 }
 
@@ -181,6 +224,7 @@ pub struct Bound {
     ids: Vec<ListenerId>,
     listeners: Vec<(String, SocketAddr)>,
     admin: Option<std::net::TcpListener>,
+    takeover: Option<Takeover>,
 }
 
 impl Bound {
@@ -203,8 +247,8 @@ impl Bound {
 
     /// Serves on threads of its own; with `signals`, SIGTERM and SIGINT drain it.
     pub fn start(self, signals: bool) -> Result<Running, AppError> {
-        let Self { app, sockets, ids, listeners, admin } = self;
-        let App { reloader, workers, registry, access_log } = app;
+        let Self { app, sockets, ids, listeners, admin, takeover } = self;
+        let App { reloader, workers, registry, access_log, .. } = app;
         let shared = Arc::new(Shared {
             snapshot: ArcSwap::from_pointee(reloader.snapshot(&ids)),
             registry: Arc::clone(&registry),
@@ -223,6 +267,8 @@ impl Bound {
         let (phase, phases) = tokio::sync::watch::channel(Phase::Serving);
         let (hands, workers) = start_workers(&shared, sockets, &phases)?;
         let (follow, followed) = tokio::sync::watch::channel(Vec::new());
+        let succeeded = Arc::<Notify>::default();
+        let told = Told { hands: hands.clone(), succeeded: Arc::clone(&succeeded) };
         let around = Surroundings { shared: Arc::clone(&shared), control: runtime.handle().clone(), hands, follow };
         let token = reloader.config().admin_token.clone();
         let (live, orders) = Live::new(reloader, around);
@@ -237,8 +283,8 @@ impl Bound {
             state: Arc::new(state),
             readiness,
             phase,
-            ended,
-            signals,
+            bells: drain::Bells { signals, ordered: ended, succeeded },
+            takeover: takeover.map(|takeover| (takeover, told)),
             hang_ups,
             orders: orders.clone(),
             followed,
@@ -293,8 +339,8 @@ struct Control {
     state: Arc<AdminState>,
     readiness: Arc<Readiness>,
     phase: tokio::sync::watch::Sender<Phase>,
-    ended: mpsc::UnboundedReceiver<Order>,
-    signals: Option<drain::Signals>,
+    bells: drain::Bells,
+    takeover: Option<(Takeover, Told)>,
     hang_ups: Option<Signal>,
     orders: Orders,
     followed: tokio::sync::watch::Receiver<Vec<Followed>>,
@@ -313,10 +359,12 @@ impl Control {
 
     async fn run(self) {
         let mut tasks = tokio::task::JoinSet::new();
+        let mut endpoints = None;
         match self.admin.map(tokio::net::TcpListener::from_std) {
             Some(Ok(listener)) => {
                 let state = Arc::clone(&self.state);
-                tasks.spawn(async move { while !contained(admin::serve(&listener, &state)).await {} });
+                let serving = async move { while !contained(admin::serve(&listener, &state)).await {} };
+                endpoints = Some(tasks.spawn(serving));
             }
             Some(Err(error)) => tracing::error!(%error, "no admin endpoints"),
             None => {}
@@ -327,12 +375,21 @@ impl Control {
         }
         let (orders, mut followed) = (self.orders, self.followed);
         tasks.spawn(async move { while !contained(follow(&orders, &mut followed)).await {} });
-        let mut bells = drain::Bells { signals: self.signals, ordered: self.ended };
+        let (mut bells, mut takeover) = (self.bells, self.takeover);
         outlive(async || {
             tokio::select! {
-                () = bells.ring() => {}
-                () = welcome(&self.shared, &self.readiness) => bells.ring().await,
+                () = bells.ring() => return,
+                () = welcome(&self.shared, &self.readiness) => {}
             }
+            if let Some((takeover, told)) = takeover.take() {
+                let endpoints = endpoints.take();
+                tasks.spawn(async move {
+                    takeover.run(told).await;
+                    // A successor answers there.
+                    endpoints.iter().for_each(AbortHandle::abort);
+                });
+            }
+            bells.ring().await;
         })
         .await;
         self.readiness.set(Stage::Draining);

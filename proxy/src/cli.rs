@@ -111,6 +111,9 @@ struct RunArguments {
     /// Worker threads, in place of what the configuration says [default: one per core]
     #[arg(long, value_name = "N")]
     workers: Option<NonZeroUsize>,
+    /// Take over the listening sockets of the process that attends at this Unix socket, and attend there
+    #[arg(long, value_name = "SOCKET", value_hint = ValueHint::FilePath)]
+    takeover: Option<PathBuf>,
     /// How the log on standard error is written
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
     log_format: LogFormat,

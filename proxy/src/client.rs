@@ -1,13 +1,15 @@
 //! A client's connection as its exchanges, its I/O and its watchdog know it.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::Waker;
 
 use bytes::BytesMut;
+use http::HeaderValue;
 
 use crate::exchange::Exchange;
+use crate::exchange::forwarded;
 use crate::snapshot::ListenerId;
 use crate::worker::Worker;
 
@@ -37,9 +39,18 @@ pub struct Client {
     pub ends_by_closing: Cell<bool>,
     /// How the worker reaches it.
     pub handle: Handle,
+    /// The client's address as fields have it, once a request needed it.
+    pub written: OnceCell<HeaderValue>,
 }
 
 impl Client {
+    /// The client as its requests are marked with it.
+    pub fn peer(&self, version: http::Version) -> forwarded::Peer<'_> {
+        let address = self.source.ip().to_canonical();
+        let written = self.written.get_or_init(|| forwarded::written(address));
+        forwarded::Peer { address, written, version }
+    }
+
     /// An exchange begins.
     pub fn begin(&self) {
         self.in_flight.set(self.in_flight.get() + 1);
@@ -58,10 +69,11 @@ impl Client {
 #[derive(Clone, Default)]
 pub struct Handle(Rc<Bell>);
 
-/// True once the connection is to drain, and whom to wake for it.
+/// True once the connection is to drain, and whom to wake for it; and whether its client is sending a head.
 #[derive(Default)]
 struct Bell {
     draining: Cell<bool>,
+    asking: Cell<bool>,
     waker: Cell<Option<Waker>>,
 }
 
@@ -82,6 +94,16 @@ impl Handle {
     /// True once `drain` was called.
     pub fn is_draining(&self) -> bool {
         self.0.draining.get()
+    }
+
+    /// Notes whether the client has sent a part of a head.
+    pub fn set_asking(&self, asking: bool) {
+        self.0.asking.set(asking);
+    }
+
+    /// True while the client has sent a part of a head.
+    pub fn is_asking(&self) -> bool {
+        self.0.asking.get()
     }
 
     /// Whom `drain` wakes.

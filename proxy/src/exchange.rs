@@ -4,6 +4,8 @@
 //! [`Exchange`]; all of them run on one thread, so cells are enough.
 
 pub mod buffer;
+pub mod edits;
+pub mod forwarded;
 pub mod head;
 pub mod hop;
 pub mod kept;

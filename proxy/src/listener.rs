@@ -60,6 +60,16 @@ pub fn bind(address: SocketAddr, workers: usize, is_ours: bool) -> Result<Vec<St
     std::iter::once(Ok(first)).chain(others).collect()
 }
 
+/// Sockets that another process bound, with as many more at their address as workers lack.
+pub fn complete(mut sockets: Vec<StdListener>, workers: usize) -> Result<Vec<StdListener>> {
+    if let Some(bound) = sockets.first().map(StdListener::local_addr).transpose()? {
+        while sockets.len() < workers {
+            sockets.push(socket(bound, true)?);
+        }
+    }
+    Ok(sockets)
+}
+
 fn socket(address: SocketAddr, shared: bool) -> Result<StdListener> {
     let socket = RawSocket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;

@@ -2,17 +2,29 @@
 //!
 //! Precedence: host exact, longest wildcard, none; path exact, longest prefix, regex, none; a method given; more header
 //! conditions; more query conditions; the order written. It decides nothing about what a route does.
+//!
+//! What a look-up costs does not grow with the number of routes but where they share host and path, and for expressions:
+//! hosts and prefixes are found by the lengths that occur, whatever a client sends, and expressions in sets of [`SET`].
 
+mod condition;
+
+use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::HashMap;
 
 use http::HeaderMap;
-use tollgate_config::{HostMatch, PathMatch, Route, RouteMatch};
+use regex::RegexSet;
+use tollgate_config::{HostMatch, PathMatch, Route};
+
+use self::condition::Candidate;
+
+/// How many expressions are looked for at once: one pass over a path says that none of them is there.
+pub const SET: usize = 64;
 
 /// What routing looks at.
 #[derive(Clone, Copy, Debug)]
 pub struct Asked<'a> {
-    /// Host without port; case does not matter.
+    /// Host without port; case does not matter, nor does a dot at its end.
     pub host: &'a str,
     /// Path without query.
     pub path: &'a str,
@@ -28,8 +40,10 @@ pub struct Asked<'a> {
 #[derive(Debug, Default)]
 pub struct RouteTable {
     exact_hosts: HashMap<String, Group>,
-    /// Wildcards, longest first.
-    suffix_hosts: Vec<(String, Group)>,
+    /// By what they end with, beginning with a dot.
+    suffix_hosts: HashMap<String, Group>,
+    /// The lengths of those, longest first.
+    suffix_lengths: Vec<usize>,
     any_host: Group,
     asks_fields: bool,
 }
@@ -40,11 +54,11 @@ impl RouteTable {
         let mut table = Self::default();
         for (index, route) in routes.iter().enumerate() {
             let candidate = Candidate::new(index, &route.matcher);
-            table.asks_fields |= !candidate.headers.is_empty();
+            table.asks_fields |= candidate.asks_fields();
             table.group(&route.matcher.host).insert(&route.matcher.path, candidate);
         }
-        table.suffix_hosts.sort_by_key(|(suffix, _)| Reverse(suffix.len()));
-        table.groups().for_each(Group::sort);
+        table.suffix_lengths = lengths(table.suffix_hosts.keys());
+        table.groups().for_each(Group::settle);
         table
     }
 
@@ -53,12 +67,16 @@ impl RouteTable {
         if self.exact_hosts.is_empty() && self.suffix_hosts.is_empty() {
             return self.any_host.best(asked);
         }
-        let host = asked.host.to_ascii_lowercase();
-        let exact = self.exact_hosts.get(&host).and_then(|group| group.best(asked));
-        let suffixes = self.suffix_hosts.iter().filter(|(suffix, _)| below(&host, suffix));
-        exact
-            .or_else(|| suffixes.filter_map(|(_, group)| group.best(asked)).next())
-            .or_else(|| self.any_host.best(asked))
+        let host = lower(asked.host.strip_suffix('.').unwrap_or(asked.host));
+        let exact = self.exact_hosts.get(&*host).and_then(|group| group.best(asked));
+        exact.or_else(|| self.suffix(&host, asked)).or_else(|| self.any_host.best(asked))
+    }
+
+    /// The wildcards that have at least one label less than the host.
+    fn suffix(&self, host: &str, asked: &Asked<'_>) -> Option<usize> {
+        let starts = self.suffix_lengths.iter().filter_map(|length| host.len().checked_sub(*length));
+        let suffixes = starts.filter(|start| *start > 0 && host.as_bytes()[*start] == b'.').map(|start| &host[start..]);
+        suffixes.filter_map(|suffix| self.suffix_hosts.get(suffix)).find_map(|group| group.best(asked))
     }
 
     /// True when some route has a condition on a field.
@@ -70,26 +88,31 @@ impl RouteTable {
         match host {
             HostMatch::Any => &mut self.any_host,
             HostMatch::Exact(name) => self.exact_hosts.entry(name.clone()).or_default(),
-            HostMatch::Suffix(suffix) => {
-                let at = self.suffix_hosts.iter().position(|(known, _)| known == suffix);
-                let at = at.unwrap_or_else(|| {
-                    self.suffix_hosts.push((suffix.clone(), Group::default()));
-                    self.suffix_hosts.len() - 1
-                });
-                &mut self.suffix_hosts[at].1
-            }
+            HostMatch::Suffix(suffix) => self.suffix_hosts.entry(suffix.clone()).or_default(),
         }
     }
 
     fn groups(&mut self) -> impl Iterator<Item = &mut Group> {
-        let suffixes = self.suffix_hosts.iter_mut().map(|(_, group)| group);
-        self.exact_hosts.values_mut().chain(suffixes).chain(std::iter::once(&mut self.any_host))
+        let hosts = self.exact_hosts.values_mut().chain(self.suffix_hosts.values_mut());
+        hosts.chain(std::iter::once(&mut self.any_host))
     }
 }
 
-/// True when `host` lies below the wildcard: at least one label more than `suffix` (which begins with a dot).
-fn below(host: &str, suffix: &str) -> bool {
-    host.len() > suffix.len() && host.ends_with(suffix)
+/// A host in lower case, as most of them are.
+fn lower(host: &str) -> Cow<'_, str> {
+    match host.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        true => host.to_ascii_lowercase().into(),
+        false => host.into(),
+    }
+}
+
+/// The lengths that occur, longest first.
+fn lengths<'a>(texts: impl Iterator<Item = &'a String>) -> Vec<usize> {
+    let mut lengths: Vec<usize> = texts.map(String::len).collect();
+    lengths.sort_unstable_by_key(|length| Reverse(*length));
+    lengths.dedup();
+    lengths.shrink_to_fit();
+    lengths
 }
 
 /// Routes that share one host condition.
@@ -98,7 +121,11 @@ struct Group {
     exact: HashMap<String, Vec<Candidate>>,
     /// Keyed without the trailing slash, so `/` is the empty string.
     prefixes: HashMap<String, Vec<Candidate>>,
+    /// The lengths of those, longest first.
+    prefix_lengths: Vec<usize>,
     regexes: Vec<(regex::Regex, Candidate)>,
+    /// One for each [`SET`] of `regexes`; absent where it would be too large.
+    sets: Vec<Option<RegexSet>>,
     any: Vec<Candidate>,
 }
 
@@ -115,10 +142,13 @@ impl Group {
         }
     }
 
-    fn sort(&mut self) {
+    /// Puts candidates in the order in which they are tried, once all are there.
+    fn settle(&mut self) {
         let lists = self.exact.values_mut().chain(self.prefixes.values_mut());
         lists.chain(std::iter::once(&mut self.any)).for_each(|list| list.sort_by_key(Candidate::rank));
+        self.prefix_lengths = lengths(self.prefixes.keys());
         self.regexes.sort_by_key(|(_, candidate)| candidate.rank());
+        self.sets = self.regexes.chunks(SET).map(set).collect();
     }
 
     fn best(&self, asked: &Asked<'_>) -> Option<usize> {
@@ -126,66 +156,36 @@ impl Group {
         exact.or_else(|| self.longest_prefix(asked)).or_else(|| self.regex(asked)).or_else(|| first(&self.any, asked))
     }
 
-    /// Tries the path itself, then every shorter path that ends before a slash, so `/v1` never matches `/v1x`.
+    /// Tries the path itself and what of it ends before a slash, so `/v1` never matches `/v1x`. Only lengths that some
+    /// prefix has are tried, so that a path of slashes costs no more than another.
     fn longest_prefix(&self, asked: &Asked<'_>) -> Option<usize> {
-        if self.prefixes.is_empty() {
-            return None;
-        }
-        let mut prefix = asked.path.strip_suffix('/').unwrap_or(asked.path);
-        loop {
-            let found = self.prefixes.get(prefix).and_then(|list| first(list, asked));
-            if found.is_some() {
-                return found;
-            }
-            prefix = &prefix[..prefix.rfind('/')?];
-        }
+        let path = asked.path;
+        let ends = |length: &usize| match path.as_bytes().get(*length) {
+            Some(next) => *next == b'/',
+            None => *length == path.len(),
+        };
+        let prefixes = self.prefix_lengths.iter().filter(|length| ends(length)).map(|length| &path[..*length]);
+        prefixes.filter_map(|prefix| self.prefixes.get(prefix)).find_map(|list| first(list, asked))
     }
 
     fn regex(&self, asked: &Asked<'_>) -> Option<usize> {
-        let matching =
-            self.regexes.iter().filter(|(regex, candidate)| candidate.accepts(asked) && regex.is_match(asked.path));
-        matching.map(|(_, candidate)| candidate.route).next()
+        let chunks = self.regexes.chunks(SET).zip(&self.sets);
+        let possible = chunks.filter(|(_, set)| set.as_ref().is_none_or(|set| set.is_match(asked.path)));
+        let mut regexes = possible.flat_map(|(chunk, _)| chunk);
+        let best = regexes.find(|(regex, candidate)| candidate.accepts(asked) && regex.is_match(asked.path));
+        best.map(|(_, candidate)| candidate.route)
     }
+}
+
+/// A few expressions are as quick one by one, and together they may be larger than a set can be.
+fn set(chunk: &[(regex::Regex, Candidate)]) -> Option<RegexSet> {
+    const FEW: usize = 4;
+    let worth = chunk.len() > FEW;
+    worth.then(|| RegexSet::new(chunk.iter().map(|(regex, _)| regex.as_str())).ok()).flatten()
 }
 
 fn first(candidates: &[Candidate], asked: &Asked<'_>) -> Option<usize> {
     candidates.iter().find(|candidate| candidate.accepts(asked)).map(|candidate| candidate.route)
-}
-
-/// The conditions of one route beyond host and path.
-#[derive(Debug)]
-struct Candidate {
-    route: usize,
-    methods: Vec<String>,
-    headers: Vec<(String, String)>,
-    query: Vec<(String, String)>,
-}
-
-impl Candidate {
-    fn new(route: usize, matcher: &RouteMatch) -> Self {
-        Self { route, methods: matcher.methods.clone(), headers: matcher.headers.clone(), query: matcher.query.clone() }
-    }
-
-    /// Smaller is tried first.
-    fn rank(&self) -> (bool, Reverse<usize>, Reverse<usize>, usize) {
-        (self.methods.is_empty(), Reverse(self.headers.len()), Reverse(self.query.len()), self.route)
-    }
-
-    fn accepts(&self, asked: &Asked<'_>) -> bool {
-        let method = self.methods.is_empty() || self.methods.iter().any(|method| method == asked.method);
-        method
-            && self.headers.iter().all(|(name, value)| has_header(asked.headers, name, value))
-            && self.query.iter().all(|(name, value)| has_parameter(asked.query, name, value))
-    }
-}
-
-fn has_header(headers: &HeaderMap, name: &str, value: &str) -> bool {
-    headers.get_all(name).iter().any(|found| found.as_bytes() == value.as_bytes())
-}
-
-/// Compares the parameter as it was sent: no percent-decoding.
-fn has_parameter(query: &str, name: &str, value: &str) -> bool {
-    query.split('&').any(|pair| pair.split_once('=').unwrap_or((pair, "")) == (name, value))
 }
 
 #[cfg(test)]
@@ -272,5 +272,78 @@ mod tests {
     #[test]
     fn equal_routes_are_served_in_the_order_written() {
         assert_eq!(route(&["{ path: /a }", "{ path: /a }"], "GET", "h", "/a", &[]), Some(0));
+    }
+
+    #[test]
+    fn a_condition_is_a_value_an_expression_presence_or_absence() {
+        let table = [
+            "{ path: / }",
+            "{ path: /, headers: { x-a: { regex: '^b[0-9]+$' } } }",
+            "{ path: /, headers: { x-b: { present: true } } }",
+            "{ path: /n, headers: { x-c: { present: false } } }",
+            "{ path: /, query: { q: { regex: x }, r: { present: false } } }",
+        ];
+        assert_eq!(route(&table, "GET", "h", "/", &[("x-a", "b12")]), Some(1));
+        assert_eq!(route(&table, "GET", "h", "/", &[("x-a", "no"), ("x-a", "b1")]), Some(1), "one of two is enough");
+        assert_eq!(route(&table, "GET", "h", "/", &[("x-a", "ab12")]), Some(0));
+        assert_eq!(route(&table, "GET", "h", "/", &[("x-b", "")]), Some(2));
+        assert_eq!(route(&table, "GET", "h", "/n", &[]), Some(3));
+        assert_eq!(route(&table, "GET", "h", "/n", &[("x-c", "")]), Some(0));
+        assert_eq!(route(&table, "GET", "h", "/?q=axb", &[]), Some(4));
+        assert_eq!(route(&table, "GET", "h", "/?q=axb&r", &[]), Some(0));
+    }
+
+    #[test]
+    fn a_query_is_compared_unescaped_and_a_plus_is_a_plus() {
+        let table = ["{ path: / }", "{ path: /, query: { 'a b': 'c&d' } }", "{ path: /, query: { p: '+' } }"];
+        assert_eq!(route(&table, "GET", "h", "/?a%20b=c%26d", &[]), Some(1));
+        assert_eq!(route(&table, "GET", "h", "/?%61%20b=%63%26d", &[]), Some(1));
+        assert_eq!(route(&table, "GET", "h", "/?a+b=c%26d", &[]), Some(0));
+        assert_eq!(route(&table, "GET", "h", "/?p=+", &[]), Some(2));
+        assert_eq!(route(&table, "GET", "h", "/?p=%2B", &[]), Some(2));
+        assert_eq!(route(&table, "GET", "h", "/?p=%2", &[]), Some(0));
+    }
+
+    #[test]
+    fn a_wildcard_needs_a_whole_label_more_and_a_dot_at_the_end_means_nothing() {
+        let table = ["{ path: / }", "{ host: '*.b.local' }", "{ host: c.local }"];
+        for (host, expected) in [
+            ("a.b.local", 1),
+            ("x.a.b.local", 1),
+            ("A.B.Local.", 1),
+            ("c.local.", 2),
+            ("ab.local", 0),
+            ("b.local", 0),
+            (".b.local", 0),
+            ("", 0),
+            (".", 0),
+        ] {
+            assert_eq!(route(&table, "GET", host, "/", &[]), Some(expected), "{host}");
+        }
+    }
+
+    #[test]
+    fn a_wildcard_without_a_matching_path_falls_to_the_next_shorter_one() {
+        let table = ["{ host: '*.local', path: /a }", "{ host: '*.b.local', path: /b }", "{ path: /c }"];
+        assert_eq!(route(&table, "GET", "a.b.local", "/a", &[]), Some(0));
+        assert_eq!(route(&table, "GET", "a.b.local", "/c", &[]), Some(2));
+    }
+
+    #[test]
+    fn of_many_expressions_the_first_that_is_found_wins() {
+        let many: Vec<String> = (0..200).map(|number| format!("{{ regex: '^/r{number}(/|$)' }}")).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).chain(["{ regex: '^/r' }"]).collect();
+        for number in [0, 63, 64, 127, 128, 199] {
+            assert_eq!(route(&many, "GET", "h", &format!("/r{number}/x"), &[]), Some(number));
+        }
+        assert_eq!(route(&many, "GET", "h", "/r200", &[]), Some(200));
+        assert_eq!(route(&many, "GET", "h", "/x", &[]), None);
+    }
+
+    #[test]
+    fn letters_of_several_bytes_are_no_borders() {
+        let table = ["{ path: /a }", "{ host: '*.l' }", "{ path: /abc }"];
+        assert_eq!(route(&table, "GET", "\u{e9}\u{e9}l", "/a\u{e9}", &[]), None);
+        assert_eq!(route(&table, "GET", "\u{e9}.l", "/\u{e9}/", &[]), Some(1));
     }
 }

@@ -6,6 +6,7 @@
 mod account;
 mod answer;
 mod interim;
+mod routing;
 
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -21,6 +22,7 @@ use tollgate_config::Protocol;
 
 use crate::client::Client;
 use crate::error::{Abort, Reason};
+use crate::exchange::forwarded;
 use crate::exchange::head::{RequestHead, ResponseHead};
 use crate::exchange::hop::{self, Accepted};
 use crate::exchange::stream::{Facts, FilterStream, Reached};
@@ -28,7 +30,6 @@ use crate::exchange::{Awaiting, Exchange, Half};
 use crate::filter::callout::hops;
 use crate::filter::chain::{Chain, Draw, Halt};
 use crate::filter::pump::Pump;
-use crate::route::Asked;
 use crate::serve::account::Account;
 pub use crate::serve::answer::ResponseBody;
 use crate::snapshot::{LocalListener, LocalRoute};
@@ -36,7 +37,7 @@ use crate::telemetry::metrics::{ClusterSeries, UpstreamFailure, class_index};
 use crate::upstream::body::{AnswerBody, ClientBody, RequestBody};
 use crate::upstream::cluster::Cluster;
 use crate::upstream::pool::Unreached;
-use crate::upstream::{self, echo};
+use crate::upstream::{self, echo, own};
 
 /// Serves one request. `Err` ends the transport (HTTP/1) or the stream (HTTP/2) without an answer.
 pub async fn serve(client: Rc<Client>, request: Request<Incoming>) -> Result<Response<ResponseBody>, Abort> {
@@ -45,11 +46,11 @@ pub async fn serve(client: Rc<Client>, request: Request<Incoming>) -> Result<Res
     let version = request.version();
     client.ends_by_closing.set(version == Version::HTTP_10);
     let Some(listener) = local.listener(client.listener) else { return Err(Abort) };
-    let (accepted, body) = match hop::accept(request, listener.listener.limits.headers) {
+    let (accepted, body) = match accept(request, listener, &client) {
         Ok(accepted) => accepted,
         Err(reason) => return Ok(answer::refusal(&client, listener, version, &reason)),
     };
-    let Some(route) = find_route(listener, &accepted.head) else {
+    let Some(route) = routing::route(listener, &accepted.head) else {
         let lost = Serving::begin(client, Rc::clone(&listener.unrouted), &accepted, body.is_end_stream());
         return answer::failure(lost.account, &lost.client, version, Reason::NoRoute);
     };
@@ -62,15 +63,12 @@ pub async fn serve(client: Rc<Client>, request: Request<Incoming>) -> Result<Res
     }
 }
 
-fn find_route(listener: &LocalListener, head: &RequestHead) -> Option<Rc<LocalRoute>> {
-    let asked = Asked {
-        host: head.authority.host(),
-        path: head.path.path(),
-        query: head.path.query().unwrap_or_default(),
-        method: head.method.as_str(),
-        headers: &head.fields.map,
-    };
-    listener.routes.get(listener.listener.table.best(&asked)?).map(Rc::clone)
+/// Checks, strips and marks a request.
+fn accept<B>(request: Request<B>, listener: &LocalListener, client: &Client) -> Result<(Accepted, B), Reason> {
+    let listener = &listener.listener;
+    let (mut accepted, body) = hop::accept(request, listener.limits.headers)?;
+    accepted.client = forwarded::mark(&mut accepted.head, &listener.http, client.peer(accepted.version))?;
+    Ok((accepted, body))
 }
 
 /// An exchange that has a route.
@@ -90,7 +88,7 @@ impl Serving {
         if bodiless {
             exchange.end_request(started);
         }
-        let account = Account::open(&client, &route, &exchange, &accepted.head, accepted.version);
+        let account = Account::open(&client, &route, &exchange, accepted);
         let (version, method) = (accepted.version, accepted.head.method.clone());
         Self { account, client, route, exchange, version, method }
     }
@@ -100,7 +98,10 @@ impl Serving {
         let Self { account, client, route, exchange, version, method } = self;
         let body = ClientBody::new(body, Rc::clone(&exchange), Rc::clone(&client.worker.clock));
         let body = if body.is_end_stream() { RequestBody::Empty } else { RequestBody::Direct(body) };
-        let mut request = upstream_request(head, body);
+        let mut request = match upstream_request(&route, head, body) {
+            Ok(request) => request,
+            Err(reason) => return answer::failure(account, &client, version, reason),
+        };
         #[cfg(test)]
         crate::telemetry::panics::sabotage::pass("exchange");
         match reach(&client, &route, &exchange, None, &mut request, version).await {
@@ -180,34 +181,13 @@ async fn ask(
         (None, if bodiless { RequestBody::Empty } else { RequestBody::Direct(body) })
     };
     chain.request_headers(bodiless, pump.as_deref_mut().map(|pump| pump as &mut dyn Draw)).await?;
-    let route = reroute(replying, listener, route)?;
+    let route = routing::reroute(replying, listener, route)?;
     let body = match pump {
         Some(pump) => pumped(pump, bodiless || content_length.is_some()).await?,
         None => direct,
     };
-    let mut request = filtered_request(chain, body)?;
+    let mut request = filtered_request(&route, chain, body)?;
     reach(client, &route, exchange, Some(chain), &mut request, *version).await
-}
-
-/// Chooses the route again where filters changed what routes ask for. Cluster, timeout and names are the new route's;
-/// the filters stay, because they have seen the request.
-fn reroute(
-    replying: &answer::Replying,
-    listener: &LocalListener,
-    route: Rc<LocalRoute>,
-) -> Result<Rc<LocalRoute>, Halt> {
-    let answer::Replying { account, chain, .. } = replying;
-    let asks_fields = listener.listener.table.asks_fields();
-    let found = chain.with_stream(|stream| {
-        let edited = std::mem::take(&mut stream.request.edited);
-        let concerns = edited.target || (edited.fields && asks_fields);
-        concerns.then(|| find_route(listener, &stream.request))
-    })?;
-    let Some(found) = found else { return Ok(route) };
-    let next = found.as_ref().unwrap_or(&listener.unrouted);
-    account.reroute(next);
-    chain.with_stream(|stream| stream.facts.names = Arc::clone(&next.names))?;
-    found.ok_or(Halt::Fail(Reason::NoRoute))
 }
 
 /// A body that goes through filters. Where its length was known, the head waits for the first bytes: if they are the whole
@@ -220,20 +200,30 @@ async fn pumped(mut pump: Box<Pump<ClientBody>>, length_known: bool) -> Result<R
 }
 
 /// The request as it leaves the filters.
-fn filtered_request(chain: &Rc<Chain>, body: RequestBody) -> Result<Request<RequestBody>, Halt> {
+fn filtered_request(route: &LocalRoute, chain: &Rc<Chain>, body: RequestBody) -> Result<Request<RequestBody>, Halt> {
     // Filters may read the head as long as the exchange lives, so the upstream gets a copy.
     let head = chain.with_stream(|stream| {
         stream.request.fields.writable = false;
         stream.request.clone()
     })?;
-    Ok(upstream_request(head, body))
+    upstream_request(route, head, body).map_err(Halt::Fail)
 }
 
-/// The head in HTTP/1.1's form; framing follows from the body.
-fn upstream_request(head: RequestHead, body: RequestBody) -> Request<RequestBody> {
+/// The head in HTTP/1.1's form, with what the route changes of it; framing follows from the body.
+fn upstream_request(
+    route: &LocalRoute,
+    mut head: RequestHead,
+    body: RequestBody,
+) -> Result<Request<RequestBody>, Reason> {
+    if let Some(edits) = &route.edits {
+        edits.request(&mut head)?;
+    }
     // RFC 9110 §8.6: without a length an origin may take such a request for an unfinished one and answer 411.
     let says_empty = body.is_end_stream() && [Method::POST, Method::PUT, Method::PATCH].contains(&head.method);
     let mut request = Request::new(body);
+    if let Some(own) = &route.own {
+        own.prepare(&head, &mut request)?;
+    }
     *request.method_mut() = head.method;
     *request.uri_mut() = http::Uri::from(head.path);
     *request.headers_mut() = head.fields.map;
@@ -247,7 +237,7 @@ fn upstream_request(head: RequestHead, body: RequestBody) -> Request<RequestBody
     if says_empty {
         request.headers_mut().insert(http::header::CONTENT_LENGTH, http::HeaderValue::from(0));
     }
-    request
+    Ok(request)
 }
 
 /// An answer's head and body, checked and stripped.
@@ -269,7 +259,7 @@ async fn reach(
 ) -> Result<Answered, Halt> {
     exchange.awaiting.set(Awaiting::Head);
     let outcome = match &route.cluster {
-        None => uninterrupted(exchange, chain, pin!(reach_echo(request))).await,
+        None => uninterrupted(exchange, chain, pin!(reach_own(request, version))).await,
         Some(cluster) => {
             match cluster.protocol {
                 Protocol::Http1 if version == Version::HTTP_11 => interim::relay(request, client),
@@ -320,8 +310,13 @@ fn reached(cluster: &Cluster, request: &Request<RequestBody>, answer: Option<&up
     }
 }
 
-async fn reach_echo(request: &mut Request<RequestBody>) -> Result<Answered, Reason> {
-    let response = echo::answer(request).await.map_err(|Abort| Reason::ClientGone)?;
+/// The answer that a route gives itself, or the built-in echo's.
+async fn reach_own(request: &mut Request<RequestBody>, version: Version) -> Result<Answered, Reason> {
+    let gone = |Abort| Reason::ClientGone;
+    let response = match own::answer(request, version).await.map_err(gone)? {
+        Some(response) => response,
+        None => echo::answer(request).await.map_err(gone)?,
+    };
     let (parts, bytes) = response.into_parts();
     let content_length = u64::try_from(bytes.len()).ok();
     Ok(Answered { head: answer::head(parts), body: AnswerBody::Bytes(bytes), content_length, address: None })
@@ -341,7 +336,9 @@ async fn uninterrupted<T>(
             return Poll::Ready(Err(Halt::Fail(exchange.reason().unwrap_or(Reason::ClientGone))));
         }
         exchange.register(Half::Response, cx.waker());
-        work.as_mut().poll(cx).map_err(Halt::Fail)
+        // What reads the request itself fails because a filter halted it, and the filter's word is what counts.
+        let halted = |reason| chain.and_then(Chain::take_halt).unwrap_or(Halt::Fail(reason));
+        work.as_mut().poll(cx).map_err(halted)
     })
     .await
 }

@@ -1,13 +1,16 @@
 //! All that a request may read, immutable: published once, shared by reference, taken up by each worker.
 
+mod routes;
+
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use tollgate_config::{self as config, Balance, ClusterId, Config, HostMatch, Limits, PluginId, Target};
+use tollgate_config::{self as config, Balance, ClusterId, Config, HeaderEdits, Http, Limits, PluginId};
 
 use crate::clock::Clock;
 use crate::exchange::Timeouts;
+use crate::exchange::edits::Edits;
 use crate::exchange::kept::PropertyQuota;
 use crate::exchange::pace::Expected;
 use crate::exchange::stream::Names;
@@ -17,6 +20,10 @@ use crate::filter::slot::{LocalSlot, Slot};
 use crate::route::RouteTable;
 use crate::telemetry::metrics::{ListenerSeries, Registry, RouteSeries, TcpSeries};
 use crate::upstream::cluster::{Cluster, PeerLimits};
+use crate::upstream::own::Own;
+
+pub use self::routes::{Routes, Split};
+use self::routes::{clusters, distinct, names};
 
 /// See the module.
 pub struct Snapshot {
@@ -46,9 +53,17 @@ pub struct Listener {
     pub balance: Balance,
     /// Its bounds.
     pub limits: Limits,
+    /// How its requests are marked.
+    pub http: Http,
+    /// What is changed of its messages.
+    headers: HeaderEdits,
     /// Which route serves what.
     pub table: RouteTable,
     routes: Vec<config::Route>,
+    /// The plugins that its routes name, in order.
+    plugins: Vec<PluginId>,
+    /// The clusters that its routes lead to, in order.
+    clusters: Vec<ClusterId>,
     tcp: Option<config::Tcp>,
 }
 
@@ -60,7 +75,11 @@ impl Listener {
             name: listener.name.clone(),
             balance: listener.balance,
             limits: listener.limits,
+            http: listener.http.clone(),
+            headers: listener.headers.clone(),
             table: RouteTable::new(&listener.routes),
+            plugins: distinct(listener.routes.iter().flat_map(|route| &route.chain).copied()),
+            clusters: distinct(listener.routes.iter().flat_map(|route| clusters(&route.target))),
             routes: listener.routes.clone(),
             tcp: listener.tcp.clone(),
         }
@@ -93,8 +112,6 @@ impl Snapshot {
 
 /// A snapshot as one worker uses it: with that worker's VMs, pools and counters.
 pub struct Local {
-    /// What it was made from.
-    pub snapshot: Arc<Snapshot>,
     /// Those of the snapshot, and after them those it no longer has that have connections here.
     pub listeners: Vec<Rc<LocalListener>>,
     /// In the order of the snapshot's slots.
@@ -103,6 +120,8 @@ pub struct Local {
     left: Vec<Rc<LocalSlot>>,
     /// In the order of the snapshot's clusters.
     pub clusters: Vec<Rc<Cluster>>,
+    /// What it was made from. It goes last, so that whoever waits for it to be let go of finds all of it let go of.
+    pub snapshot: Arc<Snapshot>,
 }
 
 /// A listener on one worker.
@@ -112,7 +131,7 @@ pub struct LocalListener {
     /// What this worker counts about it.
     pub series: Arc<ListenerSeries>,
     /// In the order of its table.
-    pub routes: Vec<Rc<LocalRoute>>,
+    pub routes: Routes,
     /// Where exchanges are counted that no route serves.
     pub unrouted: Rc<LocalRoute>,
     /// Where its connections go as they are, in place of routes.
@@ -122,8 +141,7 @@ pub struct LocalListener {
 impl LocalListener {
     /// The filters of its routes and connections, some of them more than once.
     fn slots(&self) -> impl Iterator<Item = &Rc<LocalSlot>> {
-        let tcp = self.tcp.iter().map(|tcp| &tcp.filters);
-        self.routes.iter().map(|route| &route.filters).chain(tcp).flat_map(|filters| &filters.chain)
+        self.routes.slots().chain(self.tcp.iter().flat_map(|tcp| &tcp.filters.chain))
     }
 }
 
@@ -141,14 +159,24 @@ pub struct LocalTcp {
 
 /// A route on one worker.
 pub struct LocalRoute {
+    /// Its place in the table; [`usize::MAX`] for none.
+    pub place: usize,
     /// What it is called.
     pub names: Arc<Names>,
-    /// Where its requests go; absent for the built-in echo.
+    /// Where its requests go; absent for the built-in echo, and for a route that answers itself.
     pub cluster: Option<Rc<Cluster>>,
+    /// What it answers itself.
+    pub own: Option<Box<Own>>,
+    /// Its ways, one of which serves in its place, where it has several targets.
+    pub split: Option<Split>,
+    /// What is changed of its messages.
+    pub edits: Option<Box<Edits>>,
     /// Its filters.
     pub filters: Filters,
     /// How long its exchanges may wait.
     pub timeouts: Timeouts,
+    /// True where requests may come as slowly as they like.
+    pub stream: bool,
     /// What this worker counts about it.
     pub series: Arc<RouteSeries>,
 }
@@ -199,21 +227,9 @@ impl Filters {
 /// What routes lead to.
 struct Targets<'a> {
     listener: &'a Arc<Listener>,
-    configs: &'a [config::Cluster],
     clusters: &'a [Rc<Cluster>],
     slots: &'a [Rc<LocalSlot>],
-}
-
-impl Targets<'_> {
-    fn cluster(&self, target: &Target) -> Option<(&str, Rc<Cluster>)> {
-        let Target::Cluster(ClusterId(at)) = target else { return None };
-        let (config, cluster) = (self.configs.get(*at)?, self.clusters.get(*at)?);
-        Some((&config.name, Rc::clone(cluster)))
-    }
-
-    fn filters(&self, plugins: &[PluginId]) -> Filters {
-        Filters::new(plugins.iter().filter_map(|PluginId(at)| self.slots.get(*at)).map(Rc::clone))
-    }
+    before: Option<&'a LocalListener>,
 }
 
 /// Which worker takes a snapshot up, and with what.
@@ -223,7 +239,7 @@ pub struct Place<'a> {
     /// How many workers there are.
     pub workers: usize,
     /// Where counters come from.
-    pub registry: &'a Registry,
+    pub registry: &'a Arc<Registry>,
     /// The worker's clock.
     pub clock: &'a Rc<Clock>,
     /// Exchanges and connections in flight on the worker.
@@ -255,7 +271,8 @@ impl Local {
             listeners.extend(before.listeners.iter().take(snapshot.listeners.len()).map(Rc::clone));
         }
         for listener in snapshot.listeners.iter().filter(|_| alike.is_none()) {
-            let targets = Targets { listener, configs: &snapshot.clusters, clusters: &clusters, slots: &slots };
+            let before = before.and_then(|before| before.listener(listener.id)).map(|known| &**known);
+            let targets = Targets { listener, clusters: &clusters, slots: &slots, before };
             listeners.push(Rc::new(place.listener(&targets)));
         }
         let mut left = Vec::new();
@@ -311,24 +328,6 @@ impl Local {
     }
 }
 
-/// The host of a route as it is written.
-fn host(host: &HostMatch) -> String {
-    match host {
-        HostMatch::Any => "*".to_owned(),
-        HostMatch::Exact(name) => name.clone(),
-        HostMatch::Suffix(suffix) => format!("*{suffix}"),
-    }
-}
-
-fn names(listener: &str, route: &str, host: &str, cluster: &str) -> Arc<Names> {
-    Arc::new(Names {
-        listener: listener.to_owned(),
-        route: route.to_owned(),
-        host: host.to_owned(),
-        cluster: cluster.to_owned(),
-    })
-}
-
 impl Place<'_> {
     fn plugin(&self, generation: &Arc<Generation>, clusters: &[Rc<Cluster>], known: &[Rc<Plugin>]) -> Rc<Plugin> {
         let known = || known.iter().filter(|plugin| Arc::ptr_eq(&plugin.generation, generation));
@@ -356,19 +355,24 @@ impl Place<'_> {
         LocalListener {
             listener: Arc::clone(listener),
             series: self.registry.listener(self.worker, &listener.name),
-            routes: listener.routes.iter().map(|route| Rc::new(self.route(route, targets))).collect(),
+            routes: Routes::new(
+                listener,
+                self,
+                (targets.clusters, targets.slots),
+                targets.before.map(|before| &before.routes),
+            ),
             unrouted: Rc::new(self.unrouted(listener)),
             tcp: listener.tcp.as_ref().and_then(|tcp| self.tcp(tcp, targets)).map(Rc::new),
         }
     }
 
     fn tcp(&self, tcp: &config::Tcp, targets: &Targets<'_>) -> Option<LocalTcp> {
-        let (cluster_name, cluster) = targets.cluster(&Target::Cluster(tcp.cluster))?;
+        let cluster = Rc::clone(targets.clusters.get(tcp.cluster.0)?);
         let listener = &targets.listener.name;
         Some(LocalTcp {
-            names: names(listener, "tcp", "*", cluster_name),
+            names: names(listener, "tcp", "*", &cluster.name),
             cluster,
-            filters: targets.filters(&tcp.chain),
+            filters: Filters::new(tcp.chain.iter().filter_map(|id| targets.slots.get(id.0)).map(Rc::clone)),
             series: self.registry.tcp(self.worker, listener),
         })
     }
@@ -376,8 +380,13 @@ impl Place<'_> {
     fn unrouted(&self, listener: &Listener) -> LocalRoute {
         let limits = &listener.limits;
         LocalRoute {
+            place: usize::MAX,
             names: names(&listener.name, "none", "*", "none"),
             cluster: None,
+            own: None,
+            split: None,
+            edits: routes::edits(None, listener, None),
+            stream: false,
             filters: Filters::default(),
             timeouts: Timeouts {
                 idle: limits.stream_idle_timeout,
@@ -386,24 +395,6 @@ impl Place<'_> {
                 client: expected(limits),
             },
             series: self.registry.route(self.worker, &listener.name, "none", "none"),
-        }
-    }
-
-    fn route(&self, route: &config::Route, targets: &Targets<'_>) -> LocalRoute {
-        let cluster = targets.cluster(&route.target);
-        let target = cluster.as_ref().map_or("echo", |(name, _)| *name);
-        let limits = &targets.listener.limits;
-        LocalRoute {
-            names: names(&targets.listener.name, &route.name, &host(&route.matcher.host), target),
-            series: self.registry.route(self.worker, &targets.listener.name, &route.name, target),
-            cluster: cluster.map(|(_, cluster)| cluster),
-            filters: targets.filters(&route.chain),
-            timeouts: Timeouts {
-                idle: limits.stream_idle_timeout,
-                request: limits.request_timeout,
-                head: route.timeout,
-                client: expected(limits),
-            },
         }
     }
 }

@@ -65,6 +65,8 @@ pub struct Load {
     pub exchanges: AtomicUsize,
     /// Connections that are passed on as bytes. Only the worker writes it.
     pub passages: AtomicUsize,
+    /// While the worker drains: connections whose clients are sending a head. Only the worker writes it.
+    pub heads: AtomicUsize,
 }
 
 /// See the module.
@@ -176,14 +178,17 @@ impl Worker {
         doors.contains(&id) || self.connections.borrow().iter().any(|(_, (listener, _))| *listener == id)
     }
 
-    /// Connections come from a listener until `shut`.
+    /// Connections come from a socket of a listener until `shut`.
     pub fn open(&self, id: ListenerId) {
         self.doors.borrow_mut().push(id);
     }
 
-    /// No connection comes from a listener any more.
+    /// No connection comes from that socket any more.
     pub fn shut(&self, id: ListenerId) {
-        self.doors.borrow_mut().retain(|open| *open != id);
+        let mut doors = self.doors.borrow_mut();
+        if let Some(place) = doors.iter().position(|open| *open == id) {
+            doors.swap_remove(place);
+        }
     }
 
     /// Has the sweeper look after an exchange until `forget`.
@@ -246,6 +251,11 @@ impl Worker {
     /// Ends exchanges that are out of time.
     pub fn sweep_exchanges(&self) {
         let now = self.clock.look();
+        if self.draining.get() {
+            let connections = self.connections.borrow();
+            let heads = connections.iter().filter(|(_, (_, connection))| connection.is_asking()).count();
+            self.load().heads.store(heads, Relaxed);
+        }
         for (_, live) in self.exchanges.borrow().iter() {
             let chain = live.chain.as_ref().and_then(Weak::upgrade);
             if let Some(chain) = &chain {

@@ -111,6 +111,49 @@ fn who_comes_late_is_served_once_until_the_last_exchange_ends() {
 }
 
 #[test]
+fn who_connected_before_the_end_or_is_sending_a_head_is_served_once() {
+    let (origin, release) = held();
+    let mut proxy = proxy("", &origin);
+    let mut client = waiting(&proxy, &origin);
+    let (mut silent, mut slow, mut idle) = (proxy.client(), proxy.client(), proxy.client());
+    for client in [&mut slow, &mut idle] {
+        client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+        assert_eq!(client.answer().status(), 200);
+    }
+    slow.send("GET / HTTP/1.1\r\n");
+    // Whoever comes later was accepted later: the proxy has read what was sent before.
+    assert_eq!(proxy.get("/").status(), 200);
+
+    proxy.drain();
+    assert!(idle.is_closed(), "the worker has heard of the drain");
+    silent.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+    slow.send("host: a\r\n\r\n");
+
+    for client in [&mut silent, &mut slow] {
+        let answer = client.answer();
+        assert_eq!((answer.status(), answer.field("connection")), (200, Some("close")));
+        assert!(client.is_closed());
+    }
+    release.send(()).unwrap();
+    assert_eq!(client.answer().text(), "finished");
+    proxy.ended();
+}
+
+#[test]
+fn a_head_on_its_way_holds_the_end_up_as_long_as_it_may_take() {
+    let (origin, _release) = held();
+    let mut proxy = proxy("header_timeout: 1s", &origin);
+    let mut client = proxy.client();
+    client.send("GET / HTTP/1.1\r\n");
+    assert_eq!(proxy.get("/").status(), 200);
+
+    proxy.drain();
+
+    assert_eq!(client.answer().status(), 408);
+    proxy.ended();
+}
+
+#[test]
 fn an_exchange_that_does_not_end_is_cut_at_the_deadline() {
     let (origin, _release) = held();
     let mut proxy = proxy("drain_timeout: 300ms", &origin);

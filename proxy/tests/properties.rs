@@ -81,7 +81,7 @@ fn proxy(origin: &Origin, config: &str) -> TestProxy {
         "node: {{ id: n1, cluster: mesh, metadata: {{ NAME: web, WEIGHT: 2.5, MESH: true, NOTHING: null, \
          LABELS: {{ app: shop }}, PORTS: [http, 8] }} }}\n\
          {probe}clusters: {{ app: {{ hosts: [{address:?}, {address:?}] }} }}\n\
-         listeners: [{{ name: edge, listen: \"127.0.0.1:0\", routes: [\
+         listeners: [{{ name: edge, listen: \"127.0.0.1:0\", http: {{ request_id: off }}, routes: [\
          {{ name: main, match: {{ host: test }}, to: app, filters: [a] }}, {{ name: other, to: echo, filters: [a] }}] }}]"
     ))
 }

@@ -50,5 +50,5 @@ fn expectation(said: &Expect, report: &mut Report<'_>) -> Expectation {
 }
 
 fn fields(said: Option<&Named<HeaderName, At<FieldValue>>>, report: &mut Report<'_>) -> Vec<(String, String)> {
-    super::headers(said, |value| value.0.clone(), report)
+    super::headers(said, |name| &name.0, |value| Some(value.value.0.clone()), report)
 }

@@ -36,6 +36,8 @@ impl Write for Listener {
             ("balance", self.balance.write(view)),
             ("filters", http(self.chain.write(view))),
             ("limits", self.limits.write(view)),
+            ("http", self.http.write(view)),
+            ("headers", self.headers.write(view)),
             ("routes", http(self.routes.write(view))),
             ("tcp", self.tcp.write(view)),
         ]))
@@ -54,7 +56,14 @@ impl Write for Route {
             ("name", self.name.write(view)),
             ("match", self.matcher.write(view)),
             ("to", self.to.write(view)),
+            ("respond", self.respond.write(view)),
+            ("redirect", self.redirect.write(view)),
+            ("rewrite", self.rewrite.write(view)),
+            ("headers", self.headers.write(view)),
             ("timeout", self.timeout.write(view)),
+            ("idle_timeout", self.idle_timeout.write(view)),
+            ("request_timeout", self.request_timeout.write(view)),
+            ("stream", self.stream.write(view)),
             ("filters", self.chain.write(view)),
         ]))
     }

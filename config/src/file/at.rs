@@ -72,6 +72,13 @@ impl<T: Scalar> At<T> {
         }
     }
 
+    fn of_bool(word: &str, node: &Node, reader: &mut Reader<'_, '_>) -> Option<At<T>> {
+        match (T::BARE, T::parse(word)) {
+            (Bare::Taken, Ok(value)) => Some(At::new(value, node.spot)),
+            _ => At::refuse_unquoted(word, node, reader),
+        }
+    }
+
     fn of_number(number: &str, node: &Node, reader: &mut Reader<'_, '_>) -> Option<At<T>> {
         match T::BARE {
             Bare::Refused => At::refuse_unquoted(number, node, reader),
@@ -90,14 +97,10 @@ impl<T: Scalar> At<T> {
 
 impl<T: Scalar> Read for At<T> {
     fn read(node: &Node, reader: &mut Reader<'_, '_>) -> Option<At<T>> {
-        match (&node.kind, T::MAPPING_OF) {
-            (Kind::Text(text), _) => At::of_text(text, node, reader),
-            (Kind::Number(number), _) => At::of_number(&number.to_string(), node, reader),
-            (Kind::Map(_), Some(key)) => {
-                let message = format!("a mapping under {key:?} is not supported in this version");
-                reader.refuse(Code::NotSupported, node.spot, message)
-            }
-            (Kind::Bool(word), _) => At::refuse_unquoted(&word.to_string(), node, reader),
+        match &node.kind {
+            Kind::Text(text) => At::of_text(text, node, reader),
+            Kind::Number(number) => At::of_number(&number.to_string(), node, reader),
+            Kind::Bool(word) => At::of_bool(&word.to_string(), node, reader),
             _ => reader.wrong_type(node, T::EXPECTED),
         }
     }

@@ -6,7 +6,9 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::Value;
 
+use crate::bound::Count;
 use crate::error::Code;
+use crate::file::action::Test;
 use crate::file::at::At;
 use crate::file::read::{Named, Read, Reader};
 use crate::file::write::{View, Write};
@@ -14,7 +16,7 @@ use crate::file::yaml::{Kind, Node};
 use crate::file::{AdminListen, CacheDir, Filter, Policies, Use, Wasm};
 use crate::filter::{ModuleRef, Policy};
 use crate::report::Spot;
-use crate::route::Method;
+use crate::route::{Method, TargetName};
 use crate::scalar::{Name, Word};
 
 /// `off`, or where the admin endpoints are.
@@ -230,6 +232,56 @@ impl Write for Entry {
     }
 }
 
+/// A target, or several with their weights: how many exchanges each gets, compared with the others.
+#[derive(Debug, Clone)]
+pub(crate) enum To {
+    One(At<TargetName>),
+    Split(Spot, Named<TargetName, At<Count<0, 1_000_000>>>),
+}
+
+impl Read for To {
+    fn read(node: &Node, reader: &mut Reader<'_, '_>) -> Option<To> {
+        match node.kind {
+            Kind::Map(_) => Named::read(node, reader).map(|named| To::Split(node.spot, named)),
+            _ => At::read(node, reader).map(To::One),
+        }
+    }
+}
+
+impl Write for To {
+    fn write(&self, view: View) -> Option<Value> {
+        match self {
+            To::One(target) => target.write(view),
+            To::Split(_, named) => named.write(view),
+        }
+    }
+}
+
+/// A value that must be equal, or a mapping of what else may be asked of it.
+#[derive(Debug, Clone)]
+pub(crate) enum Condition {
+    Equal(At<String>),
+    Test(Test),
+}
+
+impl Read for Condition {
+    fn read(node: &Node, reader: &mut Reader<'_, '_>) -> Option<Condition> {
+        match node.kind {
+            Kind::Map(_) => Test::read(node, reader).map(Condition::Test),
+            _ => At::read(node, reader).map(Condition::Equal),
+        }
+    }
+}
+
+impl Write for Condition {
+    fn write(&self, view: View) -> Option<Value> {
+        match self {
+            Condition::Equal(value) => value.write(view),
+            Condition::Test(test) => test.write(view),
+        }
+    }
+}
+
 /// Methods: one of them, or a list.
 #[derive(Debug, Clone)]
 pub(crate) struct Methods(pub(crate) Vec<At<Method>>);
@@ -277,4 +329,6 @@ any_of! {
     Filters: Named<Name, Filter>, Vec<Entry>;
     Entry: At<Name>, Use, Filter;
     Methods: At<Method>, Vec<At<Method>>;
+    To: At<TargetName>, Named<TargetName, At<Count<0, 1_000_000>>>;
+    Condition: At<String>, Test;
 }

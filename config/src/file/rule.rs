@@ -8,6 +8,43 @@ pub(super) fn of_listener(fields: &Fields<'_>, reader: &mut Reader<'_, '_>) {
     fields.need_one_of(&["routes", "tcp"], reader);
     fields.exclude("tcp", "routes", "a listener has one of them", reader);
     fields.exclude("tcp", "filters", "write the filters inside \"tcp\"", reader);
+    for key in ["http", "headers"] {
+        fields.exclude(key, "tcp", "it is for listeners with routes", reader);
+    }
+}
+
+/// A route does one thing with an exchange, and rewrites only what goes to a target.
+pub(super) fn of_route(fields: &Fields<'_>, reader: &mut Reader<'_, '_>) {
+    fields.need_one_of(&["to", "respond", "redirect"], reader);
+    for (key, other) in [("to", "respond"), ("to", "redirect"), ("respond", "redirect")] {
+        fields.exclude(key, other, "a route has one of them", reader);
+    }
+    for own in ["respond", "redirect"] {
+        fields.exclude("rewrite", own, "it is for routes with \"to\"", reader);
+    }
+}
+
+/// A condition is one, and plain text is the one for equal values.
+pub(super) fn of_condition(fields: &Fields<'_>, reader: &mut Reader<'_, '_>) {
+    fields.need_one_of(&["regex", "present"], reader);
+    fields.exclude("regex", "present", "what has a value that is found is present", reader);
+}
+
+/// A redirect leads somewhere else.
+pub(super) fn of_redirect(fields: &Fields<'_>, reader: &mut Reader<'_, '_>) {
+    fields.need_one_of(&["scheme", "host", "port", "path", "prefix"], reader);
+    fields.exclude("path", "prefix", "\"path\" is the whole path already", reader);
+}
+
+/// A rewrite changes something, and the path in one way.
+pub(super) fn of_rewrite(fields: &Fields<'_>, reader: &mut Reader<'_, '_>) {
+    fields.need_one_of(&["path", "regex", "host"], reader);
+    fields.exclude("path", "regex", "a path is rewritten in one way", reader);
+}
+
+/// Proxies in front are known by their addresses or by their number.
+pub(super) fn of_forwarded(fields: &Fields<'_>, reader: &mut Reader<'_, '_>) {
+    fields.exclude("trusted", "hops", "name the proxies in front, or say how many there are", reader);
 }
 
 /// A self-test expects something.

@@ -12,9 +12,9 @@ use crate::file::plain::{Plain, plain};
 use crate::report::{Report, Spot};
 
 /// Bytes of text a configuration may have.
-pub(crate) const TEXT: usize = 8 << 20;
+pub(crate) const TEXT: usize = 32 << 20;
 /// Values a configuration may have, those repeated by aliases included.
-const NODES: usize = 500_000;
+const NODES: usize = 1_000_000;
 /// How deep values may be nested.
 const DEPTH: usize = 64;
 

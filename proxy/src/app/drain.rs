@@ -3,11 +3,12 @@
 //! Until the last exchange ends, new connections are accepted and served once, so that nobody who has not heard of the
 //! end yet is refused.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, sleep};
 
 use crate::worker::Shared;
@@ -65,14 +66,22 @@ pub struct Bells {
     pub signals: Option<Signals>,
     /// From `Running`.
     pub ordered: mpsc::UnboundedReceiver<Order>,
+    /// Another process has taken the place of this one.
+    pub succeeded: Arc<Notify>,
 }
 
 impl Bells {
     /// Completes at the next signal or order, or when nobody is left to give one.
     pub async fn ring(&mut self) {
-        match &mut self.signals {
-            Some(signals) => signals.received().await,
-            None => drop(self.ordered.recv().await),
+        let told = async {
+            match &mut self.signals {
+                Some(signals) => signals.received().await,
+                None => drop(self.ordered.recv().await),
+            }
+        };
+        tokio::select! {
+            () = told => {}
+            () = self.succeeded.notified() => {}
         }
     }
 }
@@ -107,7 +116,7 @@ async fn unless_rung(bells: &mut Bells, end: impl Future<Output = ()>) -> bool {
 async fn finished(shared: &Shared, deadline: Instant) {
     let mut quiet_since = None;
     while Instant::now() < deadline {
-        let quiet = exchanges(shared) == 0;
+        let quiet = exchanges(shared) == 0 && heads(shared) == 0;
         let since = *quiet_since.get_or_insert_with(Instant::now);
         if quiet && (shared.connections.load(Relaxed) == 0 || since.elapsed() >= FAREWELL) {
             return;
@@ -124,6 +133,11 @@ async fn retired(shared: &Shared, deadline: Instant) {
     while Instant::now() < deadline && shared.serving.load(Relaxed) > 0 {
         sleep(LOOK).await;
     }
+}
+
+/// Requests that are on their way.
+fn heads(shared: &Shared) -> usize {
+    shared.loads.iter().map(|load| load.heads.load(Relaxed)).sum()
 }
 
 fn exchanges(shared: &Shared) -> usize {

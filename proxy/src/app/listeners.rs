@@ -7,6 +7,7 @@ use std::net::{SocketAddr, TcpListener};
 use tollgate_config as config;
 
 use crate::app::AppError;
+use crate::app::takeover::{Estate, Kept};
 use crate::listener::{self, Socket};
 use crate::snapshot::ListenerId;
 
@@ -15,6 +16,10 @@ use crate::snapshot::ListenerId;
 pub(super) struct Listeners {
     known: Vec<Known>,
     last: u64,
+    /// What a predecessor left, until the first plan is carried out.
+    estate: Estate,
+    /// Where copies are kept for a successor, if there may be one.
+    kept: Option<Kept>,
 }
 
 #[derive(Debug)]
@@ -42,8 +47,15 @@ impl Changes {
 }
 
 impl Listeners {
+    /// Begins with what a predecessor left, and keeps copies for a successor.
+    pub(super) fn inherit(&mut self, estate: Estate, kept: Kept) {
+        self.estate = estate;
+        self.kept = Some(kept);
+    }
+
     /// Binds what the configuration has and this does not, for so many workers. Nothing else changes.
-    pub(super) fn plan(&self, wanted: &[config::Listener], workers: usize) -> Result<Changes, AppError> {
+    pub(super) fn plan(&mut self, wanted: &[config::Listener], workers: usize) -> Result<Changes, AppError> {
+        let mut estate = std::mem::take(&mut self.estate);
         let mut left: Vec<&Known> = self.known.iter().collect();
         let mut changes = Changes::default();
         let mut last = self.last;
@@ -56,7 +68,12 @@ impl Listeners {
             let id = ListenerId(last);
             // The same port at another address: our own sockets are there.
             let is_ours = self.known.iter().any(|known| known.bound.port() == listener.address.port());
-            changes.opened.push(open(id, listener, workers, is_ours)?);
+            let sockets = match estate.take(listener.address) {
+                Some(sockets) => listener::complete(sockets, workers),
+                None => listener::bind(listener.address, workers, is_ours),
+            };
+            let (known, sockets) = open(id, listener, sockets)?;
+            changes.opened.push((known, sockets));
             changes.ids.push(id);
         }
         changes.closed = left.iter().map(|known| known.id).collect();
@@ -67,9 +84,16 @@ impl Listeners {
     pub(super) fn commit(&mut self, changes: Changes, workers: usize) -> (Vec<Vec<Socket>>, Vec<ListenerId>) {
         let mut sockets: Vec<Vec<Socket>> = (0..workers).map(|_| Vec::new()).collect();
         self.known.retain(|known| !changes.closed.contains(&known.id));
+        if let Some(kept) = &self.kept {
+            changes.closed.iter().for_each(|id| kept.forget(*id));
+        }
         for (known, bound) in changes.opened {
-            for (worker, socket) in sockets.iter_mut().zip(bound) {
-                worker.push(Socket { socket, listener: known.id });
+            if let Some(Err(error)) = self.kept.as_ref().map(|kept| kept.keep(known.id, known.written, &bound)) {
+                tracing::warn!(address = %known.bound, %error, "a successor will have to bind an address anew");
+            }
+            // A predecessor may have had more workers: each of its sockets has connections of its own waiting.
+            for (place, socket) in bound.into_iter().enumerate() {
+                sockets[place % workers].push(Socket { socket, listener: known.id });
             }
             self.last = self.last.max(known.id.0);
             self.known.push(known);
@@ -86,11 +110,10 @@ impl Listeners {
 fn open(
     id: ListenerId,
     listener: &config::Listener,
-    workers: usize,
-    is_ours: bool,
+    sockets: std::io::Result<Vec<TcpListener>>,
 ) -> Result<(Known, Vec<TcpListener>), AppError> {
     let written = listener.address;
-    let bound = listener::bind(written, workers, is_ours).map_err(|source| AppError::Bind {
+    let bound = sockets.map_err(|source| AppError::Bind {
         what: format!("listener {:?}", listener.name),
         address: written,
         source,

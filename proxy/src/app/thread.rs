@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use crate::app::drain::Phase;
 use crate::app::reload::Change;
 use crate::listener::{self, Handed};
+use crate::snapshot::ListenerId;
 use crate::telemetry::panics::outlive;
 use crate::worker::{Shared, Worker};
 
@@ -64,7 +65,7 @@ async fn accept(
     mut changes: mpsc::UnboundedReceiver<Change>,
     hand: Rc<[mpsc::UnboundedSender<Handed>]>,
 ) {
-    let mut open = HashMap::new();
+    let mut open: HashMap<ListenerId, Vec<oneshot::Sender<()>>> = HashMap::new();
     // Aborted with this task.
     let mut accepting = JoinSet::new();
     let mut serves = false;
@@ -73,7 +74,7 @@ async fn accept(
             Change::Open(sockets) => {
                 for socket in sockets {
                     let (close, closing) = oneshot::channel();
-                    open.insert(socket.listener, close);
+                    open.entry(socket.listener).or_default().push(close);
                     accepting.spawn_local(listener::accept(Rc::clone(&worker), socket, Rc::clone(&hand), closing));
                 }
                 if !std::mem::replace(&mut serves, true) {

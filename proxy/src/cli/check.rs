@@ -6,8 +6,8 @@ use std::fmt::{self, Write};
 use std::path::Path;
 
 use tollgate_config::{
-    Admin, Budget, ByteSize, Cluster, ClusterId, Config, HostMatch, Listener, OnError, PathMatch, Plugin, PluginId,
-    Policy, Protocol, Quota, RouteMatch, Target,
+    Admin, Budget, ByteSize, Cluster, ClusterId, Config, HostMatch, Listener, OnError, PathChange, PathMatch, Plugin,
+    PluginId, Policy, Protocol, Quota, Redirect, Route, RouteMatch, Scheme, Target, Trust, Underscores, ValueMatch,
 };
 
 use super::{Failure, own_program, print};
@@ -39,13 +39,13 @@ fn summarise(out: &mut String, config: &Config, plugins: impl Iterator<Item = Pl
     section(out, "plugins", plugins.map(plugin_line))?;
     section(out, "clusters", config.clusters.iter().map(cluster_line))?;
     let plugins = config.plugins.iter().flat_map(|plugin| risks(plugin, config));
-    let listeners = config.listeners.iter().filter_map(rate_risk);
+    let listeners = config.listeners.iter().flat_map(listener_risks);
     section(out, "not the safe default", admin_risk(config).into_iter().chain(listeners).chain(plugins))
 }
 
 fn write_routes(out: &mut String, listener: &Listener, config: &Config) -> fmt::Result {
     for route in &listener.routes {
-        writeln!(out, "  {}: {} -> {}", route.name, matcher(&route.matcher), target(route.target, config))?;
+        writeln!(out, "  {}: {} -> {}", route.name, matcher(&route.matcher), target(&route.target, config))?;
         write_chain(out, &route.chain, config)?;
     }
     Ok(())
@@ -88,8 +88,8 @@ fn matcher(matcher: &RouteMatch) -> String {
         PathMatch::Prefix(prefix) => words.push(format!("path {prefix}/")),
         PathMatch::Regex(regex) => words.push(format!("path like {}", regex.as_str())),
     }
-    words.extend(matcher.headers.iter().map(|(name, value)| format!("header {name}: {value}")));
-    words.extend(matcher.query.iter().map(|(name, value)| format!("query {name}={value}")));
+    words.extend(matcher.headers.iter().map(|(name, wanted)| condition("header", ": ", name, wanted)));
+    words.extend(matcher.query.iter().map(|(name, wanted)| condition("query", "=", name, wanted)));
     if words.is_empty() { "everything".to_owned() } else { words.join(", ") }
 }
 
@@ -101,11 +101,43 @@ fn host(host: &HostMatch) -> String {
     }
 }
 
-fn target(target: Target, config: &Config) -> &str {
-    match target {
-        Target::Echo => "echo",
-        Target::Cluster(id) => cluster_name(id, config),
+fn condition(what: &str, between: &str, name: &str, wanted: &ValueMatch) -> String {
+    match wanted {
+        ValueMatch::Equal(value) => format!("{what} {name}{between}{value}"),
+        ValueMatch::Regex(regex) => format!("{what} {name} like {}", regex.as_str()),
+        ValueMatch::Present => format!("{what} {name}"),
+        ValueMatch::Absent => format!("no {what} {name}"),
     }
+}
+
+fn target(target: &Target, config: &Config) -> String {
+    match target {
+        Target::Echo => "echo".to_owned(),
+        Target::Cluster(id) => cluster_name(*id, config).to_owned(),
+        Target::Split(ways) => {
+            let ways = ways.iter().map(|(id, weight)| format!("{} ({weight})", cluster_name(*id, config)));
+            ways.collect::<Vec<_>>().join(", ")
+        }
+        Target::Respond(said) => format!("answer {}", said.status),
+        Target::Redirect(said) => redirect(said),
+    }
+}
+
+/// The place that clients are sent to, with a star for what stays as they asked.
+fn redirect(said: &Redirect) -> String {
+    let scheme = match said.scheme {
+        Some(Scheme::Http) => "http",
+        Some(Scheme::Https) => "https",
+        None => "*",
+    };
+    let host = said.host.as_deref().unwrap_or("*");
+    let port = said.port.map(|port| format!(":{port}")).unwrap_or_default();
+    let path = match &said.path {
+        Some(PathChange::Whole(path)) => path.clone(),
+        Some(PathChange::Prefix { with, .. }) => format!("{with}/*"),
+        None => "/*".to_owned(),
+    };
+    format!("{} {scheme}://{host}{port}{path}", said.status)
 }
 
 fn cluster_name(id: ClusterId, config: &Config) -> &str {
@@ -154,11 +186,29 @@ fn admin_risk(config: &Config) -> Option<String> {
     }
 }
 
-fn rate_risk(listener: &Listener) -> Option<String> {
-    let off = listener.limits.body_rate.is_none();
-    off.then(|| {
-        format!("listener {}: body_rate: off lets a client take as long as a request may for its body", listener.name)
-    })
+/// What a listener believes or lets pass that it does not by default.
+fn listener_risks(listener: &Listener) -> Vec<String> {
+    let mut risks = Vec::new();
+    match &listener.http.forwarded.trust {
+        Trust::Nobody => {}
+        Trust::Networks(networks) => {
+            let names: Vec<_> = networks.iter().map(ToString::to_string).collect();
+            risks.push(format!("http.forwarded.trusted believes what {} say of their clients", names.join(", ")));
+        }
+        Trust::Hops(hops) => {
+            risks.push(format!("http.forwarded.hops believes whoever connects to be the last of {hops} proxies"));
+        }
+    }
+    if listener.http.underscores == Underscores::Allow {
+        risks.push("http.underscores: allow lets names pass that programs take for others".to_owned());
+    }
+    let stream = |route: &&Route| route.stream;
+    let streams = listener.routes.iter().filter(stream);
+    if listener.limits.body_rate.is_none() {
+        risks.push("body_rate: off lets a client take as long as a request may for its body".to_owned());
+    }
+    risks.extend(streams.map(|route| format!("route {}: stream: true lets a request last for ever", route.name)));
+    risks.into_iter().map(|risk| format!("listener {}: {risk}", listener.name)).collect()
 }
 
 /// What a plugin may do that it may not do by default.
@@ -356,6 +406,54 @@ mod tests {
         assert!(
             text.starts_with("\nlistener db on 127.0.0.1:5432\n  tcp -> 10.0.0.1:5432\n    filters: tap\n"),
             "{text}"
+        );
+    }
+
+    #[test]
+    fn what_a_route_does_is_summed_up_in_a_line() {
+        let config = config(
+            "listen: 127.0.0.1:8000\nroutes:\n- { name: a, match: { path: /, headers: { x: { regex: y } }, query: \
+             { q: { present: true }, r: { present: false } } }, to: { app: 9, next: 1 } }\n\
+             - { name: b, respond: { status: 404 } }\n- { name: c, redirect: { scheme: https, status: 308 } }\n\
+             - { name: d, match: { path: /v1 }, redirect: { host: b, port: 81, prefix: /v2 } }\n\
+             clusters: { app: { hosts: [10.0.0.1:80] }, next: { hosts: [10.0.0.2:80] } }\n",
+        );
+
+        let text = summary(&config, &[]);
+
+        let lines: Vec<_> = text.lines().skip(2).take(4).map(str::trim).collect();
+        assert_eq!(
+            lines,
+            [
+                "a: path /, header x like y, query q, no query r -> app (9), next (1)",
+                "b: everything -> answer 404",
+                "c: everything -> 308 https://*/*",
+                "d: path /v1/ -> 302 *://b:81/v2/*",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_listener_that_believes_others_is_a_risk() {
+        let risks = |keys: &str| {
+            let text = format!("listeners: [{{ name: edge, listen: 127.0.0.1:0, {keys} }}]");
+            listener_risks(&config(&text).listeners[0])
+        };
+
+        assert!(risks("routes: [{ to: echo }]").is_empty());
+        assert_eq!(
+            risks("routes: [], http: { forwarded: { trusted: [10.0.0.0/8, '::1'] }, underscores: allow }"),
+            [
+                "listener edge: http.forwarded.trusted believes what 10.0.0.0/8, ::1/128 say of their clients",
+                "listener edge: http.underscores: allow lets names pass that programs take for others",
+            ]
+        );
+        assert_eq!(
+            risks("routes: [{ name: a, to: echo, stream: true }], http: { forwarded: { hops: 2 } }"),
+            [
+                "listener edge: http.forwarded.hops believes whoever connects to be the last of 2 proxies",
+                "listener edge: route a: stream: true lets a request last for ever",
+            ]
         );
     }
 }

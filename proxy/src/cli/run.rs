@@ -28,6 +28,7 @@ pub(super) fn run(arguments: &RunArguments) -> Result<(), Failure> {
         file: Some(Followed { path: file.clone(), read: Some(Digest::of(text.as_bytes())) }),
         compiler: own_program(),
         cache: compile::default_cache(),
+        takeover: arguments.takeover.clone(),
     };
     let bound = App::prepare(config, &options).and_then(App::bind).map_err(Failure::App)?;
     let admin = bound.admin();

@@ -4,6 +4,8 @@
 
 mod http2;
 
+use std::net::IpAddr;
+
 use http::header::{self, HeaderMap, HeaderName};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Method, Request, StatusCode, Version, request};
@@ -76,6 +78,8 @@ pub struct Accepted {
     pub content_length: Option<u64>,
     /// True when the client takes trailers (`te: trailers`).
     pub takes_trailers: bool,
+    /// The client's address where a trusted peer told it.
+    pub client: Option<IpAddr>,
 }
 
 /// Checks a request and takes it apart; on refusal the client's connection is closed.
@@ -92,7 +96,7 @@ pub fn accept<B>(request: Request<B>, field_limit: usize) -> Result<(Accepted, B
     let fields = Fields::new(parts.headers, field_limit);
     let (method, edited) = (parts.method, Edited::default());
     let head = RequestHead { method, scheme: Scheme::HTTP, authority, path, fields, edited };
-    Ok((Accepted { head, version: parts.version, content_length, takes_trailers }, body))
+    Ok((Accepted { head, version: parts.version, content_length, takes_trailers, client: None }, body))
 }
 
 fn check_target(parts: &request::Parts) -> Result<(), Reason> {

@@ -2,7 +2,7 @@
 //!
 //! What an exchange does is `serve`'s business; how long an exchange may take is `exchange`'s.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -86,6 +86,7 @@ pub(super) fn serve(
         let progress = Rc::new(Progress::default());
         let (in_flight, begun) = (Cell::new(0), Cell::new(0));
         let (lasting, newest, ends_by_closing) = (Cell::new(0), Cell::new(None), Cell::new(false));
+        let written = OnceCell::new();
         let client = Client {
             worker,
             listener,
@@ -99,6 +100,7 @@ pub(super) fn serve(
             newest,
             ends_by_closing,
             handle,
+            written,
         };
         talk(Rc::new(client), stream, &settings).await;
     }
@@ -123,7 +125,7 @@ async fn http2(client: &Rc<Client>, io: ClientIo, settings: &Settings) -> hyper:
     let io = Guarded::new(io, Accounting::of_client(clock.now()), clock, Watched::new(client, settings));
     let transport = http2_builder(settings, Streams::of(client)).serve_connection(io, service);
     let drain = |transport: &mut Pin<Box<http2::Connection<_, _, _>>>| transport.as_mut().graceful_shutdown();
-    match Timed::new(client, settings, drain).run(Box::pin(transport)).await {
+    match Timed::new(client, settings, Told::InFrames, drain).run(Box::pin(transport)).await {
         End::Failed(error, _) => Err(error),
         End::Over | End::Late(_) | End::Idle(_) => Ok(()),
     }
@@ -136,7 +138,7 @@ async fn http1(client: &Rc<Client>, mut io: ClientIo, settings: &Settings) -> hy
         let service = service_fn(move |request: Request<Incoming>| serve::serve(Rc::clone(&exchanges), request));
         let transport = Box::new(http1_builder(settings).serve_connection(io, service));
         let drain = |transport: &mut Box<http1::Connection<_, _>>| Pin::new(transport.as_mut()).graceful_shutdown();
-        let timed = Timed { rests: true, ..Timed::new(client, settings, drain) };
+        let timed = Timed { rests: true, ..Timed::new(client, settings, Told::ByClosing, drain) };
         let left = match timed.run(transport).await {
             End::Over => return Ok(()),
             End::Late(left) => {
@@ -257,10 +259,20 @@ enum End<T> {
     Idle(T),
 }
 
+/// How a client without an exchange hears that its connection ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    /// By its end, which loses a request that was begun.
+    ByClosing,
+    /// By a GOAWAY, which tells which requests were taken (RFC 9113 §6.8).
+    InFrames,
+}
+
 /// A transport under its connection's timeouts.
 struct Timed<D> {
     client: Rc<Client>,
     limits: Limits,
+    told: Told,
     drain: D,
     drained: bool,
     /// True for a transport that is given up when it has nothing to do, and made anew.
@@ -275,12 +287,13 @@ struct Timed<D> {
 }
 
 impl<D> Timed<D> {
-    fn new(client: &Rc<Client>, settings: &Settings, drain: D) -> Self {
+    fn new(client: &Rc<Client>, settings: &Settings, told: Told, drain: D) -> Self {
         let since = client.worker.clock.now();
         let late = client.worker.draining.get() || !client.worker.knows(client.listener);
         let limits = settings.limits;
         let client = Rc::clone(client);
-        Self { client, limits, drain, drained: false, rests: false, late, phase: Phase::Head, progress: (0, 0), since }
+        let (drained, rests, phase, progress) = (false, false, Phase::Head, (0, 0));
+        Self { client, limits, told, drain, drained, rests, late, phase, progress, since }
     }
 
     async fn run<T>(mut self, transport: T) -> End<T>
@@ -293,13 +306,19 @@ impl<D> Timed<D> {
         std::future::poll_fn(|cx| {
             let Some(running) = transport.as_mut() else { return Poll::Ready(End::Over) };
             self.listen(cx);
-            if self.is_to_drain() {
-                self.drained = true;
-                (self.drain)(running);
-            }
-            if let Poll::Ready(outcome) = Pin::new(&mut *running).poll(cx) {
-                let failed = outcome.err().zip(transport.take());
-                return Poll::Ready(failed.map_or(End::Over, |(error, transport)| End::Failed(error, transport)));
+            loop {
+                if self.is_to_drain() {
+                    self.drained = true;
+                    (self.drain)(running);
+                }
+                if let Poll::Ready(outcome) = Pin::new(&mut *running).poll(cx) {
+                    let failed = outcome.err().zip(transport.take());
+                    return Poll::Ready(failed.map_or(End::Over, |(error, transport)| End::Failed(error, transport)));
+                }
+                // It may have become so while it was polled, and nothing else would wake it.
+                if !self.is_to_drain() {
+                    break;
+                }
             }
             match self.poll_overdue(sleep.as_mut(), cx) {
                 Poll::Ready(Phase::Head) => Poll::Ready(transport.take().map_or(End::Over, End::Late)),
@@ -322,8 +341,9 @@ impl<D> Timed<D> {
     }
 
     fn is_to_drain(&self) -> bool {
-        let told = self.client.handle.is_draining() || (self.late && self.client.begun.get() > 0);
-        told && !self.drained
+        let asked = self.client.handle.is_draining() || (self.late && self.client.begun.get() > 0);
+        // Whoever connected just before, or is sending a head, has not heard of the end.
+        asked && !self.drained && (self.told == Told::InFrames || self.current() != Phase::Head)
     }
 
     fn listen(&self, cx: &Context<'_>) {
@@ -339,6 +359,8 @@ impl<D> Timed<D> {
             (self.phase, self.progress) = (phase, progress);
             self.since = now;
         }
+        let asking = self.told == Told::ByClosing && phase == Phase::Head && self.client.progress.unread_head.get();
+        self.client.handle.set_asking(asking);
         let deadline = tokio::time::Instant::from_std(self.since + self.limit());
         if deadline < sleep.deadline() {
             sleep.as_mut().reset(deadline);

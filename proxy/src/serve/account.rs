@@ -3,7 +3,7 @@
 //! Closing tells filters that it is over, counts it, and writes the access log.
 
 use std::cell::{Cell, RefCell};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -13,7 +13,8 @@ use http::{HeaderMap, Version};
 use crate::client::Client;
 use crate::error::Reason;
 use crate::exchange::Exchange;
-use crate::exchange::head::RequestHead;
+use crate::exchange::forwarded::REQUEST_ID;
+use crate::exchange::hop::Accepted;
 use crate::exchange::properties::protocol;
 use crate::filter::chain::Chain;
 use crate::serve::answer;
@@ -40,6 +41,7 @@ struct Asked {
     path: String,
     authority: String,
     version: Version,
+    client_address: Option<IpAddr>,
     user_agent: Option<Vec<u8>>,
     request_id: Option<Vec<u8>>,
 }
@@ -50,17 +52,16 @@ impl Account {
         client: &Rc<Client>,
         route: &Rc<LocalRoute>,
         exchange: &Rc<Exchange>,
-        head: &RequestHead,
-        version: Version,
+        accepted: &Accepted,
     ) -> Self {
         let worker = &client.worker;
         client.begin();
         route.series.active.add(1);
-        let is_stream = version == Version::HTTP_2;
+        let is_stream = accepted.version == Version::HTTP_2;
         if is_stream {
             client.newest.set(Some(Rc::clone(exchange)));
         }
-        exchange.lasts.set(lasts(&head.fields.map));
+        exchange.lasts.set(lasts(route, &accepted.head.fields.map));
         client.lasting.set(client.lasting.get() + usize::from(exchange.lasts.get()));
         Self {
             key: worker.watch(exchange),
@@ -70,7 +71,7 @@ impl Account {
             exchange: Rc::clone(exchange),
             chain: None,
             upstream: Cell::new(None),
-            asked: worker.shared.access_log.as_ref().map(|_| Box::new(Asked::new(head, version))),
+            asked: worker.shared.access_log.as_ref().map(|_| Box::new(Asked::new(accepted))),
         }
     }
 
@@ -86,6 +87,16 @@ impl Account {
         before.series.active.add(-1);
         route.series.active.add(1);
         self.exchange.timeouts.set(route.timeouts);
+        if route.stream && !self.exchange.lasts.replace(true) {
+            self.client.lasting.set(self.client.lasting.get() + 1);
+        }
+    }
+
+    /// What the configuration changes of the answer.
+    pub(crate) fn edit(&self, fields: &mut http::HeaderMap) {
+        if let Some(edits) = &self.route.borrow().edits {
+            edits.response(fields);
+        }
     }
 
     /// The exchange.
@@ -128,6 +139,7 @@ impl Account {
             cluster: Some(&names.cluster),
             upstream: self.upstream.get(),
             client: self.client.source,
+            client_address: asked.client_address,
             user_agent: asked.user_agent.as_deref(),
             request_id: asked.request_id.as_deref(),
             reason: reason.as_deref(),
@@ -139,8 +151,8 @@ impl Account {
 }
 
 /// True for an exchange that is meant to last: its client may be as slow as it likes.
-fn lasts(fields: &HeaderMap) -> bool {
-    answer::is_grpc(fields)
+fn lasts(route: &LocalRoute, fields: &HeaderMap) -> bool {
+    route.stream || answer::is_grpc(fields)
 }
 
 impl Drop for Account {
@@ -173,15 +185,17 @@ impl Drop for Account {
 }
 
 impl Asked {
-    fn new(head: &RequestHead, version: Version) -> Self {
+    fn new(accepted: &Accepted) -> Self {
+        let head = &accepted.head;
         let field = |name| head.fields.map.get(name).map(|value| value.as_bytes().to_vec());
         Self {
             method: head.method.to_string(),
             path: head.path.to_string(),
             authority: head.authority.to_string(),
-            version,
+            version: accepted.version,
+            client_address: accepted.client,
             user_agent: field(http::header::USER_AGENT),
-            request_id: field(http::HeaderName::from_static("x-request-id")),
+            request_id: field(REQUEST_ID),
         }
     }
 }

@@ -176,9 +176,10 @@ fn finish(
     account: Account,
     client: &Client,
     version: Version,
-    head: ResponseHead,
+    mut head: ResponseHead,
     kind: Kind,
 ) -> Response<ResponseBody> {
+    account.edit(&mut head.fields.map);
     account.exchange().status.set(Some(head.status.as_u16()));
     let mut response = Response::new(ResponseBody::new(kind, account));
     fill(&mut response, head, client, version);

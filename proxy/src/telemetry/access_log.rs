@@ -9,7 +9,7 @@ mod pipe;
 use std::cell::RefCell;
 use std::fs::File;
 use std::io::{self, Write};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -78,6 +78,8 @@ pub struct Entry<'a> {
     pub upstream: Option<SocketAddr>,
     /// The client's end of its connection.
     pub client: SocketAddr,
+    /// The client's address as a trusted proxy in front told it.
+    pub client_address: Option<IpAddr>,
     /// The header `user-agent`.
     pub user_agent: Option<&'a [u8]>,
     /// The header `x-request-id`.
@@ -165,6 +167,7 @@ mod tests {
             cluster: None,
             upstream: None,
             client: ([127, 0, 0, 1], 5000).into(),
+            client_address: None,
             user_agent: None,
             request_id: None,
             reason: None,

@@ -19,7 +19,7 @@ const STANDS: [Stand; 7] = [
     (|path| symlink("/nowhere/at/all", path).unwrap(), "No such file", "No such file"),
     (pipe, "it is no regular file", "it is no regular file"),
     (|path| symlink("/dev/zero", path).unwrap(), "it is no regular file", "it is no regular file"),
-    (large, "larger than the limit", "8 MiB of text"),
+    (large, "larger than the limit", "32 MiB of text"),
     (|path| fs::write(path, "").unwrap(), "not a wasm module", "expected a mapping"),
     (|path| fs::write(path, b"listen: \xff").unwrap(), "not a wasm module", "the text is not UTF-8"),
 ];

@@ -66,6 +66,8 @@ pub(in crate::app) struct Live {
     /// Orders that were taken, and the one that is carried out.
     taken: u64,
     number: u64,
+    /// Snapshots that were replaced, until no worker has them: dropping one of many routes takes longer than a worker may.
+    replaced: Vec<Arc<Snapshot>>,
     /// When the last snapshot was published.
     published: Instant,
     /// When it last looked around.
@@ -80,9 +82,22 @@ impl Live {
         let orders = Orders { send: Arc::new(send), sight: Arc::clone(&sight) };
         let (waiting, now) = (VecDeque::new(), Instant::now());
         let ahead = Ahead::new(Arc::downgrade(&orders.send));
-        let (deferred, published, looked) = (None, now, now);
-        let live =
-            Self { reloader, around, sight, asked, waiting, deferred, ahead, taken: 0, number: 0, published, looked };
+        let (deferred, replaced, published, looked) = (None, Vec::new(), now, now);
+        let (taken, number) = (0, 0);
+        let live = Self {
+            reloader,
+            around,
+            sight,
+            asked,
+            waiting,
+            deferred,
+            ahead,
+            taken,
+            number,
+            replaced,
+            published,
+            looked,
+        };
         live.introduce(&live.reloader.slots());
         live.show();
         (live, orders)
@@ -160,7 +175,8 @@ impl Live {
     /// True while something may change without an order.
     fn is_moving(&self) -> bool {
         let reloader = &self.reloader;
-        self.deferred.is_some() || !reloader.gone.is_empty() || reloader.rollouts.iter().any(Rollout::is_moving)
+        let leaving = !reloader.gone.is_empty() || !self.replaced.is_empty();
+        self.deferred.is_some() || leaving || reloader.rollouts.iter().any(Rollout::is_moving)
     }
 
     fn carry_out(&mut self, order: Order, began: Instant) -> Answer {
@@ -187,6 +203,7 @@ impl Live {
             self.judge(place);
         }
         self.reloader.gone.retain(|generation| generation.residents() > 0);
+        self.replaced.retain(|snapshot| Arc::strong_count(snapshot) > 1);
         self.resume();
         self.show();
     }
@@ -197,7 +214,7 @@ impl Live {
         let shared = &self.around.shared;
         let fresh = snapshot(&shared.snapshot.load(), &self.reloader);
         self.introduce(&fresh.slots);
-        shared.snapshot.store(Arc::new(fresh));
+        self.replaced.push(shared.snapshot.swap(Arc::new(fresh)));
         self.published = Instant::now();
     }
 

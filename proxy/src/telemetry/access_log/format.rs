@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 use std::fmt::{self, Write};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use serde::{Serialize, Serializer};
@@ -21,6 +21,8 @@ const PROPERTY_BYTES: usize = 256;
 struct Line<'a> {
     time: Timestamp,
     client: SocketAddr,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_address: Option<IpAddr>,
     method: &'a str,
     authority: &'a str,
     path: &'a str,
@@ -73,6 +75,7 @@ pub(super) fn json(line: &mut Vec<u8>, entry: &Entry<'_>) {
     let fields = Line {
         time: Timestamp(entry.time),
         client: entry.client,
+        client_address: entry.client_address,
         method: entry.method,
         authority: entry.authority,
         path: entry.path,
@@ -120,6 +123,9 @@ fn write_words(out: &mut Words<'_>, entry: &Entry<'_>) -> fmt::Result {
     }
     write!(out, " in={} out={}", entry.request_bytes, entry.response_bytes)?;
     write!(out, " time={}ms filters={}ms", millis(entry.duration), millis(entry.filters))?;
+    if let Some(address) = entry.client_address {
+        write!(out, " for={address}")?;
+    }
     word(out, "host", Some(entry.authority.into()))?;
     word(out, "listener", Some(entry.listener.into()))?;
     word(out, "route", entry.route.map(Cow::from))?;
@@ -195,6 +201,7 @@ mod tests {
             cluster: Some("app"),
             upstream: Some(([10, 0, 0, 1], 80).into()),
             client: ([127, 0, 0, 1], 5000).into(),
+            client_address: None,
             user_agent: Some(b"curl\x1b[0m\xff"),
             request_id: None,
             reason: Some("upstream_connect"),

@@ -1,0 +1,58 @@
+//! Which route an exchange takes, at first and once filters have changed what routes ask for.
+//! The table answers with a place; whose turn it is among the targets of a route is told here.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::error::Reason;
+use crate::exchange::head::RequestHead;
+use crate::filter::chain::Halt;
+use crate::route::Asked;
+use crate::serve::answer;
+use crate::snapshot::{LocalListener, LocalRoute};
+
+/// The route that serves a request, if there is one.
+pub(super) fn route(listener: &LocalListener, head: &RequestHead) -> Option<Rc<LocalRoute>> {
+    route_at(listener, find_place(listener, head)?)
+}
+
+/// The place in the table of the route that serves a request.
+fn find_place(listener: &LocalListener, head: &RequestHead) -> Option<usize> {
+    let asked = Asked {
+        host: head.authority.host(),
+        path: head.path.path(),
+        query: head.path.query().unwrap_or_default(),
+        method: head.method.as_str(),
+        headers: &head.fields.map,
+    };
+    listener.listener.table.best(&asked)
+}
+
+/// The route at a place; of one with several targets, the way whose turn it is.
+fn route_at(listener: &LocalListener, place: usize) -> Option<Rc<LocalRoute>> {
+    let route = listener.routes.get(place)?;
+    route.split.as_ref().and_then(|split| split.next()).or(Some(route)).map(Rc::clone)
+}
+
+/// Chooses the route again where filters changed what routes ask for. Cluster, timeout and names are the new route's;
+/// the filters stay, because they have seen the request.
+pub(super) fn reroute(
+    replying: &answer::Replying,
+    listener: &LocalListener,
+    route: Rc<LocalRoute>,
+) -> Result<Rc<LocalRoute>, Halt> {
+    let answer::Replying { account, chain, .. } = replying;
+    let asks_fields = listener.listener.table.asks_fields();
+    let found = chain.with_stream(|stream| {
+        let edited = std::mem::take(&mut stream.request.edited);
+        let concerns = edited.target || (edited.fields && asks_fields);
+        concerns.then(|| find_place(listener, &stream.request))
+    })?;
+    // An exchange that stays on its route stays with the target whose turn it was, too.
+    let Some(found) = found.filter(|found| *found != Some(route.place)) else { return Ok(route) };
+    let found = found.and_then(|place| route_at(listener, place));
+    let next = found.as_ref().unwrap_or(&listener.unrouted);
+    account.reroute(next);
+    chain.with_stream(|stream| stream.facts.names = Arc::clone(&next.names))?;
+    found.ok_or(Halt::Fail(Reason::NoRoute))
+}

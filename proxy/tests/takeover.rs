@@ -1,0 +1,217 @@
+//! A process takes the place of another at the same addresses, and nobody who connects or waits meanwhile is lost.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+#[path = "common/common.rs"]
+mod common;
+
+use std::net::SocketAddr;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+
+use common::client::Client;
+use common::origin::{Origin, ok};
+use common::process::{Tollgate, ask};
+use common::until;
+use tempfile::TempDir;
+
+const ASK: &str = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+
+/// Where processes of a test meet.
+struct Place {
+    folder: TempDir,
+}
+
+impl Place {
+    fn new() -> Place {
+        Place { folder: tempfile::tempdir().unwrap() }
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.folder.path().join("takeover.sock")
+    }
+
+    /// A process that attends there.
+    fn run(&self, config: &str) -> Process {
+        self.run_with(config, 1)
+    }
+
+    fn run_with(&self, config: &str, workers: usize) -> Process {
+        let shell = format!("exec \"$0\" run --workers {workers} --takeover {}", self.socket().display());
+        let tollgate = Tollgate::run_under(&shell, config);
+        let address = tollgate.address_after("listening on http://");
+        let admin = tollgate.address_after("admin on http://");
+        Process { tollgate, address, admin }
+    }
+
+    fn attends(&self) -> bool {
+        UnixStream::connect(self.socket()).is_ok()
+    }
+}
+
+struct Process {
+    tollgate: Tollgate,
+    address: SocketAddr,
+    admin: SocketAddr,
+}
+
+/// A configuration whose answers say who gave them.
+fn says(origin: &Origin, more: &str) -> String {
+    format!("admin: {{ listen: 127.0.0.1:0 }}\nlisten: 127.0.0.1:0\n{more}routes: [{{ to: {:?} }}]\n", origin.url())
+}
+
+fn origin(word: &'static str) -> Origin {
+    Origin::scripted(move |peer| {
+        while peer.request()?.is_some() {
+            peer.send(ok(word))?;
+        }
+        Ok(())
+    })
+}
+
+fn said(address: SocketAddr) -> String {
+    let mut client = Client::connect(address);
+    client.send(ASK);
+    client.answer().text().to_owned()
+}
+
+#[test]
+fn a_successor_answers_at_the_same_addresses_and_its_predecessor_ends() {
+    let (place, one, two) = (Place::new(), origin("one"), origin("two"));
+    let mut first = place.run(&says(&one, ""));
+    until("the first attends", || place.attends());
+    assert_eq!(said(first.address), "one");
+
+    let second = place.run(&says(&two, ""));
+
+    assert_eq!((second.address, second.admin), (first.address, first.admin));
+    assert_eq!(first.tollgate.code(), Some(0), "{}", first.tollgate.log());
+    assert_eq!(said(second.address), "two");
+    assert_eq!(ask(second.admin, "/ready").status(), 200);
+}
+
+/// Asks on one connection until it is closed between two exchanges, sixteen times at most; answers how often.
+fn talk(address: SocketAddr) -> usize {
+    let mut client = Client::connect(address);
+    for exchange in 0..16 {
+        // RFC 9112 §9.5: a connection may be closed at the moment when the next request is sent; that one is to be repeated.
+        let sent = client.try_send(ASK).is_ok() && client.stream().peek(&mut [0]).is_ok_and(|seen| seen > 0);
+        if exchange > 0 && !sent {
+            return exchange;
+        }
+        let answer = client.answer();
+        assert_eq!((answer.status(), answer.text()), (200, "here"));
+        if answer.field("connection") == Some("close") {
+            return exchange + 1;
+        }
+    }
+    16
+}
+
+#[test]
+fn no_connection_and_no_exchange_is_lost_in_ten_takeovers_under_load() {
+    let (place, origin) = (Place::new(), origin("here"));
+    let mut current = place.run(&says(&origin, ""));
+    let (address, over, answered) = (current.address, AtomicBool::new(false), AtomicUsize::new(0));
+
+    std::thread::scope(|scope| {
+        let load = || {
+            while !over.load(Relaxed) {
+                answered.fetch_add(talk(address), Relaxed);
+            }
+        };
+        let clients: Vec<_> = (0..4).map(|_| scope.spawn(load)).collect();
+        for _ in 0..10 {
+            until("the current one attends", || place.attends());
+            let before = answered.load(Relaxed);
+            let next = place.run(&says(&origin, ""));
+            let mut gone = std::mem::replace(&mut current, next);
+            assert_eq!(gone.tollgate.code(), Some(0), "{}", gone.tollgate.log());
+            until("the successor answers", || answered.load(Relaxed) > before + 100);
+        }
+        over.store(true, Relaxed);
+        clients.into_iter().for_each(|client| client.join().unwrap());
+    });
+}
+
+#[test]
+fn a_successor_with_fewer_or_more_workers_takes_every_socket() {
+    let (place, origin) = (Place::new(), origin("here"));
+    let mut current = place.run_with(&says(&origin, ""), 3);
+    let address = current.address;
+
+    for workers in [1, 4] {
+        until("the current one attends", || place.attends());
+        let next = place.run_with(&says(&origin, ""), workers);
+        let mut gone = std::mem::replace(&mut current, next);
+        assert_eq!(gone.tollgate.code(), Some(0), "{}", gone.tollgate.log());
+        for _ in 0..32 {
+            assert_eq!(said(address), "here");
+        }
+    }
+}
+
+#[test]
+fn a_successor_that_dies_before_it_serves_changes_nothing() {
+    let (place, origin) = (Place::new(), origin("one"));
+    let first = place.run(&says(&origin, ""));
+    until("the first attends", || place.attends());
+
+    let asks = UnixStream::connect(place.socket()).unwrap();
+    drop(asks);
+    let mut refused = Tollgate::run_under(
+        &format!("exec \"$0\" \"$@\" --takeover {}", place.socket().display()),
+        "listen: 127.0.0.1:0\nroutes: [{ to: nowhere }]\n",
+    );
+
+    assert_eq!(refused.code(), Some(1));
+    assert_eq!(said(first.address), "one");
+    assert!(place.attends());
+}
+
+#[test]
+fn who_ends_without_a_successor_leaves_no_path() {
+    let (place, origin) = (Place::new(), origin("one"));
+    let mut first = place.run(&says(&origin, ""));
+    until("the first attends", || place.attends());
+
+    first.tollgate.signal("TERM");
+
+    assert_eq!(first.tollgate.code(), Some(0));
+    assert!(!place.socket().exists());
+}
+
+#[test]
+fn a_path_where_nobody_attends_is_taken() {
+    let (place, origin) = (Place::new(), origin("one"));
+    drop(UnixListener::bind(place.socket()).unwrap());
+
+    let first = place.run(&says(&origin, ""));
+
+    until("it attends", || place.attends());
+    assert_eq!(said(first.address), "one");
+    assert_eq!(mode(&place.socket()), 0o600);
+}
+
+fn mode(path: &Path) -> u32 {
+    use std::os::unix::fs::PermissionsExt;
+    path.symlink_metadata().unwrap().permissions().mode() & 0o777
+}
+
+#[test]
+fn who_attends_but_is_no_tollgate_is_named() {
+    let place = Place::new();
+    let stranger = UnixListener::bind(place.socket()).unwrap();
+    let answering = std::thread::spawn(move || {
+        use std::io::Write;
+        stranger.accept().unwrap().0.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").unwrap();
+    });
+    let shell = format!("exec \"$0\" \"$@\" --takeover {}", place.socket().display());
+
+    let mut tollgate = Tollgate::run_under(&shell, "listen: 127.0.0.1:0\nroutes: [{ to: echo }]\n");
+
+    assert_eq!(tollgate.code(), Some(3));
+    until("it says why", || tollgate.log().contains("error[TG0304]: the sockets of the process at "));
+    answering.join().unwrap();
+}
