@@ -21,7 +21,7 @@ use common::frames;
 use common::h2_origin::cluster;
 use common::h2_raw::{
     DATA, END_HEADERS, ENHANCE_YOUR_CALM, GOAWAY, HEADERS, PROTOCOL_ERROR, RawH2, WHOLE, asks, frame, get, goaway_code,
-    ping, post, reset,
+    ping, post, reset, window,
 };
 use common::origin::Origin;
 use common::proxy::TestProxy;
@@ -208,7 +208,8 @@ fn a_client_that_asks_much_and_updates_its_windows_is_no_flood() {
 
     for number in 0..300 {
         let stream = number * 2 + 1;
-        client.send(&[frame(HEADERS, WHOLE, stream, &echo), ping(b"stillon?").repeat(10)].concat()).unwrap();
+        let asking = [frame(HEADERS, WHOLE, stream, &echo), window(0, 1024), ping(b"stillon?").repeat(10)];
+        client.send(&asking.concat()).unwrap();
         while !client.next().expect("an answer").ends_stream() {}
     }
 
