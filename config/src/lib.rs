@@ -59,6 +59,7 @@ mod regular;
 mod report;
 mod route;
 mod scalar;
+mod spelling;
 mod suggest;
 mod telemetry;
 mod unit;
@@ -92,6 +93,7 @@ pub use route::{
     FieldEdits, HeaderEdits, HostMatch, PathChange, PathMatch, PathRewrite, Redirect, Respond, Rewrite, Route,
     RouteMatch, Scheme, Target, ValueMatch,
 };
+pub use spelling::PathSpelling;
 pub use telemetry::{AccessLog, LogFormat, LogTarget, Telemetry};
 pub use unit::ByteSize;
 

@@ -6,7 +6,7 @@ use std::fmt::{self, Write};
 use std::path::Path;
 
 use tollgate_config::{
-    Admin, Budget, ByteSize, Cluster, ClusterId, Config, HostMatch, Listener, OnError, PathChange, PathMatch, Plugin,
+    Admin, Budget, ByteSize, Cluster, ClusterId, Config, HostMatch, Listener, OnError, PathChange, PathMatch, PathSpelling, Plugin,
     PluginId, Policy, Protocol, Quota, Redirect, Route, RouteMatch, Scheme, Target, Trust, Underscores, ValueMatch,
 };
 
@@ -201,6 +201,9 @@ fn listener_risks(listener: &Listener) -> Vec<String> {
     }
     if listener.http.underscores == Underscores::Allow {
         risks.push("http.underscores: allow lets names pass that programs take for others".to_owned());
+    }
+    if listener.http.path == PathSpelling::Keep {
+        risks.push("http.path: keep lets a path be written in ways that upstreams read differently".to_owned());
     }
     let stream = |route: &&Route| route.stream;
     let streams = listener.routes.iter().filter(stream);
