@@ -7,6 +7,7 @@ pub mod cluster;
 pub mod connect;
 pub mod echo;
 pub mod h2;
+mod hearing;
 pub mod own;
 pub mod pool;
 pub mod tunnel;

@@ -11,11 +11,13 @@ use hyper::client::conn::{http1, http2};
 use hyper_util::rt::TokioIo;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
 
 use crate::telemetry::metrics::ClusterSeries;
 use crate::upstream::cluster::PeerLimits;
 use crate::upstream::h2::upload::Upload;
 use crate::upstream::h2::wire::Wire;
+use crate::upstream::hearing::Hearing;
 use crate::upstream::pool::{Connection, Ends};
 
 /// The number of fields that hyper parses without an allocation of its own.
@@ -45,8 +47,7 @@ impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for LocalExecutor 
 /// The HTTP/2 side of a connection: where requests go in, and what must be polled for them to go out.
 pub(super) type Http2 = (http2::SendRequest<Upload>, http2::Connection<Wire, Upload, LocalExecutor>);
 
-/// Connects in HTTP/1.1; the caller bounds the time. The connection's task ends when its sender is dropped or the peer
-/// closes.
+/// Connects in HTTP/1.1; the caller bounds the time.
 pub async fn http1(host: &str, port: u16, limits: PeerLimits, series: &Arc<ClusterSeries>) -> io::Result<Connection> {
     let (stream, ends) = dial(host, port).await?;
     let mut builder = http1::Builder::new();
@@ -54,17 +55,41 @@ pub async fn http1(host: &str, port: u16, limits: PeerLimits, series: &Arc<Clust
     if limits.fields != FREE_FIELDS {
         builder.max_headers(limits.fields);
     }
-    let (sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
-    series.connections.inc();
-    series.connections_active.add(1);
-    let series = Arc::clone(series);
-    tokio::task::spawn_local(async move {
+    let (sender, connection) = builder.handshake(Hearing::new(TokioIo::new(stream))).await.map_err(io::Error::other)?;
+    let open = Open::new(series);
+    let task = tokio::task::spawn_local(async move {
+        let _open = open;
         if let Err(error) = connection.await {
             tracing::debug!(address = %ends.address, %error, "upstream connection ended");
         }
-        series.connections_active.add(-1);
     });
-    Ok(Connection { sender, ends: Rc::new(ends) })
+    Ok(Connection { sender, ends: Rc::new(ends), task: Task(task) })
+}
+
+/// Counts a connection as long as it is open.
+struct Open(Arc<ClusterSeries>);
+
+impl Open {
+    fn new(series: &Arc<ClusterSeries>) -> Self {
+        series.connections.inc();
+        series.connections_active.add(1);
+        Self(Arc::clone(series))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.connections_active.add(-1);
+    }
+}
+
+/// The task of a connection, which is closed when this is dropped, even in the middle of a request that nobody reads.
+pub struct Task(JoinHandle<()>);
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// Speaks HTTP/2 on a connected socket.

@@ -41,6 +41,8 @@ pub struct Connection {
     pub sender: SendRequest<RequestBody>,
     /// Its two ends, apart from it because it moves with every request.
     pub ends: Rc<Ends>,
+    /// What moves its bytes.
+    pub task: connect::Task,
 }
 
 /// The ends of a connection.
