@@ -29,8 +29,12 @@ pub enum Reason {
     BadRequest(&'static str),
     /// The request target is over its limit.
     TargetTooLong,
-    /// The header section is over its limit.
+    /// The header section, or the trailer section, is over its limit.
     HeadersTooLarge,
+    /// The version of the protocol is none that is spoken here.
+    UnknownVersion,
+    /// The request expects what nobody here knows how to do.
+    UnknownExpectation,
     /// The client left, or its body broke off.
     ClientGone,
     /// The client or the exchange as a whole took too long.
@@ -84,6 +88,8 @@ impl Reason {
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
             Self::TargetTooLong => StatusCode::URI_TOO_LONG,
             Self::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::UnknownVersion => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
+            Self::UnknownExpectation => StatusCode::EXPECTATION_FAILED,
             Self::ClientGone => StatusCode::BAD_REQUEST,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::UpstreamConnect | Self::UpstreamOverflow => StatusCode::SERVICE_UNAVAILABLE,
@@ -104,6 +110,7 @@ impl Reason {
     pub fn side(&self) -> Side {
         match self {
             Self::NoRoute | Self::BadRequest(_) | Self::TargetTooLong | Self::HeadersTooLarge => Side::Downstream,
+            Self::UnknownVersion | Self::UnknownExpectation => Side::Downstream,
             Self::ClientGone | Self::RequestTimeout | Self::BodyOverLimit { request: true } => Side::Downstream,
             Self::UpstreamConnect | Self::UpstreamOverflow | Self::UpstreamReset => Side::Upstream,
             Self::UpstreamProtocol(_) | Self::UpstreamTimeout | Self::StreamIdle => Side::Upstream,
@@ -118,6 +125,7 @@ impl Reason {
     /// True when framing of the client's connection is in doubt, so it must not be used again.
     pub fn closes(&self) -> bool {
         matches!(self, Self::BadRequest(_) | Self::TargetTooLong | Self::HeadersTooLarge | Self::RequestTimeout)
+            || matches!(self, Self::UnknownVersion | Self::UnknownExpectation)
     }
 }
 
@@ -129,6 +137,8 @@ impl fmt::Display for Reason {
             Self::BadRequest(why) => write!(f, "bad_request:{why}"),
             Self::TargetTooLong => f.write_str("target_too_long"),
             Self::HeadersTooLarge => f.write_str("headers_too_large"),
+            Self::UnknownVersion => f.write_str("unknown_version"),
+            Self::UnknownExpectation => f.write_str("unknown_expectation"),
             Self::ClientGone => f.write_str("client_gone"),
             Self::RequestTimeout => f.write_str("request_timeout"),
             Self::UpstreamConnect => f.write_str("upstream_connect"),
@@ -155,3 +165,19 @@ impl fmt::Display for Reason {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the exchange was ended by the proxy")]
 pub struct Abort;
+
+/// What a body ends with whose framing is not as it should be: a part of what hyper says of the transport.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Malformed(pub Reason);
+
+impl Malformed {
+    /// The reason, if that is what `error` comes from.
+    pub fn found_in<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'e Reason> {
+        let mut causes = std::iter::successors(Some(error), |error| error.source());
+        causes.find_map(|cause| {
+            let inner = cause.downcast_ref::<std::io::Error>()?.get_ref()?;
+            inner.downcast_ref().map(|Self(reason)| reason)
+        })
+    }
+}

@@ -11,6 +11,7 @@ pub mod hop;
 pub mod kept;
 pub mod lent;
 pub mod passage;
+pub mod path;
 pub mod properties;
 pub mod stream;
 

@@ -17,13 +17,14 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use socket2::SockRef;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
 use tollgate_config::Limits;
 
 use crate::client::{Client, Handle, Progress};
 use crate::listener::Admission;
+use crate::listener::framing::Bounds;
 use crate::listener::io::ClientIo;
 use crate::serve;
 use crate::snapshot::{ListenerId, LocalListener};
@@ -37,6 +38,8 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const REQUEST_TIMEOUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 /// The number of fields that hyper parses without an allocation of its own.
 const FREE_FIELDS: usize = 100;
+/// How long a client may go on sending to which nobody listens, before its connection is closed.
+const FAREWELL: Duration = Duration::from_millis(500);
 /// Flow-control windows of HTTP/2, and how much of an answer may wait for the client to read.
 const WINDOW: u32 = 64 * 1024;
 
@@ -50,6 +53,10 @@ impl Settings {
     /// Those of a listener at the moment.
     pub(super) fn of(known: &LocalListener) -> Self {
         Self { limits: known.listener.limits, series: Arc::clone(&known.series) }
+    }
+
+    fn bounds(&self) -> Bounds {
+        Bounds { fields: self.limits.headers, bytes: self.limits.header_bytes.as_usize() }
     }
 }
 
@@ -95,10 +102,11 @@ async fn talk(client: Rc<Client>, mut stream: TcpStream, settings: &Settings) {
     let first = tokio::time::timeout(settings.limits.header_timeout, first_bytes(&mut stream)).await;
     let Ok(Ok(first)) = first else { return };
     let is_http2 = first[..] == *PREFACE;
-    let io = ClientIo::new(stream, first, Rc::clone(&client.progress));
+    let bounds = (!is_http2).then(|| settings.bounds());
+    let io = ClientIo::new(stream, first, bounds, Rc::clone(&client.progress));
     let (exchanges, known) = (Rc::clone(&client), Rc::clone(&client));
     let service = service_fn(move |request: Request<Incoming>| serve::serve(Rc::clone(&exchanges), request));
-    let outcome = if is_http2 {
+    let ending = if is_http2 {
         let transport = http2_builder(settings).serve_connection(io, service);
         let timed =
             Timed::new(client, settings, Told::InFrames, |transport: &mut Pin<Box<http2::Connection<_, _, _>>>| {
@@ -110,27 +118,47 @@ async fn talk(client: Rc<Client>, mut stream: TcpStream, settings: &Settings) {
         let timed = Timed::new(client, settings, Told::ByClosing, |transport: &mut http1::Connection<_, _>| {
             Pin::new(transport).graceful_shutdown();
         });
-        let (outcome, left) = timed.run(transport).await;
+        let (ending, left) = timed.run(transport).await;
         if let Some(left) = left {
-            last_word(&left.into_parts().io.into_stream(), outcome.is_err(), &known);
+            last_word(left.into_parts().io, &ending, &known).await;
         }
-        outcome
+        ending
     };
-    if let Err(error) = outcome {
+    if let Ending::Failed(error) = ending {
         settings.series.protocol_errors.inc();
         tracing::debug!(%error, "client connection ended");
     }
 }
 
 /// Tells a client that its head came too late, if its socket takes the words at once. To a client for whom a closed
-/// connection is a whole answer, a reset tells that its answer is not.
-fn last_word(stream: &TcpStream, failed: bool, client: &Client) {
-    // The connection is closed either way.
-    match (failed, client.ends_by_closing.get()) {
-        (false, _) => drop(stream.try_write(REQUEST_TIMEOUT)),
-        (true, true) => drop(SockRef::from(stream).set_linger(Some(Duration::ZERO))),
-        (true, false) => {}
+/// connection is a whole answer, a reset tells that its answer is not. One that may still be sending is heard out.
+async fn last_word(io: ClientIo, ending: &Ending, client: &Client) {
+    let is_owed = io.is_owed();
+    let mut stream = io.into_stream();
+    // The connection is closed in any case.
+    match ending {
+        Ending::Overdue => drop(stream.try_write(REQUEST_TIMEOUT)),
+        Ending::Failed(error) if !error.is_parse() && client.ends_by_closing.get() => {
+            drop(SockRef::from(&stream).set_linger(Some(Duration::ZERO)));
+        }
+        Ending::Failed(error) if error.is_parse() => linger(&mut stream).await,
+        Ending::Served if is_owed => linger(&mut stream).await,
+        Ending::Served | Ending::Failed(_) => {}
     }
+}
+
+/// RFC 9112 §9.6: to close while bytes are on their way would reset the connection, and take the answer along that tells
+/// the client why. They are read, and thrown away.
+async fn linger(stream: &mut TcpStream) {
+    let _ = stream.shutdown().await;
+    let listening = async {
+        let mut rest = BytesMut::with_capacity(16 * 1024);
+        while stream.read_buf(&mut rest).await.is_ok_and(|length| length > 0) {
+            rest.clear();
+        }
+    };
+    // Whatever came of it, the socket is closed next.
+    let _ = tokio::time::timeout(FAREWELL, listening).await;
 }
 
 /// Reads until the protocol is clear.
@@ -166,6 +194,16 @@ fn http2_builder(settings: &Settings) -> http2::Builder<LocalExecutor> {
         .max_concurrent_streams(limits.streams)
         .max_header_list_size(u32::try_from(limits.header_bytes.bytes()).unwrap_or(u32::MAX));
     builder
+}
+
+/// How a connection ended.
+enum Ending {
+    /// As it should, or after the time for something else than a head.
+    Served,
+    /// A head came too late.
+    Overdue,
+    /// By a fault of the client or of an exchange.
+    Failed(hyper::Error),
 }
 
 /// What a connection without an exchange is doing.
@@ -214,8 +252,8 @@ impl<D> Timed<D> {
         Self { client, limits, told, drain, drained: false, late, phase: Phase::Head, progress: (0, 0), since }
     }
 
-    /// Completes with the transport's own end; with the transport itself when it failed or a head came too late.
-    async fn run<T>(mut self, transport: T) -> (hyper::Result<()>, Option<T>)
+    /// Completes with how the transport ended, and with the transport itself where a word is left to be said.
+    async fn run<T>(mut self, transport: T) -> (Ending, Option<T>)
     where
         T: Future<Output = hyper::Result<()>> + Unpin,
         D: Fn(&mut T),
@@ -223,7 +261,7 @@ impl<D> Timed<D> {
         let mut transport = Some(transport);
         let mut sleep = Box::pin(tokio::time::sleep(self.limits.header_timeout));
         std::future::poll_fn(|cx| {
-            let Some(running) = transport.as_mut() else { return Poll::Ready((Ok(()), None)) };
+            let Some(running) = transport.as_mut() else { return Poll::Ready((Ending::Served, None)) };
             self.listen(cx);
             loop {
                 if self.is_to_drain() {
@@ -231,7 +269,7 @@ impl<D> Timed<D> {
                     (self.drain)(running);
                 }
                 if let Poll::Ready(outcome) = Pin::new(&mut *running).poll(cx) {
-                    return Poll::Ready(if outcome.is_ok() { (outcome, None) } else { (outcome, transport.take()) });
+                    return Poll::Ready((outcome.map_or_else(Ending::Failed, |()| Ending::Served), transport.take()));
                 }
                 // It may have become so while it was polled, and nothing else would wake it.
                 if !self.is_to_drain() {
@@ -239,8 +277,8 @@ impl<D> Timed<D> {
                 }
             }
             match self.poll_overdue(sleep.as_mut(), cx) {
-                Poll::Ready(Phase::Head) => Poll::Ready((Ok(()), transport.take())),
-                Poll::Ready(_) => Poll::Ready((Ok(()), None)),
+                Poll::Ready(Phase::Head) => Poll::Ready((Ending::Overdue, transport.take())),
+                Poll::Ready(_) => Poll::Ready((Ending::Served, None)),
                 Poll::Pending => Poll::Pending,
             }
         })

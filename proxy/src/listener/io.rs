@@ -11,25 +11,31 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 use crate::client::Progress;
+use crate::listener::framing::Bounds;
+use crate::listener::guard::Guard;
 
 /// See the module.
 pub struct ClientIo {
-    /// Read while telling the protocols apart.
-    first: Bytes,
-    stream: TokioIo<TcpStream>,
+    stream: TokioIo<Guard<TcpStream>>,
     progress: Rc<Progress>,
 }
 
 impl ClientIo {
-    /// A socket from which `first` was read already.
-    pub fn new(stream: TcpStream, first: Bytes, progress: Rc<Progress>) -> Self {
+    /// A socket from which `first` was read already. With `bounds`, what comes is HTTP/1.1 and guarded.
+    pub(super) fn new(stream: TcpStream, first: Bytes, bounds: Option<Bounds>, progress: Rc<Progress>) -> Self {
         progress.unread_head.set(!first.is_empty());
-        Self { first, stream: TokioIo::new(stream), progress }
+        let guard = Guard::new(stream, first, bounds, Rc::clone(&progress));
+        Self { stream: TokioIo::new(guard), progress }
+    }
+
+    /// True when the client may be sending what nobody will read.
+    pub(super) fn is_owed(&self) -> bool {
+        self.stream.inner().is_owed()
     }
 
     /// The socket, for a last word after hyper let go.
     pub fn into_stream(self) -> TcpStream {
-        self.stream.into_inner()
+        self.stream.into_inner().into_stream()
     }
 
     fn poll_interim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -54,12 +60,7 @@ impl ClientIo {
 }
 
 impl Read for ClientIo {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, mut buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
-        if !self.first.is_empty() {
-            let length = self.first.len().min(buf.remaining());
-            buf.put_slice(&self.first.split_to(length));
-            return Poll::Ready(Ok(()));
-        }
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
         let outcome = Pin::new(&mut self.stream).poll_read(cx, buf);
         if outcome.is_ready() {
             self.progress.unread_head.set(true);
