@@ -192,3 +192,65 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Guard<S> {
         self.stream.is_write_vectored()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+
+    use super::*;
+    use crate::error::Reason;
+
+    const UPGRADE: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n";
+
+    /// A guard, who sends to it, and what it tells.
+    fn guarded() -> (Guard<DuplexStream>, DuplexStream, Rc<Progress>) {
+        let (client, stream) = duplex(1 << 16);
+        let progress = Rc::new(Progress::default());
+        let bounds = Some(Bounds { fields: 100, bytes: 60 * 1024 });
+        (Guard::new(stream, Bytes::new(), bounds, Rc::clone(&progress)), client, progress)
+    }
+
+    /// What can be read at the moment.
+    async fn read(guard: &mut Guard<DuplexStream>) -> Vec<u8> {
+        let mut bytes = vec![0; 1 << 16];
+        let length = tokio::select! {
+            biased;
+            length = guard.read(&mut bytes) => length.unwrap(),
+            () = std::future::ready(()) => 0,
+        };
+        bytes.truncate(length);
+        bytes
+    }
+
+    #[tokio::test]
+    async fn bytes_behind_an_upgrade_go_on_as_they_are_once_it_is_a_tunnel() {
+        let (mut guard, mut client, progress) = guarded();
+        client.write_all(&[UPGRADE, b"\x01\x02\n\n"].concat()).await.unwrap();
+
+        let head = read(&mut guard).await;
+        let before = read(&mut guard).await;
+        progress.is_tunnel.set(true);
+        let early = read(&mut guard).await;
+        client.write_all(b"\x03\n").await.unwrap();
+        let later = read(&mut guard).await;
+
+        assert_eq!((head.as_slice(), before.as_slice()), (UPGRADE, &b""[..]));
+        assert_eq!((early.as_slice(), later.as_slice()), (&b"\x01\x02\n\n"[..], &b"\x03\n"[..]));
+        assert!(progress.refused.take().is_none());
+    }
+
+    #[tokio::test]
+    async fn what_is_refused_has_a_request_in_its_place_and_nothing_behind_it() {
+        let (mut guard, mut client, progress) = guarded();
+        client.write_all(b"GET / HTTP/1.1\r\nx: ").await.unwrap();
+
+        let half = read(&mut guard).await;
+        client.write_all(&[b"y\n", UPGRADE].concat()).await.unwrap();
+        let refused = read(&mut guard).await;
+        let rest = read(&mut guard).await;
+
+        assert_eq!((half.as_slice(), refused.as_slice(), rest.as_slice()), (&b""[..], REFUSED, &b""[..]));
+        assert_eq!(progress.refused.take(), Some(Reason::BadRequest("bare_lf")));
+        assert!(guard.is_owed());
+    }
+}
