@@ -6,8 +6,9 @@ use std::fmt::{self, Write};
 use std::path::Path;
 
 use tollgate_config::{
-    Admin, Budget, ByteSize, Cluster, ClusterId, Config, HostMatch, Listener, OnError, PathChange, PathMatch, PathSpelling, Plugin,
-    PluginId, Policy, Protocol, Quota, Redirect, Route, RouteMatch, Scheme, Target, Trust, Underscores, ValueMatch,
+    Admin, Budget, ByteSize, Cluster, ClusterId, Config, HostMatch, Listener, OnError, PathChange, PathMatch,
+    PathSpelling, Plugin, PluginId, Policy, Protocol, Quota, Redirect, Route, RouteMatch, Scheme, Target, Trust,
+    Underscores, ValueMatch,
 };
 
 use super::{Failure, own_program, print};

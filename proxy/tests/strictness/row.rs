@@ -10,7 +10,7 @@ pub(crate) const SECOND: &str = "GET /second HTTP/1.1\r\nhost: second\r\n\r\n";
 pub(crate) enum Setting {
     /// Nothing is written.
     Default,
-    /// `http: { path: keep, underscores: keep }`.
+    /// `http: { path: keep, underscores: allow }`.
     Keep,
 }
 

@@ -23,11 +23,14 @@ impl Scene {
         let origin = Origin::answering(ok("x"));
         let http = match setting {
             Setting::Default => "",
-            Setting::Keep => "http: { path: keep, underscores: keep }, ",
+            Setting::Keep => ", path: keep, underscores: allow",
         };
+        // What the proxy tells upstreams about clients is no part of a row.
+        let http = format!("request_id: off, forwarded: {{ for: off }}{http}");
         let url = origin.url();
-        let proxy =
-            TestProxy::with(&format!("listeners: [{{ listen: 127.0.0.1:0, {http}routes: [{{ to: {url:?} }}] }}]"));
+        let proxy = TestProxy::with(&format!(
+            "listeners: [{{ listen: 127.0.0.1:0, http: {{ {http} }}, routes: [{{ to: {url:?} }}] }}]"
+        ));
         Scene { proxy, origin }
     }
 
