@@ -9,8 +9,8 @@ use std::time::Duration;
 use tollgate_config::{
     AbiVersion, AccessLog, Admin, Allow, Balance, Budget, ByteSize, Cache, Canary, ClusterId, Code, Config, EmptyBody,
     Expectation, Faults, GuestErrors, HeaderPause, HostMatch, Isolation, Keeping, Limits, LogFormat, LogTarget, Node,
-    OnError, PathMatch, PluginId, Policy, Protocol, Quota, Ratio, Rollout, Target, Tcp, TestRequest, ValueMatch, load,
-    parse,
+    OnError, PathMatch, PathSpelling, PluginId, Policy, Protocol, Quota, Ratio, Rollout, Target, Tcp, TestRequest,
+    ValueMatch, load, parse,
 };
 
 fn config(text: &str) -> Config {
@@ -533,4 +533,16 @@ fn codes_are_numbered_without_a_gap() {
 
     assert_eq!(numbers, (101..).take(numbers.len()).collect::<Vec<u16>>());
     assert_eq!(Code::UnknownKey.to_string(), "TG0103");
+}
+
+#[test]
+fn a_listener_spells_paths_unless_it_says_otherwise() {
+    let path = |said: &str| {
+        let text = format!("listeners:\n- listen: 127.0.0.1:0\n  http: {said}\n  routes: []\n");
+        config(&text).listeners[0].http.path
+    };
+
+    assert_eq!(config("listen: 127.0.0.1:0\nroutes: []\n").listeners[0].http.path, PathSpelling::Normalize);
+    assert_eq!(path("{}"), PathSpelling::Normalize);
+    assert_eq!(path("{ path: keep }"), PathSpelling::Keep);
 }
