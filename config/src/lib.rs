@@ -61,6 +61,7 @@ mod route;
 mod scalar;
 mod suggest;
 mod telemetry;
+mod tls;
 mod unit;
 
 use std::fs::File;
@@ -93,6 +94,7 @@ pub use route::{
     RouteMatch, Scheme, Target, ValueMatch,
 };
 pub use telemetry::{AccessLog, LogFormat, LogTarget, Telemetry};
+pub use tls::{Alpn, Certificate, ClientTls, Clients, PeerName, ServerTls, TlsVersion};
 pub use unit::ByteSize;
 
 /// A configuration that was checked: every name in it leads somewhere.
