@@ -2,6 +2,7 @@
 
 pub mod connection;
 pub mod io;
+mod opening;
 mod tcp;
 
 use std::io::Result;
