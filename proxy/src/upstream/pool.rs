@@ -153,7 +153,8 @@ impl Pool {
                 Some(connection) => connection,
                 None => {
                     let since = Instant::now();
-                    let connected = self.connect().await;
+                    // Boxed, so that exchanges on a connection that is there do not carry its state.
+                    let connected = Box::pin(self.connect()).await;
                     waited += since.elapsed();
                     connected.map_err(|miss| unreached(request, miss))?
                 }
@@ -196,8 +197,7 @@ impl Pool {
     async fn dial(&self) -> io::Result<(Transport, Ends)> {
         let (stream, mut ends) = connect::dial(&self.host, self.port).await?;
         let Some(tls) = &self.tls else { return Ok((Stream::Plain(stream), ends)) };
-        // Boxed, so that exchanges without TLS do not carry its state.
-        let (stream, secured) = Box::pin(tls.connect(stream)).await?;
+        let (stream, secured) = tls.connect(stream).await?;
         ends.secured = Some(Arc::new(secured));
         Ok((Stream::Tls(Box::new(stream)), ends))
     }
