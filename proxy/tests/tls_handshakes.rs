@@ -8,13 +8,15 @@ mod common;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
 
 use common::client::Client;
 use common::h2;
-use common::origin::Origin;
+use common::origin::{Origin, ok};
 use common::proxy::TestProxy;
-use common::tls::{Authority, Files, Hand, VERSIONS, named};
+use common::tls::{Authority, Files, Hand, VERSIONS, named, shake_on};
+use common::{PATIENCE, until};
 use http_body_util::BodyExt;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::ProtocolVersion;
@@ -192,7 +194,7 @@ fn what_is_neither_is_closed_without_a_word() {
     assert!(client.is_closed());
     // What begins like a handshake and is none gets an alert.
     let mut client = Client::connect(proxy.address());
-    client.send([22, 3, 1, 0, 4, 9, 0, 0, 0]);
+    client.send([22, 3, 1, 0, 5, 1, 0, 0, 1, 0]);
     let mut answer = Vec::new();
     let _ = client.stream().read_to_end(&mut answer);
     assert_eq!(answer.first(), Some(&21), "{answer:?}");
@@ -259,7 +261,7 @@ fn a_small_answer_leaves_in_one_record() {
     let proxy = proxy(&files, &authority, ", tickets: off", &format!("[{{ to: '{}' }}]", origin.url()));
     let config = Hand::new(&authority, &[&TLS13], None).config();
     let mut stream = TcpStream::connect(proxy.address()).unwrap();
-    stream.set_read_timeout(Some(common::PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let name = ServerName::try_from("a.test").unwrap();
     let mut session = rustls::ClientConnection::new(Arc::clone(&config), name).unwrap();
     while session.is_handshaking() {
@@ -303,4 +305,41 @@ fn a_reader_that_stalls_is_ended_and_one_that_reads_slowly_is_not() {
 
     assert_eq!(reading.get("/").unwrap().body.len(), body.len());
     assert!(stalled.answer().is_err(), "an answer that was cut is not whole");
+}
+
+#[test]
+fn hands_that_are_being_shaken_when_the_proxy_drains_lead_to_an_answer() {
+    let (files, authority) = (Files::new(), Authority::new("ca"));
+    let (release, held) = channel::<()>();
+    let held: Mutex<Receiver<()>> = Mutex::new(held);
+    let origin = Origin::scripted(move |peer| {
+        peer.request()?;
+        let _ = held.lock().unwrap().recv_timeout(PATIENCE);
+        peer.send(ok("finished"))
+    });
+    let identity = files.identity("a", &authority.issue(&named(&["a.test"])));
+    let mut proxy = TestProxy::with(&format!(
+        "listeners:\n- {{ name: plain, listen: '127.0.0.1:0', routes: [{{ to: '{}' }}] }}\n\
+         - name: secure\n  listen: 127.0.0.1:0\n  tls: {{ certificates: [{{ {identity} }}] }}\n  routes: [{{ to: echo }}]\n",
+        origin.url()
+    ));
+    let mut busy = proxy.client();
+    busy.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+    until("an exchange is under way", || origin.requests().len() == 1);
+    let hand = Hand::new(&authority, &[&TLS13], None);
+    let mut idle = hand.shake(proxy.address_of("secure"), "a.test").unwrap();
+    idle.get("/").unwrap();
+    let stream = TcpStream::connect(proxy.address_of("secure")).unwrap();
+    proxy.counts("tollgate_connections_active", &["listener=\"secure\""], 2.0);
+
+    proxy.drain();
+    let mut rest = Vec::new();
+    idle.reader().read_to_end(&mut rest).expect("the end of TLS, so the worker has heard of the drain");
+    let mut client = shake_on(&hand.config(), stream, "a.test").unwrap();
+    let answer = client.get("/late").unwrap();
+
+    assert_eq!((answer.status(), answer.field("connection")), (200, Some("close")));
+    release.send(()).unwrap();
+    assert_eq!(busy.answer().text(), "finished");
+    proxy.ended();
 }

@@ -21,9 +21,10 @@ use rustls::pki_types::{CertificateDer, pem::PemObject};
 use rustls::version::{TLS12, TLS13};
 use tollgate::app::reload::{Done, Order, Refused};
 
+/// A listener with this certificate. Files are looked at when a test says so.
 fn yaml(identity: &str, more: &str) -> String {
     format!(
-        "listeners:\n- name: edge\n  listen: 127.0.0.1:0\n  tls: {{ certificates: [{{ {identity} }}]{more} }}\n  \
+        "watch: off\nlisteners:\n- name: edge\n  listen: 127.0.0.1:0\n  tls: {{ certificates: [{{ {identity} }}]{more} }}\n  \
          routes: [{{ to: echo }}]\n"
     )
 }
@@ -102,7 +103,7 @@ fn files_are_followed_through_edits_renames_and_links_that_turn() {
         symlink(Path::new("..data").join(name), files.path(name)).unwrap();
     }
     let identity = format!("cert: {}, key: {}", files.path("a.pem").display(), files.path("a.key").display());
-    let proxy = TestProxy::with(&yaml(&identity, ""));
+    let proxy = TestProxy::with(&yaml(&identity, "").replace("watch: off", "watch: on"));
     serves(&proxy, &pems[0]);
 
     // As Kubernetes does it.
@@ -244,7 +245,7 @@ fn a_cluster_takes_over_the_ca_and_the_certificate_that_changed() {
     let endpoint = TestProxy::with(&yaml(&files.identity("a", &new.issue(&named(&["127.0.0.1"]))), ""));
     let ca = files.write("ca.pem", old.pem());
     let proxy = TestProxy::with(&format!(
-        "routes: [{{ to: app }}]\nclusters: {{ app: {{ hosts: [{:?}], tls: {{ ca: {ca} }} }} }}\n",
+        "watch: off\nroutes: [{{ to: app }}]\nclusters: {{ app: {{ hosts: [{:?}], tls: {{ ca: {ca} }} }} }}\n",
         endpoint.address().to_string()
     ));
     assert_eq!(proxy.get("/").status(), 503);
@@ -293,7 +294,8 @@ fn what_operators_see_names_certificates_and_shows_no_key() {
     let (files, authority) = (Files::new(), Authority::new("ca"));
     let pem = authority.issue(&named(&["a.test"]));
     let identity = files.identity("a", &pem);
-    let process = Tollgate::run(&format!("admin: {{ listen: 127.0.0.1:0 }}\n{}", yaml(&identity, "")));
+    let watching = yaml(&identity, "").replace("watch: off", "watch: on");
+    let process = Tollgate::run(&format!("admin: {{ listen: 127.0.0.1:0 }}\n{watching}"));
     let admin = process.address_after("admin on http://");
     let secret: Vec<&str> = pem.key.lines().filter(|line| !line.starts_with("-----")).collect();
     until("it is ready", || ask(admin, "/ready").status() == 200);

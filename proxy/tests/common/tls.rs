@@ -213,7 +213,11 @@ impl Hand {
 
 /// Shakes hands; sessions are those of `config`.
 pub(crate) fn shake(config: &Arc<ClientConfig>, address: SocketAddr, name: &str) -> io::Result<TlsClient> {
-    let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+    shake_on(config, TcpStream::connect_timeout(&address, PATIENCE)?, name)
+}
+
+/// The same on a connection that is there.
+pub(crate) fn shake_on(config: &Arc<ClientConfig>, stream: TcpStream, name: &str) -> io::Result<TlsClient> {
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     stream.set_nodelay(true)?;

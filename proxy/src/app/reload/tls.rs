@@ -143,8 +143,8 @@ impl Store {
     /// Has the plan be in force for handshakes that begin from here on. Who was there before stays who it is, with its
     /// tickets.
     pub(in crate::app) fn adopt(&mut self, plan: Plan, registry: &Registry) {
-        self.servers = adopted(&mut self.servers, plan.servers);
-        self.clients = adopted(&mut self.clients, plan.clients);
+        self.servers = adopted(&self.servers, plan.servers);
+        self.clients = adopted(&self.clients, plan.clients);
         self.tell(registry);
     }
 
@@ -211,7 +211,7 @@ fn step<P: Party>(
     Some(Step { owner: owner.to_owned(), definition: definition.clone(), terms, files: followed(&files) })
 }
 
-fn adopted<P: Party>(known: &mut Vec<Entry<P::Definition, P>>, steps: Vec<Step<P>>) -> Vec<Entry<P::Definition, P>> {
+fn adopted<P: Party>(known: &[Entry<P::Definition, P>], steps: Vec<Step<P>>) -> Vec<Entry<P::Definition, P>> {
     let entry = |Step { owner, definition, terms, files }: Step<P>| {
         let party = match find(known, &owner, &definition) {
             Some(party) => {
