@@ -108,3 +108,22 @@ fn a_certificate_has_to_have_one_of_the_names() {
     assert!(!scene.is_served(&proxy, Some(&forged)));
     refused(&proxy, "certificate_unknown_issuer", 2.0);
 }
+
+#[test]
+fn a_client_hears_why_although_it_has_sent_a_request_by_then() {
+    let scene = Scene::new();
+    let proxy = scene.proxy("");
+
+    for (show, alert) in [
+        (None, "CertificateRequired"),
+        (Some(scene.client(&named(&["client.test"]).years(2020, 2021))), "CertificateExpired"),
+        (Some(Authority::new("other").issue(&named(&["client.test"]))), "UnknownCA"),
+    ] {
+        let hand = Hand::new(&scene.servers, &[VERSIONS[1]], show.as_ref());
+        let mut client = hand.shake(proxy.address(), "a.test").unwrap();
+
+        let refused = client.get("/").unwrap_err().to_string();
+
+        assert!(refused.contains(alert), "{refused}");
+    }
+}

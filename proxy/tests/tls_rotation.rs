@@ -20,6 +20,7 @@ use rustls::HandshakeKind;
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 use rustls::version::{TLS12, TLS13};
 use tollgate::app::reload::{Done, Order, Refused};
+use tollgate::filter::rollout::Trigger;
 
 /// A listener with this certificate. Files are looked at when a test says so.
 fn yaml(identity: &str, more: &str) -> String {
@@ -316,4 +317,28 @@ fn what_operators_see_names_certificates_and_shows_no_key() {
         assert!(!secret.iter().any(|line| text.contains(line)) && !text.contains("BEGIN"), "{text}");
     }
     assert!(process.log().contains("TG0502"), "{}", process.log());
+}
+
+#[test]
+fn a_signal_has_files_read_again_that_nobody_follows() {
+    let (files, authority) = (Files::new(), Authority::new("ca"));
+    let pems = pems(&authority, 2);
+    let text = format!("admin: off\nworkers: 1\n{}", yaml(&files.identity("a", &pems[0]), ""));
+    let path = files.path("tollgate.yaml");
+    fs::write(&path, text).unwrap();
+    let proxy = TestProxy::of_file(&path);
+    let hand = Hand::new(&authority, &[&TLS13], None);
+    let mut kept = hand.shake(proxy.address(), "a.test").unwrap();
+    files.identity("a", &pems[1]);
+    serves(&proxy, &pems[0]);
+
+    assert_eq!(proxy.order(Order::Reload(Trigger::Signal)).unwrap(), Done::Serving);
+
+    serves(&proxy, &pems[1]);
+    assert_eq!(kept.get("/").unwrap().status(), 200, "who was there before is not touched");
+    // A file that is bad has the whole reload refused.
+    files.write("a.key", "text");
+    let refused = proxy.order(Order::Reload(Trigger::Signal)).unwrap_err().to_string();
+    assert!(refused.contains("TG0502"), "{refused}");
+    serves(&proxy, &pems[1]);
 }

@@ -8,6 +8,7 @@ mod common;
 
 use std::net::SocketAddr;
 
+use common::modules::probes_with;
 use common::origin::{Origin, ok};
 use common::proxy::{TestProxy, prepare};
 use common::tls::{Authority, Files, Pem, named};
@@ -222,5 +223,35 @@ fn an_https_url_believes_the_cas_of_the_system() {
         Ok(app) => fails(&(TestProxy::of(app), log), "certificate_unknown_issuer"),
         // A machine without CAs is told so.
         Err(error) => assert!(error.to_string().contains("TG0506"), "{error}"),
+    }
+}
+
+#[test]
+fn what_filters_ask_goes_over_the_same_tls_and_fails_as_a_connection_does() {
+    let (files, authority) = (Files::new(), Authority::new("ca"));
+    let endpoint = endpoint(&files, &authority.issue(&named(&["127.0.0.1"])), "");
+    let (origin, address) = (Origin::saying("upstream"), endpoint.address().to_string());
+    let known = files.write("ca.pem", authority.pem());
+    let unknown = files.write("other.pem", Authority::new("other").pem());
+    let ask = |ca: &str, protocol: &str| {
+        let config = "{ request_headers: [\"call auth 5000 /check token :authority=id.local\", pause], call_response: \
+                      [\"copy call-headers :status -> request-headers x-status\", \"continue request\"] }";
+        let probe = probes_with("budget: { time: 1s }, allow: { calls: [auth] }", &[("a", config)]);
+        let proxy = TestProxy::with(&format!(
+            "{probe}clusters: {{ auth: {{ hosts: [{address:?}], protocol: {protocol}, tls: {{ ca: {ca} }} }} }}\n\
+             routes: [{{ to: '{}', filters: [a] }}]\n",
+            origin.url()
+        ));
+        assert_eq!(proxy.get("/").status(), 200);
+        let status = origin.requests().last().unwrap().field("x-status").map(str::to_owned);
+        let outcome =
+            |outcome: &str| proxy.metric("tollgate_filter_callouts_total", &[&format!("outcome={outcome:?}")]);
+        (status, outcome("ok"), outcome("connect"))
+    };
+
+    for protocol in ["http1", "h2"] {
+        assert_eq!(ask(&known, protocol), (Some("200".to_owned()), 1.0, 0.0), "{protocol}");
+        let (_, answered, failed) = ask(&unknown, protocol);
+        assert_eq!((answered, failed), (0.0, 1.0), "{protocol}");
     }
 }

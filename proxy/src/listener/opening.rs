@@ -5,7 +5,7 @@
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
 use rustls::HandshakeKind;
@@ -27,6 +27,9 @@ use crate::tls::stream::Stream;
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// RFC 8446 §5.1: the kind of a record with which every handshake begins.
 const HANDSHAKE: u8 = 22;
+/// How long a client may take to hear why its handshake failed, and how much it may still say.
+const FAREWELL: Duration = Duration::from_millis(500);
+const FAREWELL_BYTES: u64 = 64 * 1024;
 /// What a client is told that speaks HTTP without TLS.
 const SPEAK_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-type: text/plain\r\n\
     content-length: 59\r\n\r\nthis is a TLS port and the request is not; use https://...\n";
@@ -52,7 +55,7 @@ pub(super) async fn open(mut stream: TcpStream, settings: &Settings, progress: &
     // Boxed, so that connections without TLS do not carry its state.
     let shaking = Box::pin(shake_hands(stream, server, progress));
     let outcome = tokio::time::timeout(time, shaking).await;
-    match outcome.unwrap_or_else(|_| Err((ClientFailure::Timeout, "the handshake took too long".to_owned()))) {
+    match outcome.unwrap_or_else(|_| Err(Failed::new(ClientFailure::Timeout, "the handshake took too long"))) {
         Ok((stream, secured)) => {
             let session = stream.get_ref().1;
             let is_http2 = session.alpn_protocol() == Some(H2);
@@ -61,9 +64,13 @@ pub(super) async fn open(mut stream: TcpStream, settings: &Settings, progress: &
             let (transport, secured) = (Stream::Tls(Box::new(stream)), Some(Arc::new(secured)));
             Some(Opened { transport, first: Bytes::new(), is_http2, secured })
         }
-        Err((failure, words)) => {
+        Err(Failed { failure, words, left }) => {
             settings.series.tls.failures[failure.index()].inc();
             tracing::debug!(reason = failure.as_str(), error = words, "TLS handshake failed");
+            if let Some(left) = left {
+                // Whatever comes of it, the connection is closed next.
+                let _ = tokio::time::timeout(FAREWELL, Box::pin(farewell(left))).await;
+            }
             None
         }
     }
@@ -71,18 +78,40 @@ pub(super) async fn open(mut stream: TcpStream, settings: &Settings, progress: &
 
 type Shaken = (TlsStream<Noted>, Secured);
 
-async fn shake_hands(
-    stream: TcpStream,
-    server: &Server,
-    progress: &Rc<Progress>,
-) -> Result<Shaken, (ClientFailure, String)> {
-    let failed = |error: io::Error| (ClientFailure::of(&error), error.to_string());
+/// Why hands were not shaken.
+struct Failed {
+    failure: ClientFailure,
+    words: String,
+    /// A socket on which an alert was sent that its client should read.
+    left: Option<Noted>,
+}
+
+impl Failed {
+    fn new(failure: ClientFailure, words: &str) -> Self {
+        Self { failure, words: words.to_owned(), left: None }
+    }
+
+    fn of(error: &io::Error, left: Option<Noted>) -> Self {
+        Self { failure: ClientFailure::of(error), words: error.to_string(), left }
+    }
+}
+
+/// Says the end and hears the client's: with TLS 1.3 it may have sent a request before it hears that its certificate is not
+/// believed, and to close with that unread would reset the connection before it reads why.
+async fn farewell(mut left: Noted) -> io::Result<()> {
+    left.shutdown().await?;
+    let mut rest = left.take(FAREWELL_BYTES);
+    tokio::io::copy(&mut rest, &mut tokio::io::sink()).await.map(drop)
+}
+
+async fn shake_hands(stream: TcpStream, server: &Server, progress: &Rc<Progress>) -> Result<Shaken, Failed> {
+    let failed = |error: io::Error| Failed::of(&error, None);
     let mut first = [0];
     match stream.peek(&mut first).await.map_err(failed)? {
-        0 => return Err((ClientFailure::Gone, "the client left without a word".to_owned())),
+        0 => return Err(Failed::new(ClientFailure::Gone, "the client left without a word")),
         _ if first != [HANDSHAKE] => {
             refuse(stream, first[0]).await;
-            return Err((ClientFailure::NotTls, "the first byte begins no handshake".to_owned()));
+            return Err(Failed::new(ClientFailure::NotTls, "the first byte begins no handshake"));
         }
         _ => {}
     }
@@ -91,12 +120,13 @@ async fn shake_hands(
     let begun = begun.await.map_err(failed)?;
     let hello = begun.client_hello();
     let (requested, shown) = (hello.server_name().map(str::to_owned), terms.shown_to(&hello));
-    let stream = begun.into_stream(Arc::clone(&terms.config)).await.map_err(failed)?;
+    let shaken = begun.into_stream(Arc::clone(&terms.config)).into_fallible().await;
+    let stream = shaken.map_err(|(error, left)| Failed::of(&error, Some(left)))?;
     let secured = Secured::new(stream.get_ref().1, requested.as_deref(), shown);
     // A session that goes on is not looked at as one that begins; its certificate may have come to its end meanwhile.
     let is_old = |session: &rustls::ServerConnection| session.handshake_kind() == Some(HandshakeKind::Resumed);
     if secured.has_peer_certificate() && is_old(stream.get_ref().1) && is_over(&secured) {
-        return Err((ClientFailure::Expired, "the certificate of a resumed session expired".to_owned()));
+        return Err(Failed::new(ClientFailure::Expired, "the certificate of a resumed session expired"));
     }
     Ok((stream, secured))
 }
