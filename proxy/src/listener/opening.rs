@@ -57,10 +57,8 @@ pub(super) async fn open(mut stream: TcpStream, settings: &Settings, progress: &
     let outcome = tokio::time::timeout(time, shaking).await;
     match outcome.unwrap_or_else(|_| Err(Failed::new(ClientFailure::Timeout, "the handshake took too long"))) {
         Ok((stream, secured)) => {
-            let session = stream.get_ref().1;
-            let is_http2 = session.alpn_protocol() == Some(H2);
-            let resumed = session.handshake_kind() == Some(HandshakeKind::Resumed);
-            settings.series.tls.handshakes[usize::from(resumed)].inc();
+            settings.series.tls.handshakes[usize::from(is_resumed(&stream))].inc();
+            let is_http2 = stream.get_ref().1.alpn_protocol() == Some(H2);
             let (transport, secured) = (Stream::Tls(Box::new(stream)), Some(Arc::new(secured)));
             Some(Opened { transport, first: Bytes::new(), is_http2, secured })
         }
@@ -124,11 +122,14 @@ async fn shake_hands(stream: TcpStream, server: &Server, progress: &Rc<Progress>
     let stream = shaken.map_err(|(error, left)| Failed::of(&error, Some(left)))?;
     let secured = Secured::new(stream.get_ref().1, requested.as_deref(), shown);
     // A session that goes on is not looked at as one that begins; its certificate may have come to its end meanwhile.
-    let is_old = |session: &rustls::ServerConnection| session.handshake_kind() == Some(HandshakeKind::Resumed);
-    if secured.has_peer_certificate() && is_old(stream.get_ref().1) && is_over(&secured) {
+    if secured.has_peer_certificate() && is_resumed(&stream) && is_over(&secured) {
         return Err(Failed::new(ClientFailure::Expired, "the certificate of a resumed session expired"));
     }
     Ok((stream, secured))
+}
+
+fn is_resumed(stream: &TlsStream<Noted>) -> bool {
+    stream.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed)
 }
 
 fn is_over(secured: &Secured) -> bool {
