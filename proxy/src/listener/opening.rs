@@ -120,7 +120,7 @@ async fn shake_hands(stream: TcpStream, server: &Server, progress: &Rc<Progress>
     let (requested, shown) = (hello.server_name().map(str::to_owned), terms.shown_to(&hello));
     let shaken = begun.into_stream(Arc::clone(&terms.config)).into_fallible().await;
     let stream = shaken.map_err(|(error, left)| Failed::of(&error, Some(left)))?;
-    let secured = Secured::new(stream.get_ref().1, requested.as_deref(), shown);
+    let secured = Secured::new(stream.get_ref().1, requested.as_deref(), Some(shown));
     // A session that goes on is not looked at as one that begins; its certificate may have come to its end meanwhile.
     if secured.has_peer_certificate() && is_resumed(&stream) && is_over(&secured) {
         return Err(Failed::new(ClientFailure::Expired, "the certificate of a resumed session expired"));

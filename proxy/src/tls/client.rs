@@ -223,9 +223,8 @@ impl Dialer {
         if self.protocol == Protocol::H2 && session.alpn_protocol() != Some(H2) {
             return Err(HandshakeError::alpn());
         }
-        let local = terms.identity.as_ref().and_then(|identity| identity.cert.first().cloned());
         let sni = self.client.definition.sni.as_deref();
-        let secured = Secured::new(session, sni, local);
+        let secured = Secured::new(session, sni, terms.identity.clone());
         Ok((stream, secured))
     }
 

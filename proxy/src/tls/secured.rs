@@ -1,11 +1,12 @@
 //! What is known of a connection that speaks TLS. Certificates are read when somebody asks, and once.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rustls::pki_types::CertificateDer;
+use rustls::sign::CertifiedKey;
 use rustls::{CommonState, ProtocolVersion};
 
 use super::certificate::Certificate;
@@ -16,15 +17,10 @@ pub struct Secured {
     version: Option<ProtocolVersion>,
     /// The name that was asked for.
     pub requested: Option<Box<str>>,
-    local: Shown,
-    peer: Shown,
-}
-
-/// A certificate that one side showed, if it did.
-#[derive(Debug)]
-struct Shown {
-    der: Option<CertificateDer<'static>>,
-    read: OnceLock<Option<Certificate>>,
+    local: Option<Arc<CertifiedKey>>,
+    peer: Option<CertificateDer<'static>>,
+    /// The certificates of both, once somebody asked.
+    read: [OnceLock<Option<Certificate>>; 2],
 }
 
 /// Which side of a connection showed a certificate.
@@ -38,10 +34,10 @@ pub enum End {
 
 impl Secured {
     /// A connection on which hands were shaken, with the certificate that this side showed.
-    pub fn new(session: &CommonState, requested: Option<&str>, local: Option<CertificateDer<'static>>) -> Self {
+    pub fn new(session: &CommonState, requested: Option<&str>, local: Option<Arc<CertifiedKey>>) -> Self {
         let peer = session.peer_certificates().and_then(|chain| chain.first()).cloned();
-        let requested = requested.map(Into::into);
-        Self { version: session.protocol_version(), requested, local: Shown::new(local), peer: Shown::new(peer) }
+        let (version, requested) = (session.protocol_version(), requested.map(Into::into));
+        Self { version, requested, local, peer, read: Default::default() }
     }
 
     /// The version, as Envoy writes it.
@@ -54,42 +50,28 @@ impl Secured {
 
     /// True when the peer showed a certificate, which was believed.
     pub fn has_peer_certificate(&self) -> bool {
-        self.peer.der.is_some()
+        self.peer.is_some()
     }
 
     /// What the certificate of one side says.
     pub fn certificate(&self, end: End) -> Option<&Certificate> {
-        self.shown(end).certificate()
+        let (read, der) = match end {
+            End::Local => (&self.read[0], self.local.as_ref().and_then(|local| local.cert.first())),
+            End::Peer => (&self.read[1], self.peer.as_ref()),
+        };
+        read.get_or_init(|| Certificate::parse(der?)).as_ref()
     }
 
     /// SHA-256 of the peer's certificate in hex.
     pub fn peer_digest(&self) -> Option<String> {
-        let hash = digest(&SHA256, self.peer.der.as_ref()?);
+        let hash = digest(&SHA256, self.peer.as_ref()?);
         Some(hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect())
     }
 
     /// The peer's certificate as PEM (RFC 7468 §3).
     pub fn peer_pem(&self) -> Option<String> {
-        let text = STANDARD.encode(self.peer.der.as_ref()?);
+        let text = STANDARD.encode(self.peer.as_ref()?);
         let lines: Vec<&str> = (0..text.len()).step_by(64).map(|at| &text[at..text.len().min(at + 64)]).collect();
         Some(format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n")))
-    }
-
-    fn shown(&self, end: End) -> &Shown {
-        match end {
-            End::Local => &self.local,
-            End::Peer => &self.peer,
-        }
-    }
-}
-
-impl Shown {
-    fn new(der: Option<CertificateDer<'static>>) -> Self {
-        Self { der, read: OnceLock::new() }
-    }
-
-    fn certificate(&self) -> Option<&Certificate> {
-        let read = || self.der.as_ref().and_then(|der| Certificate::parse(der));
-        self.read.get_or_init(read).as_ref()
     }
 }

@@ -93,8 +93,8 @@ impl Terms {
     }
 
     /// The certificate that a client is shown.
-    pub fn shown_to(&self, hello: &ClientHello<'_>) -> Option<CertificateDer<'static>> {
-        self.certificates.pick(hello.server_name(), hello.signature_schemes()).cert.first().cloned()
+    pub fn shown_to(&self, hello: &ClientHello<'_>) -> Arc<CertifiedKey> {
+        Arc::clone(self.certificates.pick(hello.server_name(), hello.signature_schemes()))
     }
 }
 
