@@ -62,6 +62,7 @@ mod scalar;
 mod spelling;
 mod suggest;
 mod telemetry;
+mod tls;
 mod unit;
 
 use std::fs::File;
@@ -95,6 +96,7 @@ pub use route::{
 };
 pub use spelling::PathSpelling;
 pub use telemetry::{AccessLog, LogFormat, LogTarget, Telemetry};
+pub use tls::{Alpn, Certificate, ClientTls, Clients, PeerName, ServerTls, TlsVersion};
 pub use unit::ByteSize;
 
 /// A configuration that was checked: every name in it leads somewhere.

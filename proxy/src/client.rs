@@ -3,6 +3,7 @@
 use std::cell::{Cell, OnceCell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Waker;
 
 use bytes::BytesMut;
@@ -11,6 +12,7 @@ use http::HeaderValue;
 use crate::error::Reason;
 use crate::exchange::forwarded;
 use crate::snapshot::ListenerId;
+use crate::tls::secured::Secured;
 use crate::worker::Worker;
 
 /// What the exchanges of a connection know about it.
@@ -25,6 +27,8 @@ pub struct Client {
     pub destination: SocketAddr,
     /// Its number in this process.
     pub id: u64,
+    /// Present when it speaks TLS.
+    pub secured: Option<Arc<Secured>>,
     /// What its I/O knows.
     pub progress: Rc<Progress>,
     /// Exchanges under way.

@@ -41,6 +41,13 @@ pub enum Reason {
     RequestTimeout,
     /// No endpoint took the connection.
     UpstreamConnect,
+    /// An endpoint took the connection, and TLS came to nothing.
+    UpstreamTls {
+        /// What was wrong, in a word.
+        why: &'static str,
+        /// True when hands were shaken and the request had left before the endpoint said so.
+        sent: bool,
+    },
     /// The upstream's connection limit or queue is full.
     UpstreamOverflow,
     /// The upstream closed or reset before its answer was whole.
@@ -92,7 +99,9 @@ impl Reason {
             Self::UnknownExpectation => StatusCode::EXPECTATION_FAILED,
             Self::ClientGone => StatusCode::BAD_REQUEST,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
-            Self::UpstreamConnect | Self::UpstreamOverflow => StatusCode::SERVICE_UNAVAILABLE,
+            Self::UpstreamConnect | Self::UpstreamOverflow | Self::UpstreamTls { .. } => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::FilterFailed { .. } | Self::FilterPausesTooMany(_) | Self::FilterOverShare(_) => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
@@ -113,6 +122,7 @@ impl Reason {
             Self::UnknownVersion | Self::UnknownExpectation => Side::Downstream,
             Self::ClientGone | Self::RequestTimeout | Self::BodyOverLimit { request: true } => Side::Downstream,
             Self::UpstreamConnect | Self::UpstreamOverflow | Self::UpstreamReset => Side::Upstream,
+            Self::UpstreamTls { .. } => Side::Upstream,
             Self::UpstreamProtocol(_) | Self::UpstreamTimeout | Self::StreamIdle => Side::Upstream,
             Self::BodyOverLimit { request: false } => Side::Upstream,
             Self::FilterPaused(_) | Self::FilterFailed { .. } | Self::FilterResponded(_) => Side::Filter,
@@ -120,6 +130,11 @@ impl Reason {
             Self::FilterOverShare(_) => Side::Filter,
             Self::Internal(_) => Side::Internal,
         }
+    }
+
+    /// True when no connection could be made, so that the request is whole.
+    pub fn is_unreached(&self) -> bool {
+        matches!(self, Self::UpstreamConnect | Self::UpstreamTls { sent: false, .. })
     }
 
     /// True when framing of the client's connection is in doubt, so it must not be used again.
@@ -142,6 +157,7 @@ impl fmt::Display for Reason {
             Self::ClientGone => f.write_str("client_gone"),
             Self::RequestTimeout => f.write_str("request_timeout"),
             Self::UpstreamConnect => f.write_str("upstream_connect"),
+            Self::UpstreamTls { why, .. } => write!(f, "upstream_tls:{why}"),
             Self::UpstreamOverflow => f.write_str("upstream_overflow"),
             Self::UpstreamReset => f.write_str("upstream_reset"),
             Self::UpstreamProtocol(why) => write!(f, "upstream_protocol:{why}"),

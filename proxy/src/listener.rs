@@ -4,6 +4,7 @@ pub mod connection;
 mod framing;
 mod guard;
 pub mod io;
+mod opening;
 mod tcp;
 
 use std::io::Result;

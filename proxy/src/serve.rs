@@ -14,6 +14,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 
+use http::uri::Scheme;
 use http::{Method, Request, Response, Version};
 use http_body::Body;
 use hyper::body::Incoming;
@@ -70,6 +71,9 @@ pub async fn serve(client: Rc<Client>, request: Request<Incoming>) -> Result<Res
 fn accept<B>(request: Request<B>, listener: &LocalListener, client: &Client) -> Result<(Accepted, B), Reason> {
     let listener = &listener.listener;
     let (mut accepted, body) = hop::accept(request, listener.limits.headers, listener.http.path)?;
+    if client.secured.is_some() {
+        accepted.head.scheme = Scheme::HTTPS;
+    }
     accepted.client = forwarded::mark(&mut accepted.head, &listener.http, client.peer(accepted.version))?;
     Ok((accepted, body))
 }
@@ -156,6 +160,7 @@ impl Serving {
             source: self.client.source,
             destination: self.client.destination,
             connection: self.client.id,
+            secured: self.client.secured.clone(),
             version: self.version,
             started: self.exchange.started,
             content_length,
@@ -319,6 +324,7 @@ fn reached(cluster: &Cluster, request: &Request<RequestBody>, answer: Option<&up
     Reached {
         address: ends.map(|ends| ends.address),
         local: ends.map(|ends| ends.local),
+        secured: ends.and_then(|ends| ends.secured.clone()),
         endpoints: Some(cluster.endpoints()),
         attempts: answer.map(|answer| answer.attempts).or_else(failed),
         waited: answer.map(|answer| answer.waited),

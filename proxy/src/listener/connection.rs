@@ -1,4 +1,4 @@
-//! One client connection: its protocol, its timeouts, and its graceful end.
+//! One client connection: its timeouts, and its graceful end. What it speaks is found out by `opening`.
 //!
 //! What an exchange does is `serve`'s business; how long an exchange may take is `exchange`'s.
 
@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use http::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
@@ -25,15 +25,15 @@ use tollgate_config::Limits;
 use crate::client::{Client, Handle, Progress};
 use crate::listener::Admission;
 use crate::listener::framing::Bounds;
-use crate::listener::io::ClientIo;
+use crate::listener::io::{ClientIo, Transport, say, socket};
+use crate::listener::opening::{self, Opened};
 use crate::serve;
 use crate::snapshot::{ListenerId, LocalListener};
 use crate::telemetry::metrics::ListenerSeries;
+use crate::tls::server::Server;
 use crate::upstream::connect::LocalExecutor;
 use crate::worker::Worker;
 
-/// RFC 9113 §3.4. A client that begins like this speaks HTTP/2 with prior knowledge.
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// RFC 9110 §15.5.9, for a client whose head never came.
 const REQUEST_TIMEOUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 /// The number of fields that hyper parses without an allocation of its own.
@@ -45,14 +45,17 @@ const WINDOW: u32 = 64 * 1024;
 
 /// What a connection keeps of its listener: not its routes, whose filters it would keep from ending.
 pub(super) struct Settings {
-    limits: Limits,
-    series: Arc<ListenerSeries>,
+    pub(super) limits: Limits,
+    pub(super) series: Arc<ListenerSeries>,
+    /// Present where TLS is spoken.
+    pub(super) tls: Option<Arc<Server>>,
 }
 
 impl Settings {
     /// Those of a listener at the moment.
     pub(super) fn of(known: &LocalListener) -> Self {
-        Self { limits: known.listener.limits, series: Arc::clone(&known.series) }
+        let listener = &known.listener;
+        Self { limits: listener.limits, series: Arc::clone(&known.series), tls: listener.tls.clone() }
     }
 
     fn bounds(&self) -> Bounds {
@@ -78,6 +81,12 @@ pub(super) fn serve(
         let Ok(destination) = stream.local_addr() else { return };
         let id = worker.shared.connection_ids.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let progress = Rc::new(Progress::default());
+        let Some(opened) = opening::open(stream, &settings, &progress).await else { return };
+        let secured = opened.secured.clone();
+        if secured.is_some() {
+            // Nor was it listened to while hands were shaken.
+            handle.forget();
+        }
         let (in_flight, begun) = (Cell::new(0), Cell::new(0));
         let ends_by_closing = Cell::new(false);
         let written = OnceCell::new();
@@ -87,6 +96,7 @@ pub(super) fn serve(
             source,
             destination,
             id,
+            secured,
             progress,
             in_flight,
             begun,
@@ -94,16 +104,14 @@ pub(super) fn serve(
             handle,
             written,
         };
-        talk(Rc::new(client), stream, &settings).await;
+        talk(Rc::new(client), opened, &settings).await;
     }
 }
 
-async fn talk(client: Rc<Client>, mut stream: TcpStream, settings: &Settings) {
-    let first = tokio::time::timeout(settings.limits.header_timeout, first_bytes(&mut stream)).await;
-    let Ok(Ok(first)) = first else { return };
-    let is_http2 = first[..] == *PREFACE;
+async fn talk(client: Rc<Client>, opened: Opened, settings: &Settings) {
+    let Opened { transport, first, is_http2, .. } = opened;
     let bounds = (!is_http2).then(|| settings.bounds());
-    let io = ClientIo::new(stream, first, bounds, Rc::clone(&client.progress));
+    let io = ClientIo::new(transport, first, bounds, Rc::clone(&client.progress));
     let (exchanges, known) = (Rc::clone(&client), Rc::clone(&client));
     let service = service_fn(move |request: Request<Incoming>| serve::serve(Rc::clone(&exchanges), request));
     let ending = if is_http2 {
@@ -134,43 +142,31 @@ async fn talk(client: Rc<Client>, mut stream: TcpStream, settings: &Settings) {
 /// connection is a whole answer, a reset tells that its answer is not. One that may still be sending is heard out.
 async fn last_word(io: ClientIo, ending: &Ending, client: &Client) {
     let is_owed = io.is_owed();
-    let mut stream = io.into_stream();
+    let mut transport = io.into_transport();
     // The connection is closed in any case.
     match ending {
-        Ending::Overdue => drop(stream.try_write(REQUEST_TIMEOUT)),
+        Ending::Overdue => say(&mut transport, REQUEST_TIMEOUT),
         Ending::Failed(error) if !error.is_parse() && client.ends_by_closing.get() => {
-            drop(SockRef::from(&stream).set_linger(Some(Duration::ZERO)));
+            drop(SockRef::from(socket(&transport)).set_linger(Some(Duration::ZERO)));
         }
-        Ending::Failed(error) if error.is_parse() => linger(&mut stream).await,
-        Ending::Served if is_owed => linger(&mut stream).await,
+        Ending::Failed(error) if error.is_parse() => linger(&mut transport).await,
+        Ending::Served if is_owed => linger(&mut transport).await,
         Ending::Served | Ending::Failed(_) => {}
     }
 }
 
 /// RFC 9112 §9.6: to close while bytes are on their way would reset the connection, and take the answer along that tells
 /// the client why. They are read, and thrown away.
-async fn linger(stream: &mut TcpStream) {
-    let _ = stream.shutdown().await;
+async fn linger(transport: &mut Transport) {
     let listening = async {
+        let _ = transport.shutdown().await;
         let mut rest = BytesMut::with_capacity(16 * 1024);
-        while stream.read_buf(&mut rest).await.is_ok_and(|length| length > 0) {
+        while transport.read_buf(&mut rest).await.is_ok_and(|length| length > 0) {
             rest.clear();
         }
     };
     // Whatever came of it, the socket is closed next.
     let _ = tokio::time::timeout(FAREWELL, listening).await;
-}
-
-/// Reads until the protocol is clear.
-async fn first_bytes(stream: &mut TcpStream) -> std::io::Result<Bytes> {
-    let mut first = BytesMut::with_capacity(PREFACE.len());
-    while first.len() < PREFACE.len() && PREFACE.starts_with(&first) {
-        let mut limited = (&mut *stream).take(u64::try_from(PREFACE.len() - first.len()).unwrap_or(0));
-        if limited.read_buf(&mut first).await? == 0 {
-            break;
-        }
-    }
-    Ok(first.freeze())
 }
 
 fn http1_builder(settings: &Settings) -> http1::Builder {

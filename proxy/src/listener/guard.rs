@@ -44,7 +44,17 @@ impl<S> Guard<S> {
         self.framing.as_ref().is_some_and(|framing| framing.is_over() || framing.is_in_body())
     }
 
+    /// True while something waits that was read and not given on.
+    pub(crate) fn holds(&self) -> bool {
+        !self.held.is_empty()
+    }
+
     /// The socket.
+    pub(crate) fn stream(&self) -> &S {
+        &self.stream
+    }
+
+    /// The socket, and no more of what it reads.
     pub(crate) fn into_stream(self) -> S {
         self.stream
     }

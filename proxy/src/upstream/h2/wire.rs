@@ -9,9 +9,9 @@ use std::task::{Context, Poll, Waker};
 
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 
 use crate::telemetry::metrics::ClusterSeries;
+use crate::upstream::pool::Transport;
 
 /// Ends a connection whose streams would not end by themselves.
 #[derive(Default)]
@@ -32,14 +32,14 @@ impl Shears {
 
 /// See the module.
 pub(crate) struct Wire {
-    stream: TokioIo<TcpStream>,
+    stream: TokioIo<Transport>,
     shears: Rc<Shears>,
     series: Arc<ClusterSeries>,
 }
 
 impl Wire {
     /// A connected socket.
-    pub(super) fn new(stream: TcpStream, shears: Rc<Shears>, series: Arc<ClusterSeries>) -> Self {
+    pub(super) fn new(stream: Transport, shears: Rc<Shears>, series: Arc<ClusterSeries>) -> Self {
         series.connections.inc();
         series.connections_active.add(1);
         Self { stream: TokioIo::new(stream), shears, series }
