@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::scalar::{Scalar, Unfit, Word};
+use crate::tls::ClientTls;
 
 /// The position of a [`Cluster`] in [`Config::clusters`](crate::Config::clusters).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -22,6 +23,8 @@ pub struct Cluster {
     pub endpoints: Vec<Endpoint>,
     /// What is spoken with them.
     pub protocol: Protocol,
+    /// How TLS is spoken with them; `None`: it is not.
+    pub tls: Option<ClientTls>,
     /// The longest wait for a new connection to an endpoint.
     pub connect_timeout: Duration,
     /// How long an unused connection to an endpoint is kept.
@@ -108,7 +111,7 @@ pub enum Protocol {
     /// HTTP/1.1.
     #[default]
     Http1,
-    /// HTTP/2 from the first byte, without TLS.
+    /// HTTP/2: from the first byte, or as TLS agrees on it.
     H2,
 }
 

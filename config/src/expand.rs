@@ -6,6 +6,7 @@ mod emit;
 mod filter;
 mod http;
 mod quota;
+mod tls;
 mod write;
 
 use std::net::SocketAddr;
@@ -54,6 +55,7 @@ pub(crate) struct Long {
 pub(crate) struct Listener {
     pub(crate) name: Option<At<Name>>,
     pub(crate) address: At<SocketAddr>,
+    pub(crate) tls: Option<file::ListenerTls>,
     pub(crate) balance: At<Balance>,
     pub(crate) limits: Option<file::ListenerLimits>,
     pub(crate) http: Option<file::http::Http>,
@@ -147,8 +149,8 @@ impl Short {
         let filters = self.chain.map(|(_, chain)| chain);
         let spot = self.spot;
         let routes = Some(routes);
-        let (name, balance, limits, http, headers, tcp) = Default::default();
-        Some(file::Listener { spot, name, listen, balance, filters, limits, http, headers, routes, tcp })
+        let (name, tls, balance, limits, http, headers, tcp) = Default::default();
+        Some(file::Listener { spot, name, listen, tls, balance, filters, limits, http, headers, routes, tcp })
     }
 
     fn refuse_beside_listeners(&self, report: &mut Report<'_>) {
@@ -168,6 +170,7 @@ fn listener(said: file::Listener, chains: &mut Chains) -> Listener {
         name: said.name,
         balance: said.balance.unwrap_or_else(|| At::new(Balance::default(), said.spot)),
         address: said.listen,
+        tls: said.tls.map(tls::of_listener),
         limits: said.limits,
         http: said.http.map(http::filled),
         headers: said.headers,
@@ -231,6 +234,7 @@ fn or<T: Scalar>(said: Option<At<T>>, default: impl Into<Option<T>>, spot: Spot)
 
 fn clusters(said: Option<Named<Name, Cluster>>) -> Named<Name, Cluster> {
     let filled = |said: Cluster| Cluster {
+        tls: said.tls.map(tls::of_cluster),
         protocol: or(said.protocol, Protocol::default(), said.spot),
         balance: or(said.balance, Pick::RoundRobin, said.spot),
         ..said

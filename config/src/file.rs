@@ -12,6 +12,7 @@ pub(crate) mod read;
 mod reference;
 mod rule;
 mod schema;
+mod tls;
 pub(crate) mod write;
 pub(crate) mod yaml;
 
@@ -42,6 +43,7 @@ use reference::Surroundings;
 pub(crate) use filter::{Allow, Budget, Expect, Filter, Policies, Quota, Request, SelfTest, Use, Wasm};
 pub(crate) use plain::is_text;
 pub(crate) use schema::schema;
+pub(crate) use tls::{Certificate, ClusterTls, ListenerTls, PemPath};
 
 /// Reads a text as a configuration; what is wrong with it is reported.
 pub(crate) fn read(report: &mut Report<'_>, origin: &Path) -> Option<File> {
@@ -205,6 +207,8 @@ mapping! {
         "name" => name: Option<At<Name>>,
         /// The address.
         "listen" => listen: At<SocketAddr>,
+        /// TLS, and with which certificates.
+        "tls" => tls: Option<ListenerTls>,
         /// How connections are spread over the workers.
         "balance" => balance: Option<At<Balance>>,
         /// The filters that run before those of a route.
@@ -220,7 +224,7 @@ mapping! {
         /// Where its connections go as they are, in place of routes.
         "tcp" => tcp: Option<Tcp>,
     }
-    later ["tls"]
+    later []
     rule rule::of_listener
 }
 
@@ -296,10 +300,12 @@ mapping! {
         "hosts" => hosts: SomeOf<At<Endpoint>>,
         /// What is spoken with them.
         "protocol" => protocol: Option<At<Protocol>>,
+        /// TLS, and what is believed of endpoints; `{}` believes the CAs of the system.
+        "tls" => tls: Option<ClusterTls>,
         /// How one is picked.
         "balance" => balance: Option<At<Pick>>,
     }
-    later ["tls", "health", "limits", "retry"]
+    later ["health", "limits", "retry"]
 }
 
 mapping! {

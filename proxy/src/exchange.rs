@@ -12,6 +12,7 @@ pub mod kept;
 pub mod lent;
 pub mod pace;
 pub mod passage;
+pub mod path;
 pub mod properties;
 pub mod stream;
 

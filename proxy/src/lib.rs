@@ -17,5 +17,6 @@ pub mod route;
 pub mod serve;
 pub mod snapshot;
 pub mod telemetry;
+pub mod tls;
 pub mod upstream;
 pub mod worker;

@@ -19,6 +19,9 @@ use crate::filter::plugin::Plugin;
 use crate::filter::slot::{LocalSlot, Slot};
 use crate::route::RouteTable;
 use crate::telemetry::metrics::{ListenerSeries, Registry, RouteSeries, TcpSeries};
+use crate::tls::Parties;
+use crate::tls::client::Client;
+use crate::tls::server::Server;
 use crate::upstream::cluster::{Cluster, PeerLimits};
 use crate::upstream::own::Own;
 
@@ -33,6 +36,8 @@ pub struct Snapshot {
     pub listeners: Vec<Arc<Listener>>,
     /// Every cluster.
     pub clusters: Vec<config::Cluster>,
+    /// What is spoken TLS with, in the order of the clusters.
+    clients: Vec<Option<Arc<Client>>>,
     /// Every plugin that some chain names.
     pub slots: Vec<Slot>,
     /// Bounds for the whole process.
@@ -57,6 +62,8 @@ pub struct Listener {
     pub http: Http,
     /// What is changed of its messages.
     headers: HeaderEdits,
+    /// Present where it speaks TLS.
+    pub tls: Option<Arc<Server>>,
     /// Which route serves what.
     pub table: RouteTable,
     routes: Vec<config::Route>,
@@ -69,7 +76,7 @@ pub struct Listener {
 
 impl Listener {
     /// What the configuration says of a listener.
-    pub fn new(id: ListenerId, listener: &config::Listener) -> Self {
+    pub fn new(id: ListenerId, listener: &config::Listener, tls: Option<Arc<Server>>) -> Self {
         Self {
             id,
             name: listener.name.clone(),
@@ -77,6 +84,7 @@ impl Listener {
             limits: listener.limits,
             http: listener.http.clone(),
             headers: listener.headers.clone(),
+            tls,
             table: RouteTable::new(&listener.routes),
             plugins: distinct(listener.routes.iter().flat_map(|route| &route.chain).copied()),
             clusters: distinct(listener.routes.iter().flat_map(|route| clusters(&route.target))),
@@ -88,9 +96,17 @@ impl Listener {
 
 impl Snapshot {
     /// What a checked configuration comes to, with listeners and plugins in its order.
-    pub fn new(number: u64, config: &Config, ids: &[ListenerId], slots: Vec<Slot>) -> Self {
-        let listeners = ids.iter().zip(&config.listeners).map(|(id, listener)| Arc::new(Listener::new(*id, listener)));
-        Self { number, listeners: listeners.collect(), clusters: config.clusters.clone(), slots, limits: config.limits }
+    pub fn new(number: u64, config: &Config, ids: &[ListenerId], slots: Vec<Slot>, tls: Parties) -> Self {
+        let listeners = ids.iter().zip(&config.listeners).zip(tls.servers);
+        let listeners = listeners.map(|((id, listener), tls)| Arc::new(Listener::new(*id, listener, tls)));
+        Self {
+            number,
+            listeners: listeners.collect(),
+            clusters: config.clusters.clone(),
+            clients: tls.clients,
+            slots,
+            limits: config.limits,
+        }
     }
 
     /// The same with other plugins.
@@ -99,6 +115,7 @@ impl Snapshot {
             number: self.number + 1,
             listeners: self.listeners.clone(),
             clusters: self.clusters.clone(),
+            clients: self.clients.clone(),
             slots,
             limits: self.limits,
         }
@@ -255,8 +272,9 @@ impl Local {
         before: Option<&Local>,
         is_open: impl Fn(ListenerId) -> bool,
     ) -> Self {
+        let clusters = snapshot.clusters.iter().zip(&snapshot.clients);
         let clusters: Vec<Rc<Cluster>> =
-            snapshot.clusters.iter().map(|cluster| place.cluster(cluster, &snapshot, before)).collect();
+            clusters.map(|(cluster, tls)| place.cluster((cluster, tls.as_ref()), &snapshot, before)).collect();
         let alike = before.filter(|before| before.fits(&snapshot, &clusters));
         let slots: Vec<Rc<LocalSlot>> = match alike {
             Some(before) => before.slots.clone(),
@@ -318,7 +336,7 @@ impl Local {
             && slots.iter().zip(fresh).all(|(own, slot)| own.fits(slot))
     }
 
-    /// Clusters are alike as long as their definitions are.
+    /// Clusters are alike as long as their definitions are, of which what TLS is spoken with is made.
     fn cluster(&self, wanted: &config::Cluster, peer: PeerLimits) -> Option<&Rc<Cluster>> {
         if self.snapshot.peer_limits() != peer {
             return None;
@@ -339,7 +357,12 @@ impl Place<'_> {
         Plugin::new(Arc::clone(generation), means, known().next().map(|worn| &**worn))
     }
 
-    fn cluster(&self, cluster: &config::Cluster, snapshot: &Snapshot, before: Option<&Local>) -> Rc<Cluster> {
+    fn cluster(
+        &self,
+        (cluster, tls): (&config::Cluster, Option<&Arc<Client>>),
+        snapshot: &Snapshot,
+        before: Option<&Local>,
+    ) -> Rc<Cluster> {
         let peer = snapshot.peer_limits();
         if let Some(known) = before.and_then(|before| before.cluster(cluster, peer)) {
             return Rc::clone(known);
@@ -347,7 +370,7 @@ impl Place<'_> {
         let series = self.registry.cluster(self.worker, &cluster.name);
         let namesake = before.and_then(|before| before.clusters.iter().find(|known| *known.name == *cluster.name));
         let around = (series, self.clock);
-        Rc::new(Cluster::new(cluster, peer, (self.worker, self.workers), around, namesake.map(|known| &**known)))
+        Rc::new(Cluster::new((cluster, tls), peer, (self.worker, self.workers), around, namesake.map(|known| &**known)))
     }
 
     fn listener(&self, targets: &Targets<'_>) -> LocalListener {

@@ -7,6 +7,7 @@ pub mod cluster;
 pub mod connect;
 pub mod echo;
 pub mod h2;
+mod hearing;
 pub mod own;
 pub mod pool;
 pub mod tunnel;
@@ -19,6 +20,7 @@ use hyper::body::{Body, Incoming};
 
 use crate::error::Reason;
 use crate::telemetry::metrics::UpstreamFailure;
+use crate::tls::failure::late_word;
 use crate::upstream::body::RequestBody;
 use crate::upstream::cluster::Cluster;
 use crate::upstream::pool::{Connection, Ends};
@@ -78,7 +80,9 @@ pub async fn send(cluster: &Cluster, request: &mut Request<RequestBody>) -> Resu
         };
         match outcome {
             Ok(answer) => return Ok(Answer { attempts: tried - 1 + answer.attempts, ..answer }),
-            Err(Reason::UpstreamConnect) if tried < 2 && cluster.endpoints() > 1 => cluster.series.retries.inc(),
+            Err(reason) if reason.is_unreached() && tried < 2 && cluster.endpoints() > 1 => {
+                cluster.series.retries.inc()
+            }
             Err(reason) => {
                 count(cluster, &reason);
                 request.extensions_mut().insert(Attempts(tried));
@@ -91,6 +95,7 @@ pub async fn send(cluster: &Cluster, request: &mut Request<RequestBody>) -> Resu
 fn count(cluster: &Cluster, reason: &Reason) {
     let failure = match reason {
         Reason::UpstreamConnect => UpstreamFailure::Connect,
+        Reason::UpstreamTls { .. } => UpstreamFailure::Tls,
         Reason::UpstreamOverflow => UpstreamFailure::Overflow,
         Reason::UpstreamProtocol(_) => UpstreamFailure::Protocol,
         _ => UpstreamFailure::Reset,
@@ -150,7 +155,9 @@ fn repeatable(request: &Request<RequestBody>) -> Option<Box<Request<RequestBody>
 
 /// Whose fault a transport error is.
 pub(crate) fn classify(error: &hyper::Error) -> Reason {
-    if error.is_parse_too_large() {
+    if let Some(why) = late_word(error) {
+        Reason::UpstreamTls { why, sent: true }
+    } else if error.is_parse_too_large() {
         Reason::UpstreamProtocol("head_too_large")
     } else if error.is_parse() {
         Reason::UpstreamProtocol("not_http")

@@ -2,7 +2,9 @@
 //! Clusters that no route names are kept, because filters may call them.
 
 use std::collections::HashMap;
+use std::path::Path;
 
+use super::tls;
 use crate::cluster::{Cluster, ClusterId, Endpoint, Protocol};
 use crate::error::Code;
 use crate::file;
@@ -14,19 +16,25 @@ use crate::report::Report;
 use crate::route::{Target, TargetName};
 use crate::scalar::{Name, Scalar};
 use crate::suggest;
+use crate::tls::ClientTls;
 
 pub(super) struct Clusters<'l> {
     said: &'l Named<Name, file::Cluster>,
     /// A cluster that could not be read has its name here all the same.
     ids: HashMap<String, Option<ClusterId>>,
-    urls: HashMap<Endpoint, ClusterId>,
+    /// Those made from URLs, with TLS or without.
+    urls: HashMap<(Endpoint, bool), ClusterId>,
     list: Vec<Cluster>,
     limits: Limits,
 }
 
 impl<'l> Clusters<'l> {
     /// The clusters with a name.
-    pub(super) fn of(said: &'l Named<Name, file::Cluster>, limits: Limits, report: &mut Report<'_>) -> Clusters<'l> {
+    pub(super) fn of(
+        said: &'l Named<Name, file::Cluster>,
+        (limits, folder): (Limits, &Path),
+        report: &mut Report<'_>,
+    ) -> Clusters<'l> {
         let mut clusters = Clusters { said, ids: HashMap::new(), urls: HashMap::new(), list: Vec::new(), limits };
         for (name, cluster) in &said.entries {
             if name.value.0 == "echo" {
@@ -36,19 +44,26 @@ impl<'l> Clusters<'l> {
             let id = cluster.as_ref().map(|cluster| {
                 let endpoints = cluster.hosts.0.iter().map(|host| host.value.clone()).collect();
                 let protocol = cluster.protocol.as_ref().map(|protocol| protocol.value).unwrap_or_default();
-                clusters.add(name.value.0.clone(), endpoints, protocol)
+                let tls = cluster.tls.as_ref().map(|said| tls::of_cluster(said, folder, report));
+                clusters.add(name.value.0.clone(), endpoints, (protocol, tls))
             });
             clusters.ids.insert(name.value.0.clone(), id);
         }
         clusters
     }
 
-    fn add(&mut self, name: String, endpoints: Vec<Endpoint>, protocol: Protocol) -> ClusterId {
+    fn add(
+        &mut self,
+        name: String,
+        endpoints: Vec<Endpoint>,
+        (protocol, tls): (Protocol, Option<ClientTls>),
+    ) -> ClusterId {
         let id = ClusterId(self.list.len());
         self.list.push(Cluster {
             name,
             endpoints,
             protocol,
+            tls,
             connect_timeout: self.limits.connect_timeout,
             upstream_idle_timeout: self.limits.upstream_idle_timeout,
             upstream_connections: self.limits.upstream_connections,
@@ -61,7 +76,8 @@ impl<'l> Clusters<'l> {
     pub(super) fn target(&mut self, to: &At<TargetName>, whose: &str, report: &mut Report<'_>) -> Option<Target> {
         match &to.value {
             TargetName::Echo => Some(Target::Echo),
-            TargetName::Url(endpoint) => Some(Target::Cluster(self.of_url(endpoint))),
+            TargetName::Url(endpoint) => Some(Target::Cluster(self.of_url(endpoint, None))),
+            TargetName::Tls(endpoint) => Some(Target::Cluster(self.of_url(endpoint, Some(ClientTls::default())))),
             TargetName::Cluster(name) => self.named(name, to, (whose, "write http://"), report).map(Target::Cluster),
         }
     }
@@ -69,12 +85,18 @@ impl<'l> Clusters<'l> {
     /// The cluster that connections on the listener `whose` go to; `None` when there is none.
     pub(super) fn of_tcp(&mut self, to: &At<TcpTarget>, whose: &str, report: &mut Report<'_>) -> Option<ClusterId> {
         let id = match &to.value {
-            TcpTarget::Url(endpoint) => self.of_url(endpoint),
+            TcpTarget::Url(endpoint) => self.of_url(endpoint, None),
             TcpTarget::Cluster(name) => self.named(name, to, (whose, "write tcp://"), report)?,
         };
-        if self.list.get(id.0).is_some_and(|cluster| cluster.protocol == Protocol::H2) {
+        let cluster = self.list.get(id.0);
+        let speaks = cluster.and_then(|cluster| match cluster {
+            Cluster { protocol: Protocol::H2, .. } => Some("protocol: h2"),
+            Cluster { tls: Some(_), .. } => Some("tls"),
+            _ => None,
+        });
+        if let Some(key) = speaks {
             let message = format!(
-                "{whose}: cluster {:?} has \"protocol: h2\", but \"tcp\" passes bytes on as they come; \
+                "{whose}: cluster {:?} has {key:?}, but \"tcp\" passes bytes on as they come; \
                  name a cluster without it",
                 to.shown()
             );
@@ -115,16 +137,19 @@ impl<'l> Clusters<'l> {
         suggest::hint(name, "clusters", &known)
     }
 
-    fn of_url(&mut self, endpoint: &Endpoint) -> ClusterId {
-        if let Some(id) = self.urls.get(endpoint) {
+    fn of_url(&mut self, endpoint: &Endpoint, tls: Option<ClientTls>) -> ClusterId {
+        let key = (endpoint.clone(), tls.is_some());
+        if let Some(id) = self.urls.get(&key) {
             return *id;
         }
-        let id = self.add(self.free(endpoint), vec![endpoint.clone()], Protocol::default());
-        self.urls.insert(endpoint.clone(), id);
+        let name = self.free(endpoint);
+        let id = self.add(name.clone(), vec![endpoint.clone()], (Protocol::default(), tls));
+        self.ids.insert(name, Some(id));
+        self.urls.insert(key, id);
         id
     }
 
-    /// The endpoint as a name; with a number behind it where the user has that name.
+    /// The endpoint as a name; with a number behind it where the user has that name, or a URL with or without TLS.
     fn free(&self, endpoint: &Endpoint) -> String {
         let name = endpoint.to_string();
         let numbered = (2u64..).map(|number| format!("{name}-{number}"));

@@ -6,6 +6,7 @@
 
 mod live;
 mod plan;
+pub(super) mod tls;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -28,6 +29,7 @@ use crate::filter::modules::{Modules, Ready};
 use crate::filter::rollout::{Base, Cause, Followed, Rollout, Trigger, View};
 use crate::filter::slot::Slot;
 use crate::snapshot::{ListenerId, Snapshot};
+use crate::tls::fault as tls_fault;
 
 /// Something to be done.
 #[derive(Debug)]
@@ -80,6 +82,9 @@ pub enum Refused {
     /// Plugins that do not run.
     #[error("{}", .0.iter().map(Fault::to_string).collect::<Vec<_>>().join("\n"))]
     Modules(Vec<Fault>),
+    /// Certificates and what else TLS reads, which cannot be used.
+    #[error("{}", .0.iter().map(tls_fault::Fault::to_string).collect::<Vec<_>>().join("\n"))]
+    Tls(Vec<tls_fault::Fault>),
     /// The configuration is bad.
     #[error("{0}")]
     Config(#[from] Faults),
@@ -140,6 +145,8 @@ pub struct LastReload {
 pub struct Sight {
     /// Every plugin, in the order of the configuration.
     pub plugins: Vec<View>,
+    /// What TLS is spoken with.
+    pub tls: Vec<tls::View>,
     /// Absent until there was one.
     pub last_reload: Option<LastReload>,
     /// The configuration in its long form, secrets redacted.
@@ -198,6 +205,7 @@ pub struct Reloader {
     /// What was left of plugins that are no longer in the configuration.
     gone: Vec<Arc<Generation>>,
     listeners: Listeners,
+    tls: tls::Store,
     workers: usize,
     last_reload: Option<LastReload>,
     dump: Arc<serde_json::Value>,
@@ -208,7 +216,7 @@ impl Reloader {
     pub(super) fn prepare(
         config: Config,
         file: Option<Followed>,
-        mut modules: Modules,
+        (mut modules, tls): (Modules, tls::Store),
         workers: usize,
     ) -> Result<Self, Vec<Fault>> {
         let cause = Cause::now(Trigger::Start);
@@ -224,6 +232,7 @@ impl Reloader {
             rollouts,
             gone: Vec::new(),
             listeners: Listeners::default(),
+            tls,
             workers,
             last_reload: None,
         })
@@ -231,7 +240,7 @@ impl Reloader {
 
     /// What the workers start with.
     pub(super) fn snapshot(&self, ids: &[ListenerId]) -> Snapshot {
-        Snapshot::new(1, &self.config, ids, self.slots())
+        Snapshot::new(1, &self.config, ids, self.slots(), self.tls.parties(&self.config))
     }
 
     /// Every plugin.
@@ -299,6 +308,7 @@ impl Reloader {
     pub(super) fn sight(&self) -> Sight {
         Sight {
             plugins: self.rollouts.iter().map(Rollout::view).collect(),
+            tls: self.tls.views(),
             last_reload: self.last_reload.clone(),
             config_dump: Arc::clone(&self.dump),
         }
@@ -310,7 +320,7 @@ impl Reloader {
             return Vec::new();
         }
         let config = self.file.iter().map(|path| Followed { path: path.clone(), read: self.read });
-        config.chain(self.rollouts.iter().flat_map(Rollout::files)).collect()
+        config.chain(self.rollouts.iter().flat_map(Rollout::files)).chain(self.tls.files()).collect()
     }
 }
 

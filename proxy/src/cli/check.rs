@@ -6,8 +6,9 @@ use std::fmt::{self, Write};
 use std::path::Path;
 
 use tollgate_config::{
-    Admin, Budget, ByteSize, Cluster, ClusterId, Config, HostMatch, Listener, OnError, PathChange, PathMatch, Plugin,
-    PluginId, Policy, Protocol, Quota, Redirect, Route, RouteMatch, Scheme, Target, Trust, Underscores, ValueMatch,
+    Admin, Budget, ByteSize, Cluster, ClusterId, Config, HostMatch, Listener, OnError, PathChange, PathMatch,
+    PathSpelling, Plugin, PluginId, Policy, Protocol, Quota, Redirect, Route, RouteMatch, Scheme, Target, Trust,
+    Underscores, ValueMatch,
 };
 
 use super::{Failure, own_program, print};
@@ -33,14 +34,33 @@ pub(super) fn check(file: &Path) -> Result<(), Failure> {
 fn summarise(out: &mut String, config: &Config, plugins: impl Iterator<Item = PluginSummary>) -> fmt::Result {
     for listener in &config.listeners {
         writeln!(out, "\nlistener {} on {}", listener.name, listener.address)?;
+        write_tls(out, listener)?;
         write_routes(out, listener, config)?;
         write_tcp(out, listener, config)?;
     }
     section(out, "plugins", plugins.map(plugin_line))?;
     section(out, "clusters", config.clusters.iter().map(cluster_line))?;
     let plugins = config.plugins.iter().flat_map(|plugin| risks(plugin, config));
+    let clusters = config.clusters.iter().filter_map(cluster_risk);
     let listeners = config.listeners.iter().flat_map(listener_risks);
-    section(out, "not the safe default", admin_risk(config).into_iter().chain(listeners).chain(plugins))
+    let shared = admin_risk(config).into_iter().chain(listeners).chain(clusters);
+    section(out, "not the safe default", shared.chain(plugins))
+}
+
+fn write_tls(out: &mut String, listener: &Listener) -> fmt::Result {
+    let Some(tls) = &listener.tls else { return Ok(()) };
+    for certificate in &tls.certificates {
+        let names =
+            if certificate.names.is_empty() { "its own names".to_owned() } else { certificate.names.join(", ") };
+        writeln!(out, "  tls: {} for {names}", certificate.cert.display())?;
+    }
+    match &tls.clients {
+        None => Ok(()),
+        Some(clients) => {
+            let verb = if clients.required { "required" } else { "requested" };
+            writeln!(out, "  client certificates of {} {verb}", clients.ca.display())
+        }
+    }
 }
 
 fn write_routes(out: &mut String, listener: &Listener, config: &Config) -> fmt::Result {
@@ -170,11 +190,19 @@ fn word(policy: Policy) -> &'static str {
 
 fn cluster_line(cluster: &Cluster) -> String {
     let endpoints: Vec<_> = cluster.endpoints.iter().map(ToString::to_string).collect();
-    let protocol = match cluster.protocol {
-        Protocol::Http1 => "",
-        Protocol::H2 => " (h2)",
+    let protocol = match (cluster.protocol, &cluster.tls) {
+        (Protocol::Http1, None) => "",
+        (Protocol::Http1, Some(_)) => " (tls)",
+        (Protocol::H2, None) => " (h2)",
+        (Protocol::H2, Some(_)) => " (h2, tls)",
     };
     format!("{}: {}{protocol}", cluster.name, endpoints.join(", "))
+}
+
+fn cluster_risk(cluster: &Cluster) -> Option<String> {
+    let is_blind = cluster.tls.as_ref().is_some_and(|tls| !tls.verify);
+    is_blind
+        .then(|| format!("cluster {}: tls.verify: off believes whoever answers, with any certificate", cluster.name))
 }
 
 fn admin_risk(config: &Config) -> Option<String> {
@@ -201,6 +229,9 @@ fn listener_risks(listener: &Listener) -> Vec<String> {
     }
     if listener.http.underscores == Underscores::Allow {
         risks.push("http.underscores: allow lets names pass that programs take for others".to_owned());
+    }
+    if listener.http.path == PathSpelling::Keep {
+        risks.push("http.path: keep lets a path be written in ways that upstreams read differently".to_owned());
     }
     let stream = |route: &&Route| route.stream;
     let streams = listener.routes.iter().filter(stream);
@@ -322,6 +353,24 @@ mod tests {
 
         assert!(rate("off").contains("\n  listener 127.0.0.1:8000: body_rate: off lets a client"), "{}", rate("off"));
         assert!(!rate("1B").contains("body_rate"));
+    }
+
+    #[test]
+    fn tls_is_summed_up_and_a_certificate_that_is_not_looked_at_is_a_risk() {
+        let config = config(
+            "listeners:\n- name: edge\n  listen: 127.0.0.1:443\n  tls: { certificates: [{ cert: a.pem, key: a.key }, \
+             { cert: b.pem, key: b.key, names: [b.test] }], client_ca: ca.pem }\n  routes: []\nclusters:\n  \
+             app: { hosts: [10.0.0.1:443], protocol: h2, tls: { verify: off } }\n",
+        );
+
+        let text = summary(&config, &[]);
+
+        assert_eq!(
+            text,
+            "\nlistener edge on 127.0.0.1:443\n  tls: a.pem for its own names\n  tls: b.pem for b.test\n  \
+             client certificates of ca.pem required\n\nclusters\n  app: 10.0.0.1:443 (h2, tls)\n\nnot the safe default\n  \
+             cluster app: tls.verify: off believes whoever answers, with any certificate\n"
+        );
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! One client connection: its protocol, its timeouts, and its graceful end.
+//! One client connection: its timeouts, and its graceful end. What it speaks is found out by `opening`.
 //!
 //! What an exchange does is `serve`'s business; how long an exchange may take is `exchange`'s.
 
@@ -11,13 +11,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use http::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use socket2::SockRef;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
 use tollgate_config::Limits;
@@ -26,20 +26,23 @@ use crate::client::{Client, Handle, Progress};
 use crate::frames::guarded::{Guarded, Note};
 use crate::frames::{Accounting, Breach};
 use crate::listener::Admission;
-use crate::listener::io::ClientIo;
+use crate::listener::framing::Bounds;
+use crate::listener::io::{ClientIo, Transport, say, socket};
+use crate::listener::opening::{self, Opened};
 use crate::listener::resting::{self, REST};
 use crate::listener::streams::Streams;
 use crate::serve;
 use crate::snapshot::{ListenerId, LocalListener};
 use crate::telemetry::metrics::ListenerSeries;
+use crate::tls::server::Server;
 use crate::worker::Worker;
 
-/// RFC 9113 §3.4. A client that begins like this speaks HTTP/2 with prior knowledge.
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// RFC 9110 §15.5.9, for a client whose head never came.
 const REQUEST_TIMEOUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 /// The number of fields that hyper parses without an allocation of its own.
 const FREE_FIELDS: usize = 100;
+/// How long a client may go on sending to which nobody listens, before its connection is closed.
+const LINGER: Duration = Duration::from_millis(500);
 /// The flow-control window of one stream of HTTP/2, and how much of an answer may wait for the client to read.
 const WINDOW: u32 = 64 * 1024;
 
@@ -55,14 +58,21 @@ const ERRORS: usize = 128;
 
 /// What a connection keeps of its listener: not its routes, whose filters it would keep from ending.
 pub(super) struct Settings {
-    limits: Limits,
-    series: Arc<ListenerSeries>,
+    pub(super) limits: Limits,
+    pub(super) series: Arc<ListenerSeries>,
+    /// Present where TLS is spoken.
+    pub(super) tls: Option<Arc<Server>>,
 }
 
 impl Settings {
     /// Those of a listener at the moment.
     pub(super) fn of(known: &LocalListener) -> Self {
-        Self { limits: known.listener.limits, series: Arc::clone(&known.series) }
+        let listener = &known.listener;
+        Self { limits: listener.limits, series: Arc::clone(&known.series), tls: listener.tls.clone() }
+    }
+
+    fn bounds(&self) -> Bounds {
+        Bounds { fields: self.limits.headers, bytes: self.limits.header_bytes.as_usize() }
     }
 }
 
@@ -84,6 +94,12 @@ pub(super) fn serve(
         let Ok(destination) = stream.local_addr() else { return };
         let id = worker.shared.connection_ids.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let progress = Rc::new(Progress::default());
+        let Some(opened) = opening::open(stream, &settings, &progress).await else { return };
+        let secured = opened.secured.clone();
+        if secured.is_some() {
+            // Nor was it listened to while hands were shaken.
+            handle.forget();
+        }
         let (in_flight, begun) = (Cell::new(0), Cell::new(0));
         let (lasting, newest, ends_by_closing) = (Cell::new(0), Cell::new(None), Cell::new(false));
         let written = OnceCell::new();
@@ -93,6 +109,7 @@ pub(super) fn serve(
             source,
             destination,
             id,
+            secured,
             progress,
             in_flight,
             begun,
@@ -102,15 +119,14 @@ pub(super) fn serve(
             handle,
             written,
         };
-        talk(Rc::new(client), stream, &settings).await;
+        talk(Rc::new(client), opened, &settings).await;
     }
 }
 
-async fn talk(client: Rc<Client>, mut stream: TcpStream, settings: &Settings) {
-    let first = tokio::time::timeout(settings.limits.header_timeout, first_bytes(&mut stream)).await;
-    let Ok(Ok(first)) = first else { return };
-    let is_http2 = first[..] == *PREFACE;
-    let io = ClientIo::new(stream, first, Rc::clone(&client.progress));
+async fn talk(client: Rc<Client>, opened: Opened, settings: &Settings) {
+    let Opened { transport, first, is_http2, .. } = opened;
+    let bounds = (!is_http2).then(|| settings.bounds());
+    let io = ClientIo::new(transport, first, bounds, Rc::clone(&client.progress));
     let outcome = if is_http2 { http2(&client, io, settings).await } else { http1(&client, io, settings).await };
     if let Err(error) = outcome {
         settings.series.protocol_errors.inc();
@@ -127,7 +143,7 @@ async fn http2(client: &Rc<Client>, io: ClientIo, settings: &Settings) -> hyper:
     let drain = |transport: &mut Pin<Box<http2::Connection<_, _, _>>>| transport.as_mut().graceful_shutdown();
     match Timed::new(client, settings, Told::InFrames, drain).run(Box::pin(transport)).await {
         End::Failed(error, _) => Err(error),
-        End::Over | End::Late(_) | End::Idle(_) => Ok(()),
+        End::Over | End::Served(_) | End::Late(_) | End::Idle(_) => Ok(()),
     }
 }
 
@@ -141,18 +157,23 @@ async fn http1(client: &Rc<Client>, mut io: ClientIo, settings: &Settings) -> hy
         let timed = Timed { rests: true, ..Timed::new(client, settings, Told::ByClosing, drain) };
         let left = match timed.run(transport).await {
             End::Over => return Ok(()),
+            End::Served(left) => {
+                part(left.into_parts().io).await;
+                return Ok(());
+            }
             End::Late(left) => {
-                last_word(&left.into_parts().io.into_stream(), false, client);
+                // The connection is closed, whether the socket takes the words at once or not.
+                say(&mut left.into_parts().io.into_transport(), REQUEST_TIMEOUT);
                 return Ok(());
             }
             End::Failed(error, left) => {
-                last_word(&left.into_parts().io.into_stream(), true, client);
+                break_off(left.into_parts().io, &error, client).await;
                 return Err(error);
             }
             End::Idle(left) => left.into_parts(),
         };
         io = left.io;
-        io.give_back(left.read_buf);
+        io.give_back(&left.read_buf);
         let rest = settings.limits.idle_timeout.saturating_sub(REST);
         if !resting::until_next(client, &io, rest).await {
             return Ok(());
@@ -187,27 +208,37 @@ impl Note for Watched {
     }
 }
 
-/// Tells a client that its head came too late, if its socket takes the words at once. To a client for whom a closed
-/// connection is a whole answer, a reset tells that its answer is not.
-fn last_word(stream: &TcpStream, failed: bool, client: &Client) {
-    // The connection is closed either way.
-    match (failed, client.ends_by_closing.get()) {
-        (false, _) => drop(stream.try_write(REQUEST_TIMEOUT)),
-        (true, true) => drop(SockRef::from(stream).set_linger(Some(Duration::ZERO))),
-        (true, false) => {}
+/// A client that may still be sending is heard out.
+async fn part(io: ClientIo) {
+    if io.is_owed() {
+        linger(&mut io.into_transport()).await;
     }
 }
 
-/// Reads until the protocol is clear.
-async fn first_bytes(stream: &mut TcpStream) -> std::io::Result<Bytes> {
-    let mut first = BytesMut::with_capacity(PREFACE.len());
-    while first.len() < PREFACE.len() && PREFACE.starts_with(&first) {
-        let mut limited = (&mut *stream).take(u64::try_from(PREFACE.len() - first.len()).unwrap_or(0));
-        if limited.read_buf(&mut first).await? == 0 {
-            break;
-        }
+/// To a client for whom a closed connection is a whole answer, a reset tells that its answer is not. One whose bytes were
+/// refused is heard out.
+async fn break_off(io: ClientIo, error: &hyper::Error, client: &Client) {
+    let mut transport = io.into_transport();
+    if error.is_parse() {
+        linger(&mut transport).await;
+    } else if client.ends_by_closing.get() {
+        // The connection is closed in any case.
+        let _ = SockRef::from(socket(&transport)).set_linger(Some(Duration::ZERO));
     }
-    Ok(first.freeze())
+}
+
+/// RFC 9112 §9.6: to close while bytes are on their way would reset the connection, and take the answer along that tells
+/// the client why. They are read, and thrown away.
+async fn linger(transport: &mut Transport) {
+    let listening = async {
+        let _ = transport.shutdown().await;
+        let mut rest = BytesMut::with_capacity(16 * 1024);
+        while transport.read_buf(&mut rest).await.is_ok_and(|length| length > 0) {
+            rest.clear();
+        }
+    };
+    // Whatever came of it, the socket is closed next.
+    let _ = tokio::time::timeout(LINGER, listening).await;
 }
 
 fn http1_builder(settings: &Settings) -> http1::Builder {
@@ -250,8 +281,11 @@ enum Phase {
 
 /// How a transport ended, with itself where something is left to be done with it.
 enum End<T> {
-    /// By itself, or because the client was too slow.
+    /// Because the client was too slow.
     Over,
+    /// By itself.
+    Served(T),
+    /// By a fault of the client or of an exchange.
     Failed(hyper::Error, T),
     /// A head came too late.
     Late(T),
@@ -296,6 +330,7 @@ impl<D> Timed<D> {
         Self { client, limits, told, drain, drained, rests, late, phase, progress, since }
     }
 
+    /// Completes with how the transport ended, and with the transport itself where something is left to be done with it.
     async fn run<T>(mut self, transport: T) -> End<T>
     where
         T: Future<Output = hyper::Result<()>> + Unpin,
@@ -312,8 +347,11 @@ impl<D> Timed<D> {
                     (self.drain)(running);
                 }
                 if let Poll::Ready(outcome) = Pin::new(&mut *running).poll(cx) {
-                    let failed = outcome.err().zip(transport.take());
-                    return Poll::Ready(failed.map_or(End::Over, |(error, transport)| End::Failed(error, transport)));
+                    let ended = transport.take().map(|transport| match outcome {
+                        Ok(()) => End::Served(transport),
+                        Err(error) => End::Failed(error, transport),
+                    });
+                    return Poll::Ready(ended.unwrap_or(End::Over));
                 }
                 // It may have become so while it was polled, and nothing else would wake it.
                 if !self.is_to_drain() {

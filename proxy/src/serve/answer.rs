@@ -82,6 +82,12 @@ impl Body for ResponseBody {
             (Poll::Pending, Some(account)) => account.exchange().pace.ask(),
             _ => {}
         }
+        // A body of unknown length does not know of its end, and one that is dropped before it counts as broken off.
+        let ended =
+            matches!(&frame, Poll::Ready(None)) || matches!(&frame, Poll::Ready(Some(Ok(last))) if last.is_trailers());
+        if ended && matches!(self.kind, Kind::Direct(_)) {
+            self.kind = Kind::Empty;
+        }
         frame
     }
 

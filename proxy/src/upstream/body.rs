@@ -9,7 +9,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use crate::clock::Clock;
-use crate::error::{Abort, Reason};
+use crate::error::{Abort, Malformed, Reason};
 use crate::exchange::{Exchange, Half};
 use crate::upstream::Lease;
 
@@ -44,7 +44,9 @@ impl Body for ClientBody {
                 exchange.touch(now);
                 count(&exchange.request_bytes, frame.data_ref());
             }
-            Some(Err(_)) => exchange.interrupt(Reason::ClientGone),
+            Some(Err(error)) => {
+                exchange.interrupt(Malformed::found_in(error).cloned().unwrap_or(Reason::ClientGone));
+            }
             None => {}
         }
         if frame.is_none() || self.body.is_end_stream() {

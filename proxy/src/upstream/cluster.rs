@@ -8,6 +8,7 @@ use tollgate_config::{self as config, Protocol};
 
 use crate::clock::Clock;
 use crate::telemetry::metrics::ClusterSeries;
+use crate::tls::client::{Client, Dialer};
 use crate::upstream::h2;
 use crate::upstream::pool::{Bounds, Pool};
 
@@ -25,9 +26,9 @@ pub struct Cluster {
 
 impl Cluster {
     /// The worker's share of a cluster, of which `workers` there are. Workers start at different endpoints. Endpoints that
-    /// `before`, the cluster of that name, has under the same bounds keep their connections.
+    /// `before`, the cluster of that name, has under the same bounds and with the same TLS keep their connections.
     pub fn new(
-        cluster: &config::Cluster,
+        (cluster, tls): (&config::Cluster, Option<&Arc<Client>>),
         limits: PeerLimits,
         (worker, workers): (usize, usize),
         (series, clock): (Arc<ClusterSeries>, &Rc<Clock>),
@@ -44,12 +45,14 @@ impl Cluster {
         let before = before.filter(|before| before.protocol == cluster.protocol);
         let mut known: Vec<&Endpoint> = before.into_iter().flat_map(|before| &before.endpoints).collect();
         let endpoint = |endpoint: &config::Endpoint| {
-            let place = known.iter().position(|known| known.pool.fits(&endpoint.host, endpoint.port, bounds));
+            let place = known.iter().position(|known| known.pool.fits(&endpoint.host, endpoint.port, (bounds, tls)));
             if let Some(place) = place {
                 // An endpoint that is named twice has two pools.
                 return known.swap_remove(place).clone();
             }
-            let pool = Pool::new(&endpoint.host, endpoint.port, bounds, Arc::clone(&series), Rc::clone(clock));
+            let tls = tls.map(|client| Dialer::new(client, &endpoint.host, cluster.protocol));
+            let around = (Arc::clone(&series), Rc::clone(clock));
+            let pool = Pool::new(&endpoint.host, endpoint.port, (bounds, tls), around);
             Endpoint::new(Rc::new(pool), cluster.protocol)
         };
         let endpoints = cluster.endpoints.iter().map(endpoint).collect();

@@ -59,6 +59,15 @@ families! {
     CONNECTION_FLOODS = Counter "tollgate_connection_floods_total" ["listener"]
         "Client connections ended because of a flood of HTTP/2 frames, errors among them.";
 
+    TLS_HANDSHAKES = Counter "tollgate_tls_handshakes_total" ["listener", "session"]
+        "TLS handshakes with clients that succeeded, by session: new or resumed.";
+    TLS_FAILURES = Counter "tollgate_tls_handshake_failures_total" ["listener", "reason"]
+        "TLS handshakes with clients that failed, by reason.";
+    TLS_NOT_AFTER = Gauge "tollgate_tls_certificate_not_after_timestamp_seconds" ["kind", "owner", "name"]
+        "When a certificate that is shown expires, in seconds since the Unix epoch, by whose it is: listener or cluster.";
+    TLS_RELOADS = Counter "tollgate_tls_reloads_total" ["outcome"]
+        "Files of TLS that were read again because they changed, by outcome: success or refused.";
+
     TCP_CONNECTIONS = Counter "tollgate_listener_tcp_connections_total" ["listener"]
         "Client connections that were passed on as bytes.";
     TCP_ACTIVE = Gauge "tollgate_listener_tcp_connections_active" ["listener"]

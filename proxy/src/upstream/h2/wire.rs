@@ -9,12 +9,12 @@ use std::task::{Context, Poll, Waker};
 
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 
 use crate::clock::Clock;
 use crate::frames::guarded::{Guarded, Note};
 use crate::frames::{Accounting, Breach};
 use crate::telemetry::metrics::ClusterSeries;
+use crate::upstream::pool::Transport;
 
 /// Ends a connection whose streams would not end by themselves.
 #[derive(Default)]
@@ -49,14 +49,14 @@ impl Note for Floods {
 
 /// See the module.
 pub(crate) struct Wire {
-    stream: Guarded<TokioIo<TcpStream>, Floods>,
+    stream: Guarded<TokioIo<Transport>, Floods>,
     shears: Rc<Shears>,
     series: Arc<ClusterSeries>,
 }
 
 impl Wire {
     /// A connected socket.
-    pub(super) fn new(stream: TcpStream, shears: Rc<Shears>, series: Arc<ClusterSeries>, clock: Rc<Clock>) -> Self {
+    pub(super) fn new(stream: Transport, shears: Rc<Shears>, series: Arc<ClusterSeries>, clock: Rc<Clock>) -> Self {
         series.connections.inc();
         series.connections_active.add(1);
         let (frames, note) = (Accounting::of_upstream(clock.now()), Floods(Arc::clone(&series)));
