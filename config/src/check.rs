@@ -10,6 +10,7 @@ mod quota;
 mod rollout;
 mod routes;
 mod selftest;
+mod tls;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -42,9 +43,9 @@ pub(crate) fn check(long: &Long, origin: &Path, report: &mut Report<'_>) -> Conf
     let limits = limits::global(&long.limits);
     let (admin, admin_token) = admin::admin(long.admin.as_ref(), report);
     let plugins = Plugins::of(long);
-    let clusters = Clusters::of(&long.clusters, limits, report);
+    let clusters = Clusters::of(&long.clusters, (limits, folder), report);
     let taken = Taken::by(admin, long);
-    let mut check = Check { limits, plugins, clusters, taken, report };
+    let mut check = Check { folder, limits, plugins, clusters, taken, report };
     check.workers(long);
     let listeners = check.listeners(&long.listeners);
     let Check { plugins, clusters, report, .. } = check;
@@ -65,6 +66,7 @@ pub(crate) fn check(long: &Long, origin: &Path, report: &mut Report<'_>) -> Conf
 }
 
 struct Check<'c, 't> {
+    folder: &'c Path,
     limits: Limits,
     plugins: Plugins<'c>,
     clusters: Clusters<'c>,
@@ -118,6 +120,7 @@ impl Check<'_, '_> {
             tcp: said.tcp.as_ref().and_then(|said| self.tcp(said, &name)),
             name,
             address,
+            tls: said.tls.as_ref().map(|said| tls::of_listener(said, self.folder, self.report)),
             balance: said.balance.value,
             limits: limits::of_listener(said.limits.as_ref(), self.limits),
             http: said.http.as_ref().map(routes::http).unwrap_or_default(),

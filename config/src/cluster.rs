@@ -15,6 +15,7 @@ use serde_json::Value;
 
 use crate::ratio::Ratio;
 use crate::scalar::{Bare, Scalar, Unfit, Word};
+use crate::tls::ClientTls;
 
 pub use balance::{HashKey, Pick};
 pub use health::{Health, Initial, Outliers, Probe};
@@ -34,6 +35,8 @@ pub struct Cluster {
     pub endpoints: Vec<Endpoint>,
     /// What is spoken with them.
     pub protocol: Protocol,
+    /// How TLS is spoken with them; `None`: it is not.
+    pub tls: Option<ClientTls>,
     /// How one is picked.
     pub pick: Pick,
     /// How the names among them are looked up.
@@ -195,7 +198,7 @@ pub enum Protocol {
     /// HTTP/1.1.
     #[default]
     Http1,
-    /// HTTP/2 from the first byte, without TLS.
+    /// HTTP/2: from the first byte, or as TLS agrees on it.
     H2,
 }
 

@@ -7,6 +7,7 @@ mod emit;
 mod filter;
 mod http;
 mod quota;
+mod tls;
 mod write;
 
 use std::net::SocketAddr;
@@ -19,7 +20,7 @@ use crate::file::at::At;
 use crate::file::choice::{Admin, Cache, Entry, Filters, To, Watch};
 use crate::file::read::Named;
 use crate::file::{self, Cluster, File, Filter, Match};
-use crate::limits::{Age, Limits};
+use crate::limits::{Age, Limits, Rate};
 use crate::listener::{Balance, TcpTarget};
 use crate::report::{Report, Spot};
 use crate::route::{self, Moved};
@@ -54,6 +55,7 @@ pub(crate) struct Long {
 pub(crate) struct Listener {
     pub(crate) name: Option<At<Name>>,
     pub(crate) address: At<SocketAddr>,
+    pub(crate) tls: Option<file::ListenerTls>,
     pub(crate) balance: At<Balance>,
     pub(crate) limits: Option<file::ListenerLimits>,
     pub(crate) http: Option<file::http::Http>,
@@ -148,8 +150,8 @@ impl Short {
         let filters = self.chain.map(|(_, chain)| chain);
         let spot = self.spot;
         let routes = Some(routes);
-        let (name, balance, limits, http, headers, tcp) = Default::default();
-        Some(file::Listener { spot, name, listen, balance, filters, limits, http, headers, routes, tcp })
+        let (name, tls, balance, limits, http, headers, tcp) = Default::default();
+        Some(file::Listener { spot, name, listen, tls, balance, filters, limits, http, headers, routes, tcp })
     }
 
     fn refuse_beside_listeners(&self, report: &mut Report<'_>) {
@@ -169,6 +171,7 @@ fn listener(said: file::Listener, chains: &mut Chains) -> Listener {
         name: said.name,
         balance: said.balance.unwrap_or_else(|| At::new(Balance::default(), said.spot)),
         address: said.listen,
+        tls: said.tls.map(tls::of_listener),
         limits: said.limits,
         http: said.http.map(http::filled),
         headers: said.headers,
@@ -207,6 +210,8 @@ fn limits(said: Option<file::Limits>, spot: Spot) -> file::Limits {
         header_timeout: or(said.header_timeout, default.header_timeout, spot),
         idle_timeout: or(said.idle_timeout, default.idle_timeout, spot),
         request_timeout: or(said.request_timeout, default.request_timeout, spot),
+        body_rate: or(said.body_rate, Rate(default.body_rate), spot),
+        body_grace: or(said.body_grace, default.body_grace, spot),
         stream_idle_timeout: or(said.stream_idle_timeout, default.stream_idle_timeout, spot),
         write_timeout: or(said.write_timeout, default.write_timeout, spot),
         drain_timeout: or(said.drain_timeout, default.drain_timeout, spot),

@@ -13,6 +13,7 @@ pub(crate) mod read;
 mod reference;
 mod rule;
 mod schema;
+mod tls;
 pub(crate) mod write;
 pub(crate) mod yaml;
 
@@ -25,7 +26,7 @@ use regex::Regex;
 
 use crate::cache::Folder;
 use crate::cluster::Protocol;
-use crate::limits::Age;
+use crate::limits::{Age, Rate};
 use crate::listener::{Balance, TcpTarget};
 use crate::ratio::Ratio;
 use crate::report::Report;
@@ -44,6 +45,7 @@ use reference::Surroundings;
 pub(crate) use filter::{Allow, Budget, Expect, Filter, Policies, Quota, Request, SelfTest, Use, Wasm};
 pub(crate) use plain::is_text;
 pub(crate) use schema::schema;
+pub(crate) use tls::{Certificate, ClusterTls, ListenerTls, PemPath};
 
 /// Reads a text as a configuration; what is wrong with it is reported.
 pub(crate) fn read(report: &mut Report<'_>, origin: &Path) -> Option<File> {
@@ -132,6 +134,10 @@ mapping! {
         "idle_timeout" => idle_timeout: Option<At<Duration>>,
         /// The longest wait for the end of a request once its head came.
         "request_timeout" => request_timeout: Option<At<Duration>>,
+        /// The least bytes a second that a client sends of a body that is waited for, or `off`.
+        "body_rate" => body_rate: Option<At<Rate>>,
+        /// How long a client may be slow at first, and over how long its rate is averaged.
+        "body_grace" => body_grace: Option<At<Duration>>,
         /// How long an exchange, or a connection that is passed on, may stay without a byte.
         "stream_idle_timeout" => stream_idle_timeout: Option<At<Duration>>,
         /// How long a write to a client may take nothing.
@@ -177,6 +183,10 @@ mapping! {
         "idle_timeout" => idle_timeout: Option<At<Duration>>,
         /// The longest wait for the end of a request once its head came.
         "request_timeout" => request_timeout: Option<At<Duration>>,
+        /// The least bytes a second that a client sends of a body that is waited for, or `off`.
+        "body_rate" => body_rate: Option<At<Rate>>,
+        /// How long a client may be slow at first, and over how long its rate is averaged.
+        "body_grace" => body_grace: Option<At<Duration>>,
         /// How long an exchange, or a connection that is passed on, may stay without a byte.
         "stream_idle_timeout" => stream_idle_timeout: Option<At<Duration>>,
         /// How long a write to a client may take nothing.
@@ -199,6 +209,8 @@ mapping! {
         "name" => name: Option<At<Name>>,
         /// The address.
         "listen" => listen: At<SocketAddr>,
+        /// TLS, and with which certificates.
+        "tls" => tls: Option<ListenerTls>,
         /// How connections are spread over the workers.
         "balance" => balance: Option<At<Balance>>,
         /// The filters that run before those of a route.
@@ -214,7 +226,7 @@ mapping! {
         /// Where its connections go as they are, in place of routes.
         "tcp" => tcp: Option<Tcp>,
     }
-    later ["tls"]
+    later []
     rule rule::of_listener
 }
 
@@ -292,6 +304,8 @@ mapping! {
         "hosts" => hosts: SomeOf<cluster::Host>,
         /// What is spoken with them.
         "protocol" => protocol: Option<At<Protocol>>,
+        /// TLS, and what is believed of endpoints; `{}` believes the CAs of the system.
+        "tls" => tls: Option<ClusterTls>,
         /// How one is picked.
         "balance" => balance: Option<cluster::Balance>,
         /// How the names of hosts are looked up.
@@ -309,7 +323,7 @@ mapping! {
         /// After what requests are sent once more, for routes that do not say it themselves.
         "retry" => retry: Option<cluster::Retry>,
     }
-    later ["tls"]
+    later []
 }
 
 mapping! {

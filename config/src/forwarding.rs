@@ -7,6 +7,7 @@ use schemars::{Schema, json_schema};
 use serde_json::Value;
 
 use crate::scalar::{Scalar, Unfit, Word};
+use crate::spelling::PathSpelling;
 
 /// How requests of a listener are marked on their way.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,11 +20,14 @@ pub struct Http {
     pub via: bool,
     /// What becomes of field names with `_` from peers that are not trusted.
     pub underscores: Underscores,
+    /// What becomes of paths.
+    pub path: PathSpelling,
 }
 
 impl Default for Http {
     fn default() -> Http {
-        Http { forwarded: Forwarded::default(), request_ids: true, via: false, underscores: Underscores::default() }
+        let (forwarded, underscores, path) = Default::default();
+        Http { forwarded, request_ids: true, via: false, underscores, path }
     }
 }
 

@@ -59,8 +59,10 @@ mod regular;
 mod report;
 mod route;
 mod scalar;
+mod spelling;
 mod suggest;
 mod telemetry;
+mod tls;
 mod unit;
 
 use std::fs::File;
@@ -95,7 +97,9 @@ pub use route::{
     FieldEdits, HeaderEdits, HostMatch, PathChange, PathMatch, PathRewrite, Redirect, Respond, Rewrite, Route,
     RouteMatch, Scheme, Target, ValueMatch,
 };
+pub use spelling::PathSpelling;
 pub use telemetry::{AccessLog, LogFormat, LogTarget, Telemetry};
+pub use tls::{Alpn, Certificate, ClientTls, Clients, PeerName, ServerTls, TlsVersion};
 pub use unit::ByteSize;
 
 /// A configuration that was checked: every name in it leads somewhere.

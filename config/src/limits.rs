@@ -22,6 +22,10 @@ pub struct Limits {
     pub idle_timeout: Duration,
     /// The longest wait for the end of a request once its head came.
     pub request_timeout: Duration,
+    /// The least bytes a second that a client has to send of a body that is waited for; `None`: any.
+    pub body_rate: Option<ByteSize>,
+    /// How long a client may be slow at first, and over how long its rate is averaged after that.
+    pub body_grace: Duration,
     /// How long an exchange, or a connection that is passed on, may stay without a byte in either direction.
     pub stream_idle_timeout: Duration,
     /// How long a write to a client may take nothing.
@@ -60,6 +64,8 @@ impl Default for Limits {
             header_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(60),
             request_timeout: Duration::from_secs(300),
+            body_rate: Some(ByteSize::kib(1)),
+            body_grace: Duration::from_secs(10),
             stream_idle_timeout: Duration::from_secs(300),
             write_timeout: Duration::from_secs(30),
             drain_timeout: Duration::from_secs(30),
@@ -105,9 +111,47 @@ impl Scalar for Age {
     }
 }
 
+/// Bytes a second, or `off`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Rate(pub(crate) Option<ByteSize>);
+
+impl Scalar for Rate {
+    const EXPECTED: &'static str = "\"off\" or a size a second such as 1KiB";
+    const BARE: Bare = ByteSize::BARE;
+
+    fn parse(text: &str) -> Result<Rate, Unfit> {
+        match text {
+            "off" => Ok(Rate(None)),
+            _ if text.starts_with(|letter: char| letter.is_ascii_digit()) => {
+                ByteSize::parse(text).map(|rate| Rate(Some(rate)))
+            }
+            _ => Err(Unfit::value("is not known here; write \"off\" or a size a second such as 1KiB")),
+        }
+    }
+
+    fn spell(&self) -> Value {
+        self.0.map_or_else(|| "off".into(), |rate| rate.spell())
+    }
+
+    fn schema() -> Schema {
+        json_schema!({ "type": "string", "pattern": "^(off|[0-9]+(B|KiB|MiB|GiB|kB|MB|GB))$" })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_rate_is_a_size_or_off() {
+        assert_eq!(Rate::parse("off"), Ok(Rate(None)));
+        assert_eq!(Rate::parse("2KiB"), Ok(Rate(Some(ByteSize::kib(2)))));
+        assert_eq!(Rate(None).spell(), "off");
+        assert_eq!(Rate(Some(ByteSize::kib(1))).spell(), "1KiB");
+        for text in ["", "on", "none", "0B", "1024", "1KiB/s"] {
+            assert!(Rate::parse(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn an_age_is_a_duration_or_off() {

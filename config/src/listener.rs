@@ -11,6 +11,7 @@ use crate::forwarding::Http;
 use crate::limits::Limits;
 use crate::route::{HeaderEdits, Route};
 use crate::scalar::{Name, Scalar, Unfit, Word};
+use crate::tls::ServerTls;
 
 /// One address to accept connections on, with the routes of its exchanges or where its connections go.
 #[derive(Debug, Clone)]
@@ -19,6 +20,8 @@ pub struct Listener {
     pub name: String,
     /// Where to listen; port 0 lets the system choose.
     pub address: SocketAddr,
+    /// How TLS is spoken; `None`: it is not. Never beside `tcp`.
+    pub tls: Option<ServerTls>,
     /// How new connections are spread over the workers.
     pub balance: Balance,
     /// The limits of this listener: its own where written, else the global ones.

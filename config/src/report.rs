@@ -59,6 +59,13 @@ impl<'t> Report<'t> {
         self.found.push(Fault { code, message: message.into(), place, snippet });
     }
 
+    /// The same without the line, which may hold a secret.
+    pub(crate) fn fault_unshown(&mut self, code: Code, spot: Spot, message: impl Into<String>) {
+        let listed = self.found.len();
+        self.fault(code, spot, message);
+        self.found.iter_mut().skip(listed).for_each(|fault| fault.snippet = None);
+    }
+
     /// Whether anything was found.
     pub(crate) fn is_empty(&self) -> bool {
         self.found.is_empty()

@@ -289,6 +289,8 @@ pub(crate) enum TargetName {
     Echo,
     /// `http://HOST:PORT`; port 80 unless written.
     Url(Endpoint),
+    /// `https://HOST:PORT`; port 443 unless written.
+    Tls(Endpoint),
     Cluster(Name),
 }
 
@@ -301,9 +303,9 @@ impl Scalar for TargetName {
         }
         match text.split_once("://") {
             None => Name::parse(text).map(TargetName::Cluster),
-            Some(("http", rest)) => authority(rest).map(TargetName::Url),
-            Some(("https", _)) => Err(Unfit::not_supported()),
-            Some(_) => Err(Unfit::value("is not a target; a URL starts with http://")),
+            Some(("http", rest)) => authority(rest, 80).map(TargetName::Url),
+            Some(("https", rest)) => authority(rest, 443).map(TargetName::Tls),
+            Some(_) => Err(Unfit::value("is not a target; a URL starts with http:// or https://")),
         }
     }
 
@@ -311,19 +313,20 @@ impl Scalar for TargetName {
         match self {
             TargetName::Echo => "echo".into(),
             TargetName::Url(endpoint) => format!("http://{endpoint}").into(),
+            TargetName::Tls(endpoint) => format!("https://{endpoint}").into(),
             TargetName::Cluster(Name(name)) => name.as_str().into(),
         }
     }
 }
 
-/// What follows `http://` in a target.
-fn authority(text: &str) -> Result<Endpoint, Unfit> {
+/// What follows `http://` or `https://` in a target.
+fn authority(text: &str, port: u16) -> Result<Endpoint, Unfit> {
     let authority = text.strip_suffix('/').unwrap_or(text);
     if authority.contains(['/', '?', '#', '@']) {
         return Err(Unfit::value("is not a target; a URL has only a host and a port, as in http://127.0.0.1:8080"));
     }
     let endpoint = match host_name(authority) {
-        Some(host) => Ok(Endpoint::new(host, 80)),
+        Some(host) => Ok(Endpoint::new(host, port)),
         None => Endpoint::parse(authority),
     };
     endpoint.map_err(|_| Unfit::value("is not a target; write a URL as in http://127.0.0.1:8080"))
@@ -367,7 +370,11 @@ mod tests {
         for text in ["http://", "http://a/b", "http://u@a", "http://a?b", "ftp://a", "http://a:x"] {
             assert!(url(text).is_err(), "{text}");
         }
-        assert_eq!(url("https://a").unwrap_err(), Unfit::not_supported());
+        assert_eq!(url("https://App/"), Ok("https://app:443".into()));
+        assert_eq!(url("https://[::1]:8443"), Ok("https://[::1]:8443".into()));
+        for text in ["https://", "https://a/b", "https://u@a"] {
+            assert!(url(text).is_err(), "{text}");
+        }
     }
 
     #[test]

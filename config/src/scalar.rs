@@ -34,6 +34,8 @@ pub(crate) enum Bare {
     Refused,
     /// It is what the type is made of.
     Taken,
+    /// It says the same as the text.
+    Text,
     /// It lacks one of these units.
     Lacks(&'static [&'static str]),
 }

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tollgate_config::{
-    AbiVersion, AccessLog, Admin, Allow, Balance, Budget, ByteSize, Cache, Canary, ClusterId, Code, Config, Dns,
-    EmptyBody, Expectation, Faults, GuestErrors, HashKey, HeaderPause, HostMatch, Initial, Isolation, Keeping, Limits,
-    LogFormat, LogTarget, Node, OnError, Outliers, PathMatch, Pick, PluginId, Policy, Probe, Protocol, Quota, Ratio,
-    Rollout, Target, Tcp, TestRequest, ValueMatch, load, parse,
+    AbiVersion, AccessLog, Admin, Allow, Alpn, Balance, Budget, ByteSize, Cache, Canary, ClientTls, ClusterId, Code,
+    Config, Dns, EmptyBody, Expectation, Faults, GuestErrors, HashKey, HeaderPause, HostMatch, Initial, Isolation,
+    Keeping, Limits, LogFormat, LogTarget, Node, OnError, Outliers, PathMatch, PathSpelling, PeerName, Pick, PluginId,
+    Policy, Probe, Protocol, Quota, Ratio, Rollout, Target, Tcp, TestRequest, TlsVersion, ValueMatch, load, parse,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -84,6 +84,7 @@ fn every_key_has_its_effect() {
     assert_eq!(limits.header_timeout, Duration::from_secs(5));
     assert_eq!(limits.idle_timeout, Duration::from_secs(120));
     assert_eq!(limits.request_timeout, Duration::from_secs(3600));
+    assert_eq!((limits.body_rate, limits.body_grace), (None, Duration::from_secs(15)));
     assert_eq!(limits.stream_idle_timeout, Duration::from_secs(90));
     assert_eq!(limits.write_timeout, Duration::from_millis(1500));
     assert_eq!(limits.drain_timeout, Duration::from_secs(10));
@@ -579,4 +580,66 @@ fn a_route_says_when_requests_are_repeated_and_else_its_cluster_does() {
     let none = second.retry.as_ref().unwrap();
     assert_eq!((none.tries, none.on.connect, none.on.refused_stream, none.on.reset), (1, true, true, false));
     assert!(config.clusters[0].retry.as_ref().unwrap().on.reset);
+}
+
+#[test]
+fn a_listener_spells_paths_unless_it_says_otherwise() {
+    let path = |said: &str| {
+        let text = format!("listeners:\n- listen: 127.0.0.1:0\n  http: {said}\n  routes: []\n");
+        config(&text).listeners[0].http.path
+    };
+
+    assert_eq!(config("listen: 127.0.0.1:0\nroutes: []\n").listeners[0].http.path, PathSpelling::Normalize);
+    assert_eq!(path("{}"), PathSpelling::Normalize);
+    assert_eq!(path("{ path: keep }"), PathSpelling::Keep);
+}
+
+#[test]
+fn tls_of_a_listener_has_files_beside_the_configuration_and_asks_for_what_is_written() {
+    let text = fs::read_to_string("tests/good/tls.yaml").unwrap();
+
+    let config = config(&text);
+
+    let edge = config.listeners[0].tls.as_ref().unwrap();
+    let paths = edge.certificates.iter().map(|certificate| (certificate.cert.clone(), certificate.key.clone()));
+    assert_eq!(
+        paths.collect::<Vec<_>>(),
+        [("conf/tls/api.pem".into(), "conf/tls/api.key".into()), ("/etc/other.pem".into(), "/etc/other.key".into())]
+    );
+    assert_eq!(edge.certificates[0].names, ["api.local", "*.example.com"]);
+    assert!(edge.certificates[1].names.is_empty());
+    let clients = edge.clients.as_ref().unwrap();
+    assert_eq!((clients.ca.clone(), clients.required), (PathBuf::from("conf/tls/clients.pem"), false));
+    assert_eq!(clients.crl, Some("conf/tls/clients.crl".into()));
+    assert_eq!(clients.names[1], PeerName::Below("clients.local".into()));
+    assert_eq!(clients.names[4], PeerName::UrisBelow("spiffe://example.org/".into()));
+    assert_eq!((edge.min_version, edge.tickets, edge.alpn.as_slice()), (TlsVersion::V13, None, &[Alpn::Http1][..]));
+    let other = config.listeners[1].tls.as_ref().unwrap();
+    assert!(other.clients.as_ref().unwrap().required, "a CA alone asks for a certificate");
+    assert_eq!((other.min_version, other.tickets), (TlsVersion::V12, Some(Duration::from_secs(6 * 3600))));
+    assert_eq!(other.alpn, [Alpn::H2, Alpn::Http1]);
+}
+
+#[test]
+fn tls_of_a_cluster_comes_from_its_key_or_its_url() {
+    let text = fs::read_to_string("tests/good/tls.yaml").unwrap();
+
+    let config = config(&text);
+
+    let tls = |name: &str| config.clusters.iter().find(|cluster| cluster.name == name).unwrap().tls.clone();
+    assert_eq!(tls("idp"), Some(ClientTls::default()));
+    assert_eq!(tls("app.local:443"), Some(ClientTls::default()));
+    // One endpoint, with TLS and without.
+    assert_eq!((tls("10.0.0.2:8443"), tls("10.0.0.2:8443-2")), (Some(ClientTls::default()), None));
+    assert_eq!(
+        tls("mesh"),
+        Some(ClientTls {
+            sni: Some("mesh.local".into()),
+            ca: Some("conf/mesh.pem".into()),
+            identity: Some(("conf/own.pem".into(), "conf/own.key".into())),
+            names: vec![PeerName::Uri("spiffe://example.org/mesh".into())],
+            verify: true,
+        })
+    );
+    assert!(!tls("lab").unwrap().verify);
 }

@@ -203,7 +203,7 @@ fn chain() -> impl Strategy<Value = Value> {
 }
 
 fn route() -> impl Strategy<Value = Value> {
-    let to = one_of(&["echo", "app", "http://127.0.0.1:8080", "http://App/", "http://[::1]:81"]);
+    let to = one_of(&["echo", "app", "http://127.0.0.1:8080", "http://App/", "http://[::1]:81", "https://App"]);
     let path = prop_oneof![
         one_of(&["/", "/v1", "/v1/", "//"]).prop_map(|path| ("path", Some(path))),
         one_of(&["/", "/v1/"]).prop_map(|path| ("exact", Some(path))),

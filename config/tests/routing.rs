@@ -7,8 +7,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use tollgate_config::{
-    ClusterId, Config, FieldEdits, ForwardFor, HeaderEdits, Http, PathChange, PathRewrite, Redirect, Respond, Rewrite,
-    Route, Scheme, Target, Trust, Underscores, ValueMatch, parse,
+    ClusterId, Config, FieldEdits, ForwardFor, HeaderEdits, Http, PathChange, PathRewrite, PathSpelling, Redirect,
+    Respond, Rewrite, Route, Scheme, Target, Trust, Underscores, ValueMatch, parse,
 };
 
 fn config() -> Config {
@@ -115,9 +115,9 @@ fn requests_are_marked_as_is_said_and_nobody_is_trusted_otherwise() {
     let config = config();
     let http = |listener: usize| &config.listeners[listener].http;
 
-    let Http { forwarded, request_ids, via, underscores } = http(0);
+    let Http { forwarded, request_ids, via, underscores, path } = http(0);
     assert_eq!((forwarded.fields, forwarded.standard), (ForwardFor::Replace, true));
-    assert_eq!((*request_ids, *via, *underscores), (false, true, Underscores::Drop));
+    assert_eq!((*request_ids, *via, *underscores, *path), (false, true, Underscores::Drop, PathSpelling::Keep));
     let Trust::Networks(networks) = &forwarded.trust else { panic!("{forwarded:?}") };
     let networks: Vec<String> = networks.iter().map(ToString::to_string).collect();
     assert_eq!(networks, ["10.0.0.0/8", "192.0.2.1/32", "2001:db8::/32"]);

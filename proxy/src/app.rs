@@ -39,6 +39,7 @@ use crate::snapshot::ListenerId;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::Registry;
 use crate::telemetry::panics::{contained, outlive};
+use crate::tls;
 use crate::upstream::resolve::{Resolve, System};
 use crate::worker::{Load, Shared};
 
@@ -65,6 +66,9 @@ pub enum AppError {
     /// Plugins that cannot run, all of them.
     #[error("{}", lines(.0))]
     Modules(Vec<Fault>),
+    /// Files of TLS that cannot be used, all of them.
+    #[error("{}", .0.iter().map(tls::fault::Fault::to_string).collect::<Vec<_>>().join("\n"))]
+    Tls(Vec<tls::fault::Fault>),
     /// The wasm engine does not work on this machine.
     #[error("error[TG0206]: {0}")]
     Engine(#[from] tollgate_abi::EngineError),
@@ -97,7 +101,7 @@ pub enum AppError {
 impl AppError {
     /// What the process exits with: 1 for what the configuration names, 3 for a machine that does not let us run.
     pub fn exit_code(&self) -> u8 {
-        if matches!(self, Self::Modules(_) | Self::AccessLog(_)) { 1 } else { 3 }
+        if matches!(self, Self::Modules(_) | Self::Tls(_) | Self::AccessLog(_)) { 1 } else { 3 }
     }
 }
 

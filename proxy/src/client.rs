@@ -3,13 +3,17 @@
 use std::cell::{Cell, OnceCell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Waker;
 
 use bytes::BytesMut;
 use http::HeaderValue;
 
+use crate::error::Reason;
+use crate::exchange::Exchange;
 use crate::exchange::forwarded;
 use crate::snapshot::ListenerId;
+use crate::tls::secured::Secured;
 use crate::worker::Worker;
 
 /// What the exchanges of a connection know about it.
@@ -24,12 +28,18 @@ pub struct Client {
     pub destination: SocketAddr,
     /// Its number in this process.
     pub id: u64,
+    /// Present when it speaks TLS.
+    pub secured: Option<Arc<Secured>>,
     /// What its I/O knows.
     pub progress: Rc<Progress>,
     /// Exchanges under way.
     pub in_flight: Cell<usize>,
     /// Exchanges that ever began.
     pub begun: Cell<u64>,
+    /// Of those under way, the ones whose client may be as slow as it likes.
+    pub lasting: Cell<usize>,
+    /// The exchange that began last, for the task of its stream.
+    pub newest: Cell<Option<Rc<Exchange>>>,
     /// True for HTTP/1.0, where the end of the connection may be the only end of an answer.
     pub ends_by_closing: Cell<bool>,
     /// How the worker reaches it.
@@ -57,6 +67,7 @@ impl Client {
     pub fn end(&self) {
         self.in_flight.set(self.in_flight.get().saturating_sub(1));
         self.progress.unread_head.set(false);
+        self.progress.end();
     }
 }
 
@@ -116,18 +127,49 @@ fn remember(cell: &Cell<Option<Waker>>, waker: &Waker) {
 /// What a connection's I/O, its exchanges and its watchdog tell each other.
 #[derive(Default)]
 pub struct Progress {
-    /// Bytes read since the last exchange began or ended.
+    /// Bytes read since the last exchange began or ended; in HTTP/2 only those of a head that is not whole.
     pub unread_head: Cell<bool>,
     /// Writes of which the client took something.
     pub writes: Cell<u64>,
     /// True while a write waits for the client.
     pub stalled: Cell<bool>,
+    /// Why the next request to be served is refused: it stands for one that was not read.
+    pub refused: Cell<Option<Reason>>,
+    /// True once the connection's bytes are no longer HTTP/1.1: they go on as they come.
+    pub is_tunnel: Cell<bool>,
+    /// From the head of an HTTP/1.1 request until its exchange ended: what comes behind it waits.
+    busy: Cell<bool>,
+    /// True while something waits for that end.
+    waits: Cell<bool>,
     /// Interim answers (RFC 9110 §15.2) to be written before the next byte of hyper's.
     pub interim: RefCell<BytesMut>,
     waker: Cell<Option<Waker>>,
 }
 
 impl Progress {
+    /// The head of an HTTP/1.1 request was read.
+    pub fn begin(&self) {
+        self.busy.set(true);
+    }
+
+    /// True until its exchange ended.
+    pub fn is_busy(&self) -> bool {
+        self.busy.get()
+    }
+
+    /// What was read next waits for that.
+    pub fn waits(&self) {
+        self.waits.set(true);
+    }
+
+    /// The exchange ended.
+    fn end(&self) {
+        self.busy.set(false);
+        if let Some(waker) = self.waits.take().then(|| self.waker.take()).flatten() {
+            waker.wake();
+        }
+    }
+
     /// Has an interim answer written as soon as the connection is polled, and polls it.
     pub fn slip_in(&self, bytes: &[u8]) {
         self.interim.borrow_mut().extend_from_slice(bytes);
@@ -136,7 +178,7 @@ impl Progress {
         }
     }
 
-    /// Whom `slip_in` wakes.
+    /// Whom `slip_in` and the end of an exchange wake.
     pub fn register(&self, waker: &Waker) {
         remember(&self.waker, waker);
     }

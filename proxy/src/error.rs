@@ -29,14 +29,29 @@ pub enum Reason {
     BadRequest(&'static str),
     /// The request target is over its limit.
     TargetTooLong,
-    /// The header section is over its limit.
+    /// The header section, or the trailer section, is over its limit.
     HeadersTooLarge,
+    /// The version of the protocol is none that is spoken here.
+    UnknownVersion,
+    /// The request expects what nobody here knows how to do.
+    UnknownExpectation,
     /// The client left, or its body broke off.
     ClientGone,
     /// The client or the exchange as a whole took too long.
     RequestTimeout,
+    /// The client sent its body too slowly.
+    SlowBody,
+    /// The client took nothing of the answer for too long.
+    SlowReader,
     /// No endpoint took the connection.
     UpstreamConnect,
+    /// An endpoint took the connection, and TLS came to nothing.
+    UpstreamTls {
+        /// What was wrong, in a word.
+        why: &'static str,
+        /// True when hands were shaken and the request had left before the endpoint said so.
+        sent: bool,
+    },
     /// The upstream's connection limit or queue is full.
     UpstreamOverflow,
     /// The upstream closed or reset before its answer was whole.
@@ -84,9 +99,13 @@ impl Reason {
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
             Self::TargetTooLong => StatusCode::URI_TOO_LONG,
             Self::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::UnknownVersion => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
+            Self::UnknownExpectation => StatusCode::EXPECTATION_FAILED,
             Self::ClientGone => StatusCode::BAD_REQUEST,
-            Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
-            Self::UpstreamConnect | Self::UpstreamOverflow => StatusCode::SERVICE_UNAVAILABLE,
+            Self::RequestTimeout | Self::SlowBody | Self::SlowReader => StatusCode::REQUEST_TIMEOUT,
+            Self::UpstreamConnect | Self::UpstreamOverflow | Self::UpstreamTls { .. } => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::FilterFailed { .. } | Self::FilterPausesTooMany(_) | Self::FilterOverShare(_) => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
@@ -104,8 +123,11 @@ impl Reason {
     pub fn side(&self) -> Side {
         match self {
             Self::NoRoute | Self::BadRequest(_) | Self::TargetTooLong | Self::HeadersTooLarge => Side::Downstream,
+            Self::UnknownVersion | Self::UnknownExpectation => Side::Downstream,
             Self::ClientGone | Self::RequestTimeout | Self::BodyOverLimit { request: true } => Side::Downstream,
+            Self::SlowBody | Self::SlowReader => Side::Downstream,
             Self::UpstreamConnect | Self::UpstreamOverflow | Self::UpstreamReset => Side::Upstream,
+            Self::UpstreamTls { .. } => Side::Upstream,
             Self::UpstreamProtocol(_) | Self::UpstreamTimeout | Self::StreamIdle => Side::Upstream,
             Self::BodyOverLimit { request: false } => Side::Upstream,
             Self::FilterPaused(_) | Self::FilterFailed { .. } | Self::FilterResponded(_) => Side::Filter,
@@ -115,9 +137,16 @@ impl Reason {
         }
     }
 
+    /// True when no connection could be made, so that the request is whole.
+    pub fn is_unreached(&self) -> bool {
+        matches!(self, Self::UpstreamConnect | Self::UpstreamTls { sent: false, .. })
+    }
+
     /// True when framing of the client's connection is in doubt, so it must not be used again.
     pub fn closes(&self) -> bool {
-        matches!(self, Self::BadRequest(_) | Self::TargetTooLong | Self::HeadersTooLarge | Self::RequestTimeout)
+        matches!(self, Self::BadRequest(_) | Self::TargetTooLong | Self::HeadersTooLarge)
+            || matches!(self, Self::RequestTimeout | Self::SlowBody | Self::SlowReader)
+            || matches!(self, Self::UnknownVersion | Self::UnknownExpectation)
     }
 }
 
@@ -129,9 +158,14 @@ impl fmt::Display for Reason {
             Self::BadRequest(why) => write!(f, "bad_request:{why}"),
             Self::TargetTooLong => f.write_str("target_too_long"),
             Self::HeadersTooLarge => f.write_str("headers_too_large"),
+            Self::UnknownVersion => f.write_str("unknown_version"),
+            Self::UnknownExpectation => f.write_str("unknown_expectation"),
             Self::ClientGone => f.write_str("client_gone"),
             Self::RequestTimeout => f.write_str("request_timeout"),
+            Self::SlowBody => f.write_str("slow_body"),
+            Self::SlowReader => f.write_str("slow_reader"),
             Self::UpstreamConnect => f.write_str("upstream_connect"),
+            Self::UpstreamTls { why, .. } => write!(f, "upstream_tls:{why}"),
             Self::UpstreamOverflow => f.write_str("upstream_overflow"),
             Self::UpstreamReset => f.write_str("upstream_reset"),
             Self::UpstreamProtocol(why) => write!(f, "upstream_protocol:{why}"),
@@ -155,3 +189,19 @@ impl fmt::Display for Reason {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the exchange was ended by the proxy")]
 pub struct Abort;
+
+/// What a body ends with whose framing is not as it should be: a part of what hyper says of the transport.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Malformed(pub Reason);
+
+impl Malformed {
+    /// The reason, if that is what `error` comes from.
+    pub fn found_in<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'e Reason> {
+        let mut causes = std::iter::successors(Some(error), |error| error.source());
+        causes.find_map(|cause| {
+            let inner = cause.downcast_ref::<std::io::Error>()?.get_ref()?;
+            inner.downcast_ref().map(|Self(reason)| reason)
+        })
+    }
+}

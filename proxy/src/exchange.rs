@@ -10,7 +10,9 @@ pub mod head;
 pub mod hop;
 pub mod kept;
 pub mod lent;
+pub mod pace;
 pub mod passage;
+pub mod path;
 pub mod properties;
 pub mod stream;
 
@@ -19,6 +21,7 @@ use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use crate::error::Reason;
+use crate::exchange::pace::{Expected, Pace};
 use crate::exchange::stream::FilterStream;
 
 /// A half of an exchange: what is pumped towards the upstream, and what comes back.
@@ -49,6 +52,8 @@ pub struct Timeouts {
     pub request: Duration,
     /// From the end of the request to the head of the response.
     pub head: Duration,
+    /// Of the client, unless the exchange lasts.
+    pub client: Expected,
 }
 
 /// What an exchange is waiting for, apart from the next byte.
@@ -84,6 +89,10 @@ pub struct Exchange {
     pub answer_ended: Cell<Option<Instant>>,
     /// Those of the route, which may change.
     pub timeouts: Cell<Timeouts>,
+    /// How the client keeps up.
+    pub pace: Pace,
+    /// True for those that are meant to last, such as gRPC's: a client may be as slow as it likes.
+    pub lasts: Cell<bool>,
     wakers: [Cell<Option<Waker>>; 2],
     /// Coarse: the worker's clock at the last byte.
     touched: Cell<Instant>,
@@ -108,6 +117,8 @@ impl Exchange {
             takes_trailers,
             answer_ended: Cell::new(None),
             timeouts: Cell::new(timeouts),
+            pace: Pace::new(started),
+            lasts: Cell::new(false),
             wakers: [Cell::new(None), Cell::new(None)],
             touched: Cell::new(started),
             request_ended: Cell::new(None),
@@ -197,9 +208,21 @@ impl Exchange {
         if self.interrupted() {
             return;
         }
-        if let Some(reason) = self.overdue(now, name) {
+        if let Some(reason) = self.overdue(now, name).or_else(|| self.too_slow(now)) {
             self.interrupt(reason);
         }
+    }
+
+    /// A client that sends too little. One that takes nothing is only suspected: its stream's task knows better.
+    fn too_slow(&self, now: Instant) -> Option<Reason> {
+        if self.lasts.get() {
+            return None;
+        }
+        let expected = self.timeouts.get().client;
+        if self.pace.sweep_answer(now, &expected) {
+            self.wake();
+        }
+        if self.request_ended() { None } else { self.pace.sweep_body(now, self.request_bytes.get(), &expected) }
     }
 
     fn overdue(&self, now: Instant, name: impl Fn(usize) -> String) -> Option<Reason> {
@@ -220,8 +243,12 @@ impl Exchange {
 mod tests {
     use super::*;
 
-    const TIMEOUTS: Timeouts =
-        Timeouts { idle: Duration::from_secs(300), request: Duration::from_secs(200), head: Duration::from_secs(15) };
+    const TIMEOUTS: Timeouts = Timeouts {
+        idle: Duration::from_secs(300),
+        request: Duration::from_secs(200),
+        head: Duration::from_secs(15),
+        client: Expected { rate: Some(1024), period: Duration::from_secs(10), take: Duration::from_secs(30) },
+    };
 
     fn exchange() -> (Exchange, Instant) {
         let now = Instant::now();
@@ -261,6 +288,18 @@ mod tests {
 
         assert_eq!(after(&exchange, now, 300), None);
         assert_eq!(after(&exchange, now, 301), Some(Reason::FilterPaused("filter 1".to_owned())));
+    }
+
+    #[test]
+    fn a_client_that_sends_too_little_is_ended_unless_the_exchange_lasts() {
+        for (lasts, reason) in [(false, Some(Reason::SlowBody)), (true, None)] {
+            let (exchange, now) = exchange();
+            exchange.lasts.set(lasts);
+            exchange.pace.await_body(true);
+
+            after(&exchange, now, 10);
+            assert_eq!(after(&exchange, now, 20), reason);
+        }
     }
 
     #[test]

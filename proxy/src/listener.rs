@@ -1,7 +1,12 @@
 //! Listeners: sockets of this process, one per worker and address, and how connections reach a worker.
 
 pub mod connection;
+mod framing;
+mod guard;
 pub mod io;
+mod opening;
+mod resting;
+mod streams;
 mod tcp;
 
 use std::io::Result;

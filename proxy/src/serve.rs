@@ -14,6 +14,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 
+use http::uri::Scheme;
 use http::{Method, Request, Response, Version};
 use http_body::Body;
 use hyper::body::Incoming;
@@ -47,6 +48,9 @@ pub async fn serve(client: Rc<Client>, request: Request<Incoming>) -> Result<Res
     let version = request.version();
     client.ends_by_closing.set(version == Version::HTTP_10);
     let Some(listener) = local.listener(client.listener) else { return Err(Abort) };
+    if let Some(reason) = client.progress.refused.take() {
+        return Ok(answer::refusal(&client, listener, version, &reason));
+    }
     let (accepted, body) = match accept(request, listener, &client) {
         Ok(accepted) => accepted,
         Err(reason) => return Ok(answer::refusal(&client, listener, version, &reason)),
@@ -67,7 +71,10 @@ pub async fn serve(client: Rc<Client>, request: Request<Incoming>) -> Result<Res
 /// Checks, strips and marks a request.
 fn accept<B>(request: Request<B>, listener: &LocalListener, client: &Client) -> Result<(Accepted, B), Reason> {
     let listener = &listener.listener;
-    let (mut accepted, body) = hop::accept(request, listener.limits.headers)?;
+    let (mut accepted, body) = hop::accept(request, listener.limits.headers, listener.http.path)?;
+    if client.secured.is_some() {
+        accepted.head.scheme = Scheme::HTTPS;
+    }
     accepted.client = forwarded::mark(&mut accepted.head, &listener.http, client.peer(accepted.version))?;
     Ok((accepted, body))
 }
@@ -154,6 +161,7 @@ impl Serving {
             source: self.client.source,
             destination: self.client.destination,
             connection: self.client.id,
+            secured: self.client.secured.clone(),
             version: self.version,
             started: self.exchange.started,
             content_length,
@@ -231,6 +239,10 @@ fn upstream_request(
     if let Ok(host) = http::HeaderValue::from_str(head.authority.as_str()) {
         request.headers_mut().insert(http::header::HOST, host);
     }
+    // hyper leaves such bodies out unless it is told that they are there.
+    if request.body().size_hint().exact().is_none() && [Method::GET, Method::HEAD].contains(request.method()) {
+        request.headers_mut().insert(http::header::TRANSFER_ENCODING, http::HeaderValue::from_static("chunked"));
+    }
     if says_empty {
         request.headers_mut().insert(http::header::CONTENT_LENGTH, http::HeaderValue::from(0));
     }
@@ -269,9 +281,12 @@ async fn reach(
         None => uninterrupted(exchange, chain, pin!(reach_own(request, version))).await,
         Some(cluster) => {
             match cluster.protocol {
-                Protocol::Http1 if version == Version::HTTP_11 => interim::relay(request, client),
+                Protocol::Http1 => {
+                    interim::attend(request, client, exchange, version == Version::HTTP_11);
+                    frame(request);
+                }
                 Protocol::H2 if exchange.takes_trailers => pass_te(request),
-                Protocol::Http1 | Protocol::H2 => {}
+                Protocol::H2 => {}
             }
             let sent = client.worker.clock.now();
             let aim = upstream::Aim {
@@ -280,9 +295,14 @@ async fn reach(
                 patience: Some(&route.timeouts.head),
             };
             let answered = uninterrupted(exchange, chain, pin!(upstream::send(cluster, &aim, request))).await;
-            // The sweeper ended this wait, so the sender has not counted it.
-            if matches!(answered, Err(Halt::Fail(Reason::UpstreamTimeout))) {
-                cluster.series.failures[UpstreamFailure::Timeout.index()].inc();
+            // What ended this wait from outside the sender has not counted.
+            let failure = match &answered {
+                Err(Halt::Fail(Reason::UpstreamTimeout)) => Some(UpstreamFailure::Timeout),
+                Err(Halt::Fail(interim::STORM)) => Some(UpstreamFailure::Protocol),
+                _ => None,
+            };
+            if let Some(failure) = failure {
+                cluster.series.failures[failure.index()].inc();
             }
             let began = answered.is_ok().then(|| client.worker.clock.look());
             if let Some(chain) = chain {
@@ -307,6 +327,15 @@ fn pass_te(request: &mut Request<RequestBody>) {
     request.headers_mut().insert(http::header::TE, http::HeaderValue::from_static("trailers"));
 }
 
+/// hyper forgets bodies of unknown length with methods that seldom have one.
+fn frame(request: &mut Request<RequestBody>) {
+    let body = request.body();
+    if !body.is_end_stream() && body.size_hint().exact().is_none() {
+        let chunked = http::HeaderValue::from_static("chunked");
+        request.headers_mut().insert(http::header::TRANSFER_ENCODING, chunked);
+    }
+}
+
 /// What filters may know about the way to the upstream. A failed attempt leaves its words beside the request.
 fn reached(cluster: &Cluster, request: &Request<RequestBody>, answer: Option<&upstream::Answer>) -> Reached {
     let beside = request.extensions();
@@ -315,6 +344,7 @@ fn reached(cluster: &Cluster, request: &Request<RequestBody>, answer: Option<&up
     Reached {
         address: ends.map(|ends| ends.address),
         local: ends.map(|ends| ends.local),
+        secured: ends.and_then(|ends| ends.secured.clone()),
         endpoints: Some(cluster.endpoints()),
         attempts: answer.map(|answer| answer.attempts).or_else(failed),
         waited: answer.map(|answer| answer.waited),
@@ -348,8 +378,13 @@ async fn uninterrupted<T>(
             return Poll::Ready(Err(Halt::Fail(exchange.reason().unwrap_or(Reason::ClientGone))));
         }
         exchange.register(Half::Response, cx.waker());
-        // What reads the request itself fails because a filter halted it, and the filter's word is what counts.
-        let halted = |reason| chain.and_then(Chain::take_halt).unwrap_or(Halt::Fail(reason));
+        let halted = |reason| match (chain.and_then(Chain::take_halt), exchange.interrupted()) {
+            // What reads the request itself fails because a filter halted it, and the filter's word is what counts.
+            (Some(halt), _) => halt,
+            // What ended the work ended the exchange as well, and knows more.
+            (None, true) => Halt::Fail(exchange.reason().unwrap_or(reason)),
+            (None, false) => Halt::Fail(reason),
+        };
         work.as_mut().poll(cx).map_err(halted)
     })
     .await
@@ -366,26 +401,16 @@ fn accept_answer(
     let address = ends.address;
     let (mut parts, body) = response.into_parts();
     series.responses[class_index(Some(parts.status.as_u16()))].inc();
-    let content_length = hop::content_length(&parts.headers);
-    let protocol = if parts.status.is_informational() {
-        Some("interim_answer_unasked")
-    } else if content_length.is_err() {
-        Some("content_length_invalid")
-    } else {
-        None
+    let content_length = match hop::check_answer(&parts) {
+        Ok(content_length) => content_length,
+        Err(why) => {
+            series.failures[UpstreamFailure::Protocol.index()].inc();
+            return Err(Halt::Fail(Reason::UpstreamProtocol(why)));
+        }
     };
-    if let Some(why) = protocol {
-        series.failures[UpstreamFailure::Protocol.index()].inc();
-        return Err(Halt::Fail(Reason::UpstreamProtocol(why)));
-    }
     hop::strip(&mut parts.headers, |name| name == "content-length");
     let body = AnswerBody::upstream(body, lease, Rc::clone(exchange), Rc::clone(&client.worker.clock));
-    Ok(Answered {
-        head: answer::head(parts),
-        body,
-        content_length: content_length.ok().flatten(),
-        address: Some(address),
-    })
+    Ok(Answered { head: answer::head(parts), body, content_length, address: Some(address) })
 }
 
 #[cfg(test)]

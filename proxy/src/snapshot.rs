@@ -12,12 +12,16 @@ use crate::clock::Clock;
 use crate::exchange::Timeouts;
 use crate::exchange::edits::Edits;
 use crate::exchange::kept::PropertyQuota;
+use crate::exchange::pace::Expected;
 use crate::exchange::stream::Names;
 use crate::filter::generation::Generation;
 use crate::filter::plugin::Plugin;
 use crate::filter::slot::{LocalSlot, Slot};
 use crate::route::RouteTable;
 use crate::telemetry::metrics::{ListenerSeries, Registry, RouteSeries, TcpSeries};
+use crate::tls::Parties;
+use crate::tls::client::Client;
+use crate::tls::server::Server;
 use crate::upstream::cluster::{Cluster, PeerLimits};
 use crate::upstream::fleet::Fleet;
 use crate::upstream::own::Own;
@@ -33,6 +37,8 @@ pub struct Snapshot {
     pub listeners: Vec<Arc<Listener>>,
     /// Every cluster.
     pub clusters: Vec<Arc<Fleet>>,
+    /// What is spoken TLS with, in the order of the clusters.
+    clients: Vec<Option<Arc<Client>>>,
     /// Every plugin that some chain names.
     pub slots: Vec<Slot>,
     /// Bounds for the whole process.
@@ -57,6 +63,8 @@ pub struct Listener {
     pub http: Http,
     /// What is changed of its messages.
     headers: HeaderEdits,
+    /// Present where it speaks TLS.
+    pub tls: Option<Arc<Server>>,
     /// Which route serves what.
     pub table: RouteTable,
     routes: Vec<config::Route>,
@@ -69,7 +77,7 @@ pub struct Listener {
 
 impl Listener {
     /// What the configuration says of a listener.
-    pub fn new(id: ListenerId, listener: &config::Listener) -> Self {
+    pub fn new(id: ListenerId, listener: &config::Listener, tls: Option<Arc<Server>>) -> Self {
         Self {
             id,
             name: listener.name.clone(),
@@ -77,6 +85,7 @@ impl Listener {
             limits: listener.limits,
             http: listener.http.clone(),
             headers: listener.headers.clone(),
+            tls,
             table: RouteTable::new(&listener.routes),
             plugins: distinct(listener.routes.iter().flat_map(|route| &route.chain).copied()),
             clusters: distinct(listener.routes.iter().flat_map(|route| clusters(&route.target))),
@@ -87,10 +96,17 @@ impl Listener {
 }
 
 impl Snapshot {
-    /// What a checked configuration comes to, with listeners, clusters and plugins in its order.
-    pub fn new(number: u64, config: &Config, ids: &[ListenerId], clusters: Vec<Arc<Fleet>>, slots: Vec<Slot>) -> Self {
-        let listeners = ids.iter().zip(&config.listeners).map(|(id, listener)| Arc::new(Listener::new(*id, listener)));
-        Self { number, listeners: listeners.collect(), clusters, slots, limits: config.limits }
+    /// What a checked configuration comes to, with listeners, plugins, clusters and TLS in its order.
+    pub fn new(
+        number: u64,
+        config: &Config,
+        ids: &[ListenerId],
+        slots: Vec<Slot>,
+        (clusters, tls): (Vec<Arc<Fleet>>, Parties),
+    ) -> Self {
+        let listeners = ids.iter().zip(&config.listeners).zip(tls.servers);
+        let listeners = listeners.map(|((id, listener), tls)| Arc::new(Listener::new(*id, listener, tls)));
+        Self { number, listeners: listeners.collect(), clusters, clients: tls.clients, slots, limits: config.limits }
     }
 
     /// The same with other plugins.
@@ -99,6 +115,7 @@ impl Snapshot {
             number: self.number + 1,
             listeners: self.listeners.clone(),
             clusters: self.clusters.clone(),
+            clients: self.clients.clone(),
             slots,
             limits: self.limits,
         }
@@ -257,8 +274,9 @@ impl Local {
         before: Option<&Local>,
         is_open: impl Fn(ListenerId) -> bool,
     ) -> Self {
+        let clusters = snapshot.clusters.iter().zip(&snapshot.clients);
         let clusters: Vec<Rc<Cluster>> =
-            snapshot.clusters.iter().map(|cluster| place.cluster(cluster, &snapshot, before)).collect();
+            clusters.map(|(cluster, tls)| place.cluster((cluster, tls.as_ref()), &snapshot, before)).collect();
         let alike = before.filter(|before| before.fits(&snapshot, &clusters));
         let slots: Vec<Rc<LocalSlot>> = match alike {
             Some(before) => before.slots.clone(),
@@ -320,7 +338,8 @@ impl Local {
             && slots.iter().zip(fresh).all(|(own, slot)| own.fits(slot))
     }
 
-    /// Clusters are alike as long as their definitions are: then the same fleet is theirs.
+    /// Clusters are alike as long as their definitions are, of which what TLS is spoken with is made: then the same fleet is
+    /// theirs.
     fn cluster(&self, wanted: &Arc<Fleet>, peer: PeerLimits) -> Option<&Rc<Cluster>> {
         if self.snapshot.peer_limits() != peer {
             return None;
@@ -340,7 +359,12 @@ impl Place<'_> {
         Plugin::new(Arc::clone(generation), means, known().next().map(|worn| &**worn))
     }
 
-    fn cluster(&self, fleet: &Arc<Fleet>, snapshot: &Snapshot, before: Option<&Local>) -> Rc<Cluster> {
+    fn cluster(
+        &self,
+        (fleet, tls): (&Arc<Fleet>, Option<&Arc<Client>>),
+        snapshot: &Snapshot,
+        before: Option<&Local>,
+    ) -> Rc<Cluster> {
         let peer = snapshot.peer_limits();
         if let Some(known) = before.and_then(|before| before.cluster(fleet, peer)) {
             return Rc::clone(known);
@@ -349,7 +373,7 @@ impl Place<'_> {
         let series = self.registry.cluster(self.worker, name);
         let namesake = before.and_then(|before| before.clusters.iter().find(|known| *known.name == *name));
         let around = (series, self.clock);
-        Rc::new(Cluster::new(fleet, peer, (self.worker, self.workers), around, namesake.map(|known| &**known)))
+        Rc::new(Cluster::new((fleet, tls), peer, (self.worker, self.workers), around, namesake.map(|known| &**known)))
     }
 
     fn listener(&self, targets: &Targets<'_>) -> LocalListener {
@@ -394,9 +418,15 @@ impl Place<'_> {
                 idle: limits.stream_idle_timeout,
                 request: limits.request_timeout,
                 head: limits.idle_timeout,
+                client: expected(limits),
             },
             retry: None,
             series: self.registry.route(self.worker, &listener.name, "none", "none"),
         }
     }
+}
+
+fn expected(limits: &Limits) -> Expected {
+    let rate = limits.body_rate.map(|rate| rate.bytes());
+    Expected { rate, period: limits.body_grace, take: limits.write_timeout }
 }

@@ -11,6 +11,7 @@ pub mod echo;
 pub mod fleet;
 pub mod h2;
 pub mod health;
+mod hearing;
 pub mod outliers;
 pub mod own;
 pub mod pool;
@@ -28,6 +29,7 @@ use tollgate_config::Retry;
 
 use crate::error::Reason;
 use crate::telemetry::metrics::{RetryCause, UpstreamFailure};
+use crate::tls::failure::late_word;
 use crate::upstream::body::RequestBody;
 use crate::upstream::cluster::affinity::Affinity;
 use crate::upstream::cluster::{Cluster, Endpoint};
@@ -132,7 +134,7 @@ pub async fn send(cluster: &Cluster, aim: &Aim<'_>, request: &mut Request<Reques
 
 /// The endpoint that could not be reached with the right to try another one, where there is one.
 fn another(cluster: &Cluster, picked: Option<Rc<Endpoint>>, reason: &Reason) -> Option<(Rc<Endpoint>, Repetition)> {
-    let failed = picked.filter(|_| *reason == Reason::UpstreamConnect && cluster.endpoints() > 1)?;
+    let failed = picked.filter(|_| reason.is_unreached() && cluster.endpoints() > 1)?;
     Some((failed, cluster.repeat(Retry::BUDGET, RetryCause::Connect)?))
 }
 
@@ -200,9 +202,10 @@ async fn try_at(
     trial.deadline = None;
     match &outcome {
         Ok(answer) => cluster.judge(endpoint, answer.response.status().is_server_error()),
-        Err(Reason::UpstreamConnect | Reason::UpstreamReset | Reason::UpstreamProtocol(_)) => {
+        Err(Reason::UpstreamConnect | Reason::UpstreamTls { .. } | Reason::UpstreamReset) => {
             cluster.judge(endpoint, true);
         }
+        Err(Reason::UpstreamProtocol(_)) => cluster.judge(endpoint, true),
         Err(_) => {}
     }
     outcome
@@ -228,6 +231,7 @@ fn count(cluster: &Cluster, reason: &Reason) {
         // Counted by whoever waits for the exchange.
         Reason::UpstreamTimeout => return,
         Reason::UpstreamConnect => UpstreamFailure::Connect,
+        Reason::UpstreamTls { .. } => UpstreamFailure::Tls,
         Reason::UpstreamOverflow => UpstreamFailure::Overflow,
         Reason::UpstreamProtocol(_) => UpstreamFailure::Protocol,
         _ => UpstreamFailure::Reset,
@@ -287,7 +291,9 @@ fn repeatable(request: &Request<RequestBody>) -> Option<Box<Request<RequestBody>
 
 /// Whose fault a transport error is.
 pub(crate) fn classify(error: &hyper::Error) -> Reason {
-    if error.is_parse_too_large() {
+    if let Some(why) = late_word(error) {
+        Reason::UpstreamTls { why, sent: true }
+    } else if error.is_parse_too_large() {
         Reason::UpstreamProtocol("head_too_large")
     } else if error.is_parse() {
         Reason::UpstreamProtocol("not_http")

@@ -259,3 +259,34 @@ mod process {
         assert!(idle.is_closed());
     }
 }
+
+#[test]
+fn a_request_whose_head_came_in_part_is_read_and_served() {
+    let (origin, release) = held();
+    let mut proxy = proxy("", &origin);
+    let mut client = waiting(&proxy, &origin);
+    let (mut fresh, mut used, mut idle) = (proxy.client(), proxy.client(), proxy.client());
+    used.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+    assert_eq!(used.answer().status(), 200);
+    for half in [&mut fresh, &mut used] {
+        half.send("GET / HTTP/1.1\r\nho");
+    }
+    // What the only worker answers behind them tells that it has read them.
+    for _ in 0..3 {
+        idle.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+        assert_eq!(idle.answer().status(), 200);
+    }
+
+    proxy.drain();
+    assert!(idle.is_closed(), "the worker has heard of the drain");
+    for half in [&mut fresh, &mut used] {
+        half.send("st: a\r\n\r\n");
+        let answer = half.answer();
+
+        assert_eq!((answer.status(), answer.field("connection")), (200, Some("close")));
+        assert!(half.is_closed());
+    }
+    release.send(()).unwrap();
+    assert_eq!(client.answer().text(), "finished");
+    proxy.ended();
+}

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// Rooms from the ground up; each line is a floor.
 const FLOORS: [&[&str]; 7] = [
-    &["clock", "error", "percent", "telemetry"],
+    &["clock", "error", "frames", "percent", "telemetry", "tls"],
     &["exchange", "route", "upstream"],
     &["filter"],
     &["client", "snapshot", "worker"],

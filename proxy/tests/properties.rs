@@ -195,14 +195,14 @@ fn both_ends_of_the_client_s_connection_are_known_at_once() {
 }
 
 #[test]
-fn what_needs_tls_or_a_control_plane_is_absent() {
+fn what_needs_a_control_plane_is_absent() {
     let origin = Origin::saying("x");
     let proxy = proxy(&origin, "{}");
     let page = include_str!("../../abi/SUPPORTED.md");
     let rows = page.lines().filter(|line| line.contains("| no: NOT_FOUND"));
     let listed: Vec<&str> =
         rows.filter_map(|row| row.split('`').nth(1)).filter(|name| !name.contains("expr")).collect();
-    assert!(listed.len() > 30, "the table is where the test looks");
+    assert!(listed.len() > 10, "the table is where the test looks");
 
     for path in listed.into_iter().chain(["metadata.filter_metadata.ns.key", "node.locality"]) {
         assert_eq!(learn(&proxy, &origin, "response-headers", path), "status 1", "{path}");

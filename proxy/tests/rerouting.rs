@@ -69,6 +69,18 @@ fn a_request_goes_where_its_new_path_host_method_or_field_leads() {
 }
 
 #[test]
+fn the_path_of_a_filter_is_spelled_as_a_clients_is() {
+    let fork = fork("{ path: /new }");
+
+    // The probe undoes one escape of what it is told.
+    let spelled = edited(&fork, "set request-headers :path /old/..//new/%2561?b=%2561/..");
+    let refused = edited(&fork, "set request-headers :path /new%252fx");
+
+    assert_eq!((spelled.text(), refused.status()), ("new", 400));
+    assert_eq!(fork.new.request().target(), "/new/a?b=%61/..");
+}
+
+#[test]
 fn removing_what_a_route_asks_for_leads_away_from_it() {
     let fork = fork_with("{ path: /, headers: { x-version: '1' } }", "{ path: / }");
 

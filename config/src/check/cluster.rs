@@ -19,6 +19,7 @@ pub(super) fn plain(name: String, endpoints: Vec<Endpoint>, limits: Limits) -> C
         name,
         endpoints,
         protocol: Default::default(),
+        tls: None,
         pick: Pick::default(),
         dns: Dns::default(),
         health: None,

@@ -2,8 +2,9 @@
 //! Clusters that no route names are kept, because filters may call them.
 
 use std::collections::HashMap;
+use std::path::Path;
 
-use super::cluster;
+use super::{cluster, tls};
 use crate::cluster::{Cluster, ClusterId, Endpoint, Protocol};
 use crate::error::Code;
 use crate::file;
@@ -15,19 +16,25 @@ use crate::report::Report;
 use crate::route::{Target, TargetName};
 use crate::scalar::{Name, Scalar};
 use crate::suggest;
+use crate::tls::ClientTls;
 
 pub(super) struct Clusters<'l> {
     said: &'l Named<Name, file::Cluster>,
     /// A cluster that could not be read has its name here all the same.
     ids: HashMap<String, Option<ClusterId>>,
-    urls: HashMap<Endpoint, ClusterId>,
+    /// Those made from URLs, with TLS or without.
+    urls: HashMap<(Endpoint, bool), ClusterId>,
     list: Vec<Cluster>,
     limits: Limits,
 }
 
 impl<'l> Clusters<'l> {
     /// The clusters with a name.
-    pub(super) fn of(said: &'l Named<Name, file::Cluster>, limits: Limits, report: &mut Report<'_>) -> Clusters<'l> {
+    pub(super) fn of(
+        said: &'l Named<Name, file::Cluster>,
+        (limits, folder): (Limits, &Path),
+        report: &mut Report<'_>,
+    ) -> Clusters<'l> {
         let mut clusters = Clusters { said, ids: HashMap::new(), urls: HashMap::new(), list: Vec::new(), limits };
         for (name, written) in &said.entries {
             if name.value.0 == "echo" {
@@ -35,8 +42,9 @@ impl<'l> Clusters<'l> {
                 report.fault(Code::DuplicateName, name.spot, message);
             }
             let id = written.as_ref().map(|said| {
+                let tls = said.tls.as_ref().map(|said| tls::of_cluster(said, folder, report));
                 let cluster = cluster::cluster(&name.value.0, said, limits, report);
-                clusters.add(cluster)
+                clusters.add(Cluster { tls, ..cluster })
             });
             clusters.ids.insert(name.value.0.clone(), id);
         }
@@ -53,7 +61,8 @@ impl<'l> Clusters<'l> {
     pub(super) fn target(&mut self, to: &At<TargetName>, whose: &str, report: &mut Report<'_>) -> Option<Target> {
         match &to.value {
             TargetName::Echo => Some(Target::Echo),
-            TargetName::Url(endpoint) => Some(Target::Cluster(self.of_url(endpoint))),
+            TargetName::Url(endpoint) => Some(Target::Cluster(self.of_url(endpoint, None))),
+            TargetName::Tls(endpoint) => Some(Target::Cluster(self.of_url(endpoint, Some(ClientTls::default())))),
             TargetName::Cluster(name) => self.named(name, to, (whose, "write http://"), report).map(Target::Cluster),
         }
     }
@@ -61,12 +70,18 @@ impl<'l> Clusters<'l> {
     /// The cluster that connections on the listener `whose` go to; `None` when there is none.
     pub(super) fn of_tcp(&mut self, to: &At<TcpTarget>, whose: &str, report: &mut Report<'_>) -> Option<ClusterId> {
         let id = match &to.value {
-            TcpTarget::Url(endpoint) => self.of_url(endpoint),
+            TcpTarget::Url(endpoint) => self.of_url(endpoint, None),
             TcpTarget::Cluster(name) => self.named(name, to, (whose, "write tcp://"), report)?,
         };
-        if self.list.get(id.0).is_some_and(|cluster| cluster.protocol == Protocol::H2) {
+        let cluster = self.list.get(id.0);
+        let speaks = cluster.and_then(|cluster| match cluster {
+            Cluster { protocol: Protocol::H2, .. } => Some("protocol: h2"),
+            Cluster { tls: Some(_), .. } => Some("tls"),
+            _ => None,
+        });
+        if let Some(key) = speaks {
             let message = format!(
-                "{whose}: cluster {:?} has \"protocol: h2\", but \"tcp\" passes bytes on as they come; \
+                "{whose}: cluster {:?} has {key:?}, but \"tcp\" passes bytes on as they come; \
                  name a cluster without it",
                 to.shown()
             );
@@ -107,16 +122,20 @@ impl<'l> Clusters<'l> {
         suggest::hint(name, "clusters", &known)
     }
 
-    fn of_url(&mut self, endpoint: &Endpoint) -> ClusterId {
-        if let Some(id) = self.urls.get(endpoint) {
+    fn of_url(&mut self, endpoint: &Endpoint, tls: Option<ClientTls>) -> ClusterId {
+        let key = (endpoint.clone(), tls.is_some());
+        if let Some(id) = self.urls.get(&key) {
             return *id;
         }
-        let id = self.add(cluster::plain(self.free(endpoint), vec![endpoint.clone()], self.limits));
-        self.urls.insert(endpoint.clone(), id);
+        let name = self.free(endpoint);
+        let cluster = cluster::plain(name.clone(), vec![endpoint.clone()], self.limits);
+        let id = self.add(Cluster { tls, ..cluster });
+        self.ids.insert(name, Some(id));
+        self.urls.insert(key, id);
         id
     }
 
-    /// The endpoint as a name; with a number behind it where the user has that name.
+    /// The endpoint as a name; with a number behind it where the user has that name, or a URL with or without TLS.
     fn free(&self, endpoint: &Endpoint) -> String {
         let name = endpoint.to_string();
         let numbered = (2u64..).map(|number| format!("{name}-{number}"));

@@ -186,6 +186,7 @@ pub(super) fn http(said: &SaidHttp) -> Http {
         request_ids: on(&said.request_id, default.request_ids),
         via: on(&said.via, default.via),
         underscores: or(&said.underscores, default.underscores),
+        path: or(&said.path, default.path),
     }
 }
 

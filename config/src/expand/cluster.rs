@@ -14,7 +14,7 @@ use crate::ratio::{Part, Ratio};
 use crate::report::Spot;
 use crate::scalar::Name;
 
-use super::or;
+use super::{or, tls};
 
 /// [`crate::Cluster::panic`] when none is written.
 const PANIC: Ratio = Ratio::of_percent(50);
@@ -29,6 +29,7 @@ fn cluster(said: Cluster) -> Cluster {
     let spot = said.spot;
     Cluster {
         hosts: SomeOf(said.hosts.0.into_iter().map(host).collect()),
+        tls: said.tls.map(tls::of_cluster),
         protocol: or(said.protocol, Protocol::default(), spot),
         balance: said.balance.or_else(|| Some(Balance::Word(At::new(PickWord::default(), spot)))),
         dns: Some(dns(said.dns, spot)),

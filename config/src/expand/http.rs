@@ -2,6 +2,7 @@
 
 use crate::file::http::{Forwarded, Http};
 use crate::forwarding::{self, ForwardFor, Switch, Underscores};
+use crate::spelling::PathSpelling;
 
 use super::or;
 
@@ -16,6 +17,7 @@ pub(super) fn filled(said: Http) -> Http {
         request_id: or(said.request_id, switch(default.request_ids), spot),
         via: or(said.via, switch(default.via), spot),
         underscores: or(said.underscores, Underscores::default(), spot),
+        path: or(said.path, PathSpelling::default(), spot),
     }
 }
 

@@ -33,6 +33,7 @@ impl Write for Listener {
         Some(object([
             ("name", self.name.write(view)),
             ("listen", self.address.write(view)),
+            ("tls", self.tls.write(view)),
             ("balance", self.balance.write(view)),
             ("filters", http(self.chain.write(view))),
             ("limits", self.limits.write(view)),

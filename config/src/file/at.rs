@@ -87,7 +87,7 @@ impl<T: Scalar> At<T> {
                 let message = format!("{number} needs a unit, as in {}", examples.join(" or "));
                 reader.refuse(Code::MissingUnit, node.spot, message)
             }
-            Bare::Taken => match T::parse(number) {
+            Bare::Taken | Bare::Text => match T::parse(number) {
                 Ok(value) => Some(At::new(value, node.spot)),
                 Err(unfit) => reader.refuse(unfit.code, node.spot, format!("{number} {}", unfit.reason)),
             },

@@ -6,6 +6,7 @@ use crate::file::at::At;
 use crate::file::read::mapping;
 use crate::file::rule;
 use crate::forwarding::{ForwardFor, Network, Switch, Underscores};
+use crate::spelling::PathSpelling;
 
 mapping! {
     /// How requests are marked on their way.
@@ -18,6 +19,8 @@ mapping! {
         "via" => via: Option<At<Switch>>,
         /// What becomes of header names with `_` from peers that are not trusted.
         "underscores" => underscores: Option<At<Underscores>>,
+        /// What becomes of paths: one spelling for each, or as the client wrote it.
+        "path" => path: Option<At<PathSpelling>>,
     }
     later []
 }

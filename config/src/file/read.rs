@@ -249,6 +249,14 @@ impl<'n> Fields<'n> {
         }
     }
 
+    /// Reports a key that means nothing without another.
+    pub(crate) fn need_beside(&self, key: &str, other: &str, reader: &mut Reader<'_, '_>) {
+        if let (Some(found), None) = (self.key(key), self.key(other)) {
+            let message = format!("{key:?} needs the key {other:?} beside it");
+            reader.report.fault(Code::MissingKey, found.spot, message);
+        }
+    }
+
     fn key(&self, key: &str) -> Option<&'n Key> {
         self.entries.iter().find(|(found, _)| found.text == key).map(|(key, _)| key)
     }

@@ -11,6 +11,7 @@ pub(super) fn of_listener(fields: &Fields<'_>, reader: &mut Reader<'_, '_>) {
     for key in ["http", "headers"] {
         fields.exclude(key, "tcp", "it is for listeners with routes", reader);
     }
+    fields.exclude("tls", "tcp", "TLS ends only at a listener with routes; leave it to the endpoint", reader);
 }
 
 /// A route does one thing with an exchange, and rewrites only what goes to a target.
@@ -45,6 +46,19 @@ pub(super) fn of_rewrite(fields: &Fields<'_>, reader: &mut Reader<'_, '_>) {
 /// Proxies in front are known by their addresses or by their number.
 pub(super) fn of_forwarded(fields: &Fields<'_>, reader: &mut Reader<'_, '_>) {
     fields.exclude("trusted", "hops", "name the proxies in front, or say how many there are", reader);
+}
+
+/// What is asked of clients' certificates means nothing without their CAs.
+pub(super) fn of_listener_tls(fields: &Fields<'_>, reader: &mut Reader<'_, '_>) {
+    for key in ["client_auth", "client_names", "crl"] {
+        fields.need_beside(key, "client_ca", reader);
+    }
+}
+
+/// A certificate has a key, and what is not looked at need not be named.
+pub(super) fn of_cluster_tls(fields: &Fields<'_>, reader: &mut Reader<'_, '_>) {
+    fields.need_beside("cert", "key", reader);
+    fields.need_beside("key", "cert", reader);
 }
 
 /// A self-test expects something.

@@ -8,7 +8,7 @@ use super::*;
 use crate::error::Code;
 
 /// Every mapping of the language, by the name it has in the schema.
-const MAPPINGS: [(&str, &[&str], &[&str]); 42] = [
+const MAPPINGS: [(&str, &[&str], &[&str]); 45] = [
     ("", File::KEYS, File::LATER),
     ("Node", Node::KEYS, Node::LATER),
     ("AdminListen", AdminListen::KEYS, AdminListen::LATER),
@@ -16,6 +16,9 @@ const MAPPINGS: [(&str, &[&str], &[&str]); 42] = [
     ("Limits", Limits::KEYS, Limits::LATER),
     ("Listener", Listener::KEYS, Listener::LATER),
     ("Tcp", Tcp::KEYS, Tcp::LATER),
+    ("ListenerTls", ListenerTls::KEYS, ListenerTls::LATER),
+    ("Certificate", Certificate::KEYS, Certificate::LATER),
+    ("ClusterTls", ClusterTls::KEYS, ClusterTls::LATER),
     ("ListenerLimits", ListenerLimits::KEYS, ListenerLimits::LATER),
     ("Route", Route::KEYS, Route::LATER),
     ("Match", Match::KEYS, Match::LATER),

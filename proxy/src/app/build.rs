@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tollgate_config::{Cache, Config};
 
 use crate::app::reload::Reloader;
+use crate::app::reload::tls::Store;
 use crate::app::{AppError, RunOptions};
 use crate::filter::compile::CompileSettings;
 use crate::filter::modules::Modules;
@@ -18,11 +19,13 @@ pub(super) fn reloader(
     workers: usize,
     registry: &Arc<Registry>,
 ) -> Result<Reloader, AppError> {
+    let mut tls = Store::default();
+    tls.adopt(tls.plan(&config).map_err(AppError::Tls)?, registry);
     let mut modules = Modules::new(settings(&config, options), Arc::clone(registry), &config);
     if !config.plugins.is_empty() {
         modules.warm_up()?;
     }
-    Reloader::prepare(config, options.file.clone(), modules, (workers, registry)).map_err(AppError::Modules)
+    Reloader::prepare(config, options.file.clone(), (modules, tls), (workers, registry)).map_err(AppError::Modules)
 }
 
 /// What compiles the modules of this run. The program is for the command line to say.

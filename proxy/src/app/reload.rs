@@ -6,6 +6,7 @@
 
 mod live;
 mod plan;
+pub(super) mod tls;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -29,6 +30,7 @@ use crate::filter::rollout::{Base, Cause, Followed, Rollout, Trigger, View};
 use crate::filter::slot::Slot;
 use crate::snapshot::{ListenerId, Snapshot};
 use crate::telemetry::metrics::Registry;
+use crate::tls::fault as tls_fault;
 use crate::upstream::fleet::{self, Fleet};
 
 /// Something to be done.
@@ -82,6 +84,9 @@ pub enum Refused {
     /// Plugins that do not run.
     #[error("{}", .0.iter().map(Fault::to_string).collect::<Vec<_>>().join("\n"))]
     Modules(Vec<Fault>),
+    /// Certificates and what else TLS reads, which cannot be used.
+    #[error("{}", .0.iter().map(tls_fault::Fault::to_string).collect::<Vec<_>>().join("\n"))]
+    Tls(Vec<tls_fault::Fault>),
     /// The configuration is bad.
     #[error("{0}")]
     Config(#[from] Faults),
@@ -142,6 +147,8 @@ pub struct LastReload {
 pub struct Sight {
     /// Every plugin, in the order of the configuration.
     pub plugins: Vec<View>,
+    /// What TLS is spoken with.
+    pub tls: Vec<tls::View>,
     /// Absent until there was one.
     pub last_reload: Option<LastReload>,
     /// The configuration in its long form, secrets redacted.
@@ -205,6 +212,7 @@ pub struct Reloader {
     /// In the order of the configuration's clusters.
     fleets: Vec<Arc<Fleet>>,
     registry: Arc<Registry>,
+    tls: tls::Store,
     workers: usize,
     last_reload: Option<LastReload>,
     dump: Arc<serde_json::Value>,
@@ -215,7 +223,7 @@ impl Reloader {
     pub(super) fn prepare(
         config: Config,
         file: Option<Followed>,
-        mut modules: Modules,
+        (mut modules, tls): (Modules, tls::Store),
         (workers, registry): (usize, &Arc<Registry>),
     ) -> Result<Self, Vec<Fault>> {
         let cause = Cause::now(Trigger::Start);
@@ -234,6 +242,7 @@ impl Reloader {
             listeners: Listeners::default(),
             fleets,
             registry: Arc::clone(registry),
+            tls,
             workers,
             last_reload: None,
         })
@@ -241,7 +250,7 @@ impl Reloader {
 
     /// What the workers start with.
     pub(super) fn snapshot(&self, ids: &[ListenerId]) -> Snapshot {
-        Snapshot::new(1, &self.config, ids, self.fleets.clone(), self.slots())
+        Snapshot::new(1, &self.config, ids, self.slots(), (self.fleets.clone(), self.tls.parties(&self.config)))
     }
 
     /// Every plugin.
@@ -317,6 +326,7 @@ impl Reloader {
     pub(super) fn sight(&self) -> Sight {
         Sight {
             plugins: self.rollouts.iter().map(Rollout::view).collect(),
+            tls: self.tls.views(),
             last_reload: self.last_reload.clone(),
             config_dump: Arc::clone(&self.dump),
             clusters: self.fleets.clone(),
@@ -329,7 +339,7 @@ impl Reloader {
             return Vec::new();
         }
         let config = self.file.iter().map(|path| Followed { path: path.clone(), read: self.read });
-        config.chain(self.rollouts.iter().flat_map(Rollout::files)).collect()
+        config.chain(self.rollouts.iter().flat_map(Rollout::files)).chain(self.tls.files()).collect()
     }
 }
 

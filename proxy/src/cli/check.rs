@@ -6,9 +6,9 @@ use std::fmt::{self, Write};
 use std::path::Path;
 
 use tollgate_config::{
-    Admin, Budget, ByteSize, Cluster, ClusterId, Config, HostMatch, Listener, OnError, PathChange, PathMatch, Plugin,
-    PluginId, Policy, Protocol, Quota, Redirect, Retry, Route, RouteMatch, Scheme, Target, Trust, Underscores,
-    ValueMatch,
+    Admin, Budget, ByteSize, Cluster, ClusterId, Config, HostMatch, Listener, OnError, PathChange, PathMatch,
+    PathSpelling, Plugin, PluginId, Policy, Protocol, Quota, Redirect, Retry, Route, RouteMatch, Scheme, Target, Trust,
+    Underscores, ValueMatch,
 };
 
 use super::{Failure, own_program, print};
@@ -34,6 +34,7 @@ pub(super) fn check(file: &Path) -> Result<(), Failure> {
 fn summarise(out: &mut String, config: &Config, plugins: impl Iterator<Item = PluginSummary>) -> fmt::Result {
     for listener in &config.listeners {
         writeln!(out, "\nlistener {} on {}", listener.name, listener.address)?;
+        write_tls(out, listener)?;
         write_routes(out, listener, config)?;
         write_tcp(out, listener, config)?;
     }
@@ -43,7 +44,24 @@ fn summarise(out: &mut String, config: &Config, plugins: impl Iterator<Item = Pl
     let clusters = config.clusters.iter().flat_map(cluster_risks);
     let listeners =
         config.listeners.iter().flat_map(listener_risks).chain(config.listeners.iter().flat_map(route_risks));
-    section(out, "not the safe default", admin_risk(config).into_iter().chain(listeners).chain(clusters).chain(plugins))
+    let shared = admin_risk(config).into_iter().chain(listeners).chain(clusters);
+    section(out, "not the safe default", shared.chain(plugins))
+}
+
+fn write_tls(out: &mut String, listener: &Listener) -> fmt::Result {
+    let Some(tls) = &listener.tls else { return Ok(()) };
+    for certificate in &tls.certificates {
+        let names =
+            if certificate.names.is_empty() { "its own names".to_owned() } else { certificate.names.join(", ") };
+        writeln!(out, "  tls: {} for {names}", certificate.cert.display())?;
+    }
+    match &tls.clients {
+        None => Ok(()),
+        Some(clients) => {
+            let verb = if clients.required { "required" } else { "requested" };
+            writeln!(out, "  client certificates of {} {verb}", clients.ca.display())
+        }
+    }
 }
 
 fn write_routes(out: &mut String, listener: &Listener, config: &Config) -> fmt::Result {
@@ -173,9 +191,11 @@ fn word(policy: Policy) -> &'static str {
 
 fn cluster_line(cluster: &Cluster) -> String {
     let endpoints: Vec<_> = cluster.endpoints.iter().map(ToString::to_string).collect();
-    let protocol = match cluster.protocol {
-        Protocol::Http1 => "",
-        Protocol::H2 => " (h2)",
+    let protocol = match (cluster.protocol, &cluster.tls) {
+        (Protocol::Http1, None) => "",
+        (Protocol::Http1, Some(_)) => " (tls)",
+        (Protocol::H2, None) => " (h2)",
+        (Protocol::H2, Some(_)) => " (h2, tls)",
     };
     format!("{}: {}{protocol}", cluster.name, endpoints.join(", "))
 }
@@ -192,6 +212,9 @@ fn admin_risk(config: &Config) -> Option<String> {
 fn cluster_risks(cluster: &Cluster) -> Vec<String> {
     let whose = format!("cluster {}", cluster.name);
     let mut risks: Vec<_> = cluster.retry.iter().flat_map(|retry| retry_risks(&whose, retry)).collect();
+    if cluster.tls.as_ref().is_some_and(|tls| !tls.verify) {
+        risks.push(format!("{whose}: tls.verify: off believes whoever answers, with any certificate"));
+    }
     let judged = cluster.health.is_some() || cluster.outliers.is_some();
     if judged && cluster.panic.parts_per_million() == 0 {
         risks.push(format!(
@@ -239,8 +262,14 @@ fn listener_risks(listener: &Listener) -> Vec<String> {
     if listener.http.underscores == Underscores::Allow {
         risks.push("http.underscores: allow lets names pass that programs take for others".to_owned());
     }
+    if listener.http.path == PathSpelling::Keep {
+        risks.push("http.path: keep lets a path be written in ways that upstreams read differently".to_owned());
+    }
     let stream = |route: &&Route| route.stream;
     let streams = listener.routes.iter().filter(stream);
+    if listener.limits.body_rate.is_none() {
+        risks.push("body_rate: off lets a client take as long as a request may for its body".to_owned());
+    }
     risks.extend(streams.map(|route| format!("route {}: stream: true lets a request last for ever", route.name)));
     risks.into_iter().map(|risk| format!("listener {}: {risk}", listener.name)).collect()
 }
@@ -345,6 +374,35 @@ mod tests {
         assert!(admin("0.0.0.0:9901").is_some_and(|risk| risk.starts_with("admin on 0.0.0.0:9901 can be reached")));
         assert_eq!(admin("127.0.0.1:9901"), None);
         assert_eq!(admin_risk(&config("listen: 127.0.0.1:8000\nroutes: []\n")), None);
+    }
+
+    #[test]
+    fn bodies_without_a_rate_are_a_risk() {
+        let rate = |rate| {
+            let text = format!("limits: {{ body_rate: {rate} }}\nlisten: 127.0.0.1:8000\nroutes: [{{ to: echo }}]\n");
+            summary(&config(&text), &[])
+        };
+
+        assert!(rate("off").contains("\n  listener 127.0.0.1:8000: body_rate: off lets a client"), "{}", rate("off"));
+        assert!(!rate("1B").contains("body_rate"));
+    }
+
+    #[test]
+    fn tls_is_summed_up_and_a_certificate_that_is_not_looked_at_is_a_risk() {
+        let config = config(
+            "listeners:\n- name: edge\n  listen: 127.0.0.1:443\n  tls: { certificates: [{ cert: a.pem, key: a.key }, \
+             { cert: b.pem, key: b.key, names: [b.test] }], client_ca: ca.pem }\n  routes: []\nclusters:\n  \
+             app: { hosts: [10.0.0.1:443], protocol: h2, tls: { verify: off } }\n",
+        );
+
+        let text = summary(&config, &[]);
+
+        assert_eq!(
+            text,
+            "\nlistener edge on 127.0.0.1:443\n  tls: a.pem for its own names\n  tls: b.pem for b.test\n  \
+             client certificates of ca.pem required\n\nclusters\n  app: 10.0.0.1:443 (h2, tls)\n\nnot the safe default\n  \
+             cluster app: tls.verify: off believes whoever answers, with any certificate\n"
+        );
     }
 
     #[test]

@@ -31,14 +31,23 @@ pub(super) fn run(arguments: &RunArguments) -> Result<(), Failure> {
         resolver: None,
         takeover: arguments.takeover.clone(),
     };
+    let schemes: Vec<_> = config.listeners.iter().map(|listener| scheme(listener.tls.is_some())).collect();
     let bound = App::prepare(config, &options).and_then(App::bind).map_err(Failure::App)?;
     let admin = bound.admin();
     let running = bound.start(true).map_err(Failure::App)?;
     // Said last, so that whoever waits for it may send requests and signals at once.
-    announce(running.listeners(), admin, &file, arguments.log_format);
+    let listeners: Vec<_> = schemes.into_iter().zip(running.listeners()).collect();
+    announce(&listeners, admin, &file, arguments.log_format);
     running.wait();
     Ok(())
 }
+
+fn scheme(is_tls: bool) -> &'static str {
+    if is_tls { "https" } else { "http" }
+}
+
+/// A listener with the scheme of its URL.
+type Reached<'a> = (&'static str, &'a (String, SocketAddr));
 
 /// The file named, or the default one where it exists.
 fn config_file(named: Option<&Path>) -> Result<PathBuf, Failure> {
@@ -54,9 +63,9 @@ fn config_file(named: Option<&Path>) -> Result<PathBuf, Failure> {
 }
 
 /// Says where to connect: as log lines to machines, as a short block to people.
-fn announce(listeners: &[(String, SocketAddr)], admin: Option<SocketAddr>, file: &Path, format: LogFormat) {
+fn announce(listeners: &[Reached<'_>], admin: Option<SocketAddr>, file: &Path, format: LogFormat) {
     if format == LogFormat::Json {
-        for (name, address) in listeners {
+        for (_, (name, address)) in listeners {
             tracing::info!(listener = name, %address, "listening");
         }
         if let Some(address) = admin {
@@ -69,10 +78,10 @@ fn announce(listeners: &[(String, SocketAddr)], admin: Option<SocketAddr>, file:
     let _ = io::stderr().lock().write_all(block.as_bytes());
 }
 
-fn block(listeners: &[(String, SocketAddr)], admin: Option<SocketAddr>, hints: &[Hint]) -> String {
+fn block(listeners: &[Reached<'_>], admin: Option<SocketAddr>, hints: &[Hint]) -> String {
     let mut lines: Vec<String> = listeners
         .iter()
-        .map(|(name, address)| format!("listening on http://{} (listener {name})", reachable(*address)))
+        .map(|(scheme, (name, address))| format!("listening on {scheme}://{} (listener {name})", reachable(*address)))
         .collect();
     lines.extend(admin.map(|address| format!("admin on http://{address}")));
     lines.extend(hints.iter().map(Hint::to_string));
@@ -96,14 +105,16 @@ mod tests {
 
     #[test]
     fn the_block_names_every_address_and_what_to_try() {
-        let listeners = [("edge".to_owned(), ([0, 0, 0, 0], 8000).into())];
+        let listeners =
+            [("edge".to_owned(), ([0, 0, 0, 0], 8000).into()), ("tls".to_owned(), ([10, 0, 0, 1], 443).into())];
+        let listeners = [(scheme(false), &listeners[0]), (scheme(true), &listeners[1])];
         let admin = Some(([127, 0, 0, 1], 9901).into());
 
         let block = block(&listeners, admin, &Hint::of_text("# try: curl http://127.0.0.1:8000/\n# shows: hello\n"));
 
         assert_eq!(
             block,
-            "listening on http://127.0.0.1:8000 (listener edge)\nadmin on http://127.0.0.1:9901\n\
+            "listening on http://127.0.0.1:8000 (listener edge)\nlistening on https://10.0.0.1:443 (listener tls)\nadmin on http://127.0.0.1:9901\n\
              try:   curl http://127.0.0.1:8000/\nshows: hello\n"
         );
     }

@@ -2,15 +2,20 @@
 //!
 //! It works on heads alone; it never touches a body.
 
-use std::net::IpAddr;
+mod http2;
+
+use std::borrow::Cow;
+use std::net::{IpAddr, Ipv6Addr};
 
 use http::header::{self, HeaderMap, HeaderName};
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{Method, Request, StatusCode, Version, request};
+use http::{Method, Request, StatusCode, Version, request, response};
 use smallvec::SmallVec;
+use tollgate_config::PathSpelling;
 
 use crate::error::Reason;
 use crate::exchange::head::{Edited, Fields, RequestHead};
+use crate::exchange::path;
 
 /// The longest request target that is read, in bytes.
 pub const TARGET_LIMIT: usize = 16 * 1024;
@@ -81,13 +86,16 @@ pub struct Accepted {
 }
 
 /// Checks a request and takes it apart; on refusal the client's connection is closed.
-pub fn accept<B>(request: Request<B>, field_limit: usize) -> Result<(Accepted, B), Reason> {
+pub fn accept<B>(request: Request<B>, field_limit: usize, spelling: PathSpelling) -> Result<(Accepted, B), Reason> {
     let (mut parts, body) = request.into_parts();
+    http2::accept(&mut parts, field_limit)?;
     check_target(&parts)?;
     check_framing(&parts)?;
+    check_expectation(&parts)?;
     let authority = authority(&parts)?;
     let content_length = content_length(&parts.headers)?;
     let path = parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+    let path = spelled(path, spelling)?;
     // RFC 9110 §10.1.1: the proxy answers 100 itself as soon as the body is wanted.
     let takes_trailers = strip(&mut parts.headers, |name| matches!(name, "host" | "expect" | "content-length"));
     let fields = Fields::new(parts.headers, field_limit);
@@ -104,9 +112,16 @@ fn check_target(parts: &request::Parts) -> Result<(), Reason> {
     if parts.uri.authority().is_some() && parts.uri.scheme().is_none() {
         return Err(Reason::BadRequest("target_without_slash"));
     }
+    if parts.uri.scheme().is_some_and(|scheme| *scheme != Scheme::HTTP && *scheme != Scheme::HTTPS) {
+        return Err(Reason::BadRequest("scheme_unknown"));
+    }
     let target = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
     if target.len() > TARGET_LIMIT {
         return Err(Reason::TargetTooLong);
+    }
+    // RFC 3986 §2: other bytes are escaped. Who gets them raw decides by itself what letters they are.
+    if !target.is_ascii() {
+        return Err(Reason::BadRequest("target_not_ascii"));
     }
     let whole_server = target == "*" && parts.method == Method::OPTIONS;
     if !target.starts_with('/') && !whole_server {
@@ -131,6 +146,30 @@ fn check_framing(parts: &request::Parts) -> Result<(), Reason> {
     Ok(())
 }
 
+/// RFC 9110 §10.1.1: an expectation that cannot be met is told so; one of HTTP/1.0 means nothing.
+fn check_expectation(parts: &request::Parts) -> Result<(), Reason> {
+    let mut expectations = parts.headers.get_all(header::EXPECT).iter();
+    let met = expectations.all(|expected| expected.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+    if met || parts.version == Version::HTTP_10 { Ok(()) } else { Err(Reason::UnknownExpectation) }
+}
+
+/// The path as filters, routes and the upstream see it.
+pub fn spelled(target: PathAndQuery, spelling: PathSpelling) -> Result<PathAndQuery, Reason> {
+    if spelling == PathSpelling::Keep || target == "*" {
+        return Ok(target);
+    }
+    let spelled = match path::normal(target.path()).map_err(Reason::BadRequest)? {
+        Cow::Borrowed(_) => None,
+        Cow::Owned(path) => Some(path),
+    };
+    let Some(mut spelled) = spelled else { return Ok(target) };
+    if let Some(query) = target.query() {
+        spelled.push('?');
+        spelled.push_str(query);
+    }
+    PathAndQuery::try_from(spelled).map_err(|_| Reason::BadRequest("path_not_a_path"))
+}
+
 /// RFC 9112 §3.2: exactly one Host; the absolute form replaces it. RFC 9113 §8.3.1: Host must equal `:authority`.
 fn authority(parts: &request::Parts) -> Result<Authority, Reason> {
     let mut hosts = parts.headers.get_all(header::HOST).iter();
@@ -139,8 +178,8 @@ fn authority(parts: &request::Parts) -> Result<Authority, Reason> {
         return Err(Reason::BadRequest("two_hosts"));
     }
     let host = host.map(|host| Authority::try_from(host.as_bytes()).map_err(|_| Reason::BadRequest("host_invalid")));
-    let host = host.transpose()?;
-    let target = parts.uri.authority().cloned();
+    let host = host.transpose()?.map(checked).transpose()?;
+    let target = parts.uri.authority().cloned().map(checked).transpose()?;
     if parts.version == Version::HTTP_2 && host.is_some() && target.is_some() && host != target {
         return Err(Reason::BadRequest("host_unlike_authority"));
     }
@@ -149,10 +188,37 @@ fn authority(parts: &request::Parts) -> Result<Authority, Reason> {
         _ => target.or(host),
     };
     match chosen {
-        Some(authority) if authority.as_str().contains('@') => Err(Reason::BadRequest("userinfo")),
         Some(authority) => Ok(authority),
         None if parts.version == Version::HTTP_10 => Ok(Authority::from_static("localhost")),
         None => Err(Reason::BadRequest("host_missing")),
+    }
+}
+
+/// RFC 9110 §4.2.4: userinfo makes one host look like another.
+fn checked(authority: Authority) -> Result<Authority, Reason> {
+    match authority.as_str() {
+        text if text.contains('@') => Err(Reason::BadRequest("userinfo")),
+        text if !is_host_and_port(text) => Err(Reason::BadRequest("host_invalid")),
+        _ => Ok(authority),
+    }
+}
+
+/// RFC 3986 §3.2.2, without what no name of a host has: the delimiters by which others split lists, and escapes.
+fn is_host_and_port(authority: &str) -> bool {
+    let is_name = |host: &str| {
+        !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte))
+    };
+    let (host, rest) = match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((address, rest)) => (address.parse::<Ipv6Addr>().is_ok(), rest),
+        None => {
+            let end = authority.find(':').unwrap_or(authority.len());
+            (is_name(&authority[..end]), &authority[end..])
+        }
+    };
+    host && match rest.strip_prefix(':') {
+        None => rest.is_empty(),
+        Some("") => true,
+        Some(port) => port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok(),
     }
 }
 
@@ -167,6 +233,26 @@ pub fn content_length(headers: &HeaderMap) -> Result<Option<u64>, Reason> {
     }
 }
 
+/// Checks the head of an answer that is to be passed on; answers the length that it declares. hyper reads a body behind an
+/// unknown coding to the end of the connection, takes the chunks for the body beside a length, and equal lengths for one.
+pub fn check_answer(parts: &response::Parts) -> Result<Option<u64>, &'static str> {
+    if parts.status.is_informational() {
+        return Err("interim_answer_unasked");
+    }
+    // RFC 9110 §15: nothing else is defined.
+    if parts.status.as_u16() > 599 {
+        return Err("status_invalid");
+    }
+    let content_length = content_length(&parts.headers).map_err(|_| "content_length_invalid")?;
+    let mut codings = parts.headers.get_all(header::TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next(), content_length) {
+        (None, ..) => Ok(content_length),
+        (Some(_), None, Some(_)) => Err("two_framings"),
+        (Some(coding), None, None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(None),
+        _ => Err("transfer_encoding_unknown"),
+    }
+}
+
 /// RFC 9110 §6.4.1: these answers have no body whatever their fields say.
 pub fn is_bodiless(method: &Method, status: StatusCode) -> bool {
     *method == Method::HEAD || status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED
@@ -177,7 +263,7 @@ mod tests {
     use super::*;
 
     fn accept_head(build: request::Builder) -> Result<Accepted, Reason> {
-        accept(build.body(()).unwrap(), 100).map(|(accepted, ())| accepted)
+        accept(build.body(()).unwrap(), 100, PathSpelling::Normalize).map(|(accepted, ())| accepted)
     }
 
     fn bad(words: &'static str) -> Reason {
@@ -214,7 +300,13 @@ mod tests {
         assert_eq!(accept_head(base().header("host", "a").header("host", "a")).unwrap_err(), bad("two_hosts"));
         assert_eq!(accept_head(base().header("host", "a b")).unwrap_err(), bad("host_invalid"));
         assert_eq!(accept_head(base().header("host", "u@a")).unwrap_err(), bad("userinfo"));
-        assert_eq!(accept_head(base().header("host", "a:1")).unwrap().head.authority, "a:1");
+        for host in ["a:1", "A.b-c_d~e", "a:", "127.0.0.1:65535", "[::1]", "[::1]:80"] {
+            assert_eq!(accept_head(base().header("host", host)).unwrap().head.authority, host);
+        }
+        for host in ["", ":80", "a,b", "a;b", "a%41", "a:b", "a:+1", "a:65536", "[::g]", "[::1", "a/b", "a!", "[::1]x"]
+        {
+            assert_eq!(accept_head(base().header("host", host)).unwrap_err(), bad("host_invalid"), "{host}");
+        }
     }
 
     #[test]
@@ -257,10 +349,31 @@ mod tests {
     }
 
     #[test]
+    fn a_path_is_spelled_and_its_query_left_alone_unless_it_is_to_be_kept() {
+        let request = || Request::get("/a/%2e%2E//b?c=%2e%2f//").header("host", "a").body(()).unwrap();
+        let spellings = [PathSpelling::Normalize, PathSpelling::Keep];
+        let paths = spellings.map(|spelling| accept(request(), 100, spelling).unwrap().0.head.path);
+
+        assert_eq!(paths, ["/b?c=%2e%2f//", "/a/%2e%2E//b?c=%2e%2f//"]);
+        assert_eq!(accept_head(Request::get("/a%2fb").header("host", "a")).unwrap_err(), bad("path_escaped_slash"));
+    }
+
+    #[test]
+    fn only_the_expectation_of_100_is_met() {
+        let expecting = |expected: &str| Request::put("/a").header("host", "a").header("expect", expected);
+
+        assert!(accept_head(expecting("100-Continue")).is_ok());
+        assert!(accept_head(expecting("x").version(Version::HTTP_10)).is_ok());
+        assert_eq!(accept_head(expecting("100-continue, x")).unwrap_err(), Reason::UnknownExpectation);
+    }
+
+    #[test]
     fn connect_and_odd_targets_are_refused() {
         assert_eq!(accept_head(Request::connect("a:443").header("host", "a")).unwrap_err(), bad("connect_not_allowed"));
         assert_eq!(accept_head(Request::get("*").header("host", "a")).unwrap_err(), bad("target_without_slash"));
         assert!(accept_head(Request::options("*").header("host", "a")).is_ok());
+        assert_eq!(accept_head(Request::get("ftp://a/").header("host", "a")).unwrap_err(), bad("scheme_unknown"));
+        assert_eq!(accept_head(Request::get("/ä").header("host", "a")).unwrap_err(), bad("target_not_ascii"));
         let long = format!("/{}", "a".repeat(TARGET_LIMIT));
         assert_eq!(accept_head(Request::get(long).header("host", "a")).unwrap_err(), Reason::TargetTooLong);
     }

@@ -15,6 +15,7 @@ use crate::exchange::buffer::BodyBuffer;
 use crate::exchange::head::{Fields, RequestHead, ResponseHead, check_field, is_framing};
 use crate::exchange::kept::{Kept, PropertyQuota};
 use crate::exchange::properties;
+use crate::tls::secured::Secured;
 
 /// How an exchange's way is called in metrics, logs and properties.
 #[derive(Debug)]
@@ -42,6 +43,8 @@ pub struct Facts {
     pub destination: SocketAddr,
     /// The connection's number in this process.
     pub connection: u64,
+    /// Present when the client speaks TLS.
+    pub secured: Option<Arc<Secured>>,
     /// The protocol of the request.
     pub version: Version,
     /// When the head had been read.
@@ -59,6 +62,8 @@ pub struct Reached {
     pub address: Option<SocketAddr>,
     /// This end of the connection to it.
     pub local: Option<SocketAddr>,
+    /// Present when TLS is spoken on it.
+    pub secured: Option<Arc<Secured>>,
     /// Endpoints of the cluster.
     pub endpoints: Option<usize>,
     /// Attempts, the first one included.

@@ -226,6 +226,7 @@ fn facts(generation: &Generation, request: &TestRequest) -> Facts {
         source: nowhere,
         destination: nowhere,
         connection: 0,
+        secured: None,
         version: Version::HTTP_11,
         started: Instant::now(),
         hops: 0,

@@ -1,4 +1,4 @@
-//! One client connection: its protocol, its timeouts, and its graceful end.
+//! One client connection: its timeouts, and its graceful end. What it speaks is found out by `opening`.
 //!
 //! What an exchange does is `serve`'s business; how long an exchange may take is `exchange`'s.
 
@@ -11,45 +11,68 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use http::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use socket2::SockRef;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
 use tollgate_config::Limits;
 
 use crate::client::{Client, Handle, Progress};
+use crate::frames::guarded::{Guarded, Note};
+use crate::frames::{Accounting, Breach};
 use crate::listener::Admission;
-use crate::listener::io::ClientIo;
+use crate::listener::framing::Bounds;
+use crate::listener::io::{ClientIo, Transport, say, socket};
+use crate::listener::opening::{self, Opened};
+use crate::listener::resting::{self, REST};
+use crate::listener::streams::Streams;
 use crate::serve;
 use crate::snapshot::{ListenerId, LocalListener};
 use crate::telemetry::metrics::ListenerSeries;
-use crate::upstream::connect::LocalExecutor;
+use crate::tls::server::Server;
 use crate::worker::Worker;
 
-/// RFC 9113 §3.4. A client that begins like this speaks HTTP/2 with prior knowledge.
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// RFC 9110 §15.5.9, for a client whose head never came.
 const REQUEST_TIMEOUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 /// The number of fields that hyper parses without an allocation of its own.
 const FREE_FIELDS: usize = 100;
-/// Flow-control windows of HTTP/2, and how much of an answer may wait for the client to read.
+/// How long a client may go on sending to which nobody listens, before its connection is closed.
+const LINGER: Duration = Duration::from_millis(500);
+/// The flow-control window of one stream of HTTP/2, and how much of an answer may wait for the client to read.
 const WINDOW: u32 = 64 * 1024;
+
+/// The same of a connection's streams together. h2 bears small pieces of bodies in proportion to it: a stream of messages
+/// must not be taken for a flood while its upstream is being connected to.
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// How long an idle client may take to hear that its connection ends.
+const FAREWELL: Duration = Duration::from_secs(1);
+/// Streams of HTTP/2 that a client may reset before they are looked at (CVE-2023-44487).
+const UNSEEN_RESETS: usize = 20;
+/// Streams of HTTP/2 that may be reset for the client's errors (CVE-2025-8671).
+const ERRORS: usize = 128;
 
 /// What a connection keeps of its listener: not its routes, whose filters it would keep from ending.
 pub(super) struct Settings {
-    limits: Limits,
-    series: Arc<ListenerSeries>,
+    pub(super) limits: Limits,
+    pub(super) series: Arc<ListenerSeries>,
+    /// Present where TLS is spoken.
+    pub(super) tls: Option<Arc<Server>>,
 }
 
 impl Settings {
     /// Those of a listener at the moment.
     pub(super) fn of(known: &LocalListener) -> Self {
-        Self { limits: known.listener.limits, series: Arc::clone(&known.series) }
+        let listener = &known.listener;
+        Self { limits: listener.limits, series: Arc::clone(&known.series), tls: listener.tls.clone() }
+    }
+
+    fn bounds(&self) -> Bounds {
+        Bounds { fields: self.limits.headers, bytes: self.limits.header_bytes.as_usize() }
     }
 }
 
@@ -71,8 +94,14 @@ pub(super) fn serve(
         let Ok(destination) = stream.local_addr() else { return };
         let id = worker.shared.connection_ids.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let progress = Rc::new(Progress::default());
+        let Some(opened) = opening::open(stream, &settings, &progress).await else { return };
+        let secured = opened.secured.clone();
+        if secured.is_some() {
+            // Nor was it listened to while hands were shaken.
+            handle.forget();
+        }
         let (in_flight, begun) = (Cell::new(0), Cell::new(0));
-        let ends_by_closing = Cell::new(false);
+        let (lasting, newest, ends_by_closing) = (Cell::new(0), Cell::new(None), Cell::new(false));
         let written = OnceCell::new();
         let client = Client {
             worker,
@@ -80,69 +109,136 @@ pub(super) fn serve(
             source,
             destination,
             id,
+            secured,
             progress,
             in_flight,
             begun,
+            lasting,
+            newest,
             ends_by_closing,
             handle,
             written,
         };
-        talk(Rc::new(client), stream, &settings).await;
+        talk(Rc::new(client), opened, &settings).await;
     }
 }
 
-async fn talk(client: Rc<Client>, mut stream: TcpStream, settings: &Settings) {
-    let first = tokio::time::timeout(settings.limits.header_timeout, first_bytes(&mut stream)).await;
-    let Ok(Ok(first)) = first else { return };
-    let is_http2 = first[..] == *PREFACE;
-    let io = ClientIo::new(stream, first, Rc::clone(&client.progress));
-    let (exchanges, known) = (Rc::clone(&client), Rc::clone(&client));
-    let service = service_fn(move |request: Request<Incoming>| serve::serve(Rc::clone(&exchanges), request));
-    let outcome = if is_http2 {
-        let transport = http2_builder(settings).serve_connection(io, service);
-        let timed =
-            Timed::new(client, settings, Told::InFrames, |transport: &mut Pin<Box<http2::Connection<_, _, _>>>| {
-                transport.as_mut().graceful_shutdown();
-            });
-        timed.run(Box::pin(transport)).await.0
-    } else {
-        let transport = http1_builder(settings).serve_connection(io, service);
-        let timed = Timed::new(client, settings, Told::ByClosing, |transport: &mut http1::Connection<_, _>| {
-            Pin::new(transport).graceful_shutdown();
-        });
-        let (outcome, left) = timed.run(transport).await;
-        if let Some(left) = left {
-            last_word(&left.into_parts().io.into_stream(), outcome.is_err(), &known);
-        }
-        outcome
-    };
+async fn talk(client: Rc<Client>, opened: Opened, settings: &Settings) {
+    let Opened { transport, first, is_http2, .. } = opened;
+    let bounds = (!is_http2).then(|| settings.bounds());
+    let io = ClientIo::new(transport, first, bounds, Rc::clone(&client.progress));
+    let outcome = if is_http2 { http2(&client, io, settings).await } else { http1(&client, io, settings).await };
     if let Err(error) = outcome {
         settings.series.protocol_errors.inc();
         tracing::debug!(%error, "client connection ended");
     }
 }
 
-/// Tells a client that its head came too late, if its socket takes the words at once. To a client for whom a closed
-/// connection is a whole answer, a reset tells that its answer is not.
-fn last_word(stream: &TcpStream, failed: bool, client: &Client) {
-    // The connection is closed either way.
-    match (failed, client.ends_by_closing.get()) {
-        (false, _) => drop(stream.try_write(REQUEST_TIMEOUT)),
-        (true, true) => drop(SockRef::from(stream).set_linger(Some(Duration::ZERO))),
-        (true, false) => {}
+async fn http2(client: &Rc<Client>, io: ClientIo, settings: &Settings) -> hyper::Result<()> {
+    let exchanges = Rc::clone(client);
+    let service = service_fn(move |request: Request<Incoming>| serve::serve(Rc::clone(&exchanges), request));
+    let clock = Rc::clone(&client.worker.clock);
+    let io = Guarded::new(io, Accounting::of_client(clock.now()), clock, Watched::new(client, settings));
+    let transport = http2_builder(settings, Streams::of(client)).serve_connection(io, service);
+    let drain = |transport: &mut Pin<Box<http2::Connection<_, _, _>>>| transport.as_mut().graceful_shutdown();
+    match Timed::new(client, settings, Told::InFrames, drain).run(Box::pin(transport)).await {
+        End::Failed(error, _) => Err(error),
+        End::Over | End::Served(_) | End::Late(_) | End::Idle(_) => Ok(()),
     }
 }
 
-/// Reads until the protocol is clear.
-async fn first_bytes(stream: &mut TcpStream) -> std::io::Result<Bytes> {
-    let mut first = BytesMut::with_capacity(PREFACE.len());
-    while first.len() < PREFACE.len() && PREFACE.starts_with(&first) {
-        let mut limited = (&mut *stream).take(u64::try_from(PREFACE.len() - first.len()).unwrap_or(0));
-        if limited.read_buf(&mut first).await? == 0 {
-            break;
+/// Each turn ends with the connection, or with a wait for a request in which hyper's buffers are of no use.
+async fn http1(client: &Rc<Client>, mut io: ClientIo, settings: &Settings) -> hyper::Result<()> {
+    loop {
+        let exchanges = Rc::clone(client);
+        let service = service_fn(move |request: Request<Incoming>| serve::serve(Rc::clone(&exchanges), request));
+        let transport = Box::new(http1_builder(settings).serve_connection(io, service));
+        let drain = |transport: &mut Box<http1::Connection<_, _>>| Pin::new(transport.as_mut()).graceful_shutdown();
+        let timed = Timed { rests: true, ..Timed::new(client, settings, Told::ByClosing, drain) };
+        let left = match timed.run(transport).await {
+            End::Over => return Ok(()),
+            End::Served(left) => {
+                part(left.into_parts().io).await;
+                return Ok(());
+            }
+            End::Late(left) => {
+                // The connection is closed, whether the socket takes the words at once or not.
+                say(&mut left.into_parts().io.into_transport(), REQUEST_TIMEOUT);
+                return Ok(());
+            }
+            End::Failed(error, left) => {
+                break_off(left.into_parts().io, &error, client).await;
+                return Err(error);
+            }
+            End::Idle(left) => left.into_parts(),
+        };
+        io = left.io;
+        io.give_back(&left.read_buf);
+        let rest = settings.limits.idle_timeout.saturating_sub(REST);
+        if !resting::until_next(client, &io, rest).await {
+            return Ok(());
         }
     }
-    Ok(first.freeze())
+}
+
+/// What a connection's frames tell its watchdog, and its listener's metrics.
+struct Watched {
+    progress: Rc<Progress>,
+    series: Arc<ListenerSeries>,
+    source: SocketAddr,
+}
+
+impl Watched {
+    fn new(client: &Client, settings: &Settings) -> Self {
+        let (progress, series) = (Rc::clone(&client.progress), Arc::clone(&settings.series));
+        Self { progress, series, source: client.source }
+    }
+}
+
+impl Note for Watched {
+    fn came(&self, is_within_head: bool) {
+        self.progress.unread_head.set(is_within_head);
+    }
+
+    fn ended(&self, breach: Breach) {
+        if breach.is_flood() {
+            self.series.floods.inc();
+        }
+        tracing::debug!(source = %self.source, %breach, "a client's connection is ended");
+    }
+}
+
+/// A client that may still be sending is heard out.
+async fn part(io: ClientIo) {
+    if io.is_owed() {
+        linger(&mut io.into_transport()).await;
+    }
+}
+
+/// To a client for whom a closed connection is a whole answer, a reset tells that its answer is not. One whose bytes were
+/// refused is heard out.
+async fn break_off(io: ClientIo, error: &hyper::Error, client: &Client) {
+    let mut transport = io.into_transport();
+    if error.is_parse() {
+        linger(&mut transport).await;
+    } else if client.ends_by_closing.get() {
+        // The connection is closed in any case.
+        let _ = SockRef::from(socket(&transport)).set_linger(Some(Duration::ZERO));
+    }
+}
+
+/// RFC 9112 §9.6: to close while bytes are on their way would reset the connection, and take the answer along that tells
+/// the client why. They are read, and thrown away.
+async fn linger(transport: &mut Transport) {
+    let listening = async {
+        let _ = transport.shutdown().await;
+        let mut rest = BytesMut::with_capacity(16 * 1024);
+        while transport.read_buf(&mut rest).await.is_ok_and(|length| length > 0) {
+            rest.clear();
+        }
+    };
+    // Whatever came of it, the socket is closed next.
+    let _ = tokio::time::timeout(LINGER, listening).await;
 }
 
 fn http1_builder(settings: &Settings) -> http1::Builder {
@@ -156,12 +252,14 @@ fn http1_builder(settings: &Settings) -> http1::Builder {
     builder
 }
 
-fn http2_builder(settings: &Settings) -> http2::Builder<LocalExecutor> {
-    let mut builder = http2::Builder::new(LocalExecutor);
+fn http2_builder(settings: &Settings, streams: Streams) -> http2::Builder<Streams> {
+    let mut builder = http2::Builder::new(streams);
     let limits = &settings.limits;
     builder
+        .max_pending_accept_reset_streams(UNSEEN_RESETS)
+        .max_local_error_reset_streams(ERRORS)
         .initial_stream_window_size(WINDOW)
-        .initial_connection_window_size(WINDOW * 4)
+        .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buf_size(WINDOW as usize)
         .max_concurrent_streams(limits.streams)
         .max_header_list_size(u32::try_from(limits.header_bytes.bytes()).unwrap_or(u32::MAX));
@@ -181,6 +279,20 @@ enum Phase {
     Stalled,
 }
 
+/// How a transport ended, with itself where something is left to be done with it.
+enum End<T> {
+    /// Because the client was too slow.
+    Over,
+    /// By itself.
+    Served(T),
+    /// By a fault of the client or of an exchange.
+    Failed(hyper::Error, T),
+    /// A head came too late.
+    Late(T),
+    /// It has nothing to do for a while.
+    Idle(T),
+}
+
 /// How a client without an exchange hears that its connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Told {
@@ -197,6 +309,8 @@ struct Timed<D> {
     told: Told,
     drain: D,
     drained: bool,
+    /// True for a transport that is given up when it has nothing to do, and made anew.
+    rests: bool,
     /// True for a connection that came while the worker drains or after its listener left: closing it unread would lose
     /// its first request.
     late: bool,
@@ -207,15 +321,17 @@ struct Timed<D> {
 }
 
 impl<D> Timed<D> {
-    fn new(client: Rc<Client>, settings: &Settings, told: Told, drain: D) -> Self {
+    fn new(client: &Rc<Client>, settings: &Settings, told: Told, drain: D) -> Self {
         let since = client.worker.clock.now();
         let late = client.worker.draining.get() || !client.worker.knows(client.listener);
         let limits = settings.limits;
-        Self { client, limits, told, drain, drained: false, late, phase: Phase::Head, progress: (0, 0), since }
+        let client = Rc::clone(client);
+        let (drained, rests, phase, progress) = (false, false, Phase::Head, (0, 0));
+        Self { client, limits, told, drain, drained, rests, late, phase, progress, since }
     }
 
-    /// Completes with the transport's own end; with the transport itself when it failed or a head came too late.
-    async fn run<T>(mut self, transport: T) -> (hyper::Result<()>, Option<T>)
+    /// Completes with how the transport ended, and with the transport itself where something is left to be done with it.
+    async fn run<T>(mut self, transport: T) -> End<T>
     where
         T: Future<Output = hyper::Result<()>> + Unpin,
         D: Fn(&mut T),
@@ -223,7 +339,7 @@ impl<D> Timed<D> {
         let mut transport = Some(transport);
         let mut sleep = Box::pin(tokio::time::sleep(self.limits.header_timeout));
         std::future::poll_fn(|cx| {
-            let Some(running) = transport.as_mut() else { return Poll::Ready((Ok(()), None)) };
+            let Some(running) = transport.as_mut() else { return Poll::Ready(End::Over) };
             self.listen(cx);
             loop {
                 if self.is_to_drain() {
@@ -231,7 +347,11 @@ impl<D> Timed<D> {
                     (self.drain)(running);
                 }
                 if let Poll::Ready(outcome) = Pin::new(&mut *running).poll(cx) {
-                    return Poll::Ready(if outcome.is_ok() { (outcome, None) } else { (outcome, transport.take()) });
+                    let ended = transport.take().map(|transport| match outcome {
+                        Ok(()) => End::Served(transport),
+                        Err(error) => End::Failed(error, transport),
+                    });
+                    return Poll::Ready(ended.unwrap_or(End::Over));
                 }
                 // It may have become so while it was polled, and nothing else would wake it.
                 if !self.is_to_drain() {
@@ -239,8 +359,19 @@ impl<D> Timed<D> {
                 }
             }
             match self.poll_overdue(sleep.as_mut(), cx) {
-                Poll::Ready(Phase::Head) => Poll::Ready((Ok(()), transport.take())),
-                Poll::Ready(_) => Poll::Ready((Ok(()), None)),
+                Poll::Ready(Phase::Head) => Poll::Ready(transport.take().map_or(End::Over, End::Late)),
+                Poll::Ready(Phase::Idle) if self.rests && !self.drained => {
+                    Poll::Ready(transport.take().map_or(End::Over, End::Idle))
+                }
+                // It is told first, where the protocol has a word for it: the next request may be on its way.
+                Poll::Ready(Phase::Idle) if !self.drained => {
+                    self.drained = true;
+                    (self.drain)(running);
+                    self.since = self.client.worker.clock.now();
+                    cx.waker().wake_by_ref();
+                    Poll::Pending
+                }
+                Poll::Ready(_) => Poll::Ready(End::Over),
                 Poll::Pending => Poll::Pending,
             }
         })
@@ -294,9 +425,12 @@ impl<D> Timed<D> {
     fn limit(&self) -> Duration {
         match self.phase {
             Phase::Head => self.limits.header_timeout,
+            Phase::Idle if self.rests && !self.drained => self.limits.idle_timeout.min(REST),
+            Phase::Idle if self.drained => self.limits.idle_timeout.min(FAREWELL),
             Phase::Idle => self.limits.idle_timeout,
             // An exchange is bounded by its own timeouts; this one only keeps the arithmetic finite.
             Phase::Busy => Duration::from_secs(24 * 3600),
+            Phase::Stalled if self.client.lasting.get() > 0 => self.limits.stream_idle_timeout,
             Phase::Stalled => self.limits.write_timeout,
         }
     }
@@ -337,5 +471,22 @@ impl Active {
 impl Drop for Active {
     fn drop(&mut self) {
         self.0.active.add(-1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size<C, I, S, F>(_: impl Fn(C, I, S) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// Every connection has one, idle or not.
+    #[test]
+    fn the_future_of_a_connection_stays_small() {
+        let talking = size(|client, stream, settings: &'static Settings| talk(client, stream, settings));
+
+        assert!(talking <= 1200, "{talking} bytes");
     }
 }

@@ -1,6 +1,6 @@
 //! A client's socket as hyper sees it: with the first bytes given back, interim answers slipped in, and progress noted.
 
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, Write as _};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -8,28 +8,150 @@ use std::task::{Context, Poll};
 use bytes::{Buf, Bytes};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
 
 use crate::client::Progress;
+use crate::listener::framing::Bounds;
+use crate::listener::guard::Guard;
+use crate::tls::stream::Stream;
+
+/// What a client's connection is made of.
+pub type Transport = Stream<TlsStream<Noted>>;
+
+/// A socket under TLS. What rustls was given to write has not left yet, so progress is noted here.
+pub struct Noted {
+    socket: TcpStream,
+    progress: Rc<Progress>,
+}
+
+impl Noted {
+    /// A socket before hands are shaken.
+    pub fn new(socket: TcpStream, progress: Rc<Progress>) -> Self {
+        Self { socket, progress }
+    }
+}
+
+impl AsyncRead for Noted {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Noted {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let outcome = Pin::new(&mut self.socket).poll_write(cx, buf);
+        noted(&self.progress, outcome)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.socket.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let outcome = Pin::new(&mut self.socket).poll_write_vectored(cx, bufs);
+        noted(&self.progress, outcome)
+    }
+}
+
+fn noted<T>(progress: &Progress, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+    progress.stalled.set(outcome.is_pending());
+    if outcome.is_ready() {
+        progress.writes.set(progress.writes.get().wrapping_add(1));
+    }
+    outcome
+}
+
+/// The socket itself.
+pub fn socket(transport: &Transport) -> &TcpStream {
+    match transport {
+        Stream::Plain(socket) => socket,
+        Stream::Tls(stream) => &stream.get_ref().0.socket,
+    }
+}
+
+/// Says a last word and the end of TLS, as far as the socket takes them at once.
+pub fn say(transport: &mut Transport, words: &[u8]) {
+    let stream = match transport {
+        Stream::Plain(socket) => return drop(socket.try_write(words)),
+        Stream::Tls(stream) => stream,
+    };
+    let (noted, session) = stream.get_mut();
+    if session.writer().write_all(words).is_ok() {
+        session.send_close_notify();
+    }
+    while session.wants_write() && session.write_tls(&mut AtOnce(&noted.socket)).is_ok_and(|written| written > 0) {}
+}
+
+/// Writes what the socket takes at once.
+struct AtOnce<'a>(&'a TcpStream);
+
+impl io::Write for AtOnce<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.try_write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
 
 /// See the module.
 pub struct ClientIo {
-    /// Read while telling the protocols apart.
-    first: Bytes,
-    stream: TokioIo<TcpStream>,
+    stream: TokioIo<Guard<Transport>>,
     progress: Rc<Progress>,
 }
 
 impl ClientIo {
-    /// A socket from which `first` was read already.
-    pub fn new(stream: TcpStream, first: Bytes, progress: Rc<Progress>) -> Self {
+    /// A transport from which `first` was read already. With `bounds`, what comes is HTTP/1.1 and guarded.
+    pub(super) fn new(transport: Transport, first: Bytes, bounds: Option<Bounds>, progress: Rc<Progress>) -> Self {
         progress.unread_head.set(!first.is_empty());
-        Self { first, stream: TokioIo::new(stream), progress }
+        let guard = Guard::new(transport, first, bounds, Rc::clone(&progress));
+        Self { stream: TokioIo::new(guard), progress }
     }
 
-    /// The socket, for a last word after hyper let go.
-    pub fn into_stream(self) -> TcpStream {
-        self.stream.into_inner()
+    /// Completes when there is something to read, or an end.
+    pub async fn readable(&self) -> io::Result<()> {
+        let guard = self.stream.inner();
+        if guard.holds() { Ok(()) } else { socket(guard.stream()).readable().await }
+    }
+
+    /// Has hyper read these bytes again before any other.
+    pub fn give_back(&mut self, bytes: &[u8]) {
+        self.progress.unread_head.set(!bytes.is_empty());
+        self.stream.inner_mut().take_back(bytes);
+    }
+
+    /// True when the client may be sending what nobody will read.
+    pub(super) fn is_owed(&self) -> bool {
+        self.stream.inner().is_owed()
+    }
+
+    /// The transport, for a last word after hyper let go.
+    pub fn into_transport(self) -> Transport {
+        self.stream.into_inner().into_stream()
+    }
+
+    fn is_tls(&self) -> bool {
+        matches!(self.stream.inner().stream(), Stream::Tls(_))
+    }
+
+    /// True with TLS, between what is given on whole.
+    fn may_be_over(&self) -> bool {
+        self.is_tls() && !self.stream.inner().holds()
     }
 
     fn poll_interim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -44,27 +166,26 @@ impl ClientIo {
         Poll::Ready(Ok(()))
     }
 
+    /// With TLS the socket below notes it.
     fn noted<T>(&self, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        self.progress.stalled.set(outcome.is_pending());
-        if outcome.is_ready() {
-            self.progress.writes.set(self.progress.writes.get().wrapping_add(1));
-        }
-        outcome
+        if self.is_tls() { outcome } else { noted(&self.progress, outcome) }
     }
 }
 
 impl Read for ClientIo {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, mut buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
-        if !self.first.is_empty() {
-            let length = self.first.len().min(buf.remaining());
-            buf.put_slice(&self.first.split_to(length));
-            return Poll::Ready(Ok(()));
-        }
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
         let outcome = Pin::new(&mut self.stream).poll_read(cx, buf);
         if outcome.is_ready() {
             self.progress.unread_head.set(true);
         }
-        outcome
+        match outcome {
+            // Many clients close without the end of TLS. Requests have an end of their own, so nothing is taken for whole
+            // that is not.
+            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof && self.may_be_over() => {
+                Poll::Ready(Ok(()))
+            }
+            outcome => outcome,
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use http::Version;
+use http::{HeaderMap, Version};
 
 use crate::client::Client;
 use crate::error::Reason;
@@ -17,6 +17,7 @@ use crate::exchange::forwarded::REQUEST_ID;
 use crate::exchange::hop::Accepted;
 use crate::exchange::properties::protocol;
 use crate::filter::chain::Chain;
+use crate::serve::answer;
 use crate::snapshot::LocalRoute;
 use crate::telemetry::access_log::Entry;
 use crate::telemetry::metrics::class_index;
@@ -28,6 +29,8 @@ pub(crate) struct Account {
     exchange: Rc<Exchange>,
     chain: Option<Rc<Chain>>,
     key: usize,
+    /// True for HTTP/2.
+    pub(crate) is_stream: bool,
     upstream: Cell<Option<SocketAddr>>,
     asked: Option<Box<Asked>>,
 }
@@ -54,8 +57,15 @@ impl Account {
         let worker = &client.worker;
         client.begin();
         route.series.active.add(1);
+        let is_stream = accepted.version == Version::HTTP_2;
+        if is_stream {
+            client.newest.set(Some(Rc::clone(exchange)));
+        }
+        exchange.lasts.set(lasts(route, &accepted.head.fields.map));
+        client.lasting.set(client.lasting.get() + usize::from(exchange.lasts.get()));
         Self {
             key: worker.watch(exchange),
+            is_stream,
             client: Rc::clone(client),
             route: RefCell::new(Rc::clone(route)),
             exchange: Rc::clone(exchange),
@@ -77,6 +87,9 @@ impl Account {
         before.series.active.add(-1);
         route.series.active.add(1);
         self.exchange.timeouts.set(route.timeouts);
+        if route.stream && !self.exchange.lasts.replace(true) {
+            self.client.lasting.set(self.client.lasting.get() + 1);
+        }
     }
 
     /// What the configuration changes of the answer.
@@ -94,6 +107,15 @@ impl Account {
     /// An endpoint answered.
     pub(crate) fn answered(&self, address: Option<SocketAddr>) {
         self.upstream.set(address);
+    }
+
+    /// Bytes of the answer go to the client. HTTP/1.1 takes them ahead of the client, so only HTTP/2 tells how it keeps up.
+    pub(crate) fn hand(&self, length: u64) {
+        let sent = &self.exchange.response_bytes;
+        sent.set(sent.get().saturating_add(length));
+        if self.is_stream {
+            self.exchange.pace.hand(self.client.worker.clock.now());
+        }
     }
 
     fn log(&self, access_log: &crate::telemetry::access_log::AccessLog, asked: &Asked, duration: std::time::Duration) {
@@ -128,6 +150,11 @@ impl Account {
     }
 }
 
+/// True for an exchange that is meant to last: its client may be as slow as it likes.
+fn lasts(route: &LocalRoute, fields: &HeaderMap) -> bool {
+    route.stream || answer::is_grpc(fields)
+}
+
 impl Drop for Account {
     fn drop(&mut self) {
         let worker = &self.client.worker;
@@ -151,6 +178,8 @@ impl Drop for Account {
             self.log(access_log, asked, duration);
         }
         worker.forget(self.key);
+        let lasting = &self.client.lasting;
+        lasting.set(lasting.get().saturating_sub(usize::from(self.exchange.lasts.get())));
         self.client.end();
     }
 }

@@ -27,7 +27,12 @@ use crate::upstream::body::AnswerBody;
 pub struct ResponseBody {
     kind: Kind,
     account: Option<Account>,
+    /// What was too much for one piece.
+    rest: Bytes,
 }
+
+/// The most bytes that are handed to HTTP/2 at a time: it takes a piece whole as soon as there is a window for one byte.
+const PIECE: usize = 16 * 1024;
 
 enum Kind {
     Empty,
@@ -37,7 +42,29 @@ enum Kind {
 
 impl ResponseBody {
     fn new(kind: Kind, account: Account) -> Self {
-        Self { kind, account: Some(account) }
+        Self { kind, account: Some(account), rest: Bytes::new() }
+    }
+
+    /// The next frame, or the first piece of it.
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Abort>>> {
+        if !self.rest.is_empty() {
+            let length = self.rest.len().min(PIECE);
+            return Poll::Ready(Some(Ok(Frame::data(self.rest.split_to(length)))));
+        }
+        let frame = match &mut self.kind {
+            Kind::Empty => Poll::Ready(None),
+            Kind::Direct(body) => Pin::new(body).poll_frame(cx),
+            Kind::Filtered(pump) => Pin::new(pump.as_mut()).poll_frame(cx),
+        };
+        let is_stream = self.account.as_ref().is_some_and(|account| account.is_stream);
+        frame.map_ok(|frame| match frame.into_data() {
+            Ok(mut data) if is_stream && data.len() > PIECE => {
+                self.rest = data.split_off(PIECE);
+                Frame::data(data)
+            }
+            Ok(data) => Frame::data(data),
+            Err(trailers) => trailers,
+        })
     }
 }
 
@@ -46,33 +73,45 @@ impl Body for ResponseBody {
     type Error = Abort;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Abort>>> {
-        let frame = match &mut self.kind {
-            Kind::Empty => Poll::Ready(None),
-            Kind::Direct(body) => Pin::new(body).poll_frame(cx),
-            Kind::Filtered(pump) => Pin::new(pump.as_mut()).poll_frame(cx),
-        };
-        if let (Poll::Ready(Some(Ok(frame))), Some(account)) = (&frame, &self.account) {
-            let length = frame.data_ref().map_or(0, |bytes| u64::try_from(bytes.len()).unwrap_or(u64::MAX));
-            let sent = &account.exchange().response_bytes;
-            sent.set(sent.get().saturating_add(length));
+        let frame = self.poll_piece(cx);
+        match (&frame, &self.account) {
+            (Poll::Ready(Some(Ok(frame))), Some(account)) => {
+                let length = frame.data_ref().map_or(0, |bytes| u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+                account.hand(length);
+            }
+            (Poll::Pending, Some(account)) => account.exchange().pace.ask(),
+            _ => {}
+        }
+        // A body of unknown length does not know of its end, and one that is dropped before it counts as broken off.
+        let ended =
+            matches!(&frame, Poll::Ready(None)) || matches!(&frame, Poll::Ready(Some(Ok(last))) if last.is_trailers());
+        if ended && matches!(self.kind, Kind::Direct(_)) {
+            self.kind = Kind::Empty;
         }
         frame
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.kind {
+        let is_over = match &self.kind {
             Kind::Empty => true,
             Kind::Direct(body) => body.is_end_stream(),
             Kind::Filtered(pump) => pump.is_end_stream(),
-        }
+        };
+        is_over && self.rest.is_empty()
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.kind {
+        let mut hint = match &self.kind {
             Kind::Empty => SizeHint::with_exact(0),
             Kind::Direct(body) => body.size_hint(),
             Kind::Filtered(pump) => pump.size_hint(),
+        };
+        let rest = u64::try_from(self.rest.len()).unwrap_or(u64::MAX);
+        if let Some(upper) = hint.upper() {
+            hint.set_upper(upper.saturating_add(rest));
         }
+        hint.set_lower(hint.lower().saturating_add(rest));
+        hint
     }
 }
 
@@ -106,7 +145,7 @@ pub(crate) fn refusal(
     listener.series.protocol_errors.inc();
     listener.unrouted.series.requests[class_index(Some(status.as_u16()))].inc();
     let body = AnswerBody::Bytes(own_body(status));
-    let mut response = Response::new(ResponseBody { kind: Kind::Direct(body), account: None });
+    let mut response = Response::new(ResponseBody { kind: Kind::Direct(body), account: None, rest: Bytes::new() });
     fill(&mut response, own_head(status), client, version);
     close_after(&mut response, version, reason);
     response

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::error::Reason;
 use crate::exchange::head::RequestHead;
+use crate::exchange::hop;
 use crate::filter::chain::Halt;
 use crate::route::Asked;
 use crate::serve::answer;
@@ -43,11 +44,16 @@ pub(super) fn reroute(
 ) -> Result<Rc<LocalRoute>, Halt> {
     let answer::Replying { account, chain, .. } = replying;
     let asks_fields = listener.listener.table.asks_fields();
-    let found = chain.with_stream(|stream| {
+    let spelling = listener.listener.http.path;
+    let found = chain.with_stream(|stream| -> Result<_, Halt> {
         let edited = std::mem::take(&mut stream.request.edited);
+        if edited.target {
+            // A filter writes no path that a client may not.
+            stream.request.path = hop::spelled(stream.request.path.clone(), spelling).map_err(Halt::Fail)?;
+        }
         let concerns = edited.target || (edited.fields && asks_fields);
-        concerns.then(|| find_place(listener, &stream.request))
-    })?;
+        Ok(concerns.then(|| find_place(listener, &stream.request)))
+    })??;
     // An exchange that stays on its route stays with the target whose turn it was, too.
     let Some(found) = found.filter(|found| *found != Some(route.place)) else { return Ok(route) };
     let found = found.and_then(|place| route_at(listener, place));

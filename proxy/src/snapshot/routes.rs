@@ -145,6 +145,7 @@ fn timeouts(route: &config::Route, listener: &Listener) -> Timeouts {
         idle: route.idle_timeout.unwrap_or(limits.stream_idle_timeout),
         request: if route.stream { std::time::Duration::MAX } else { request },
         head: route.timeout,
+        client: super::expected(limits),
     }
 }
 

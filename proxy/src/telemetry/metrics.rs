@@ -27,7 +27,8 @@ use self::heartbeat::Heartbeats;
 pub use self::heartbeat::{Pulse, STUCK};
 pub use self::series::{
     AccessLogSeries, CLASSES, ClusterSeries, EndpointSeries, FAILURES, ListenerSeries, PAUSED, PHASES, PluginSeries,
-    ReloadSeries, RetryCause, RouteSeries, TcpSeries, Track, UpstreamFailure, class_index, failure_index, phase_index,
+    ReloadSeries, RetryCause, RouteSeries, TcpSeries, TlsReloadSeries, TlsSeries, Track, UpstreamFailure, class_index,
+    failure_index, phase_index,
 };
 
 /// Everything the process counts.
@@ -38,6 +39,7 @@ pub struct Registry {
     started: SystemTime,
     access_log: Arc<AccessLogSeries>,
     reloads: ReloadSeries,
+    tls_reloads: TlsReloadSeries,
     /// Guards which series exist, not their values; held while a snapshot is taken up and while a scrape lists them.
     tables: Mutex<Tables>,
 }
@@ -59,6 +61,25 @@ pub struct ModuleInfo {
     pub generation: u64,
 }
 
+/// A certificate that is shown: the labels of `tollgate_tls_certificate_not_after_timestamp_seconds`, and its value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateInfo {
+    /// `listener` or `cluster`.
+    pub kind: &'static str,
+    /// The name of that.
+    pub owner: String,
+    /// The first name that it is shown for.
+    pub name: String,
+    /// When it ends to be good.
+    pub not_after: SystemTime,
+}
+
+impl CertificateInfo {
+    fn labels(&self) -> [&str; 3] {
+        [self.kind, &self.owner, &self.name]
+    }
+}
+
 impl Registry {
     /// An empty registry for `workers` workers, numbered from zero.
     pub fn new(workers: usize) -> Arc<Registry> {
@@ -69,6 +90,7 @@ impl Registry {
             started,
             access_log: Arc::default(),
             reloads: ReloadSeries::new(started),
+            tls_reloads: TlsReloadSeries::default(),
             tables: Mutex::default(),
         })
     }
@@ -150,6 +172,23 @@ impl Registry {
         &self.reloads
     }
 
+    /// The series of files of TLS.
+    pub fn tls_reloads(&self) -> &TlsReloadSeries {
+        &self.tls_reloads
+    }
+
+    /// Names the certificates that are shown, in place of those named before. Of equal names the first to expire counts.
+    pub fn set_certificates(&self, certificates: impl Iterator<Item = CertificateInfo>) {
+        let mut known: Vec<CertificateInfo> = Vec::new();
+        for info in certificates {
+            match known.iter_mut().find(|known| known.labels() == info.labels()) {
+                Some(known) => known.not_after = known.not_after.min(info.not_after),
+                None => known.push(info),
+            }
+        }
+        self.lock().certificates = known;
+    }
+
     /// Names the modules that serve, in place of those named before.
     pub fn set_modules(&self, modules: impl Iterator<Item = ModuleInfo>) {
         self.lock().modules = modules.map(|info| ((info.plugin.clone(), info.track), info)).collect();
@@ -192,6 +231,7 @@ struct Tables {
     /// By plugin and cluster.
     callouts: Table<[String; 2], CalloutSeries>,
     modules: BTreeMap<(String, Track), ModuleInfo>,
+    certificates: Vec<CertificateInfo>,
 }
 
 /// The series of one labelled thing, one for each worker.

@@ -9,7 +9,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use crate::clock::Clock;
-use crate::error::{Abort, Reason};
+use crate::error::{Abort, Malformed, Reason};
 use crate::exchange::{Exchange, Half};
 use crate::upstream::Lease;
 
@@ -35,14 +35,18 @@ impl Body for ClientBody {
         if self.exchange.interrupted() {
             return Poll::Ready(Some(Err(Abort)));
         }
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        let frame = Pin::new(&mut self.body).poll_frame(cx);
+        self.exchange.pace.await_body(frame.is_pending());
+        let frame = ready!(frame);
         let (exchange, now) = (&self.exchange, self.clock.now());
         match &frame {
             Some(Ok(frame)) => {
                 exchange.touch(now);
                 count(&exchange.request_bytes, frame.data_ref());
             }
-            Some(Err(_)) => exchange.interrupt(Reason::ClientGone),
+            Some(Err(error)) => {
+                exchange.interrupt(Malformed::found_in(error).cloned().unwrap_or(Reason::ClientGone));
+            }
             None => {}
         }
         if frame.is_none() || self.body.is_end_stream() {

@@ -10,6 +10,7 @@ use tollgate_config::{Pick, Protocol};
 
 use crate::clock::Clock;
 use crate::telemetry::metrics::ClusterSeries;
+use crate::tls::client::{Client, Dialer};
 use crate::upstream::balance::{Lineup, hash};
 use crate::upstream::fleet::member::{Member, now};
 use crate::upstream::fleet::{Fleet, Roster};
@@ -36,6 +37,8 @@ pub struct Cluster {
     worker: usize,
     pub(super) workers: usize,
     bounds: Bounds,
+    /// What TLS is spoken with.
+    tls: Option<Arc<Client>>,
     clock: Rc<Clock>,
     crew: RefCell<Crew>,
     /// Of the fleet, when the crew was made.
@@ -55,9 +58,9 @@ struct Crew {
 
 impl Cluster {
     /// The worker's share of a cluster, of which `workers` there are. Workers start at different endpoints. Endpoints that
-    /// `before`, the cluster of that name, has under the same bounds keep their connections.
+    /// `before`, the cluster of that name, has under the same bounds and with the same TLS keep their connections.
     pub fn new(
-        fleet: &Arc<Fleet>,
+        (fleet, tls): (&Arc<Fleet>, Option<&Arc<Client>>),
         limits: PeerLimits,
         (worker, workers): (usize, usize),
         (series, clock): (Arc<ClusterSeries>, &Rc<Clock>),
@@ -87,6 +90,7 @@ impl Cluster {
             worker,
             workers: workers.max(1),
             bounds,
+            tls: tls.map(Arc::clone),
             clock: Rc::clone(clock),
             crew: RefCell::new(nobody),
             version: Cell::new(0),
@@ -166,7 +170,8 @@ impl Cluster {
         let mut known = std::mem::take(&mut self.crew.borrow_mut().endpoints);
         let endpoint = |member: &Arc<Member>| {
             let is_same = |known: &Rc<Endpoint>| {
-                known.pool.fits(member, self.bounds) && Arc::ptr_eq(&known.member.vitals, &member.vitals)
+                known.pool.fits(member, (self.bounds, self.tls.as_ref()))
+                    && Arc::ptr_eq(&known.member.vitals, &member.vitals)
             };
             let place = known.iter().position(is_same);
             // An endpoint that is named twice has two pools.
@@ -181,7 +186,9 @@ impl Cluster {
     }
 
     fn endpoint(&self, member: &Arc<Member>) -> Endpoint {
-        let pool = Rc::new(Pool::new(member, self.bounds, Arc::clone(&self.series), Rc::clone(&self.clock)));
+        let tls = self.tls.as_ref().map(|client| Dialer::new(client, &member.host, self.protocol));
+        let around = (Arc::clone(&self.series), Rc::clone(&self.clock));
+        let pool = Rc::new(Pool::new(member, (self.bounds, tls), around));
         let http2 = (self.protocol == Protocol::H2).then(|| Rc::new(h2::Pool::new(Rc::clone(&pool))));
         Endpoint { member: Arc::clone(member), pool, http2, failures: Failures::default() }
     }

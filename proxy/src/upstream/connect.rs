@@ -1,4 +1,4 @@
-//! A new connection to an endpoint: TCP, then HTTP/1.1 or HTTP/2 with prior knowledge.
+//! A new connection to an endpoint: TCP, and HTTP/1.1 or HTTP/2 on it. TLS between them is `tls::client`'s.
 
 use std::future::Future;
 use std::io;
@@ -11,12 +11,15 @@ use hyper::client::conn::{http1, http2};
 use hyper_util::rt::TokioIo;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
 
 use crate::telemetry::metrics::ClusterSeries;
+use crate::tls::stream::Stream;
 use crate::upstream::cluster::PeerLimits;
 use crate::upstream::h2::upload::Upload;
 use crate::upstream::h2::wire::Wire;
-use crate::upstream::pool::{Connection, Ends};
+use crate::upstream::hearing::Hearing;
+use crate::upstream::pool::{Connection, Ends, Transport};
 
 /// The number of fields that hyper parses without an allocation of its own.
 const FREE_FIELDS: usize = 100;
@@ -45,26 +48,52 @@ impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for LocalExecutor 
 /// The HTTP/2 side of a connection: where requests go in, and what must be polled for them to go out.
 pub(super) type Http2 = (http2::SendRequest<Upload>, http2::Connection<Wire, Upload, LocalExecutor>);
 
-/// Connects in HTTP/1.1; the caller bounds the time. The connection's task ends when its sender is dropped or the peer
-/// closes.
-pub async fn http1(address: SocketAddr, limits: PeerLimits, series: &Arc<ClusterSeries>) -> io::Result<Connection> {
-    let (stream, ends) = dial(address).await?;
+/// Speaks HTTP/1.1 on a fresh connection.
+pub async fn http1(
+    (stream, ends): (Transport, Ends),
+    limits: PeerLimits,
+    series: &Arc<ClusterSeries>,
+) -> io::Result<Connection> {
     let mut builder = http1::Builder::new();
     builder.max_header_size(limits.bytes);
     if limits.fields != FREE_FIELDS {
         builder.max_headers(limits.fields);
     }
-    let (sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
-    series.connections.inc();
-    series.connections_active.add(1);
-    let series = Arc::clone(series);
-    tokio::task::spawn_local(async move {
+    let (sender, connection) = builder.handshake(Hearing::new(TokioIo::new(stream))).await.map_err(io::Error::other)?;
+    let (open, address) = (Open::new(series), ends.address);
+    let task = tokio::task::spawn_local(async move {
+        let _open = open;
         if let Err(error) = connection.await {
-            tracing::debug!(address = %ends.address, %error, "upstream connection ended");
+            tracing::debug!(%address, %error, "upstream connection ended");
         }
-        series.connections_active.add(-1);
     });
-    Ok(Connection { sender, ends: Rc::new(ends) })
+    Ok(Connection { sender, ends: Rc::new(ends), task: Task(task) })
+}
+
+/// Counts a connection as long as it is open.
+struct Open(Arc<ClusterSeries>);
+
+impl Open {
+    fn new(series: &Arc<ClusterSeries>) -> Self {
+        series.connections.inc();
+        series.connections_active.add(1);
+        Self(Arc::clone(series))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.connections_active.add(-1);
+    }
+}
+
+/// The task of a connection, which is closed when this is dropped, even in the middle of a request that nobody reads.
+pub struct Task(JoinHandle<()>);
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// Speaks HTTP/2 on a connected socket.
@@ -80,6 +109,14 @@ pub(super) async fn http2(wire: Wire, limits: PeerLimits) -> io::Result<Http2> {
     builder.handshake(wire).await.map_err(io::Error::other)
 }
 
+/// The socket of a connection.
+pub(super) fn socket(transport: &Transport) -> &TcpStream {
+    match transport {
+        Stream::Plain(socket) => socket,
+        Stream::Tls(stream) => stream.get_ref().0,
+    }
+}
+
 /// Has the kernel find out that the peer of a connection, on which many exchanges depend, is gone.
 pub(super) fn watch(stream: &TcpStream) -> io::Result<()> {
     let (interval, retries) = PROBES;
@@ -93,7 +130,7 @@ pub(super) fn watch(stream: &TcpStream) -> io::Result<()> {
 pub async fn dial(address: SocketAddr) -> io::Result<(TcpStream, Ends)> {
     let stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
-    let ends = Ends { address: stream.peer_addr()?, local: stream.local_addr()? };
+    let ends = Ends { address: stream.peer_addr()?, local: stream.local_addr()?, secured: None };
     Ok((stream, ends))
 }
 

@@ -13,7 +13,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::header::HOST;
+use http::header::{HOST, TRANSFER_ENCODING};
 use http::uri::{Authority, Scheme};
 use http::{HeaderValue, Request, Uri, request};
 use tokio::sync::{Notify, OwnedSemaphorePermit};
@@ -21,8 +21,10 @@ use tokio::sync::{Notify, OwnedSemaphorePermit};
 pub use self::session::Lease;
 use self::session::Session;
 use self::upload::{KEPT, Upload};
+use crate::clock::Clock;
 use crate::error::Reason;
 use crate::telemetry::metrics::{ClusterSeries, RetryCause};
+use crate::tls::failure::ALERT_WORDS;
 use crate::upstream::body::RequestBody;
 use crate::upstream::pool::{self, Bounds, Waiting};
 use crate::upstream::replay::Replay;
@@ -35,8 +37,9 @@ pub struct Pool {
     sessions: RefCell<Vec<Rc<Session>>>,
     /// True while a connection is being made; one at a time, on which others wait.
     opening: Cell<bool>,
-    /// Connections that could not be made.
+    /// Connections that could not be made, and why the last one.
     failures: Cell<u64>,
+    failure: RefCell<Reason>,
     /// Rung when a connection was made or not, and when a stream ended.
     changed: Notify,
     pending: Cell<usize>,
@@ -61,6 +64,7 @@ impl Pool {
             sessions: RefCell::default(),
             opening: Cell::new(false),
             failures: Cell::new(0),
+            failure: RefCell::new(Reason::UpstreamConnect),
             changed: Notify::new(),
             pending: Cell::new(0),
         }
@@ -74,7 +78,7 @@ impl Pool {
     pub async fn send(self: &Rc<Self>, request: &mut Request<RequestBody>) -> Result<Answer, Reason> {
         let mut lease = self.lease(None).await?;
         let (mut head, body) = std::mem::replace(request, Request::new(RequestBody::Empty)).into_parts();
-        to_http2(&mut head)?;
+        to_http2(&mut head, if self.endpoint.is_tls() { Scheme::HTTPS } else { Scheme::HTTP })?;
         let replay = Replay::new(body, KEPT);
         let mut repeated = false;
         loop {
@@ -85,7 +89,9 @@ impl Pool {
                 Ok(answer) => return Ok(Answer { attempts: 1 + u32::from(repeated), ..answer }),
                 Err(Miss::Failed(reason)) => return Err(reason),
                 // A fresh connection that takes no request is as good as none.
-                Err(Miss::NotBegun) if !reused => return Err(give_up(request, head, &replay)),
+                Err(Miss::NotBegun) if !reused => {
+                    return Err(give_up(request, head, &replay, Reason::UpstreamConnect));
+                }
                 Err(Miss::NotBegun) => false,
                 Err(Miss::Refused) => {
                     refused = true;
@@ -103,7 +109,7 @@ impl Pool {
             }
             lease = match self.lease(Some(&session)).await {
                 Ok(lease) => lease,
-                Err(Reason::UpstreamConnect) => return Err(give_up(request, head, &replay)),
+                Err(reason) if reason.is_unreached() => return Err(give_up(request, head, &replay, reason)),
                 Err(reason) => return Err(reason),
             };
         }
@@ -156,7 +162,7 @@ impl Pool {
                 return Ok(lease);
             }
             if self.failures.get() != failures {
-                return Err(Reason::UpstreamConnect);
+                return Err(self.failure.borrow().clone());
             }
             if !self.open()
                 && let Some(lease) = avoid.and_then(|_| self.free(None))
@@ -188,7 +194,10 @@ impl Pool {
         tokio::task::spawn_local(async move {
             match pool.connect(permit).await {
                 Ok(session) => pool.sessions.borrow_mut().push(session),
-                Err(_) => pool.failures.set(pool.failures.get() + 1),
+                Err(reason) => {
+                    pool.failures.set(pool.failures.get() + 1);
+                    *pool.failure.borrow_mut() = reason;
+                }
             }
             pool.opening.set(false);
             pool.changed.notify_waiters();
@@ -240,6 +249,10 @@ impl Pool {
         Arc::clone(&self.endpoint.series)
     }
 
+    fn clock(&self) -> Rc<Clock> {
+        Rc::clone(&self.endpoint.clock)
+    }
+
     fn now(&self) -> Instant {
         self.endpoint.clock.now()
     }
@@ -254,24 +267,25 @@ fn unseen(request: &mut Request<RequestBody>, refused: bool) -> Reason {
 }
 
 /// No connection: the request goes back into its place where nothing of its body was read.
-fn give_up(request: &mut Request<RequestBody>, head: request::Parts, replay: &Replay) -> Reason {
+fn give_up(request: &mut Request<RequestBody>, head: request::Parts, replay: &Replay, why: Reason) -> Reason {
     match replay.reclaim() {
         Some(body) => {
             *request = Request::from_parts(head, body);
-            Reason::UpstreamConnect
+            why
         }
         None => Reason::UpstreamReset,
     }
 }
 
 /// RFC 9113 §8.3.1: the target takes the place of Host.
-fn to_http2(head: &mut request::Parts) -> Result<(), Reason> {
+fn to_http2(head: &mut request::Parts, scheme: Scheme) -> Result<(), Reason> {
     let host = head.headers.remove(HOST);
+    head.headers.remove(TRANSFER_ENCODING);
     let mut target = std::mem::take(&mut head.uri).into_parts();
     if let Some(host) = host.as_ref().map(HeaderValue::as_bytes) {
         target.authority = Some(Authority::try_from(host).map_err(|_| Reason::BadRequest("host_invalid"))?);
     }
-    target.scheme.get_or_insert(Scheme::HTTP);
+    target.scheme.get_or_insert(scheme);
     head.uri = Uri::from_parts(target).map_err(|_| Reason::BadRequest("host_invalid"))?;
     head.version = http::Version::HTTP_2;
     head.extensions.clear();
@@ -286,6 +300,9 @@ fn classify(error: &hyper::Error) -> Miss {
     if has("stream error received: refused stream before processing") || has("connection error received: ") {
         // RFC 9113 §8.7: neither was looked at. h2 tells of a GOAWAY only those streams that it leaves behind.
         Miss::Refused
+    } else if has(ALERT_WORDS) {
+        // h2 passes on the words of rustls, and not its error.
+        Miss::Failed(Reason::UpstreamTls { why: "alert", sent: true })
     } else if has("stream error received: ") {
         Miss::Failed(Reason::UpstreamReset)
     } else if has("connection error detected: ") || has("stream error detected: ") {
@@ -304,8 +321,8 @@ mod tests {
         let request = Request::get("/a?b").header("host", "api.local:81").header("x", "1").body(()).unwrap();
         let (mut head, ()) = request.into_parts();
 
-        to_http2(&mut head).unwrap();
-        to_http2(&mut head).unwrap();
+        to_http2(&mut head, Scheme::HTTP).unwrap();
+        to_http2(&mut head, Scheme::HTTPS).unwrap();
 
         assert_eq!(head.uri, "http://api.local:81/a?b");
         assert!(!head.headers.contains_key(HOST) && head.headers.contains_key("x"));

@@ -12,10 +12,15 @@ use http::Request;
 use hyper::client::conn::http1::SendRequest;
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_rustls::client::TlsStream;
 
 use crate::clock::Clock;
 use crate::error::Reason;
 use crate::telemetry::metrics::{ClusterSeries, RetryCause};
+use crate::tls::client::{Client, Dialer};
+use crate::tls::failure::HandshakeError;
+use crate::tls::secured::Secured;
+use crate::tls::stream::Stream;
 use crate::upstream::body::RequestBody;
 use crate::upstream::cluster::PeerLimits;
 use crate::upstream::fleet::member::Member;
@@ -42,15 +47,36 @@ pub struct Connection {
     pub sender: SendRequest<RequestBody>,
     /// Its two ends, apart from it because it moves with every request.
     pub ends: Rc<Ends>,
+    /// What moves its bytes.
+    pub task: connect::Task,
 }
 
 /// The ends of a connection.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Ends {
     /// The endpoint's address.
     pub address: SocketAddr,
     /// This end's address.
     pub local: SocketAddr,
+    /// Present when it speaks TLS.
+    pub secured: Option<Arc<Secured>>,
+}
+
+/// What a connection to an endpoint is made of.
+pub type Transport = Stream<TlsStream<TcpStream>>;
+
+/// No connection could be made.
+pub(super) struct Miss {
+    words: String,
+    /// What was wrong with TLS, if it was that.
+    tls: Option<&'static str>,
+}
+
+impl Miss {
+    /// For whoever waits for the connection.
+    pub(super) fn reason(&self) -> Reason {
+        self.tls.map_or(Reason::UpstreamConnect, |why| Reason::UpstreamTls { why, sent: false })
+    }
 }
 
 /// Why no connection could be made: the words are left beside the request.
@@ -62,6 +88,7 @@ pub struct Pool {
     /// The host as it is written.
     host: String,
     address: SocketAddr,
+    tls: Option<Dialer>,
     pub(super) bounds: Bounds,
     pub(super) series: Arc<ClusterSeries>,
     pub(super) clock: Rc<Clock>,
@@ -74,11 +101,16 @@ pub struct Pool {
 
 impl Pool {
     /// A pool without connections.
-    pub fn new(member: &Member, bounds: Bounds, series: Arc<ClusterSeries>, clock: Rc<Clock>) -> Self {
+    pub fn new(
+        member: &Member,
+        (bounds, tls): (Bounds, Option<Dialer>),
+        (series, clock): (Arc<ClusterSeries>, Rc<Clock>),
+    ) -> Self {
         let permits = Arc::new(Semaphore::new(bounds.connections.min(Semaphore::MAX_PERMITS)));
         Self {
             host: member.host.clone(),
             address: member.address,
+            tls,
             bounds,
             series,
             clock,
@@ -89,9 +121,15 @@ impl Pool {
         }
     }
 
-    /// True for the pool of that endpoint under these bounds.
-    pub(super) fn fits(&self, member: &Member, bounds: Bounds) -> bool {
-        self.host == member.host && self.address == member.address && self.bounds == bounds
+    /// True for the pool of that endpoint under these bounds and with this TLS.
+    pub(super) fn fits(&self, member: &Member, (bounds, tls): (Bounds, Option<&Arc<Client>>)) -> bool {
+        let same_tls = self.tls.as_ref().map_or(tls.is_none(), |own| own.is_of(tls));
+        self.host == member.host && self.address == member.address && self.bounds == bounds && same_tls
+    }
+
+    /// True where TLS is spoken.
+    pub(super) fn is_tls(&self) -> bool {
+        self.tls.is_some()
     }
 
     /// Exchanges that have a connection or wait for one.
@@ -127,9 +165,10 @@ impl Pool {
                 Some(connection) => connection,
                 None => {
                     let since = Instant::now();
-                    let connected = self.connect().await;
+                    // Boxed, so that exchanges on a connection that is there do not carry its state.
+                    let connected = Box::pin(self.connect()).await;
                     waited += since.elapsed();
-                    connected.map_err(|why| unreached(request, why))?
+                    connected.map_err(|miss| unreached(request, miss))?
                 }
             };
             let ends = Rc::clone(&connection.ends);
@@ -163,17 +202,24 @@ impl Pool {
         None
     }
 
-    async fn connect(&self) -> Result<Connection, String> {
-        self.in_time(connect::http1(self.address, self.bounds.peer, &self.series)).await
+    async fn connect(&self) -> Result<Connection, Miss> {
+        self.in_time(async { connect::http1(self.dial().await?, self.bounds.peer, &self.series).await }).await
+    }
+
+    async fn dial(&self) -> io::Result<(Transport, Ends)> {
+        let (stream, mut ends) = connect::dial(self.address).await?;
+        let Some(tls) = &self.tls else { return Ok((Stream::Plain(stream), ends)) };
+        let (stream, secured) = tls.connect(stream).await?;
+        ends.secured = Some(Arc::new(secured));
+        Ok((Stream::Tls(Box::new(stream)), ends))
     }
 
     /// Connects, and has `speak` take the socket up, within the time for a connection.
     pub(super) async fn connected<T>(
         &self,
-        speak: impl AsyncFnOnce((TcpStream, Ends)) -> io::Result<T>,
+        speak: impl AsyncFnOnce((Transport, Ends)) -> io::Result<T>,
     ) -> Result<T, Reason> {
-        let connected = self.in_time(async { speak(connect::dial(self.address).await?).await }).await;
-        connected.map_err(|_| Reason::UpstreamConnect)
+        self.in_time(async { speak(self.dial().await?).await }).await.map_err(|miss| miss.reason())
     }
 
     /// The right to one more connection, if there is one at this moment.
@@ -186,14 +232,14 @@ impl Pool {
         self.permits.available_permits() > 0
     }
 
-    async fn in_time<T>(&self, connecting: impl Future<Output = io::Result<T>>) -> Result<T, String> {
+    async fn in_time<T>(&self, connecting: impl Future<Output = io::Result<T>>) -> Result<T, Miss> {
         match tokio::time::timeout(self.bounds.connect_timeout, connecting).await {
             Ok(Ok(connected)) => Ok(connected),
             Ok(Err(error)) => {
                 tracing::debug!(host = self.host, address = %self.address, %error, "cannot connect");
-                Err(error.to_string())
+                Err(Miss { words: error.to_string(), tls: HandshakeError::word_of(&error) })
             }
-            Err(_) => Err("timed out".to_owned()),
+            Err(_) => Err(Miss { words: "timed out".to_owned(), tls: None }),
         }
     }
 
@@ -212,9 +258,10 @@ impl Pool {
 }
 
 /// Leaves the words beside the request, where whoever sent it finds them.
-fn unreached(request: &mut Request<RequestBody>, why: String) -> Reason {
-    request.extensions_mut().insert(Unreached(why));
-    Reason::UpstreamConnect
+fn unreached(request: &mut Request<RequestBody>, miss: Miss) -> Reason {
+    let reason = miss.reason();
+    request.extensions_mut().insert(Unreached(miss.words));
+    reason
 }
 
 /// A connection in use; dropping it closes the connection.

@@ -156,7 +156,7 @@ fn of_answer(on: &RetryOn, answer: &Answer) -> Option<RetryCause> {
 
 fn of_failure(on: &RetryOn, reason: &Reason, unseen: bool) -> Option<RetryCause> {
     let (cause, wanted) = match reason {
-        Reason::UpstreamConnect => (RetryCause::Connect, on.connect),
+        unreached if unreached.is_unreached() => (RetryCause::Connect, on.connect),
         Reason::UpstreamReset if unseen => (RetryCause::RefusedStream, on.refused_stream || on.reset),
         Reason::UpstreamReset | Reason::UpstreamProtocol(_) => (RetryCause::Reset, on.reset),
         Reason::UpstreamTimeout => (RetryCause::Timeout, on.timeout),

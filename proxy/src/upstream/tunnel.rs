@@ -1,5 +1,6 @@
 //! A connection of its own to some endpoint of a cluster, for bytes that are passed on as they come.
 
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -9,8 +10,9 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::error::Reason;
 use crate::telemetry::metrics::{ClusterSeries, RetryCause};
+use crate::tls::stream::Stream;
 use crate::upstream::cluster::Cluster;
-use crate::upstream::pool::Pool;
+use crate::upstream::pool::{Ends, Pool, Transport};
 use crate::upstream::{await_endpoint, count};
 
 /// See the module. It counts among the connections of its cluster until it is dropped.
@@ -37,10 +39,10 @@ pub async fn open(cluster: &Cluster, client: IpAddr) -> Result<Tunnel, Reason> {
             return Err(Reason::UpstreamConnect);
         };
         let outcome = connect(&endpoint.pool).await;
-        cluster.judge(&endpoint, matches!(outcome, Err(Reason::UpstreamConnect)));
+        cluster.judge(&endpoint, outcome.as_ref().is_err_and(Reason::is_unreached));
         match outcome {
             Ok(tunnel) => return Ok(tunnel),
-            Err(Reason::UpstreamConnect) if failed.is_none() && cluster.endpoints() > 1 => {
+            Err(reason) if reason.is_unreached() && failed.is_none() && cluster.endpoints() > 1 => {
                 cluster.series.retries[RetryCause::Connect.index()].inc();
                 failed = Some(endpoint);
             }
@@ -54,10 +56,18 @@ pub async fn open(cluster: &Cluster, client: IpAddr) -> Result<Tunnel, Reason> {
 
 async fn connect(pool: &Pool) -> Result<Tunnel, Reason> {
     let (permit, _) = pool.permit().await?;
-    let (stream, ends) = pool.connected(async |socket| Ok(socket)).await?;
+    let (stream, ends) = pool.connected(async |connected| plain(connected)).await?;
     pool.series.connections.inc();
     pool.series.connections_active.add(1);
     Ok(Tunnel { stream, address: ends.address, series: Arc::clone(&pool.series), _permit: permit })
+}
+
+/// The configuration leads no bytes that are passed on to a cluster with TLS.
+fn plain((transport, ends): (Transport, Ends)) -> io::Result<(TcpStream, Ends)> {
+    match transport {
+        Stream::Plain(stream) => Ok((stream, ends)),
+        Stream::Tls(_) => Err(io::Error::other("bytes are not passed on to an endpoint with TLS")),
+    }
 }
 
 impl Drop for Tunnel {

@@ -65,7 +65,8 @@ impl Client {
         self.try_head().expect("the head of an answer")
     }
 
-    fn try_head(&mut self) -> io::Result<Message> {
+    /// The head of the next final answer, or why there is none.
+    pub(crate) fn try_head(&mut self) -> io::Result<Message> {
         let mut interim = Vec::new();
         loop {
             let head = wire::read_head(&mut self.reader)?.ok_or(ErrorKind::UnexpectedEof)?;

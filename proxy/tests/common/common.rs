@@ -11,6 +11,7 @@ pub(crate) mod clusters;
 pub(crate) mod frames;
 pub(crate) mod h2;
 pub(crate) mod h2_origin;
+pub(crate) mod h2_raw;
 pub(crate) mod log;
 pub(crate) mod modules;
 pub(crate) mod origin;
@@ -18,6 +19,7 @@ pub(crate) mod process;
 pub(crate) mod proxy;
 pub(crate) mod swaps;
 pub(crate) mod tcp;
+pub(crate) mod tls;
 pub(crate) mod wire;
 
 use std::time::{Duration, Instant};

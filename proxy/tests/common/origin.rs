@@ -98,6 +98,11 @@ impl Origin {
         self.shared.requests.lock().unwrap().clone()
     }
 
+    /// The requests that were read, oldest first, and forgotten with this.
+    pub(crate) fn take_requests(&self) -> Vec<Message> {
+        std::mem::take(&mut self.shared.requests.lock().unwrap())
+    }
+
     /// The only request that was read.
     pub(crate) fn request(&self) -> Message {
         let requests = self.requests();

@@ -187,7 +187,9 @@ fn refusal(refused: &Refused) -> Reply {
     let status = match refused {
         Refused::Unknown { .. } => StatusCode::NOT_FOUND,
         Refused::Nothing(..) => StatusCode::CONFLICT,
-        Refused::Modules(_) | Refused::Config(_) | Refused::Bind(_) => StatusCode::UNPROCESSABLE_ENTITY,
+        Refused::Modules(_) | Refused::Config(_) | Refused::Bind(_) | Refused::Tls(_) => {
+            StatusCode::UNPROCESSABLE_ENTITY
+        }
         Refused::Bug => StatusCode::INTERNAL_SERVER_ERROR,
         Refused::Ending => StatusCode::SERVICE_UNAVAILABLE,
     };

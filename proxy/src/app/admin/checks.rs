@@ -2,10 +2,10 @@
 //!
 //! A change that did not come about leaves what was there serving, so it is told of and takes no traffic away.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::{AdminState, Stage};
-use crate::app::reload::{LastReload, Sight};
+use crate::app::reload::{LastReload, Sight, tls};
 use crate::filter::rollout::View;
 use crate::telemetry::metrics::{Pulse, Registry};
 use crate::telemetry::timestamp::Timestamp;
@@ -60,6 +60,7 @@ pub(super) async fn all(state: &AdminState) -> Vec<Check> {
     let sight: &Sight = &state.orders.sight();
     checks.push(of_config(sight.last_reload.as_ref()));
     checks.extend(sight.plugins.iter().map(of_filter));
+    checks.extend(sight.tls.iter().map(|view| of_tls(view, SystemTime::now())));
     checks
 }
 
@@ -121,6 +122,23 @@ fn of_config(last: Option<&LastReload>) -> Check {
         }
     };
     Check { name: "config".to_owned(), finding, text }
+}
+
+fn of_tls(view: &tls::View, now: SystemTime) -> Check {
+    let first = view.shown.iter().min_by_key(|(_, not_after)| *not_after);
+    let text = first.map(|(name, not_after)| {
+        let verb = if *not_after < now { "expired at" } else { "good until" };
+        format!("certificate {name} {verb} {}", Timestamp(*not_after))
+    });
+    let refused = view.refused.as_ref().map(|(at, why)| {
+        let why = why.lines().next().unwrap_or_default();
+        format!("change at {} refused: {why}", Timestamp(*at))
+    });
+    let is_good = refused.is_none() && first.is_none_or(|(_, not_after)| *not_after >= now);
+    let text: Vec<_> = [text, refused].into_iter().flatten().collect();
+    let text = if text.is_empty() { "spoken without a certificate".to_owned() } else { text.join("; ") };
+    let finding = if is_good { Finding::Good } else { Finding::Noted };
+    Check { name: format!("tls of {} {}", view.kind, view.owner), finding, text }
 }
 
 fn of_filter(view: &View) -> Check {

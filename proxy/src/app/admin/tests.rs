@@ -32,6 +32,7 @@ impl TestAdmin {
         let registry = Registry::new(1);
         let sight = Sight {
             plugins: Vec::new(),
+            tls: Vec::new(),
             last_reload: None,
             config_dump: Arc::new(serde_json::json!({ "filters": { "auth": { "config": "<redacted>" } } })),
             clusters: Vec::new(),

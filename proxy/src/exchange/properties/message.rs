@@ -100,7 +100,7 @@ fn flags(reason: Option<&Reason>) -> u64 {
     let bit = match reason {
         Reason::UpstreamTimeout => 2,
         Reason::FilterClosed(_) => 3,
-        Reason::UpstreamConnect => 5,
+        Reason::UpstreamConnect | Reason::UpstreamTls { .. } => 5,
         Reason::UpstreamReset => 6,
         Reason::UpstreamOverflow => 7,
         Reason::NoRoute => 8,
@@ -123,6 +123,7 @@ mod tests {
         for (reason, flag) in [
             (Reason::UpstreamTimeout, 0x4),
             (Reason::UpstreamConnect, 0x20),
+            (Reason::UpstreamTls { why: "closed", sent: false }, 0x20),
             (Reason::UpstreamReset, 0x40),
             (Reason::UpstreamOverflow, 0x80),
             (Reason::NoRoute, 0x100),

@@ -10,8 +10,8 @@ pub fn of_passage(stream: &PassageStream, path: &[&[u8]]) -> Option<Vec<u8>> {
     match *first {
         b"source" => peer::address(facts.source, rest),
         b"destination" => peer::address(facts.destination, rest),
-        b"connection" => peer::connection(facts.connection, rest),
-        b"connection_id" => peer::connection(facts.connection, path),
+        b"connection" => peer::connection(facts.connection, None, rest),
+        b"connection_id" => peer::connection(facts.connection, None, path),
         b"upstream" => peer::address(stream.upstream?, rest),
         b"xds" => of_names(stream, rest),
         b"cluster_name" | b"listener_name" | b"listener_direction" | b"filter_chain_name" => of_names(stream, path),

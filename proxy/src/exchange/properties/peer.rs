@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 
 use super::{duration, number, text};
 use crate::exchange::stream::FilterStream;
+use crate::percent;
+use crate::tls::secured::{End, Secured};
 
 pub(super) fn address(address: SocketAddr, path: &[&[u8]]) -> Option<Vec<u8>> {
     match path {
@@ -13,11 +15,29 @@ pub(super) fn address(address: SocketAddr, path: &[&[u8]]) -> Option<Vec<u8>> {
     }
 }
 
-pub(super) fn connection(id: u64, path: &[&[u8]]) -> Option<Vec<u8>> {
+pub(super) fn connection(id: u64, secured: Option<&Secured>, path: &[&[u8]]) -> Option<Vec<u8>> {
     match path {
         [b"id"] | [b"connection_id"] => number(id),
-        // No listener speaks TLS, so no client has shown a certificate.
-        [b"mtls"] => Some(vec![0]),
+        [b"mtls"] => Some(vec![u8::from(secured.is_some_and(Secured::has_peer_certificate))]),
+        [b"requested_server_name"] => text(secured?.requested.as_ref()?),
+        [name] => of_tls(secured?, name),
+        _ => None,
+    }
+}
+
+/// What both sides have; a certificate is read when it is asked for.
+fn of_tls(secured: &Secured, name: &[u8]) -> Option<Vec<u8>> {
+    let of = |end| secured.certificate(end);
+    match name {
+        b"tls_version" => text(secured.version()),
+        b"subject_local_certificate" => text(&of(End::Local)?.subject),
+        b"subject_peer_certificate" => text(&of(End::Peer)?.subject),
+        b"dns_san_local_certificate" => text(of(End::Local)?.dns.first()?),
+        b"dns_san_peer_certificate" => text(of(End::Peer)?.dns.first()?),
+        b"uri_san_local_certificate" => text(of(End::Local)?.uris.first()?),
+        b"uri_san_peer_certificate" => text(of(End::Peer)?.uris.first()?),
+        b"sha256_peer_certificate_digest" => text(&secured.peer_digest()?),
+        b"peer_certificate" => text(&percent::encoded(&secured.peer_pem()?)),
         _ => None,
     }
 }
@@ -32,6 +52,7 @@ pub(super) fn upstream(stream: &FilterStream, path: &[&[u8]]) -> Option<Vec<u8>>
         [b"request_attempt_count"] => number(reached.attempts?.into()),
         [b"cx_pool_ready_duration"] => duration(reached.waited?),
         [b"transport_failure_reason"] => text(reached.failure.as_ref()?),
+        [name] => of_tls(reached.secured.as_deref()?, name),
         _ => None,
     }
 }

@@ -191,7 +191,7 @@ pub(super) fn shown(status: Option<StatusCode>, fields: &HeaderMap) -> VecHeader
 /// What a guest hears of a failure.
 pub(super) fn failure(reason: &Reason) -> CalloutFailure {
     match reason {
-        Reason::UpstreamConnect => CalloutFailure::Connect,
+        Reason::UpstreamConnect | Reason::UpstreamTls { .. } => CalloutFailure::Connect,
         Reason::UpstreamOverflow => CalloutFailure::Overflow,
         Reason::UpstreamTimeout => CalloutFailure::Timeout,
         Reason::UpstreamProtocol("head_too_large") => CalloutFailure::TooLarge,

@@ -56,6 +56,17 @@ families! {
         "Client connections closed at once because the limit was reached.";
     CONNECTION_ERRORS = Counter "tollgate_connection_errors_total" ["listener"]
         "Client connections ended because what came was not HTTP or broke a limit.";
+    CONNECTION_FLOODS = Counter "tollgate_connection_floods_total" ["listener"]
+        "Client connections ended because of a flood of HTTP/2 frames, errors among them.";
+
+    TLS_HANDSHAKES = Counter "tollgate_tls_handshakes_total" ["listener", "session"]
+        "TLS handshakes with clients that succeeded, by session: new or resumed.";
+    TLS_FAILURES = Counter "tollgate_tls_handshake_failures_total" ["listener", "reason"]
+        "TLS handshakes with clients that failed, by reason.";
+    TLS_NOT_AFTER = Gauge "tollgate_tls_certificate_not_after_timestamp_seconds" ["kind", "owner", "name"]
+        "When a certificate that is shown expires, in seconds since the Unix epoch, by whose it is: listener or cluster.";
+    TLS_RELOADS = Counter "tollgate_tls_reloads_total" ["outcome"]
+        "Files of TLS that were read again because they changed, by outcome: success or refused.";
 
     TCP_CONNECTIONS = Counter "tollgate_listener_tcp_connections_total" ["listener"]
         "Client connections that were passed on as bytes.";
@@ -80,6 +91,8 @@ families! {
         "Attempts at upstreams that were not made because too many were under way.";
     UPSTREAM_HOST_HEALTHY = Gauge "tollgate_upstream_host_healthy" ["cluster", "endpoint"]
         "1 while the endpoint is worth a request, 0 while it fails its health checks or is ejected.";
+    UPSTREAM_FLOODS = Counter "tollgate_upstream_floods_total" ["cluster"]
+        "Connections to upstreams ended because of a flood of HTTP/2 frames.";
 
     FILTER_CALLS = Counter "tollgate_filter_calls_total" ["filter", "track", "phase"]
         "Calls into filters, by callback.";

@@ -20,6 +20,7 @@ use super::series::{
 };
 use super::{ModuleInfo, Registry};
 use crate::telemetry::panics::Place;
+use crate::tls::failure::ClientFailure;
 use page::Page;
 
 /// Everything the registry knows at this moment.
@@ -33,6 +34,7 @@ pub(super) fn page(registry: &Registry) -> String {
     let plugins = tables.plugins.living();
     let callouts = tables.callouts.living();
     let modules: Vec<ModuleInfo> = tables.modules.values().cloned().collect();
+    let certificates = tables.certificates.clone();
     drop(tables);
 
     let mut page = Page::default();
@@ -61,6 +63,11 @@ pub(super) fn page(registry: &Registry) -> String {
     for module in &modules {
         add_module(&mut page, module);
     }
+    for certificate in &certificates {
+        let labels = [certificate.kind, &certificate.owner, &certificate.name];
+        let until = certificate.not_after.duration_since(UNIX_EPOCH).unwrap_or_default();
+        page.gauge(&families::TLS_NOT_AFTER, &labels, until.as_secs_f64());
+    }
     add_process(&mut page, registry);
     guests::add(&mut page, &plugins);
     page.into_text()
@@ -87,6 +94,18 @@ fn add_listener(page: &mut Page, listener: &str, series: &[Arc<ListenerSeries>])
     page.gauge(&families::CONNECTIONS_ACTIVE, &labels, level(series, |series| &series.active));
     page.counter(&families::CONNECTIONS_REFUSED, &labels, total(series, |series| &series.refused));
     page.counter(&families::CONNECTION_ERRORS, &labels, total(series, |series| &series.protocol_errors));
+    page.counter(&families::CONNECTION_FLOODS, &labels, total(series, |series| &series.floods));
+    let handshakes = [0, 1].map(|at| total(series, |series| &series.tls.handshakes[at]));
+    let failures = ClientFailure::ALL.map(|why| (why, total(series, |series| &series.tls.failures[why.index()])));
+    if handshakes.iter().chain(failures.iter().map(|(_, count)| count)).all(|count| *count == 0.0) {
+        return;
+    }
+    for (session, count) in ["new", "resumed"].into_iter().zip(handshakes) {
+        page.counter(&families::TLS_HANDSHAKES, &[listener, session], count);
+    }
+    for (why, count) in failures {
+        page.counter(&families::TLS_FAILURES, &[listener, why.as_str()], count);
+    }
 }
 
 fn add_tcp(page: &mut Page, listener: &str, series: &[Arc<TcpSeries>]) {
@@ -113,6 +132,7 @@ fn add_cluster(page: &mut Page, cluster: &str, series: &[Arc<ClusterSeries>]) {
         page.counter(&families::UPSTREAM_RETRIES, &[cluster, cause.as_str()], count);
     }
     page.counter(&families::UPSTREAM_RETRIES_REFUSED, &labels, total(series, |series| &series.retries_refused));
+    page.counter(&families::UPSTREAM_FLOODS, &labels, total(series, |series| &series.floods));
 }
 
 fn add_plugin(page: &mut Page, (plugin, track): (&str, &str), series: &[Arc<PluginSeries>]) {
@@ -186,6 +206,9 @@ fn add_process(page: &mut Page, registry: &Registry) {
     }
     page.gauge(&families::RELOAD_SUCCESS, &[], f64::from(u8::from(registry.reloads.is_good())));
     page.gauge(&families::RELOAD_TIME, &[], registry.reloads.since().as_secs_f64());
+    for (outcome, count) in ["success", "refused"].into_iter().zip(registry.tls_reloads.outcomes()) {
+        page.counter(&families::TLS_RELOADS, &[outcome], count as f64);
+    }
     page.gauge(&families::WORKERS, &[], registry.workers as f64);
     for (worker, pulse) in registry.pulses().into_iter().enumerate() {
         let stuck = if pulse.is_stuck() { 1.0 } else { 0.0 };

@@ -10,6 +10,7 @@ use tollgate_abi::{CallbackKind, Cause, Quota};
 
 use super::cell::{CALLBACK_SCALE, Counter, EXCHANGE_SCALE, Gauge, Histogram, SharedCounter};
 use super::guest::GuestMetrics;
+use crate::tls::failure::ClientFailure;
 
 /// Classes of an answer, as label values; `none` is an exchange that ended without an answer.
 pub const CLASSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "none"];
@@ -39,11 +40,13 @@ pub enum UpstreamFailure {
     Protocol,
     /// Too many connections or waiting exchanges.
     Overflow,
+    /// An endpoint took the connection, and TLS came to nothing.
+    Tls,
 }
 
 impl UpstreamFailure {
     /// How many reasons there are.
-    pub const COUNT: usize = 5;
+    pub const COUNT: usize = 6;
 
     /// Every reason, each at its [`UpstreamFailure::index`].
     pub const ALL: [UpstreamFailure; UpstreamFailure::COUNT] = [
@@ -52,6 +55,7 @@ impl UpstreamFailure {
         UpstreamFailure::Reset,
         UpstreamFailure::Protocol,
         UpstreamFailure::Overflow,
+        UpstreamFailure::Tls,
     ];
 
     /// The place in [`ClusterSeries::failures`].
@@ -67,6 +71,7 @@ impl UpstreamFailure {
             UpstreamFailure::Reset => "reset",
             UpstreamFailure::Protocol => "protocol",
             UpstreamFailure::Overflow => "overflow",
+            UpstreamFailure::Tls => "tls",
         }
     }
 }
@@ -206,6 +211,19 @@ pub struct ListenerSeries {
     pub refused: Counter,
     /// Connections ended because what came was not HTTP or broke a limit.
     pub protocol_errors: Counter,
+    /// Connections ended because of a flood of frames.
+    pub floods: Counter,
+    /// Handshakes, where TLS is spoken.
+    pub tls: TlsSeries,
+}
+
+/// Handshakes with clients of one listener on one worker.
+#[derive(Debug, Default)]
+pub struct TlsSeries {
+    /// Those in full, and those that went on with a session.
+    pub handshakes: [Counter; 2],
+    /// Those that failed, by [`ClientFailure::index`].
+    pub failures: [Counter; ClientFailure::COUNT],
 }
 
 /// Attempts at one cluster by one worker.
@@ -226,6 +244,8 @@ pub struct ClusterSeries {
     pub retries: [Counter; RetryCause::COUNT],
     /// Attempts that were not made because too many were under way.
     pub retries_refused: Counter,
+    /// Connections ended because of a flood of frames.
+    pub floods: Counter,
 }
 
 impl ClusterSeries {
@@ -238,6 +258,7 @@ impl ClusterSeries {
             connections_active: Gauge::default(),
             retries: Default::default(),
             retries_refused: Counter::default(),
+            floods: Counter::default(),
         }
     }
 }
@@ -371,6 +392,29 @@ impl ReloadSeries {
     /// Since when the configuration is in force.
     pub(super) fn since(&self) -> Duration {
         Duration::from_millis(self.taken_over.load(Relaxed))
+    }
+}
+
+/// Certificates and what else TLS reads, taken over or refused after the start; the control side alone writes here.
+#[derive(Debug, Default)]
+pub struct TlsReloadSeries {
+    taken_over: SharedCounter,
+    refused: SharedCounter,
+}
+
+impl TlsReloadSeries {
+    /// Files of a listener or a cluster were read again.
+    pub fn note(&self, taken_over: bool) {
+        if taken_over {
+            self.taken_over.inc()
+        } else {
+            self.refused.inc()
+        };
+    }
+
+    /// How many were taken over, and how many refused.
+    pub(super) fn outcomes(&self) -> [u64; 2] {
+        [self.taken_over.get(), self.refused.get()]
     }
 }
 

@@ -10,14 +10,13 @@ use std::task::Poll;
 use std::time::Instant;
 
 use hyper::client::conn::http2::{Connection, SendRequest};
-use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::upstream::connect::{self, LocalExecutor};
 use crate::upstream::h2::Pool;
 use crate::upstream::h2::upload::Upload;
 use crate::upstream::h2::wire::{Shears, Wire};
-use crate::upstream::pool::Ends;
+use crate::upstream::pool::{Ends, Transport};
 
 /// See the module. It closes when it is dropped and its last stream has ended.
 pub(super) struct Session {
@@ -43,13 +42,13 @@ pub(super) struct Session {
 impl Session {
     /// Speaks HTTP/2 on a fresh socket.
     pub(super) async fn open(
-        (stream, ends): (TcpStream, Ends),
+        (stream, ends): (Transport, Ends),
         pool: &Pool,
         permit: OwnedSemaphorePermit,
     ) -> io::Result<Rc<Self>> {
-        connect::watch(&stream)?;
+        connect::watch(connect::socket(&stream))?;
         let shears = Rc::<Shears>::default();
-        let wire = Wire::new(stream, Rc::clone(&shears), pool.series());
+        let wire = Wire::new(stream, Rc::clone(&shears), pool.series(), pool.clock());
         let (sender, connection) = connect::http2(wire, pool.bounds().peer).await?;
         let connection = Rc::new(RefCell::new(Some(connection)));
         tokio::task::spawn_local(drive(Rc::clone(&connection), ends.address));

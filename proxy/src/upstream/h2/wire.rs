@@ -9,9 +9,12 @@ use std::task::{Context, Poll, Waker};
 
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 
+use crate::clock::Clock;
+use crate::frames::guarded::{Guarded, Note};
+use crate::frames::{Accounting, Breach};
 use crate::telemetry::metrics::ClusterSeries;
+use crate::upstream::pool::Transport;
 
 /// Ends a connection whose streams would not end by themselves.
 #[derive(Default)]
@@ -30,19 +33,34 @@ impl Shears {
     }
 }
 
+/// Counts floods of an endpoint.
+struct Floods(Arc<ClusterSeries>);
+
+impl Note for Floods {
+    fn came(&self, _: bool) {}
+
+    fn ended(&self, breach: Breach) {
+        if breach.is_flood() {
+            self.0.floods.inc();
+        }
+        tracing::debug!(%breach, "an upstream connection is ended");
+    }
+}
+
 /// See the module.
 pub(crate) struct Wire {
-    stream: TokioIo<TcpStream>,
+    stream: Guarded<TokioIo<Transport>, Floods>,
     shears: Rc<Shears>,
     series: Arc<ClusterSeries>,
 }
 
 impl Wire {
     /// A connected socket.
-    pub(super) fn new(stream: TcpStream, shears: Rc<Shears>, series: Arc<ClusterSeries>) -> Self {
+    pub(super) fn new(stream: Transport, shears: Rc<Shears>, series: Arc<ClusterSeries>, clock: Rc<Clock>) -> Self {
         series.connections.inc();
         series.connections_active.add(1);
-        Self { stream: TokioIo::new(stream), shears, series }
+        let (frames, note) = (Accounting::of_upstream(clock.now()), Floods(Arc::clone(&series)));
+        Self { stream: Guarded::new(TokioIo::new(stream), frames, clock, note), shears, series }
     }
 }
 

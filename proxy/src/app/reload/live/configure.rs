@@ -8,7 +8,7 @@ use tollgate_config::Config;
 use super::{Change, Live};
 use crate::app::listeners::Changes;
 use crate::app::reload::plan::{self, Plan};
-use crate::app::reload::{Answer, Done, LastReload, Refused};
+use crate::app::reload::{Answer, Done, LastReload, Refused, tls};
 use crate::filter::digest::Digest;
 use crate::filter::generation::Generation;
 use crate::filter::rollout::{Cause, Rollout, Trigger};
@@ -77,6 +77,13 @@ impl Live {
             self.deferred = Some(Deferred { config, trigger: cause.trigger, crowded, _made });
             return Ok(Done::Waiting);
         }
+        let tls = match reloader.tls.plan(&config) {
+            Ok(tls) => tls,
+            Err(faults) => {
+                reloader.give_up();
+                return Err(Refused::Tls(faults));
+            }
+        };
         // Whoever connects to a socket that listens is to be served, so nothing may go wrong after this.
         let changes = match reloader.listeners.plan(&config.listeners, reloader.workers) {
             Ok(changes) => changes,
@@ -90,11 +97,11 @@ impl Live {
         for note in restarts(&reloader.config, &config) {
             tracing::warn!("{note} changes when the proxy starts again");
         }
-        self.adopt(config, plans, changes, cause);
+        self.adopt(config, plans, (changes, tls), cause);
         Ok(Done::Serving)
     }
 
-    fn adopt(&mut self, config: Config, plans: Vec<Plan>, changes: Changes, cause: Cause) {
+    fn adopt(&mut self, config: Config, plans: Vec<Plan>, (changes, tls): (Changes, tls::Plan), cause: Cause) {
         let taking_over = plan::taking_over(&plans);
         let mut before = self.reloader.rollouts.clone();
         let mut rollouts = Vec::new();
@@ -110,6 +117,7 @@ impl Live {
         reloader.gone.extend(before.into_iter().flat_map(Rollout::into_draining));
         reloader.rollouts = rollouts;
         reloader.modules.settle(&config.plugins, &taking_over);
+        reloader.tls.adopt(tls, &self.around.shared.registry);
         reloader.dump = Arc::new(config.expanded.clone());
         reloader.man(&config.clusters);
         reloader.config = config;
@@ -117,7 +125,9 @@ impl Live {
         let (sockets, closed) = reloader.listeners.commit(changes, reloader.workers);
         self.keep();
         self.publish(|before, reloader| {
-            Snapshot::new(before.number + 1, &reloader.config, &ids, reloader.fleets.clone(), reloader.slots())
+            let (config, number) = (&reloader.config, before.number + 1);
+            let around = (reloader.fleets.clone(), reloader.tls.parties(config));
+            Snapshot::new(number, config, &ids, reloader.slots(), around)
         });
         for (hand, sockets) in self.around.hands.iter().zip(sockets) {
             // A worker that has ended accepts nothing.

@@ -19,7 +19,8 @@ use crate::telemetry::metrics::Track;
 impl Live {
     /// Takes over what these files hold.
     pub(super) fn look_at(&mut self, files: &[PathBuf], cause: Cause) -> Answer {
-        let mut done = Done::Unchanged;
+        let (fresh, unfit) = self.reloader.tls.refresh(files, &self.around.shared.registry);
+        let mut done = if fresh { Done::Serving } else { Done::Unchanged };
         let mut faults = Vec::new();
         for place in 0..self.reloader.rollouts.len() {
             if !self.reloader.rollouts[place].reads(files) {
@@ -31,7 +32,11 @@ impl Live {
                 Err(fault) => faults.push(fault),
             }
         }
-        if faults.is_empty() { Ok(done) } else { Err(Refused::Modules(faults)) }
+        match (faults.is_empty(), unfit.is_empty()) {
+            (true, true) => Ok(done),
+            (false, _) => Err(Refused::Modules(faults)),
+            (true, false) => Err(Refused::Tls(unfit)),
+        }
     }
 
     fn update(&mut self, place: usize, cause: Cause) -> Result<Done, Fault> {

@@ -56,7 +56,9 @@ impl Ending {
     /// No answer came, for that reason.
     pub fn failed(reason: &Reason) -> Self {
         match reason {
-            Reason::UpstreamConnect => Self::new(UNAVAILABLE, "connect", CalloutOutcome::Connect),
+            Reason::UpstreamConnect | Reason::UpstreamTls { .. } => {
+                Self::new(UNAVAILABLE, "connect", CalloutOutcome::Connect)
+            }
             Reason::UpstreamOverflow => Self::new(UNAVAILABLE, "overflow", CalloutOutcome::Overflow),
             Reason::UpstreamProtocol("head_too_large") => {
                 Self::new(RESOURCE_EXHAUSTED, "too large", CalloutOutcome::TooLarge)

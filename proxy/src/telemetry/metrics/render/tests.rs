@@ -3,13 +3,14 @@
 mod reader;
 
 use std::collections::HashSet;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use tollgate_abi::{CallbackKind, MetricKind, Quota};
 
 use self::reader::read;
 use crate::telemetry::metrics::{
-    CalloutKind, CalloutOutcome, DEFAULT_SERIES, FAMILIES, ModuleInfo, Registry, Track, class_index, phase_index,
+    CalloutKind, CalloutOutcome, CertificateInfo, DEFAULT_SERIES, FAMILIES, ModuleInfo, Registry, Track, class_index,
+    phase_index,
 };
 
 #[test]
@@ -66,7 +67,11 @@ fn label_values_are_escaped() {
 fn every_family_on_the_page_is_in_the_table_and_every_row_of_the_table_is_on_the_page() {
     let registry = Registry::new(1);
     let _route = registry.route(0, "l", "r", "c");
-    let _listener = registry.listener(0, "l");
+    let listener = registry.listener(0, "l");
+    listener.tls.handshakes[0].inc();
+    let not_after = UNIX_EPOCH + Duration::from_secs(5);
+    let certificate = |not_after| CertificateInfo { kind: "listener", owner: "l".into(), name: "n".into(), not_after };
+    registry.set_certificates([certificate(not_after)].into_iter());
     let _cluster = registry.cluster(0, "c");
     let plugin = registry.plugin(0, ("p", Track::Stable), DEFAULT_SERIES);
     plugin.duration[phase_index(CallbackKind::Log)].observe(Duration::from_micros(3));
@@ -270,4 +275,21 @@ fn one_name_used_for_several_kinds_stays_readable() {
     ] {
         assert!(samples.contains_key(series), "{series}");
     }
+}
+
+#[test]
+fn of_two_certificates_of_one_name_the_first_to_expire_is_shown() {
+    let registry = Registry::new(1);
+    let certificate = |seconds| CertificateInfo {
+        kind: "listener",
+        owner: "edge".to_owned(),
+        name: "a.test".to_owned(),
+        not_after: UNIX_EPOCH + Duration::from_secs(seconds),
+    };
+
+    registry.set_certificates([certificate(9), certificate(7), certificate(8)].into_iter());
+
+    let samples = read(&registry.render());
+    let labels = r#"kind="listener",owner="edge",name="a.test""#;
+    assert_eq!(samples[&format!("tollgate_tls_certificate_not_after_timestamp_seconds{{{labels}}}")], 7.0);
 }

@@ -1,0 +1,278 @@
+//! What listeners and clusters speak TLS with at the moment, and the files it was read from.
+//!
+//! Whatever is read is read whole before anything changes. Files that cannot be used leave what there was in place.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use tollgate_config::{ClientTls, Config, Protocol, ServerTls};
+
+use crate::filter::digest::Digest;
+use crate::filter::rollout::Followed;
+use crate::telemetry::metrics::{CertificateInfo, Registry};
+use crate::tls::Parties;
+use crate::tls::client::{self, Client};
+use crate::tls::fault::{Fault, Unfit};
+use crate::tls::files::{Files, SystemRoots};
+use crate::tls::server::{self, Server};
+
+/// See the module.
+#[derive(Default)]
+pub(in crate::app) struct Store {
+    servers: Vec<Entry<ServerTls, Server>>,
+    clients: Vec<Entry<(ClientTls, Protocol), Client>>,
+}
+
+/// The TLS of one listener or cluster.
+struct Entry<D, P> {
+    owner: String,
+    definition: D,
+    party: Arc<P>,
+    files: Vec<Followed>,
+    /// Why files that changed are not what is spoken with.
+    refused: Option<(SystemTime, String)>,
+}
+
+/// How one party stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct View {
+    /// `listener` or `cluster`.
+    pub kind: &'static str,
+    /// Its name.
+    pub owner: String,
+    /// Its certificates: a name of each, and when it ends to be good.
+    pub shown: Vec<(String, SystemTime)>,
+    /// When files were refused that changed, and why.
+    pub refused: Option<(SystemTime, String)>,
+}
+
+/// What can be spoken with: a listener's side of TLS, or a cluster's.
+trait Party: Sized {
+    type Definition: Clone + PartialEq;
+    type Terms;
+    const KIND: &'static str;
+
+    fn read(definition: &Self::Definition, before: Option<&Self>, files: &mut Files<'_>) -> Result<Self::Terms, Unfit>;
+    fn new(definition: &Self::Definition, terms: Self::Terms) -> Self;
+    fn replace(&self, terms: Self::Terms);
+    fn shown(&self) -> Vec<(String, SystemTime)>;
+}
+
+impl Party for Server {
+    type Definition = ServerTls;
+    type Terms = server::Terms;
+    const KIND: &'static str = "listener";
+
+    fn read(definition: &ServerTls, before: Option<&Self>, files: &mut Files<'_>) -> Result<server::Terms, Unfit> {
+        let before = before.map(Server::terms);
+        server::Terms::read(definition, before.as_deref(), files)
+    }
+
+    fn new(_: &ServerTls, terms: server::Terms) -> Self {
+        Server::new(terms)
+    }
+
+    fn replace(&self, terms: server::Terms) {
+        Server::replace(self, terms);
+    }
+
+    fn shown(&self) -> Vec<(String, SystemTime)> {
+        self.terms().shown.clone()
+    }
+}
+
+impl Party for Client {
+    type Definition = (ClientTls, Protocol);
+    type Terms = client::Terms;
+    const KIND: &'static str = "cluster";
+
+    fn read(
+        (definition, protocol): &(ClientTls, Protocol),
+        _: Option<&Self>,
+        files: &mut Files<'_>,
+    ) -> Result<client::Terms, Unfit> {
+        client::Terms::read(definition, *protocol, files)
+    }
+
+    fn new((definition, _): &(ClientTls, Protocol), terms: client::Terms) -> Self {
+        Client::new(definition.clone(), terms)
+    }
+
+    fn replace(&self, terms: client::Terms) {
+        Client::replace(self, terms);
+    }
+
+    fn shown(&self) -> Vec<(String, SystemTime)> {
+        self.terms().shown.clone()
+    }
+}
+
+/// What a configuration asks for, read and not yet in force.
+#[derive(Default)]
+pub(in crate::app) struct Plan {
+    servers: Vec<Step<Server>>,
+    clients: Vec<Step<Client>>,
+}
+
+struct Step<P: Party> {
+    owner: String,
+    definition: P::Definition,
+    terms: P::Terms,
+    files: Vec<Followed>,
+}
+
+impl Store {
+    /// Reads every file that a configuration names for TLS. All faults are reported.
+    pub(in crate::app) fn plan(&self, config: &Config) -> Result<Plan, Vec<Fault>> {
+        let (mut faults, mut plan, system) = (Vec::new(), Plan::default(), SystemRoots::default());
+        for listener in &config.listeners {
+            if let Some(tls) = &listener.tls {
+                plan.servers.extend(step(&self.servers, (&listener.name, tls), &system, &mut faults));
+            }
+        }
+        for cluster in &config.clusters {
+            if let Some(tls) = &cluster.tls {
+                let definition = (tls.clone(), cluster.protocol);
+                plan.clients.extend(step(&self.clients, (&cluster.name, &definition), &system, &mut faults));
+            }
+        }
+        if faults.is_empty() { Ok(plan) } else { Err(faults) }
+    }
+
+    /// Has the plan be in force for handshakes that begin from here on. Who was there before stays who it is, with its
+    /// tickets.
+    pub(in crate::app) fn adopt(&mut self, plan: Plan, registry: &Registry) {
+        self.servers = adopted(&self.servers, plan.servers);
+        self.clients = adopted(&self.clients, plan.clients);
+        self.tell(registry);
+    }
+
+    /// Reads what these files concern again, and has it be in force where it is good.
+    pub(in crate::app) fn refresh(&mut self, changed: &[PathBuf], registry: &Registry) -> (bool, Vec<Fault>) {
+        let (mut faults, mut fresh) = (Vec::new(), false);
+        for entry in &mut self.servers {
+            fresh |= entry.refresh(changed, registry, &mut faults);
+        }
+        for entry in &mut self.clients {
+            fresh |= entry.refresh(changed, registry, &mut faults);
+        }
+        if fresh {
+            self.tell(registry);
+        }
+        (fresh, faults)
+    }
+
+    /// What a configuration speaks with that is in force.
+    pub(in crate::app) fn parties(&self, config: &Config) -> Parties {
+        let servers =
+            config.listeners.iter().map(|listener| find(&self.servers, &listener.name, listener.tls.as_ref()?));
+        let clients = config.clusters.iter().map(|cluster| {
+            let definition = (cluster.tls.clone()?, cluster.protocol);
+            find(&self.clients, &cluster.name, &definition)
+        });
+        Parties { servers: servers.collect(), clients: clients.collect() }
+    }
+
+    /// Every file, with what was last read of it.
+    pub(in crate::app) fn files(&self) -> impl Iterator<Item = Followed> {
+        let servers = self.servers.iter().flat_map(|entry| &entry.files);
+        servers.chain(self.clients.iter().flat_map(|entry| &entry.files)).cloned()
+    }
+
+    /// How everything stands.
+    pub(in crate::app) fn views(&self) -> Vec<View> {
+        self.servers.iter().map(Entry::view).chain(self.clients.iter().map(Entry::view)).collect()
+    }
+
+    fn tell(&self, registry: &Registry) {
+        let infos = self.views().into_iter().flat_map(|View { kind, owner, shown, .. }| {
+            shown.into_iter().map(move |(name, not_after)| CertificateInfo {
+                kind,
+                owner: owner.clone(),
+                name,
+                not_after,
+            })
+        });
+        registry.set_certificates(infos);
+    }
+}
+
+fn step<P: Party>(
+    known: &[Entry<P::Definition, P>],
+    (owner, definition): (&str, &P::Definition),
+    system: &SystemRoots,
+    faults: &mut Vec<Fault>,
+) -> Option<Step<P>> {
+    let before = find(known, owner, definition);
+    let mut files = Files::new(system);
+    let terms = P::read(definition, before.as_deref(), &mut files);
+    let terms = terms.map_err(|unfit| faults.push(unfit.of(&whose::<P>(owner)))).ok()?;
+    Some(Step { owner: owner.to_owned(), definition: definition.clone(), terms, files: followed(&files) })
+}
+
+fn adopted<P: Party>(known: &[Entry<P::Definition, P>], steps: Vec<Step<P>>) -> Vec<Entry<P::Definition, P>> {
+    let entry = |Step { owner, definition, terms, files }: Step<P>| {
+        let party = match find(known, &owner, &definition) {
+            Some(party) => {
+                party.replace(terms);
+                party
+            }
+            None => Arc::new(P::new(&definition, terms)),
+        };
+        Entry { owner, definition, party, files, refused: None }
+    };
+    steps.into_iter().map(entry).collect()
+}
+
+fn find<P: Party>(known: &[Entry<P::Definition, P>], owner: &str, definition: &P::Definition) -> Option<Arc<P>> {
+    let found = known.iter().find(|entry| entry.owner == owner && entry.definition == *definition);
+    found.map(|entry| Arc::clone(&entry.party))
+}
+
+fn whose<P: Party>(owner: &str) -> String {
+    format!("{} {owner:?}", P::KIND)
+}
+
+fn followed(files: &Files<'_>) -> Vec<Followed> {
+    files.read().map(|(path, held)| Followed { path: path.to_owned(), read: held.map(Digest) }).collect()
+}
+
+impl<P: Party> Entry<P::Definition, P> {
+    /// True when it changed.
+    fn refresh(&mut self, changed: &[PathBuf], registry: &Registry, faults: &mut Vec<Fault>) -> bool {
+        let is_changed = |path: &Path| changed.iter().any(|changed| changed == path);
+        if !self.files.iter().any(|file| is_changed(&file.path)) {
+            return false;
+        }
+        let system = SystemRoots::default();
+        let mut files = Files::new(&system);
+        let terms = P::read(&self.definition, Some(&self.party), &mut files);
+        let fresh = followed(&files);
+        // Two files that changed at once are looked at one after the other, and read both times.
+        if fresh == self.files {
+            return false;
+        }
+        self.files = fresh;
+        registry.tls_reloads().note(terms.is_ok());
+        match terms {
+            Ok(terms) => {
+                self.party.replace(terms);
+                self.refused = None;
+                tracing::info!(kind = P::KIND, name = self.owner, "certificates taken over");
+                true
+            }
+            Err(unfit) => {
+                let fault = unfit.of(&whose::<P>(&self.owner));
+                self.refused = Some((SystemTime::now(), fault.to_string()));
+                faults.push(fault);
+                false
+            }
+        }
+    }
+
+    fn view(&self) -> View {
+        let (owner, shown, refused) = (self.owner.clone(), self.party.shown(), self.refused.clone());
+        View { kind: P::KIND, owner, shown, refused }
+    }
+}

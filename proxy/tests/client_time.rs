@@ -1,0 +1,336 @@
+//! Clients that are slow: what they send, what they take, and how each of it ends. What was configured tells which end it
+//! is, never a clock.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+#[path = "common/common.rs"]
+mod common;
+
+use std::sync::{Mutex, mpsc};
+
+use common::PATIENCE;
+use common::client::Client;
+use common::h2_raw::{
+    ACK, CANCEL, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, NO_ERROR, PING, PREFACE, RST_STREAM, RawH2, WHOLE,
+    asks, frame, get, goaway_code, ping, post, settings, status, window,
+};
+use common::origin::Origin;
+use common::proxy::TestProxy;
+use common::until;
+
+/// A proxy to one origin, and why exchanges ended that it did not leave alone.
+struct House {
+    proxy: TestProxy,
+    folder: tempfile::TempDir,
+}
+
+impl House {
+    fn of(origin: &Origin, limits: &str) -> House {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("log");
+        let url = origin.url();
+        let proxy = TestProxy::with(&format!(
+            "limits: {{ {limits} }}\ntelemetry: {{ access_log: {{ format: json, to: {log:?} }} }}\nroutes: [{{ to: {url:?} }}]"
+        ));
+        House { proxy, folder }
+    }
+
+    /// Why the only exchange ended.
+    fn reason(&self) -> String {
+        let line = || std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
+        until("the exchange is in the access log", || line().ends_with('\n'));
+        let entry: serde_json::Value = serde_json::from_str(line().lines().next().unwrap()).unwrap();
+        entry["reason"].as_str().unwrap_or_default().to_owned()
+    }
+}
+
+/// Reads heads and bodies, and answers none.
+fn listening() -> Origin {
+    Origin::scripted(|peer| {
+        peer.head()?;
+        peer.wait_for_end()
+    })
+}
+
+/// Answers with more than any buffer between here and there takes.
+fn large() -> Origin {
+    Origin::scripted(|peer| {
+        while peer.request()?.is_some() {
+            peer.send(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", 64 << 20))?;
+            for _ in 0..64 {
+                peer.send(vec![b'x'; 1 << 20])?;
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Begins a body over HTTP/1.1 and waits.
+fn begin_http1(house: &House) -> Client {
+    let mut client = house.proxy.client();
+    client.send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1000\r\n\r\nx");
+    client
+}
+
+/// Begins a body over HTTP/2 and waits.
+fn begin_http2(house: &House, content_type: &str) -> RawH2 {
+    let mut client = RawH2::greet(house.proxy.address());
+    let head = frame(HEADERS, END_HEADERS, 1, &post(&[("content-type", content_type)]));
+    client.send(&[head, frame(DATA, 0, 1, b"x")].concat()).unwrap();
+    client
+}
+
+/// The status of stream 1.
+fn status_of(client: &mut RawH2) -> u16 {
+    loop {
+        let frame = client.next().expect("an answer");
+        if frame.kind == HEADERS && frame.stream == 1 {
+            return status(&frame.payload);
+        }
+    }
+}
+
+const SLOW: &str = "body_grace: 200ms, stream_idle_timeout: 10m, request_timeout: 10m";
+
+#[test]
+fn a_body_that_comes_too_slowly_is_408_in_both_protocols() {
+    let origin = listening();
+    let (first, second) = (House::of(&origin, SLOW), House::of(&origin, SLOW));
+
+    let mut client = begin_http1(&first);
+    let answer = client.answer();
+
+    assert_eq!((answer.status(), answer.field("connection")), (408, Some("close")));
+    assert!(client.is_closed());
+    assert_eq!(status_of(&mut begin_http2(&second, "text/plain")), 408);
+    assert_eq!([first.reason(), second.reason()], ["slow_body", "slow_body"]);
+    first.proxy.counts("tollgate_upstream_connections_active", &[], 0.0);
+    second.proxy.counts("tollgate_upstream_connections_active", &[], 0.0);
+}
+
+#[test]
+fn without_a_rate_a_slow_body_has_the_time_of_a_request() {
+    let origin = listening();
+    let house = House::of(&origin, "body_grace: 50ms, body_rate: off, request_timeout: 1s");
+
+    assert_eq!(begin_http1(&house).answer().status(), 408);
+    assert_eq!(house.reason(), "request_timeout");
+}
+
+#[test]
+fn a_body_that_keeps_to_the_rate_has_the_time_of_a_request() {
+    let origin = listening();
+    let house = House::of(&origin, "body_grace: 100ms, body_rate: 1B, request_timeout: 1s");
+    let mut client = begin_http1(&house);
+    let mut uplink = client.stream().try_clone().unwrap();
+    let (stop, stopped) = mpsc::channel::<()>();
+
+    let sending = std::thread::spawn(move || {
+        // Far more than a byte a second, and never the whole body.
+        let mut left = 900;
+        while left > 0 && stopped.recv_timeout(std::time::Duration::from_millis(5)).is_err() {
+            left -= 1;
+            if std::io::Write::write_all(&mut uplink, b"x").is_err() {
+                break;
+            }
+        }
+    });
+
+    assert_eq!(client.answer().status(), 408);
+    stop.send(()).unwrap_or_default();
+    sending.join().unwrap();
+    assert_eq!(house.reason(), "request_timeout");
+}
+
+#[test]
+fn a_body_that_the_upstream_does_not_take_is_not_the_clients_fault() {
+    let (leave, left) = mpsc::channel::<()>();
+    let left = Mutex::new(left);
+    let origin = Origin::scripted(move |peer| {
+        peer.head()?;
+        left.lock().unwrap().recv_timeout(PATIENCE).unwrap();
+        Ok(())
+    });
+    let house = House::of(&origin, "body_grace: 50ms, request_timeout: 1s, stream_idle_timeout: 10m");
+    let mut client = house.proxy.client();
+    client.send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 67108864\r\n\r\n");
+    let mut uplink = client.stream().try_clone().unwrap();
+    let sending = std::thread::spawn(move || drop(std::io::Write::write_all(&mut uplink, &vec![b'x'; 64 << 20])));
+
+    // The answer may be lost with the body that is not read.
+    assert!(client.try_answer().map_or(true, |answer| answer.status() == 408));
+    sending.join().unwrap();
+    house.proxy.counts("tollgate_upstream_connections_active", &[], 0.0);
+    leave.send(()).unwrap();
+    assert_eq!(house.reason(), "request_timeout");
+}
+
+#[test]
+fn a_slow_stream_of_grpc_ends_when_it_is_idle() {
+    let origin = listening();
+    let house =
+        House::of(&origin, "body_grace: 50ms, write_timeout: 50ms, stream_idle_timeout: 1s, request_timeout: 10m");
+
+    assert_eq!(status_of(&mut begin_http2(&house, "application/grpc")), 504);
+    assert_eq!(house.reason(), "stream_idle");
+}
+
+#[test]
+fn a_request_that_was_received_has_more_time_than_one_that_was_not() {
+    let (next, turn) = mpsc::channel::<()>();
+    let turn = Mutex::new(turn);
+    let origin = Origin::scripted(move |peer| {
+        let head = peer.head()?;
+        if head.target() == "/whole" {
+            turn.lock().unwrap().recv_timeout(PATIENCE).unwrap();
+            return peer.send("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
+        }
+        peer.wait_for_end()
+    });
+    let house = House::of(&origin, "request_timeout: 300ms");
+    let mut whole = house.proxy.client();
+    whole.send("GET /whole HTTP/1.1\r\nhost: a\r\n\r\n");
+    until("it is with the origin", || origin.requests().len() == 1);
+
+    let slower = begin_http1(&house).answer().status();
+    next.send(()).unwrap();
+
+    assert_eq!((slower, whole.answer().status()), (408, 200));
+}
+
+/// Asks with a window of this size, which is never widened.
+fn stalled(house: &House, size: u32, content_type: &str) -> RawH2 {
+    let mut client = RawH2::connect(house.proxy.address());
+    let head = frame(HEADERS, WHOLE, 1, &get(&[("content-type", content_type)]));
+    client.send(&[PREFACE, &settings(&[(4, size)]), &head].concat()).unwrap();
+    client
+}
+
+#[test]
+fn a_client_that_opens_no_window_loses_the_stream_and_not_the_connection() {
+    for size in [0, 1, 1000, 65_535] {
+        let origin = large();
+        let house = House::of(&origin, "write_timeout: 300ms, stream_idle_timeout: 10m");
+        let mut client = stalled(&house, size, "text/plain");
+
+        let reset = loop {
+            let frame = client.next().expect("the connection goes on");
+            if frame.kind == RST_STREAM {
+                break (frame.stream, frame.code());
+            }
+        };
+        client.send(&[settings(&[(4, 1 << 20)]), window(0, 1 << 20), asks(3)].concat()).unwrap();
+
+        assert_eq!(reset, (1, CANCEL), "{size}");
+        while client.next().expect("the connection goes on").stream != 3 {}
+        assert_eq!(house.reason(), "slow_reader");
+        drop(client);
+        house.proxy.counts("tollgate_upstream_connections_active", &[], 0.0);
+    }
+}
+
+#[test]
+fn a_stream_of_grpc_may_wait_for_a_window_until_it_is_idle() {
+    let origin = large();
+    let house = House::of(&origin, "write_timeout: 50ms, stream_idle_timeout: 1s");
+    let mut client = stalled(&house, 1000, "application/grpc");
+
+    while client.next().expect("the connection goes on").kind != RST_STREAM {}
+
+    assert_eq!(house.reason(), "stream_idle");
+    house.proxy.counts("tollgate_upstream_connections_active", &[], 0.0);
+}
+
+#[test]
+fn a_client_that_widens_its_window_in_time_gets_the_whole_answer() {
+    let origin = Origin::scripted(|peer| {
+        peer.request()?;
+        peer.send(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{}", 1 << 20, "x".repeat(1 << 20)))
+    });
+    let house = House::of(&origin, "write_timeout: 10s");
+    let mut client = stalled(&house, 1000, "text/plain");
+    let mut length = 0;
+
+    loop {
+        let frame = client.next().expect("the connection goes on");
+        assert_ne!(frame.kind, RST_STREAM);
+        if frame.kind == DATA && !frame.payload.is_empty() {
+            length += frame.payload.len();
+            let more = u32::try_from(frame.payload.len()).unwrap();
+            client.send(&[window(0, more), window(1, more)].concat()).unwrap();
+        }
+        if frame.kind == DATA && frame.flags & END_STREAM != 0 {
+            break;
+        }
+    }
+
+    assert_eq!(length, 1 << 20);
+}
+
+#[test]
+fn a_connection_without_a_first_request_is_closed_however_much_of_it_came() {
+    let origin = listening();
+    let house = House::of(&origin, "header_timeout: 300ms, idle_timeout: 10m");
+    let begun = [PREFACE, &settings(&[])].concat();
+    let half = [&begun[..], &asks(1)[..20]].concat();
+    let unfinished = [&begun[..], &frame(HEADERS, 0, 1, &get(&[]))].concat();
+
+    for bytes in [&[][..], &PREFACE[..10], PREFACE, &begun, &half, &unfinished] {
+        let mut client = RawH2::connect(house.proxy.address());
+        client.send(bytes).unwrap();
+
+        while client.next().is_some() {}
+    }
+    assert!(origin.requests().is_empty());
+}
+
+#[test]
+fn a_head_that_stays_unfinished_ends_a_connection_that_was_served() {
+    let origin = Origin::saying("x");
+    let house = House::of(&origin, "header_timeout: 300ms, idle_timeout: 10m");
+    let mut client = RawH2::greet(house.proxy.address());
+    client.send(&asks(1)).unwrap();
+    while !client.next().expect("an answer").ends_stream() {}
+
+    client.send(&frame(HEADERS, 0, 3, &get(&[]))).unwrap();
+
+    while client.next().is_some() {}
+}
+
+#[test]
+fn an_idle_connection_is_told_of_its_end_and_a_ping_makes_it_no_shorter() {
+    let origin = Origin::saying("x");
+    let house = House::of(&origin, "header_timeout: 50ms, idle_timeout: 1s");
+    let mut client = RawH2::greet(house.proxy.address());
+    client.send(&asks(1)).unwrap();
+    while !client.next().expect("an answer").ends_stream() {}
+
+    client.send(&ping(b"still on")).unwrap();
+    let mut told = None;
+    while let Some(frame) = client.next() {
+        match frame.kind {
+            // The proxy asks with a ping whether everything was heard.
+            PING if frame.flags & ACK == 0 => client.send(&self::frame(PING, ACK, 0, &frame.payload)).unwrap(),
+            GOAWAY => told = Some(goaway_code(&frame)),
+            _ => {}
+        }
+    }
+
+    assert_eq!(told, Some(NO_ERROR));
+}
+
+#[test]
+fn a_client_that_leaves_a_stream_takes_its_request_back_from_the_origin() {
+    let origin = listening();
+    let house = House::of(&origin, "");
+    let mut client = RawH2::greet(house.proxy.address());
+    client.send(&asks(1)).unwrap();
+    until("it is with the origin", || origin.requests().len() == 1);
+
+    client.send(&common::h2_raw::reset(1, CANCEL)).unwrap();
+
+    house.proxy.counts("tollgate_upstream_connections_active", &[], 0.0);
+    assert_eq!(house.reason(), "client_gone");
+    client.send(&ping(b"still on")).unwrap();
+    while client.next().expect("the connection goes on").payload != b"still on" {}
+}

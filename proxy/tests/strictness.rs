@@ -1,0 +1,66 @@
+//! Requests of HTTP/1.1 that are invalid, or that two readers may read differently: a table of raw bytes, each row with the
+//! one rule that it is for and the exact verdict. Behind every row a second request is sent, so that what is smuggled shows.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+#[path = "common/common.rs"]
+mod common;
+#[path = "strictness/row.rs"]
+mod row;
+#[path = "strictness/scene.rs"]
+mod scene;
+#[path = "strictness/table.rs"]
+mod table;
+
+use std::collections::{HashMap, HashSet};
+
+use row::Setting;
+use scene::Scene;
+
+/// Every row of a setting behind one proxy, one after the other.
+fn holds(setting: Setting) {
+    let scene = Scene::of(setting);
+    let rows: Vec<_> = table::rows().into_iter().filter(|row| row.setting == setting).collect();
+    assert!(!rows.is_empty());
+
+    let wrong: Vec<String> = rows.iter().filter_map(|row| scene.play(row).err()).collect();
+
+    assert!(wrong.is_empty(), "{} of {} rows are wrong:\n{}", wrong.len(), rows.len(), wrong.join("\n"));
+}
+
+#[test]
+fn every_row_has_its_verdict() {
+    holds(Setting::Default);
+}
+
+#[test]
+fn every_row_has_its_verdict_where_paths_and_names_are_kept() {
+    holds(Setting::Keep);
+}
+
+#[test]
+fn every_row_has_its_verdict_when_it_comes_byte_by_byte() {
+    let scene = Scene::of(Setting::Default);
+    let rows: Vec<_> = table::rows().into_iter().filter(|row| row.setting == Setting::Default).collect();
+    let short = rows.iter().filter(|row| row.bytes.len() <= 300);
+
+    let wrong: Vec<String> = short.filter_map(|row| scene.dribble(row).err()).collect();
+
+    assert!(wrong.is_empty(), "{} rows are wrong:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[test]
+fn the_table_has_two_hundred_rows_and_none_is_there_twice() {
+    let rows = table::rows();
+    let (mut rules, mut bytes) = (HashMap::new(), HashSet::new());
+
+    for row in &rows {
+        assert!(!row.rule.is_empty() && row.cites.starts_with(['9', '3', 'r']), "{}", row.rule);
+        *rules.entry(row.rule).or_insert(0) += 1;
+        assert!(bytes.insert((row.setting, row.bytes.clone())), "{}: the same bytes are in another row", row.rule);
+    }
+
+    let twice: Vec<_> = rules.iter().filter(|(_, count)| **count > 1).collect();
+    assert!(twice.is_empty(), "{twice:?}");
+    assert!(rows.len() >= 200, "{} rows", rows.len());
+}

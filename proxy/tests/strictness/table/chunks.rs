@@ -1,0 +1,95 @@
+//! Chunks, their extensions and trailers (RFC 9112 §7.1).
+
+use super::{Row, chunked, post};
+use crate::row::{dropped, passed, refused};
+
+pub(super) fn rows() -> Vec<Row> {
+    let one = |line: &str| chunked(&format!("{line}\r\nabc\r\n0\r\n\r\n"));
+    let trailers =
+        |lines: &str| post("trailer: x\r\ntransfer-encoding: chunked\r\n", &format!("3\r\nabc\r\n0\r\n{lines}\r\n"));
+    let abc = "POST /\nhost: a\ntransfer-encoding: chunked\n\nabc";
+    vec![
+        passed("9112 §7.1", "chunks are joined", chunked("1\r\na\r\n2\r\nbc\r\n0\r\n\r\n"), abc),
+        passed(
+            "9112 §7.1",
+            "a size may be in capitals",
+            chunked("A\r\n0123456789\r\n0\r\n\r\n"),
+            "POST /\nhost: a\ntransfer-encoding: chunked\n\n0123456789",
+        ),
+        passed("9112 §7.1", "sixteen digits are a size", one("0000000000000003"), abc),
+        passed("9112 §7.1", "the last chunk may have many zeros", chunked("3\r\nabc\r\n000\r\n\r\n"), abc),
+        passed(
+            "9112 §7.1",
+            "no chunk but the last is an empty body",
+            chunked("0\r\n\r\n"),
+            "POST /\nhost: a\ntransfer-encoding: chunked",
+        ),
+        passed("9112 §7.1.1", "an extension is left out", one("3;a"), abc),
+        passed("9112 §7.1.1", "an extension with a value is left out", one("3;a=b;c=d"), abc),
+        passed("9112 §7.1.1", "an extension in quotes is left out", one("3;a=\"b;\\\" c\""), abc),
+        passed("9112 §7.1.1", "bad space in an extension is left out", one("3 ; a = b"), abc),
+        passed("9112 §7.1.1", "an extension of the last chunk is left out", chunked("3\r\nabc\r\n0;a=b\r\n\r\n"), abc),
+        refused("9112 §7.1", "seventeen digits are no size", one("00000000000000003"), 400),
+        refused("rule", "a size that is negative where numbers are signed is refused", one("8000000000000003"), 400),
+        refused("9112 §7.1", "a size of no digits is refused", one(""), 400),
+        refused("9112 §7.1", "a size of an extension alone is refused", one(";a"), 400),
+        refused("9112 §7.1", "a size with 0x before it is refused", one("0x3"), 400),
+        refused("9112 §7.1", "a signed size is refused", one("+3"), 400),
+        refused("9112 §7.1", "a negative size is refused", one("-3"), 400),
+        refused("9112 §7.1", "space before a size is refused", one(" 3"), 400),
+        refused("9112 §7.1", "space behind a size is refused", one("3 "), 400),
+        refused("9112 §7.1", "a tab behind a size is refused", one("3\t"), 400),
+        refused("9112 §7.1", "a letter behind a size is refused", one("3g"), 400),
+        refused("9112 §7.1", "an underscore in a size is refused", one("0_3"), 400),
+        refused("9112 §7.1", "a point in a size is refused", one("3.0"), 400),
+        refused("9112 §7.1", "NUL behind a size is refused", one("3\0"), 400),
+        refused("9112 §2.2", "LF alone ends no chunk size", chunked("3\nabc\r\n0\r\n\r\n"), 400),
+        refused("9112 §2.2", "CR alone ends no chunk size", chunked("3\rabc\r\n0\r\n\r\n"), 400),
+        refused("9112 §7.1.1", "an extension without a name is refused", one("3;"), 400),
+        refused("9112 §7.1.1", "an extension with a value alone is refused", one("3;=b"), 400),
+        refused("9112 §7.1.1", "an extension without its value is refused", one("3;a="), 400),
+        refused("9112 §7.1.1", "an extension of two words is refused", one("3;a b"), 400),
+        refused("9112 §7.1.1", "an extension in an open quote is refused", one("3;a=\"b"), 400),
+        refused("9112 §7.1.1", "an extension with NUL is refused", one("3;a\0"), 400),
+        refused("9112 §7.1.1", "an extension with a CR inside is refused", one("3;a\rb"), 400),
+        refused("9112 §2.2", "an extension that ends with LF alone is refused", chunked("3;a\nabc\r\n0\r\n\r\n"), 400),
+        refused("9112 §7.1", "a chunk that is longer than its size is refused", chunked("3\r\nabcd\r\n0\r\n\r\n"), 400),
+        refused("9112 §7.1", "a chunk that is shorter than its size is refused", chunked("5\r\nabc\r\n0\r\n\r\n"), 400),
+        refused("9112 §7.1", "a chunk without a line end is refused", chunked("3\r\nabc0\r\n\r\n"), 400),
+        refused("9112 §2.2", "LF alone ends no chunk", chunked("3\r\nabc\n0\r\n\r\n"), 400),
+        refused("9112 §2.2", "CR alone ends no chunk", chunked("3\r\nabc\r0\r\n\r\n"), 400),
+        refused("9112 §2.2", "LF alone ends no last chunk", chunked("3\r\nabc\r\n0\n\r\n"), 400),
+        refused("9112 §2.2", "LF alone ends no trailer section", chunked("3\r\nabc\r\n0\r\n\n"), 400),
+        dropped("9112 §8", "a body without its last chunk is no body", chunked("3\r\nabc\r\n")),
+        dropped("9112 §8", "a body without the end of its trailers is no body", chunked("3\r\nabc\r\n0\r\n")),
+        dropped("9112 §8", "a chunk that breaks off is no body", chunked("3\r\nab")),
+        passed(
+            "9110 §6.5.1",
+            "a trailer that was announced is passed on",
+            trailers("x: 1\r\n"),
+            "POST /\nhost: a\ntrailer: x\ntransfer-encoding: chunked\n\nabc\nx: 1",
+        ),
+        passed(
+            "9110 §6.5.1",
+            "a trailer that was not is left out",
+            trailers("y: 1\r\n"),
+            "POST /\nhost: a\ntrailer: x\ntransfer-encoding: chunked\n\nabc",
+        ),
+        refused("9110 §6.5.1", "a length as a trailer is refused", trailers("content-length: 3\r\n"), 400),
+        refused("9110 §6.5.1", "a coding as a trailer is refused", trailers("Transfer-Encoding: chunked\r\n"), 400),
+        refused("9110 §6.5.1", "Host as a trailer is refused", trailers("host: b\r\n"), 400),
+        refused("9110 §6.5.1", "Connection as a trailer is refused", trailers("connection: close\r\n"), 400),
+        refused("9112 §5", "a trailer without a colon is refused", trailers("x\r\n"), 400),
+        refused("9112 §5.1", "a trailer with space before its colon is refused", trailers("x : 1\r\n"), 400),
+        refused("9112 §5.2", "a folded trailer is refused", trailers("x: 1\r\n 2\r\n"), 400),
+        refused("9110 §5.5", "a trailer with NUL is refused", trailers("x: \0\r\n"), 400),
+        refused("9112 §2.2", "LF alone ends no trailer", trailers("x: 1\ny: 2\r\n"), 400),
+        refused("9112 §2.2", "a CR inside a trailer is refused", trailers("x: 1\rz\r\n"), 400),
+        refused(
+            "9112 §7.1.2",
+            "a request behind the last chunk is no trailer",
+            trailers("GET /smuggled HTTP/1.1\r\nhost: b\r\n"),
+            400,
+        ),
+    ]
+}
