@@ -22,6 +22,8 @@ use tollgate::clock::Clock;
 use tollgate::route::{Asked, RouteTable};
 use tollgate::snapshot::{ListenerId, Local, Place, Snapshot};
 use tollgate::telemetry::metrics::Registry;
+use tollgate::tls::Parties;
+use tollgate::upstream::fleet;
 use tollgate_config::{HostMatch, PathMatch, Route, RouteMatch, Target, ValueMatch};
 
 /// Look-ups of which instructions are counted.
@@ -90,6 +92,7 @@ impl Shape {
             matcher: RouteMatch { host, path, headers, ..RouteMatch::default() },
             target: Target::Echo,
             rewrite: None,
+            retry: None,
             headers: None,
             timeout: Route::TIMEOUT,
             idle_timeout: None,
@@ -179,11 +182,13 @@ fn change(routes: usize) -> anyhow::Result<Change> {
     let (read, config) = timed(|| tollgate_config::parse(&text, Path::new("bench.yaml")));
     let config = config?;
     let with_config = resident()?;
-    let ids = [ListenerId(1)];
-    let (snapshot, first) = timed(|| Arc::new(Snapshot::new(1, &config, &ids, Vec::new())));
+    let (ids, registry) = ([ListenerId(1)], Registry::new(1));
+    let fleets = fleet::succeed(&[], &config.clusters, (1, &registry));
+    let around = || (fleets.clone(), Parties { servers: vec![None], clients: vec![None] });
+    let (snapshot, first) = timed(|| Arc::new(Snapshot::new(1, &config, &ids, Vec::new(), around())));
     let with_snapshot = resident()?;
-    let second = Arc::new(Snapshot::new(2, &config, &ids, Vec::new()));
-    let (registry, clock, crowd) = (Registry::new(1), Rc::new(Clock::new()), Rc::default());
+    let second = Arc::new(Snapshot::new(2, &config, &ids, Vec::new(), around()));
+    let (clock, crowd) = (Rc::new(Clock::new()), Rc::default());
     let place = Place { worker: 0, workers: 1, registry: &registry, clock: &clock, crowd: &crowd };
     let before_worker = resident()?;
     let (taken_up, local) = timed(|| Local::new(Arc::clone(&first), &place, None, |_| false));
