@@ -8,6 +8,7 @@ mod common;
 
 use std::net::SocketAddr;
 
+use common::clusters;
 use common::modules::probes_with;
 use common::origin::{Origin, ok};
 use common::proxy::{TestProxy, prepare};
@@ -161,6 +162,23 @@ fn an_endpoint_that_wants_a_certificate_gets_the_one_that_is_named() {
         let why = if protocol == "h2" { "alert" } else { "alert_certificate_required" };
 
         fails(&hidden, why);
+    }
+}
+
+#[test]
+fn health_is_asked_over_the_same_tls() {
+    let (files, ca, other) = (Files::new(), Authority::new("ca"), Authority::new("other"));
+    let endpoint = endpoint(&files, &ca.issue(&named(&["127.0.0.1"])), "");
+    let asks = |file: &str, pem: &str, initial: &str, protocol: &str| {
+        let ca = files.write(file, pem);
+        let health = format!("interval: 20ms, timeout: 10s, healthy: 1, unhealthy: 1, jitter: 0%, initial: {initial}");
+        let keys = format!(", protocol: {protocol}, tls: {{ ca: {ca} }}, health: {{ http: /health, {health} }}");
+        clusters::proxy(&[endpoint.address()], &keys, "")
+    };
+
+    for protocol in ["http1", "h2"] {
+        clusters::becomes(&asks("ca.pem", ca.pem(), "unhealthy", protocol), &["healthy"]);
+        clusters::becomes(&asks("other.pem", other.pem(), "healthy", protocol), &["unhealthy"]);
     }
 }
 

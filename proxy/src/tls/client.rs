@@ -193,6 +193,29 @@ macro_rules! verifies {
 verifies!(Named, |this, end_entity, intermediates, now| this.verify(end_entity, intermediates, now));
 verifies!(Unverified, |_this, _end_entity, _intermediates, _now| Ok::<_, Error>(()));
 
+impl Client {
+    /// Shakes hands with an endpoint at this host once; the caller bounds the time. An error has a [`HandshakeError`] in it.
+    pub async fn connect(&self, host: &str, protocol: Protocol, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+        let connector = TlsConnector::from(Arc::clone(&self.terms.load().config));
+        self.greet(&connector, (host, protocol), stream).await
+    }
+
+    async fn greet(
+        &self,
+        connector: &TlsConnector,
+        (host, protocol): (&str, Protocol),
+        stream: TcpStream,
+    ) -> io::Result<TlsStream<TcpStream>> {
+        let name = self.definition.sni.as_deref().unwrap_or(host);
+        let name = ServerName::try_from(name.to_owned()).map_err(|_| HandshakeError::name(name))?;
+        let stream = connector.connect(name, stream).await.map_err(HandshakeError::of_endpoint)?;
+        if protocol == Protocol::H2 && stream.get_ref().1.alpn_protocol() != Some(H2) {
+            return Err(HandshakeError::alpn());
+        }
+        Ok(stream)
+    }
+}
+
 /// Speaks TLS with one endpoint, from one worker.
 pub struct Dialer {
     client: Arc<Client>,
@@ -216,15 +239,9 @@ impl Dialer {
     /// Shakes hands; the caller bounds the time. An error has a [`HandshakeError`] in it.
     pub async fn connect(&self, stream: TcpStream) -> io::Result<(TlsStream<TcpStream>, Secured)> {
         let (terms, connector) = self.current();
-        let name = self.client.definition.sni.as_ref().unwrap_or(&self.host);
-        let name = ServerName::try_from(name.clone()).map_err(|_| HandshakeError::name(name))?;
-        let stream = connector.connect(name, stream).await.map_err(HandshakeError::of_endpoint)?;
-        let session = stream.get_ref().1;
-        if self.protocol == Protocol::H2 && session.alpn_protocol() != Some(H2) {
-            return Err(HandshakeError::alpn());
-        }
+        let stream = self.client.greet(&connector, (&self.host, self.protocol), stream).await?;
         let sni = self.client.definition.sni.as_deref();
-        let secured = Secured::new(session, sni, terms.identity.clone());
+        let secured = Secured::new(stream.get_ref().1, sni, terms.identity.clone());
         Ok((stream, secured))
     }
 

@@ -3,6 +3,7 @@
 //! It runs on the control side. When to ask is `fleet::keeper`'s, what to do about it the picking's.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,9 +13,13 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tollgate_config::{Health, Probe, Protocol};
+
+use crate::tls::client::Client;
+use crate::upstream::fleet::member::Member;
 
 /// What the proxy calls itself when it asks.
 const AGENT: &str = concat!("tollgate-health/", env!("CARGO_PKG_VERSION"));
@@ -52,49 +57,88 @@ pub fn pause(health: &Health, random: u64) -> Duration {
     health.interval.saturating_add(Duration::from_millis(longer))
 }
 
-/// Asks once; what is wrong is told in words.
-pub async fn ask(health: &Health, protocol: Protocol, host: &str, address: SocketAddr) -> Result<(), String> {
-    let asking = async {
-        let stream = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
-        match &health.probe {
-            Probe::Tcp => Ok(()),
-            Probe::Http { path, statuses } => {
-                let request = question(Method::GET, path, host, protocol, Bytes::new())?;
-                let status = exchange(stream, protocol, request, async |answer| Ok(answer.status())).await?;
-                let good = statuses.contains(status.as_u16());
-                good.then_some(()).ok_or_else(|| format!("status {}", status.as_u16()))
+/// Who is asked, and in what.
+pub struct Asked {
+    host: String,
+    address: SocketAddr,
+    protocol: Protocol,
+    tls: Option<Arc<Client>>,
+}
+
+impl Asked {
+    /// An endpoint of a cluster that speaks this, with TLS or without.
+    pub fn new(member: &Member, protocol: Protocol, tls: Option<Arc<Client>>) -> Self {
+        Self { host: member.host.clone(), address: member.address, protocol, tls }
+    }
+
+    /// As it stands in requests.
+    fn authority(&self) -> String {
+        let port = self.address.port();
+        if self.host.contains(':') { format!("[{}]:{port}", self.host) } else { format!("{}:{port}", self.host) }
+    }
+
+    /// The request in the form of the protocol.
+    fn question(
+        &self,
+        method: Method,
+        path: &str,
+        protocol: Protocol,
+        body: Bytes,
+    ) -> Result<Request<Full<Bytes>>, String> {
+        let (authority, builder) = (self.authority(), Request::builder().method(method).header(USER_AGENT, AGENT));
+        let builder = match protocol {
+            Protocol::Http1 => builder.uri(path).header(HOST, authority).header(CONNECTION, "close"),
+            Protocol::H2 => {
+                let scheme = if self.tls.is_some() { "https" } else { "http" };
+                builder.uri(format!("{scheme}://{authority}{path}")).version(Version::HTTP_2)
             }
-            Probe::Grpc(service) => {
-                let path = "/grpc.health.v1.Health/Check";
-                let mut request = question(Method::POST, path, host, Protocol::H2, message(service))?;
-                request.headers_mut().insert(CONTENT_TYPE, http::HeaderValue::from_static("application/grpc"));
-                request.headers_mut().insert(TE, http::HeaderValue::from_static("trailers"));
-                exchange(stream, Protocol::H2, request, serving).await
+        };
+        builder.body(Full::new(body)).map_err(|error| error.to_string())
+    }
+}
+
+/// Asks once; what is wrong is told in words. Whether a port is open is asked without TLS.
+pub async fn ask(health: &Health, asked: &Asked) -> Result<(), String> {
+    let words = |error: std::io::Error| error.to_string();
+    let asking = async {
+        let stream = TcpStream::connect(asked.address).await.map_err(words)?;
+        match (&health.probe, &asked.tls) {
+            (Probe::Tcp, _) => Ok(()),
+            (probe, None) => ask_on(stream, probe, asked).await,
+            (probe, Some(tls)) => {
+                let stream = tls.connect(&asked.host, asked.protocol, stream).await.map_err(words)?;
+                ask_on(stream, probe, asked).await
             }
         }
     };
     tokio::time::timeout(health.timeout, asking).await.unwrap_or_else(|_| Err("no answer in time".to_owned()))
 }
 
-/// The request in the form of the protocol.
-fn question(
-    method: Method,
-    path: &str,
-    host: &str,
-    protocol: Protocol,
-    body: Bytes,
-) -> Result<Request<Full<Bytes>>, String> {
-    let builder = Request::builder().method(method).header(USER_AGENT, AGENT);
-    let builder = match protocol {
-        Protocol::Http1 => builder.uri(path).header(HOST, host).header(CONNECTION, "close"),
-        Protocol::H2 => builder.uri(format!("http://{host}{path}")).version(Version::HTTP_2),
-    };
-    builder.body(Full::new(body)).map_err(|error| error.to_string())
+async fn ask_on<S>(stream: S, probe: &Probe, asked: &Asked) -> Result<(), String>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    match probe {
+        Probe::Tcp => Ok(()),
+        Probe::Http { path, statuses } => {
+            let request = asked.question(Method::GET, path, asked.protocol, Bytes::new())?;
+            let status = exchange(stream, asked.protocol, request, async |answer| Ok(answer.status())).await?;
+            let good = statuses.contains(status.as_u16());
+            good.then_some(()).ok_or_else(|| format!("status {}", status.as_u16()))
+        }
+        Probe::Grpc(service) => {
+            let path = "/grpc.health.v1.Health/Check";
+            let mut request = asked.question(Method::POST, path, Protocol::H2, message(service))?;
+            request.headers_mut().insert(CONTENT_TYPE, http::HeaderValue::from_static("application/grpc"));
+            request.headers_mut().insert(TE, http::HeaderValue::from_static("trailers"));
+            exchange(stream, Protocol::H2, request, serving).await
+        }
+    }
 }
 
 /// One exchange; the connection ends with it.
 async fn exchange<T>(
-    stream: TcpStream,
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     protocol: Protocol,
     request: Request<Full<Bytes>>,
     look: impl AsyncFnOnce(Response<Incoming>) -> Result<T, String>,

@@ -233,7 +233,10 @@ impl Live {
 
     /// Has somebody look after the endpoints of every cluster.
     fn keep(&self) {
-        self.reloader.fleets.iter().for_each(|fleet| fleet.keep(&self.around.control, &self.around.resolver));
+        let Self { reloader, around, .. } = self;
+        let clients = reloader.tls.parties(&reloader.config).clients;
+        let clusters = reloader.fleets.iter().zip(clients);
+        clusters.for_each(|(fleet, tls)| fleet.keep(&around.control, &around.resolver, tls));
     }
 
     fn show(&self) {

@@ -14,9 +14,10 @@ use tollgate_config::{Health, Outliers};
 
 use super::{Fleet, locked};
 use crate::telemetry::panics::contained;
+use crate::tls::client::Client;
 use crate::upstream::balance::hash;
 use crate::upstream::fleet::member::{Vitals, now};
-use crate::upstream::health::{self, Streak};
+use crate::upstream::health::{self, Asked, Streak};
 use crate::upstream::outliers;
 use crate::upstream::resolve::Resolve;
 
@@ -29,17 +30,22 @@ const NEGATIVE: Duration = Duration::from_secs(1);
 
 impl Fleet {
     /// Has somebody look after the endpoints from now on, where there is something to look after.
-    pub fn keep(self: &Arc<Self>, control: &Handle, resolver: &Arc<dyn Resolve>) {
+    pub fn keep(self: &Arc<Self>, control: &Handle, resolver: &Arc<dyn Resolve>, tls: Option<Arc<Client>>) {
         let Some(reported) = locked(&self.reported).take() else { return };
         if !self.is_kept() {
             return;
         }
-        let keeper = control.spawn(keep(Arc::downgrade(self), reported, Arc::clone(resolver)));
+        let keeper = control.spawn(keep(Arc::downgrade(self), reported, Arc::clone(resolver), tls));
         *locked(&self.keeper) = Some(keeper.abort_handle());
     }
 }
 
-async fn keep(fleet: Weak<Fleet>, reported: mpsc::Receiver<SocketAddr>, resolver: Arc<dyn Resolve>) {
+async fn keep(
+    fleet: Weak<Fleet>,
+    reported: mpsc::Receiver<SocketAddr>,
+    resolver: Arc<dyn Resolve>,
+    tls: Option<Arc<Client>>,
+) {
     let Some(kept) = fleet.upgrade() else { return };
     // They end with this task.
     let mut tasks = JoinSet::new();
@@ -53,7 +59,7 @@ async fn keep(fleet: Weak<Fleet>, reported: mpsc::Receiver<SocketAddr>, resolver
     }
     if let Some(health) = kept.config.health.clone() {
         let (fleet, health) = (Weak::clone(&fleet), Arc::new(health));
-        tasks.spawn(async move { while !contained(examine(&fleet, &health)).await {} });
+        tasks.spawn(async move { while !contained(examine(&fleet, &health, &tls)).await {} });
     }
     drop(kept);
     while tasks.join_next().await.is_some() {}
@@ -136,7 +142,7 @@ fn distinct(fleet: &Fleet) -> HashMap<SocketAddr, Arc<Vitals>> {
 }
 
 /// Asks every endpoint for its health, each on a task of its own, as long as it is one.
-async fn examine(fleet: &Weak<Fleet>, health: &Arc<Health>) {
+async fn examine(fleet: &Weak<Fleet>, health: &Arc<Health>, tls: &Option<Arc<Client>>) {
     let Some(mut changed) = fleet.upgrade().map(|fleet| fleet.watch()) else { return };
     let mut tasks = JoinSet::new();
     let mut asked: HashMap<SocketAddr, (Arc<Vitals>, AbortHandle)> = HashMap::new();
@@ -153,7 +159,8 @@ async fn examine(fleet: &Weak<Fleet>, health: &Arc<Health>) {
             gone.abort();
         }
         for (address, vitals) in members {
-            let asks = Asks { fleet: Weak::clone(fleet), health: Arc::clone(health), places: Arc::clone(&places) };
+            let (fleet, health, places) = (Weak::clone(fleet), Arc::clone(health), Arc::clone(&places));
+            let asks = Asks { fleet, health, tls: tls.clone(), places };
             asked.entry(address).or_insert_with(|| {
                 let own = Arc::clone(&vitals);
                 (vitals, tasks.spawn(async move { while !contained(asks.ask(address, &own)).await {} }))
@@ -170,6 +177,7 @@ async fn examine(fleet: &Weak<Fleet>, health: &Arc<Health>) {
 struct Asks {
     fleet: Weak<Fleet>,
     health: Arc<Health>,
+    tls: Option<Arc<Client>>,
     places: Arc<Semaphore>,
 }
 
@@ -179,9 +187,9 @@ impl Asks {
         let health = &self.health;
         let mut streak = Streak::default();
         let mut random = hash::with(address.to_string().as_bytes(), now());
-        while let Some((host, protocol)) = host(&self.fleet, address) {
+        while let Some(asked) = self.asked(address) {
             let Ok(place) = self.places.acquire().await else { return };
-            let outcome = health::ask(health, protocol, &host, address).await;
+            let outcome = health::ask(health, &asked).await;
             drop(place);
             let Some(kept) = self.fleet.upgrade() else { return };
             let is_first = !vitals.asked.swap(true, Relaxed);
@@ -197,13 +205,12 @@ impl Asks {
             tokio::time::sleep(health::pause(health, random)).await;
         }
     }
-}
 
-/// What an endpoint is called and speaks; `None` when it is no longer one.
-fn host(fleet: &Weak<Fleet>, address: SocketAddr) -> Option<(String, tollgate_config::Protocol)> {
-    let fleet = fleet.upgrade()?;
-    let roster = fleet.roster();
-    let member = roster.members.iter().find(|member| member.address == address)?;
-    let bracketed = if member.host.contains(':') { format!("[{}]", member.host) } else { member.host.clone() };
-    Some((format!("{bracketed}:{}", address.port()), fleet.config.protocol))
+    /// The endpoint at an address; `None` when there is none any more.
+    fn asked(&self, address: SocketAddr) -> Option<Asked> {
+        let fleet = self.fleet.upgrade()?;
+        let roster = fleet.roster();
+        let member = roster.members.iter().find(|member| member.address == address)?;
+        Some(Asked::new(member, fleet.config.protocol, self.tls.clone()))
+    }
 }

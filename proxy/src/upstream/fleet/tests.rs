@@ -110,7 +110,7 @@ impl Resolve for Silent {
 async fn looking_after_endpoints_ends_with_their_cluster() {
     let (held, fleet) = (Arc::new(()), fleet(CLUSTERS, None));
     let resolver: Arc<dyn Resolve> = Arc::new(Silent { _held: Arc::clone(&held) });
-    fleet.keep(&tokio::runtime::Handle::current(), &resolver);
+    fleet.keep(&tokio::runtime::Handle::current(), &resolver, None);
     drop(resolver);
     tokio::task::yield_now().await;
     assert_eq!(Arc::strong_count(&held), 2);
