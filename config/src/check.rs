@@ -4,6 +4,7 @@
 mod admin;
 mod cluster;
 mod clusters;
+mod intercept;
 mod limits;
 mod plugins;
 mod quota;
@@ -114,6 +115,8 @@ impl Check<'_, '_> {
         let address = said.address.value;
         let name = said.name.as_ref().map_or_else(|| address.to_string(), |name| name.value.0.clone());
         let chain = self.plugins.chain(&said.chain, &format!("listener {name:?}"), self.report);
+        let original = said.intercept.as_ref().map(|said| intercept::original(said, self.report));
+        self.clusters.enter(&name, original);
         let routes = said.routes.iter().enumerate();
         Listener {
             routes: routes.filter_map(|(index, said)| self.route(said, &name, index, &chain)).collect(),
@@ -122,6 +125,8 @@ impl Check<'_, '_> {
             address,
             tls: said.tls.as_ref().map(|said| tls::of_listener(said, self.folder, self.report)),
             balance: said.balance.value,
+            intercept: said.intercept.as_ref().map(|said| said.by.value),
+            direction: said.direction.as_ref().map(|said| said.value).unwrap_or_default(),
             limits: limits::of_listener(said.limits.as_ref(), self.limits),
             http: said.http.as_ref().map(routes::http).unwrap_or_default(),
             headers: routes::edits(said.headers.as_ref(), self.report).map(|edits| *edits).unwrap_or_default(),

@@ -13,6 +13,7 @@ use std::time::Duration;
 use schemars::Schema;
 use serde_json::Value;
 
+use crate::interception::Original;
 use crate::ratio::Ratio;
 use crate::scalar::{Bare, Scalar, Unfit, Word};
 use crate::tls::ClientTls;
@@ -31,12 +32,17 @@ pub struct ClusterId(pub usize);
 pub struct Cluster {
     /// The name written; for a target that is a URL, its host and port.
     pub name: String,
-    /// At least one, in the order written.
+    /// In the order written; at least one, but for what connections were meant for.
     pub endpoints: Vec<Endpoint>,
     /// What is spoken with them.
     pub protocol: Protocol,
     /// How TLS is spoken with them; `None`: it is not.
     pub tls: Option<ClientTls>,
+    /// Present where the destination that a client's connection was meant for takes the place of endpoints. What the client
+    /// speaks is spoken there.
+    pub original: Option<Original>,
+    /// The mark of the sockets that connect to its endpoints.
+    pub mark: Option<u32>,
     /// How one is picked.
     pub pick: Pick,
     /// How the names among them are looked up.

@@ -6,6 +6,7 @@ mod cluster;
 mod emit;
 mod filter;
 mod http;
+mod intercept;
 mod quota;
 mod tls;
 mod write;
@@ -20,6 +21,7 @@ use crate::file::at::At;
 use crate::file::choice::{Admin, Cache, Entry, Filters, To, Watch};
 use crate::file::read::Named;
 use crate::file::{self, Cluster, File, Filter, Match};
+use crate::interception::Direction;
 use crate::limits::{Age, Limits, Rate};
 use crate::listener::{Balance, TcpTarget};
 use crate::report::{Report, Spot};
@@ -57,6 +59,8 @@ pub(crate) struct Listener {
     pub(crate) address: At<SocketAddr>,
     pub(crate) tls: Option<file::ListenerTls>,
     pub(crate) balance: At<Balance>,
+    pub(crate) intercept: Option<file::intercept::Interception>,
+    pub(crate) direction: Option<At<Direction>>,
     pub(crate) limits: Option<file::ListenerLimits>,
     pub(crate) http: Option<file::http::Http>,
     pub(crate) headers: Option<HeaderEdits>,
@@ -151,7 +155,22 @@ impl Short {
         let spot = self.spot;
         let routes = Some(routes);
         let (name, tls, balance, limits, http, headers, tcp) = Default::default();
-        Some(file::Listener { spot, name, listen, tls, balance, filters, limits, http, headers, routes, tcp })
+        let (intercept, direction) = Default::default();
+        Some(file::Listener {
+            spot,
+            name,
+            listen,
+            tls,
+            balance,
+            intercept,
+            direction,
+            filters,
+            limits,
+            http,
+            headers,
+            routes,
+            tcp,
+        })
     }
 
     fn refuse_beside_listeners(&self, report: &mut Report<'_>) {
@@ -172,6 +191,8 @@ fn listener(said: file::Listener, chains: &mut Chains) -> Listener {
         balance: said.balance.unwrap_or_else(|| At::new(Balance::default(), said.spot)),
         address: said.listen,
         tls: said.tls.map(tls::of_listener),
+        intercept: said.intercept.map(intercept::filled),
+        direction: said.direction,
         limits: said.limits,
         http: said.http.map(http::filled),
         headers: said.headers,

@@ -8,6 +8,7 @@ pub(crate) mod cluster;
 pub(crate) mod data;
 mod filter;
 pub(crate) mod http;
+pub(crate) mod intercept;
 mod plain;
 pub(crate) mod read;
 mod reference;
@@ -26,6 +27,7 @@ use regex::Regex;
 
 use crate::cache::Folder;
 use crate::cluster::Protocol;
+use crate::interception::{Direction, Mark};
 use crate::limits::{Age, Rate};
 use crate::listener::{Balance, TcpTarget};
 use crate::ratio::Ratio;
@@ -39,6 +41,7 @@ use at::At;
 use choice::{Admin, Cache, Condition, Entry, Filters, Methods, To, Watch};
 use data::{Hidden, Metadata};
 use http::Http;
+use intercept::Intercept;
 use read::{Named, Read, Reader, SomeOf, Written, mapping};
 use reference::Surroundings;
 
@@ -213,6 +216,10 @@ mapping! {
         "tls" => tls: Option<ListenerTls>,
         /// How connections are spread over the workers.
         "balance" => balance: Option<At<Balance>>,
+        /// How connections get here that were meant for other addresses.
+        "intercept" => intercept: Option<Intercept>,
+        /// Which way its connections go, seen from the application beside the proxy.
+        "direction" => direction: Option<At<Direction>>,
         /// The filters that run before those of a route.
         "filters" => filters: Option<Vec<Entry>>,
         /// Bounds in place of the global ones.
@@ -233,7 +240,7 @@ mapping! {
 mapping! {
     /// Where connections go whose bytes are passed on as they come.
     Tcp, "tcp" {
-        /// Where they go: a URL such as `tcp://10.0.0.1:5432`, or the name of a cluster.
+        /// Where they go: a URL such as `tcp://10.0.0.1:5432`, the name of a cluster, or `original`.
         "to" => to: At<TcpTarget>,
         /// The filters that see the bytes.
         "filters" => filters: Option<Vec<Entry>>,
@@ -249,7 +256,7 @@ mapping! {
         "name" => name: Option<At<Name>>,
         /// The exchanges it is for; every one unless written.
         "match" => matcher: Option<Match>,
-        /// Where they go: a URL, the name of a cluster, or `echo`; or several of them with their weights.
+        /// Where they go: a URL, the name of a cluster, `original` or `echo`; or several of them with their weights.
         "to" => to: Option<To>,
         /// The answer that they get in place of a target's.
         "respond" => respond: Option<Respond>,
@@ -306,6 +313,8 @@ mapping! {
         "protocol" => protocol: Option<At<Protocol>>,
         /// TLS, and what is believed of endpoints; `{}` believes the CAs of the system.
         "tls" => tls: Option<ClusterTls>,
+        /// The mark of the sockets that connect to them.
+        "mark" => mark: Option<At<Mark>>,
         /// How one is picked.
         "balance" => balance: Option<cluster::Balance>,
         /// How the names of hosts are looked up.

@@ -50,6 +50,7 @@ mod expand;
 mod file;
 mod filter;
 mod forwarding;
+mod interception;
 mod limits;
 mod listener;
 mod node;
@@ -87,6 +88,7 @@ pub use filter::{
     PluginId, Policy, Rollout, SelfTest, TestRequest,
 };
 pub use forwarding::{ForwardFor, Forwarded, Http, Network, Trust, Underscores};
+pub use interception::{Direction, Intercept, Original, Reach};
 pub use limits::Limits;
 pub use listener::{Balance, Listener, Tcp};
 pub use node::Node;

@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::cluster::{ClusterId, Endpoint};
 use crate::filter::PluginId;
 use crate::forwarding::Http;
+use crate::interception::{Direction, Intercept};
 use crate::limits::Limits;
 use crate::route::{HeaderEdits, Route};
 use crate::scalar::{Name, Scalar, Unfit, Word};
@@ -24,6 +25,10 @@ pub struct Listener {
     pub tls: Option<ServerTls>,
     /// How new connections are spread over the workers.
     pub balance: Balance,
+    /// How connections get here that were meant for other addresses; `None`: they do not.
+    pub intercept: Option<Intercept>,
+    /// Which way its connections go.
+    pub direction: Direction,
     /// The limits of this listener: its own where written, else the global ones.
     pub limits: Limits,
     /// How its requests are marked on their way.
@@ -84,10 +89,12 @@ pub(crate) enum TcpTarget {
     /// `tcp://HOST:PORT`.
     Url(Endpoint),
     Cluster(Name),
+    /// What the client's connection was meant for.
+    Original,
 }
 
 impl Scalar for TcpTarget {
-    const EXPECTED: &'static str = "a URL such as tcp://10.0.0.1:5432, or the name of a cluster";
+    const EXPECTED: &'static str = "a URL such as tcp://10.0.0.1:5432, the name of a cluster, or \"original\"";
 
     fn parse(text: &str) -> Result<TcpTarget, Unfit> {
         let unfit = || Unfit::value("is not a target of TCP; write tcp://, a host and its port");
@@ -95,6 +102,7 @@ impl Scalar for TcpTarget {
             None if text == "echo" => {
                 Err(Unfit::value("is no target of TCP, because it answers requests of HTTP; name a cluster"))
             }
+            None if text == "original" => Ok(TcpTarget::Original),
             None => Name::parse(text).map(TcpTarget::Cluster),
             Some(("tcp", rest)) => Endpoint::parse(rest).map(TcpTarget::Url).map_err(|_| unfit()),
             Some(_) => Err(unfit()),
@@ -105,6 +113,7 @@ impl Scalar for TcpTarget {
         match self {
             TcpTarget::Url(endpoint) => format!("tcp://{endpoint}").into(),
             TcpTarget::Cluster(Name(name)) => name.as_str().into(),
+            TcpTarget::Original => "original".into(),
         }
     }
 }
@@ -118,6 +127,8 @@ mod tests {
         let spelled = |text| TcpTarget::parse(text).map(|target| target.spell());
 
         assert_eq!(spelled("db"), Ok("db".into()));
+        assert_eq!(TcpTarget::parse("original"), Ok(TcpTarget::Original));
+        assert_eq!(spelled("original"), Ok("original".into()));
         assert_eq!(spelled("tcp://Db.Local:5432"), Ok("tcp://db.local:5432".into()));
         assert_eq!(spelled("tcp://[::1]:1"), Ok("tcp://[::1]:1".into()));
         for text in ["", "echo", "tcp://", "tcp://db", "tcp://db:0", "tcp://db:1/", "http://db:1", "a b"] {

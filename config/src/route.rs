@@ -292,14 +292,19 @@ pub(crate) enum TargetName {
     /// `https://HOST:PORT`; port 443 unless written.
     Tls(Endpoint),
     Cluster(Name),
+    /// What the client's connection was meant for.
+    Original,
 }
 
 impl Scalar for TargetName {
-    const EXPECTED: &'static str = "a URL, the name of a cluster, or \"echo\"";
+    const EXPECTED: &'static str = "a URL, the name of a cluster, \"original\" or \"echo\"";
 
     fn parse(text: &str) -> Result<TargetName, Unfit> {
         if text == "echo" {
             return Ok(TargetName::Echo);
+        }
+        if text == "original" {
+            return Ok(TargetName::Original);
         }
         match text.split_once("://") {
             None => Name::parse(text).map(TargetName::Cluster),
@@ -312,6 +317,7 @@ impl Scalar for TargetName {
     fn spell(&self) -> Value {
         match self {
             TargetName::Echo => "echo".into(),
+            TargetName::Original => "original".into(),
             TargetName::Url(endpoint) => format!("http://{endpoint}").into(),
             TargetName::Tls(endpoint) => format!("https://{endpoint}").into(),
             TargetName::Cluster(Name(name)) => name.as_str().into(),

@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use tollgate_config::{
     AbiVersion, AccessLog, Admin, Allow, Alpn, Balance, Budget, ByteSize, Cache, Canary, ClientTls, ClusterId, Code,
-    Config, Dns, EmptyBody, Expectation, Faults, GuestErrors, HashKey, HeaderPause, HostMatch, Initial, Isolation,
-    Keeping, Limits, LogFormat, LogTarget, Node, OnError, Outliers, PathMatch, PathSpelling, PeerName, Pick, PluginId,
-    Policy, Probe, Protocol, Quota, Ratio, Rollout, Target, Tcp, TestRequest, TlsVersion, ValueMatch, load, parse,
+    Config, Direction, Dns, EmptyBody, Expectation, Faults, GuestErrors, HashKey, HeaderPause, HostMatch, Initial,
+    Intercept, Isolation, Keeping, Limits, LogFormat, LogTarget, Node, OnError, Original, Outliers, PathMatch,
+    PathSpelling, PeerName, Pick, PluginId, Policy, Probe, Protocol, Quota, Ratio, Reach, Rollout, Target, Tcp,
+    TestRequest, TlsVersion, ValueMatch, load, parse,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -257,6 +258,43 @@ fn a_listener_of_tcp_has_a_cluster_and_a_chain_and_no_routes() {
     assert_eq!(plain.tcp, Some(Tcp { cluster: ClusterId(0), chain: vec![] }));
     assert!(db.routes.is_empty() && plain.routes.is_empty());
     assert_eq!((db.name.as_str(), db.balance, db.limits.connections), ("db", Balance::Even, 10));
+}
+
+#[test]
+fn the_target_original_is_a_cluster_of_each_listener_that_leads_there() {
+    let text = fs::read_to_string("tests/good/sidecar.yaml").unwrap();
+
+    let config = config(&text);
+
+    let [inbound, outbound, tcp] = config.listeners.as_slice() else { panic!("three listeners") };
+    assert_eq!((inbound.intercept, inbound.direction), (Some(Intercept::Redirect), Direction::Inbound));
+    assert_eq!((outbound.intercept, outbound.direction), (Some(Intercept::Redirect), Direction::Outbound));
+    assert_eq!((tcp.intercept, tcp.direction), (Some(Intercept::Tproxy), Direction::Unspecified));
+    let id = |name: &str| config.clusters.iter().position(|cluster| cluster.name == name).map(ClusterId).unwrap();
+    let of_inbound = id("inbound/original");
+    assert_eq!(inbound.routes[0].target, Target::Split(vec![(of_inbound, 9), (id("127.0.0.1:8080"), 1)]));
+    assert_eq!(inbound.routes[1].target, Target::Cluster(of_inbound));
+    assert_eq!(outbound.routes[0].target, Target::Cluster(id("outbound/original")));
+    assert_eq!(tcp.tcp.as_ref().map(|tcp| tcp.cluster), Some(id("127.0.0.1:15002/original")));
+    let original = |name| (config.clusters[id(name).0].original.unwrap(), config.clusters[id(name).0].mark);
+    let plain = Original::default();
+    assert_eq!(original("inbound/original"), (Original { reach: Reach::Loopback, ..plain }, Some(0x7467)));
+    assert_eq!(original("outbound/original"), (plain, None));
+    let permissive = Original { loopback: true, link_local: true, ..plain };
+    assert_eq!(original("127.0.0.1:15002/original"), (permissive, None));
+    assert!(config.clusters.iter().all(|cluster| cluster.endpoints.is_empty() == cluster.original.is_some()));
+    assert_eq!(config.clusters[id("app").0].mark, Some(0x7467));
+}
+
+#[test]
+fn listeners_of_one_name_have_original_destinations_of_their_own() {
+    let one = "{ listen: \"127.0.0.1:0\", intercept: redirect, routes: [{ to: original }] }";
+
+    let config = config(&format!("listeners: [{one}, {one}]"));
+
+    let mut names: Vec<_> = config.clusters.iter().map(|cluster| cluster.name.as_str()).collect();
+    names.dedup();
+    assert_eq!(names.len(), 2, "{names:?}");
 }
 
 #[test]

@@ -230,10 +230,22 @@ fn listener() -> impl Strategy<Value = Value> {
     let http =
         (routes(), maybe(chain())).prop_map(|(routes, filters)| vec![("filters", filters), ("routes", Some(routes))]);
     let serves = prop_oneof![2 => http, 1 => tcp().prop_map(|tcp| vec![("tcp", Some(tcp))])];
-    (serves, maybe(one_of(&["kernel", "even"])), limits).prop_map(|(serves, balance, limits)| {
+    let way = (maybe(one_of(&["kernel", "even"])), maybe(intercept()), maybe(one_of(&["inbound", "outbound"])));
+    (serves, way, limits).prop_map(|(serves, (balance, intercept, direction), limits)| {
         let own = vec![("listen", Some("127.0.0.1:0".into())), ("balance", balance), ("limits", limits)];
-        keys(own.into_iter().chain(serves).collect())
+        let way = [("intercept", intercept), ("direction", direction)];
+        keys(own.into_iter().chain(way).chain(serves).collect())
     })
+}
+
+fn intercept() -> impl Strategy<Value = Value> {
+    let by = || one_of(&["redirect", "tproxy"]);
+    let allow = maybe(prop_oneof![Just(json!([])), Just(json!(["loopback"])), Just(json!(["link_local", "loopback"]))]);
+    let whole = (by(), maybe(one_of(&["original", "loopback"])), allow, maybe((1u32..).prop_map(Value::from)));
+    let whole = whole.prop_map(|(by, reach, allow, mark)| {
+        keys(vec![("by", Some(by)), ("reach", reach), ("allow", allow), ("mark", mark)])
+    });
+    prop_oneof![by(), whole]
 }
 
 fn tcp() -> impl Strategy<Value = Value> {

@@ -10,6 +10,7 @@ use crate::error::Code;
 use crate::file;
 use crate::file::at::At;
 use crate::file::read::Named;
+use crate::interception::Original;
 use crate::limits::Limits;
 use crate::listener::TcpTarget;
 use crate::report::Report;
@@ -24,8 +25,19 @@ pub(super) struct Clusters<'l> {
     ids: HashMap<String, Option<ClusterId>>,
     /// Those made from URLs, with TLS or without.
     urls: HashMap<(Endpoint, bool), ClusterId>,
+    /// What `original` is on the listener at hand, where connections are intercepted.
+    original: Option<Origin>,
     list: Vec<Cluster>,
     limits: Limits,
+}
+
+/// The target `original` of one listener.
+struct Origin {
+    listener: String,
+    original: Original,
+    mark: Option<u32>,
+    /// Present once something leads there.
+    id: Option<ClusterId>,
 }
 
 impl<'l> Clusters<'l> {
@@ -35,10 +47,13 @@ impl<'l> Clusters<'l> {
         (limits, folder): (Limits, &Path),
         report: &mut Report<'_>,
     ) -> Clusters<'l> {
-        let mut clusters = Clusters { said, ids: HashMap::new(), urls: HashMap::new(), list: Vec::new(), limits };
+        let mut clusters =
+            Clusters { said, ids: HashMap::new(), urls: HashMap::new(), original: None, list: Vec::new(), limits };
         for (name, written) in &said.entries {
-            if name.value.0 == "echo" {
-                let message = "a cluster cannot be called \"echo\", that is a target of its own; choose another name";
+            if ["echo", "original"].contains(&name.value.0.as_str()) {
+                let word = &name.value.0;
+                let message =
+                    format!("a cluster cannot be called {word:?}, that is a target of its own; choose another name");
                 report.fault(Code::DuplicateName, name.spot, message);
             }
             let id = written.as_ref().map(|said| {
@@ -64,6 +79,7 @@ impl<'l> Clusters<'l> {
             TargetName::Url(endpoint) => Some(Target::Cluster(self.of_url(endpoint, None))),
             TargetName::Tls(endpoint) => Some(Target::Cluster(self.of_url(endpoint, Some(ClientTls::default())))),
             TargetName::Cluster(name) => self.named(name, to, (whose, "write http://"), report).map(Target::Cluster),
+            TargetName::Original => self.original(to, whose, report).map(Target::Cluster),
         }
     }
 
@@ -72,6 +88,7 @@ impl<'l> Clusters<'l> {
         let id = match &to.value {
             TcpTarget::Url(endpoint) => self.of_url(endpoint, None),
             TcpTarget::Cluster(name) => self.named(name, to, (whose, "write tcp://"), report)?,
+            TcpTarget::Original => self.original(to, whose, report)?,
         };
         let cluster = self.list.get(id.0);
         let speaks = cluster.and_then(|cluster| match cluster {
@@ -114,6 +131,38 @@ impl<'l> Clusters<'l> {
         *id
     }
 
+    /// From here on `original` means the destinations of the connections of this listener, where they are intercepted.
+    pub(super) fn enter(&mut self, listener: &str, original: Option<(Original, Option<u32>)>) {
+        let listener = listener.to_owned();
+        self.original = original.map(|(original, mark)| Origin { listener, original, mark, id: None });
+    }
+
+    /// The cluster of the original destinations of the listener at hand; `None` where there are none, which is reported.
+    fn original<T: Scalar>(&mut self, at: &At<T>, whose: &str, report: &mut Report<'_>) -> Option<ClusterId> {
+        let Some(Origin { listener, original, mark, id }) = &self.original else {
+            let message = format!(
+                "{whose}: \"original\" leads nowhere, because the listener does not intercept connections; \
+                 give it \"intercept: redirect\" or \"intercept: tproxy\""
+            );
+            report.fault(Code::Undefined, at.spot, message);
+            return None;
+        };
+        if id.is_some() {
+            return *id;
+        }
+        // Listeners at port 0 may have one name.
+        let several = self.list.iter().filter(|known| known.original.is_some()).count();
+        let name = format!("{listener}/original");
+        let is_new = !self.list.iter().any(|known| known.name == name);
+        let name = self.free(&if is_new { name } else { format!("{name}-{several}") });
+        let (original, mark) = (Some(*original), *mark);
+        let id = self.add(Cluster { original, mark, ..cluster::plain(name, Vec::new(), self.limits) });
+        if let Some(origin) = &mut self.original {
+            origin.id = Some(id);
+        }
+        Some(id)
+    }
+
     fn advice(&self, name: &str, host: &str) -> String {
         if Endpoint::parse(name).is_ok() {
             return format!("to mean a host, {host}{name}");
@@ -127,7 +176,7 @@ impl<'l> Clusters<'l> {
         if let Some(id) = self.urls.get(&key) {
             return *id;
         }
-        let name = self.free(endpoint);
+        let name = self.free(&endpoint.to_string());
         let cluster = cluster::plain(name.clone(), vec![endpoint.clone()], self.limits);
         let id = self.add(Cluster { tls, ..cluster });
         self.ids.insert(name, Some(id));
@@ -135,12 +184,11 @@ impl<'l> Clusters<'l> {
         id
     }
 
-    /// The endpoint as a name; with a number behind it where the user has that name, or a URL with or without TLS.
-    fn free(&self, endpoint: &Endpoint) -> String {
-        let name = endpoint.to_string();
+    /// A name; with a number behind it where the user has that name, or a URL with or without TLS.
+    fn free(&self, name: &str) -> String {
         let numbered = (2u64..).map(|number| format!("{name}-{number}"));
-        let mut names = std::iter::once(name.clone()).chain(numbered);
-        names.find(|name| !self.ids.contains_key(name)).unwrap_or(name)
+        let mut names = std::iter::once(name.to_owned()).chain(numbered);
+        names.find(|name| !self.ids.contains_key(name)).unwrap_or_else(|| name.to_owned())
     }
 
     /// Every cluster, [`ClusterId`] counting in it.

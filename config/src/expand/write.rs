@@ -35,6 +35,8 @@ impl Write for Listener {
             ("listen", self.address.write(view)),
             ("tls", self.tls.write(view)),
             ("balance", self.balance.write(view)),
+            ("intercept", self.intercept.write(view)),
+            ("direction", self.direction.write(view)),
             ("filters", http(self.chain.write(view))),
             ("limits", self.limits.write(view)),
             ("http", self.http.write(view)),

@@ -8,7 +8,7 @@ use super::*;
 use crate::error::Code;
 
 /// Every mapping of the language, by the name it has in the schema.
-const MAPPINGS: [(&str, &[&str], &[&str]); 45] = [
+const MAPPINGS: [(&str, &[&str], &[&str]); 46] = [
     ("", File::KEYS, File::LATER),
     ("Node", Node::KEYS, Node::LATER),
     ("AdminListen", AdminListen::KEYS, AdminListen::LATER),
@@ -29,6 +29,7 @@ const MAPPINGS: [(&str, &[&str], &[&str]); 45] = [
     ("Replacement", action::Replacement::KEYS, action::Replacement::LATER),
     ("HeaderEdits", HeaderEdits::KEYS, HeaderEdits::LATER),
     ("Edits", action::Edits::KEYS, action::Edits::LATER),
+    ("Interception", intercept::Interception::KEYS, intercept::Interception::LATER),
     ("Http", Http::KEYS, Http::LATER),
     ("Forwarded", http::Forwarded::KEYS, http::Forwarded::LATER),
     ("Filter", Filter::KEYS, Filter::LATER),
