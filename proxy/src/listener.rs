@@ -3,6 +3,7 @@
 pub mod connection;
 mod framing;
 mod guard;
+pub mod intercept;
 pub mod io;
 mod opening;
 mod resting;
@@ -40,6 +41,14 @@ pub struct Socket {
     pub socket: StdListener,
     /// Its listener.
     pub listener: ListenerId,
+}
+
+/// A client's socket.
+struct Accepted {
+    stream: TcpStream,
+    source: SocketAddr,
+    /// What the connection was meant for.
+    destination: SocketAddr,
 }
 
 /// A connection that another worker accepted.
@@ -228,15 +237,15 @@ fn begin(worker: &Rc<Worker>, stream: TcpStream, source: SocketAddr, listener: L
     let _ = stream.set_nodelay(true);
     let local = worker.local();
     let Some(known) = local.listener(listener) else { return };
-    let worker = Rc::clone(worker);
+    let Ok(destination) = intercept::destination(&stream, known.listener.intercept) else { return };
+    let (worker, accepted) = (Rc::clone(worker), Accepted { stream, source, destination });
     match &known.tcp {
         None => {
-            let serving = connection::serve(worker, listener, Settings::of(known), (stream, source), admission);
+            let serving = connection::serve(worker, listener, Settings::of(known), accepted, admission);
             drop(tokio::task::spawn_local(serving));
         }
         Some(tcp) => {
-            let client = tcp::Accepted { stream, source };
-            let serving = tcp::serve(worker, Rc::clone(known), Rc::clone(tcp), client, admission);
+            let serving = tcp::serve(worker, Rc::clone(known), Rc::clone(tcp), accepted, admission);
             drop(tokio::task::spawn_local(serving));
         }
     }

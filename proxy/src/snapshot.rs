@@ -6,7 +6,9 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use tollgate_config::{self as config, Balance, ClusterId, Config, HeaderEdits, Http, Limits, PluginId};
+use tollgate_config::{
+    self as config, Balance, ClusterId, Config, Direction, HeaderEdits, Http, Intercept, Limits, PluginId,
+};
 
 use crate::clock::Clock;
 use crate::exchange::Timeouts;
@@ -57,6 +59,10 @@ pub struct Listener {
     pub name: String,
     /// How its connections are spread over workers.
     pub balance: Balance,
+    /// How connections get there that were meant for other addresses.
+    pub intercept: Option<Intercept>,
+    /// Which way its connections go.
+    pub direction: Direction,
     /// Its bounds.
     pub limits: Limits,
     /// How its requests are marked.
@@ -82,6 +88,8 @@ impl Listener {
             id,
             name: listener.name.clone(),
             balance: listener.balance,
+            intercept: listener.intercept,
+            direction: listener.direction,
             limits: listener.limits,
             http: listener.http.clone(),
             headers: listener.headers.clone(),
@@ -316,6 +324,11 @@ impl Local {
         self.listeners.iter().find(|known| known.listener.id == id)
     }
 
+    /// True for a listener that drains before those that take what the application beside the proxy sends out.
+    pub fn drains_first(&self, id: ListenerId) -> bool {
+        self.listener(id).is_none_or(|known| known.listener.direction != Direction::Outbound)
+    }
+
     /// Those of the snapshot.
     pub fn current(&self) -> impl Iterator<Item = Rc<Plugin>> {
         self.slots.iter().flat_map(|slot| slot.plugins())
@@ -394,12 +407,12 @@ impl Place<'_> {
 
     fn tcp(&self, tcp: &config::Tcp, targets: &Targets<'_>) -> Option<LocalTcp> {
         let cluster = Rc::clone(targets.clusters.get(tcp.cluster.0)?);
-        let listener = &targets.listener.name;
+        let listener = targets.listener;
         Some(LocalTcp {
             names: names(listener, "tcp", "*", &cluster.name),
             cluster,
             filters: Filters::new(tcp.chain.iter().filter_map(|id| targets.slots.get(id.0)).map(Rc::clone)),
-            series: self.registry.tcp(self.worker, listener),
+            series: self.registry.tcp(self.worker, &listener.name),
         })
     }
 
@@ -407,7 +420,7 @@ impl Place<'_> {
         let limits = &listener.limits;
         LocalRoute {
             place: usize::MAX,
-            names: names(&listener.name, "none", "*", "none"),
+            names: names(listener, "none", "*", "none"),
             cluster: None,
             own: None,
             split: None,

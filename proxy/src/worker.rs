@@ -4,7 +4,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::Release};
 
 use arc_swap::ArcSwap;
 use slab::Slab;
@@ -67,6 +67,28 @@ pub struct Load {
     pub passages: AtomicUsize,
     /// While the worker drains: connections whose clients are sending a head. Only the worker writes it.
     pub heads: AtomicUsize,
+    /// While the worker drains: what is left on listeners that drain first. Only the worker writes it.
+    pub first: First,
+}
+
+/// What is left on the listeners of a worker that drain first.
+#[derive(Debug, Default)]
+pub struct First {
+    /// True once the worker has looked.
+    pub counted: AtomicBool,
+    /// Their connections.
+    pub connections: AtomicUsize,
+    /// Exchanges, heads that are on their way, and connections that are passed on as bytes.
+    pub busy: AtomicUsize,
+}
+
+/// Which listeners of a worker drain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Draining {
+    Nobody,
+    /// All but those that serve until the others are done.
+    First,
+    Everybody,
 }
 
 /// See the module.
@@ -79,8 +101,8 @@ pub struct Worker {
     pub clock: Rc<Clock>,
     /// Exchanges and connections in flight.
     pub crowd: Rc<Cell<usize>>,
-    /// True once the process is told to end.
-    pub draining: Cell<bool>,
+    /// Whom the end of the process concerns already.
+    draining: Cell<Draining>,
     /// True once the plugins are told that they go away: others would never hear of it.
     retired: Cell<bool>,
     /// Contexts that outlive their exchange.
@@ -96,6 +118,7 @@ pub struct Worker {
 
 /// An exchange that the sweeper looks at.
 struct Live {
+    listener: ListenerId,
     exchange: Rc<Exchange>,
     chain: Option<Weak<Chain>>,
 }
@@ -111,7 +134,7 @@ impl Worker {
             shared,
             clock,
             crowd,
-            draining: Cell::new(false),
+            draining: Cell::new(Draining::Nobody),
             retired: Cell::new(false),
             lingering: Lingering::default(),
             retiring: Retiring::default(),
@@ -124,8 +147,42 @@ impl Worker {
 
     /// Idle connections close, busy ones close after their exchange, new ones are served once.
     pub fn drain(&self) {
-        self.draining.set(true);
+        self.draining.set(Draining::Everybody);
         self.connections.borrow().iter().for_each(|(_, (_, connection))| connection.drain());
+    }
+
+    /// The same for all listeners but those that take what the application beside the proxy sends out.
+    pub fn drain_first(&self) {
+        self.draining.set(Draining::First);
+        let local = self.local();
+        let connections = self.connections.borrow();
+        let first = connections.iter().filter(|(_, (listener, _))| local.drains_first(*listener));
+        first.for_each(|(_, (_, connection))| connection.drain());
+        drop(connections);
+        self.count_first();
+    }
+
+    /// True where connections of a listener are to close.
+    pub fn drains(&self, listener: ListenerId) -> bool {
+        match self.draining.get() {
+            Draining::Nobody => false,
+            Draining::First => self.local().drains_first(listener),
+            Draining::Everybody => true,
+        }
+    }
+
+    fn count_first(&self) {
+        let local = self.local();
+        let (connections, exchanges) = (self.connections.borrow(), self.exchanges.borrow());
+        let first = || connections.iter().filter(|(_, (listener, _))| local.drains_first(*listener));
+        let is_busy = |(_, (listener, connection)): &(usize, &(ListenerId, Handle))| {
+            connection.is_asking() || local.listener(*listener).is_some_and(|known| known.tcp.is_some())
+        };
+        let serving = exchanges.iter().filter(|(_, live)| local.drains_first(live.listener)).count();
+        let left = &self.load().first;
+        left.connections.store(first().count(), Relaxed);
+        left.busy.store(first().filter(is_busy).count() + serving, Relaxed);
+        left.counted.store(true, Release);
     }
 
     /// The same for the connections of one listener, which goes away.
@@ -192,10 +249,10 @@ impl Worker {
     }
 
     /// Has the sweeper look after an exchange until `forget`.
-    pub fn watch(&self, exchange: &Rc<Exchange>) -> usize {
+    pub fn watch(&self, exchange: &Rc<Exchange>, listener: ListenerId) -> usize {
         self.load().exchanges.store(self.exchanges.borrow().len() + 1, Relaxed);
         self.crowd.set(self.crowd.get() + 1);
-        self.exchanges.borrow_mut().insert(Live { exchange: Rc::clone(exchange), chain: None })
+        self.exchanges.borrow_mut().insert(Live { listener, exchange: Rc::clone(exchange), chain: None })
     }
 
     /// Tells the sweeper whose filters an exchange waits for.
@@ -251,7 +308,10 @@ impl Worker {
     /// Ends exchanges that are out of time.
     pub fn sweep_exchanges(&self) {
         let now = self.clock.look();
-        if self.draining.get() {
+        if self.draining.get() == Draining::First {
+            self.count_first();
+        }
+        if self.draining.get() != Draining::Nobody {
             let connections = self.connections.borrow();
             let heads = connections.iter().filter(|(_, (_, connection))| connection.is_asking()).count();
             self.load().heads.store(heads, Relaxed);

@@ -1,22 +1,28 @@
 //! The end of the process: announce it, let exchanges finish, then close.
 //!
 //! Until the last exchange ends, new connections are accepted and served once, so that nobody who has not heard of the
-//! end yet is refused.
+//! end yet is refused. Outbound listeners serve as usual until the others are done: an application that is asked for
+//! something asks others for it.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, sleep};
+use tollgate_config::Direction;
 
-use crate::worker::Shared;
+use crate::snapshot::Listener;
+use crate::worker::{First, Shared};
 
 /// How often the end is looked for.
 const LOOK: Duration = Duration::from_millis(10);
 /// How long clients may take to fetch last bytes and close, once no exchange is left.
 const FAREWELL: Duration = Duration::from_millis(500);
+/// What is left of the time, at the most, once outbound listeners drain, too: a fifth of it, or this.
+const LAST_TURN: Duration = Duration::from_secs(5);
 /// How long a filter may take to end once it was told.
 const ROOT_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -25,6 +31,8 @@ const ROOT_PATIENCE: Duration = Duration::from_secs(5);
 pub enum Phase {
     /// Everything as usual.
     Serving,
+    /// Connections close after their exchange, but for those of outbound listeners.
+    DrainingFirst,
     /// Connections close after their exchange.
     Draining,
     /// Filters are told that they go away; those that ask for time get it.
@@ -89,8 +97,16 @@ impl Bells {
 /// Drains the workers within `timeout`; another ring hurries. Afterwards the workers end.
 pub async fn drain(shared: &Shared, phase: &watch::Sender<Phase>, timeout: Duration, bells: &mut Bells) {
     let deadline = Instant::now() + timeout;
-    phase.send_replace(Phase::Draining);
-    let hurried = unless_rung(bells, finished(shared, deadline)).await;
+    let mut hurried = false;
+    if has_order(shared) {
+        phase.send_replace(Phase::DrainingFirst);
+        let turn = deadline - (timeout / 5).min(LAST_TURN);
+        hurried = unless_rung(bells, first_finished(shared, turn)).await;
+    }
+    if !hurried {
+        phase.send_replace(Phase::Draining);
+        hurried = unless_rung(bells, finished(shared, deadline)).await;
+    }
     let left = exchanges(shared);
     if left > 0 {
         tracing::warn!(exchanges = left, "ended with exchanges in flight");
@@ -113,12 +129,35 @@ async fn unless_rung(bells: &mut Bells, end: impl Future<Output = ()>) -> bool {
     }
 }
 
+/// True where some listeners drain before others.
+fn has_order(shared: &Shared) -> bool {
+    let snapshot = shared.snapshot.load();
+    let is_last = |listener: &&Arc<Listener>| listener.direction == Direction::Outbound;
+    let last = snapshot.listeners.iter().filter(is_last).count();
+    last > 0 && last < snapshot.listeners.len()
+}
+
+async fn first_finished(shared: &Shared, deadline: Instant) {
+    let sum = |count: fn(&First) -> &AtomicUsize| -> usize {
+        shared.loads.iter().map(|load| count(&load.first).load(Relaxed)).sum()
+    };
+    // What a worker has is known once it has looked.
+    let counted = || shared.loads.iter().all(|load| load.first.counted.load(Acquire));
+    let busy = || if counted() { sum(|first| &first.busy) } else { 1 };
+    quiet(deadline, busy, || sum(|first| &first.connections)).await;
+}
+
 async fn finished(shared: &Shared, deadline: Instant) {
+    quiet(deadline, || exchanges(shared) + heads(shared), || shared.connections.load(Relaxed)).await;
+}
+
+/// Waits until nothing is under way, and clients have closed or had time for it.
+async fn quiet(deadline: Instant, busy: impl Fn() -> usize, connections: impl Fn() -> usize) {
     let mut quiet_since = None;
     while Instant::now() < deadline {
-        let quiet = exchanges(shared) == 0 && heads(shared) == 0;
+        let quiet = busy() == 0;
         let since = *quiet_since.get_or_insert_with(Instant::now);
-        if quiet && (shared.connections.load(Relaxed) == 0 || since.elapsed() >= FAREWELL) {
+        if quiet && (connections() == 0 || since.elapsed() >= FAREWELL) {
             return;
         }
         if !quiet {

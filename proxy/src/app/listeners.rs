@@ -4,11 +4,11 @@
 
 use std::net::{SocketAddr, TcpListener};
 
-use tollgate_config as config;
+use tollgate_config::{self as config, Intercept};
 
 use crate::app::AppError;
 use crate::app::takeover::{Estate, Kept};
-use crate::listener::{self, Socket};
+use crate::listener::{self, Socket, intercept};
 use crate::snapshot::ListenerId;
 
 /// See the module.
@@ -28,6 +28,8 @@ struct Known {
     /// As it is written, perhaps with port 0.
     written: SocketAddr,
     bound: SocketAddr,
+    /// True where its sockets have connections at other addresses than theirs.
+    transparent: bool,
 }
 
 /// What a configuration changes, bound and not yet served.
@@ -60,7 +62,9 @@ impl Listeners {
         let mut changes = Changes::default();
         let mut last = self.last;
         for listener in wanted {
-            if let Some(place) = left.iter().position(|known| known.written == listener.address) {
+            let transparent = listener.intercept == Some(Intercept::Tproxy);
+            let is_same = |known: &&Known| known.written == listener.address && known.transparent == transparent;
+            if let Some(place) = left.iter().position(is_same) {
                 changes.ids.push(left.remove(place).id);
                 continue;
             }
@@ -72,6 +76,9 @@ impl Listeners {
                 Some(sockets) => listener::complete(sockets, workers),
                 None => listener::bind(listener.address, workers, is_ours),
             };
+            let prepared =
+                |sockets: Vec<TcpListener>| intercept::prepare(&sockets, listener.intercept).map(|()| sockets);
+            let sockets = sockets.and_then(prepared);
             let (known, sockets) = open(id, listener, sockets)?;
             changes.opened.push((known, sockets));
             changes.ids.push(id);
@@ -119,5 +126,6 @@ fn open(
         source,
     })?;
     let address = bound.first().map_or(Ok(written), TcpListener::local_addr)?;
-    Ok((Known { id, written, bound: address }, bound))
+    let transparent = listener.intercept == Some(Intercept::Tproxy);
+    Ok((Known { id, written, bound: address, transparent }, bound))
 }

@@ -96,6 +96,7 @@ async fn obey(worker: &Worker, phase: &mut watch::Receiver<Phase>) {
         crate::telemetry::panics::sabotage::pass("obey");
         match *phase.borrow_and_update() {
             Phase::Serving => {}
+            Phase::DrainingFirst => worker.drain_first(),
             Phase::Draining => worker.drain(),
             Phase::Retiring | Phase::Ended => return,
         }

@@ -160,7 +160,7 @@ mod tests {
 
     fn stream() -> Box<PassageStream> {
         let [listener, route, host, cluster] = ["raw", "tcp", "*", "db"].map(str::to_owned);
-        let names = Names { listener, route, host, cluster };
+        let names = Names { listener, direction: Default::default(), route, host, cluster };
         let facts = PassageFacts {
             names: Arc::new(names),
             quotas: Arc::new([PropertyQuota { count: 3, bytes: 16 }]),

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use http::Version;
 use tollgate_abi::{HeaderMap, VecHeaderMap, pairs};
+use tollgate_config::Direction;
 
 use crate::exchange::stream::{FilterStream, Names};
 
@@ -59,8 +60,12 @@ fn named(names: &Names, path: &[&[u8]]) -> Option<Vec<u8>> {
         [b"cluster_name"] => text(&names.cluster),
         [b"listener_name"] | [b"filter_chain_name"] => text(&names.listener),
         [b"virtual_host_name"] => text(&names.host),
-        // Envoy: 0 is a listener that says nothing about its side of the mesh.
-        [b"listener_direction"] => number(0),
+        // Numbers of Envoy's `TrafficDirection`.
+        [b"listener_direction"] => number(match names.direction {
+            Direction::Unspecified => 0,
+            Direction::Inbound => 1,
+            Direction::Outbound => 2,
+        }),
         _ => None,
     }
 }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use http::Version;
 use tollgate_abi::{Buffer, BufferType, HeaderMap, LocalResponse, MapType, Refusal, Stream, StreamType};
+use tollgate_config::Direction;
 
 use crate::error::Reason;
 use crate::exchange::buffer::BodyBuffer;
@@ -22,6 +23,8 @@ use crate::tls::secured::Secured;
 pub struct Names {
     /// The listener's name.
     pub listener: String,
+    /// Which way the listener's connections go.
+    pub direction: Direction,
     /// The route's name.
     pub route: String,
     /// The host that the route is for, as it is written; `*` for every host.

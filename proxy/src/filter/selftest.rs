@@ -221,7 +221,7 @@ fn facts(generation: &Generation, request: &TestRequest) -> Facts {
     let [listener, route, cluster] = [NAME; 3].map(str::to_owned);
     let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     Facts {
-        names: Arc::new(Names { listener, route, host: "*".to_owned(), cluster }),
+        names: Arc::new(Names { listener, direction: Default::default(), route, host: "*".to_owned(), cluster }),
         quotas: [generation.manners.properties].into(),
         source: nowhere,
         destination: nowhere,

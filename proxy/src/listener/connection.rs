@@ -4,7 +4,6 @@
 
 use std::cell::{Cell, OnceCell};
 use std::future::Future;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -25,12 +24,12 @@ use tollgate_config::Limits;
 use crate::client::{Client, Handle, Progress};
 use crate::frames::guarded::{Guarded, Note};
 use crate::frames::{Accounting, Breach};
-use crate::listener::Admission;
 use crate::listener::framing::Bounds;
 use crate::listener::io::{ClientIo, Transport, say, socket};
 use crate::listener::opening::{self, Opened};
 use crate::listener::resting::{self, REST};
 use crate::listener::streams::Streams;
+use crate::listener::{Accepted, Admission};
 use crate::serve;
 use crate::snapshot::{ListenerId, LocalListener};
 use crate::telemetry::metrics::ListenerSeries;
@@ -81,7 +80,7 @@ pub(super) fn serve(
     worker: Rc<Worker>,
     listener: ListenerId,
     settings: Settings,
-    (stream, source): (TcpStream, SocketAddr),
+    Accepted { stream, source, destination }: Accepted,
     admission: Admission,
 ) -> impl Future<Output = ()> {
     let handle = Handle::default();
@@ -91,7 +90,6 @@ pub(super) fn serve(
         let _held = held;
         // Whoever was told to drain before it was listened to came late, and is served once.
         handle.forget();
-        let Ok(destination) = stream.local_addr() else { return };
         let id = worker.shared.connection_ids.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let progress = Rc::new(Progress::default());
         let Some(opened) = opening::open(stream, &settings, &progress).await else { return };
@@ -324,7 +322,7 @@ struct Timed<D> {
 impl<D> Timed<D> {
     fn new(client: &Rc<Client>, settings: &Settings, told: Told, drain: D) -> Self {
         let since = client.worker.clock.now();
-        let late = client.worker.draining.get() || !client.worker.knows(client.listener);
+        let late = client.worker.drains(client.listener) || !client.worker.knows(client.listener);
         let limits = settings.limits;
         let client = Rc::clone(client);
         let (drained, rests, phase, progress) = (false, false, Phase::Head, (0, 0));

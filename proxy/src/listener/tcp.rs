@@ -7,7 +7,7 @@
 mod relay;
 
 use std::future::Future;
-use std::net::{Shutdown, SocketAddr};
+use std::net::Shutdown;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -28,20 +28,14 @@ use crate::clock::Clock;
 use crate::error::Reason;
 use crate::exchange::passage::{Passage, PassageFacts};
 use crate::filter::tcp::TcpChain;
-use crate::listener::Admission;
 use crate::listener::connection::{Active, Known};
+use crate::listener::{Accepted, Admission};
 use crate::snapshot::{LocalListener, LocalTcp};
 use crate::upstream::tunnel::{self, Tunnel};
 use crate::worker::Worker;
 
 /// How long a peer may take to hear the end that it was told.
 const FAREWELL: Duration = Duration::from_millis(500);
-
-/// A client's socket.
-pub(super) struct Accepted {
-    pub(super) stream: TcpStream,
-    pub(super) source: SocketAddr,
-}
 
 /// Passes a connection on until either side ends it, nothing moves for `limits.stream_idle_timeout`, a filter ends it, or
 /// the worker does.
@@ -95,7 +89,7 @@ fn chain(
         names: Arc::clone(&tcp.names),
         quotas: Arc::clone(&tcp.filters.quotas),
         source: client.source,
-        destination: client.stream.local_addr()?,
+        destination: client.destination,
         connection: worker.shared.connection_ids.fetch_add(1, Relaxed),
     };
     let buffer = listener.listener.limits.buffer.as_usize();

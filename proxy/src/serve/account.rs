@@ -64,7 +64,7 @@ impl Account {
         exchange.lasts.set(lasts(route, &accepted.head.fields.map));
         client.lasting.set(client.lasting.get() + usize::from(exchange.lasts.get()));
         Self {
-            key: worker.watch(exchange),
+            key: worker.watch(exchange, client.listener),
             is_stream,
             client: Rc::clone(client),
             route: RefCell::new(Rc::clone(route)),

@@ -173,7 +173,7 @@ fn own_body(status: StatusCode) -> Bytes {
 fn fill(response: &mut Response<ResponseBody>, head: ResponseHead, client: &Client, version: Version) {
     *response.status_mut() = head.status;
     *response.headers_mut() = head.fields.map;
-    if client.worker.draining.get() && version != Version::HTTP_2 {
+    if client.worker.drains(client.listener) && version != Version::HTTP_2 {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
 }

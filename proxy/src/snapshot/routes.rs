@@ -114,7 +114,7 @@ impl Parts {
         };
         LocalRoute {
             place,
-            names: names(&listener.name, &route.name, &host(&route.matcher.host), target),
+            names: names(listener, &route.name, &host(&route.matcher.host), target),
             series: self.registry.route(self.worker, &listener.name, &route.name, target),
             filters: Filters::new(route.chain.iter().filter_map(|id| self.slot(*id))),
             timeouts: timeouts(route, listener),
@@ -178,9 +178,10 @@ fn host(host: &HostMatch) -> String {
 }
 
 /// What an exchange's way is called.
-pub(super) fn names(listener: &str, route: &str, host: &str, cluster: &str) -> Arc<Names> {
+pub(super) fn names(listener: &Listener, route: &str, host: &str, cluster: &str) -> Arc<Names> {
     Arc::new(Names {
-        listener: listener.to_owned(),
+        listener: listener.name.clone(),
+        direction: listener.direction,
         route: route.to_owned(),
         host: host.to_owned(),
         cluster: cluster.to_owned(),

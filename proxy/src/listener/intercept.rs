@@ -1,0 +1,97 @@
+//! Connections that were meant for somebody else, and got here by rules of the kernel: where they were meant to go.
+//!
+//! Whether they may go there is `upstream::original`'s business.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpListener};
+
+use socket2::SockRef;
+use tokio::net::TcpStream;
+use tollgate_config::Intercept;
+
+/// Readies the sockets of a listener for connections that were meant for other addresses.
+pub fn prepare(sockets: &[TcpListener], by: Option<Intercept>) -> io::Result<()> {
+    if by != Some(Intercept::Tproxy) {
+        return Ok(());
+    }
+    // The flag is one of the socket, whichever version of IP it speaks.
+    let transparent = |socket| SockRef::from(socket).set_ip_transparent_v4(true);
+    sockets.iter().try_for_each(transparent).map_err(|error| match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            io::Error::new(error.kind(), "\"intercept: tproxy\" needs the capability CAP_NET_ADMIN")
+        }
+        _ => error,
+    })
+}
+
+/// The address that a connection was meant for. Where the kernel changed nothing, that is the address it came to.
+pub(super) fn destination(stream: &TcpStream, by: Option<Intercept>) -> io::Result<SocketAddr> {
+    let local = stream.local_addr()?;
+    match by {
+        None => Ok(local),
+        Some(Intercept::Tproxy) => Ok(canonical(local)),
+        Some(Intercept::Redirect) => Ok(canonical(redirected(stream, local).unwrap_or(local))),
+    }
+}
+
+/// What the kernel's tracking of connections remembers, if it tracks this one.
+fn redirected(stream: &TcpStream, local: SocketAddr) -> Option<SocketAddr> {
+    let socket = SockRef::from(stream);
+    let original = match local.ip().to_canonical() {
+        IpAddr::V4(_) => socket.original_dst_v4(),
+        IpAddr::V6(_) => socket.original_dst_v6(),
+    };
+    match original {
+        Ok(original) => original.as_socket(),
+        Err(error) => {
+            tracing::debug!(%local, %error, "no original destination is known of a connection");
+            None
+        }
+    }
+}
+
+/// An address of version four is one, also on a socket that speaks both.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn accepted(at: &str) -> TcpStream {
+        let listener = tokio::net::TcpListener::bind(at).await.unwrap();
+        let _client = TcpStream::connect(("127.0.0.1", listener.local_addr().unwrap().port())).await.unwrap();
+        listener.accept().await.unwrap().0
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_nobody_redirected_was_meant_for_where_it_came() {
+        let stream = accepted("127.0.0.1:0").await;
+
+        let local = stream.local_addr().unwrap();
+
+        for by in [None, Some(Intercept::Redirect), Some(Intercept::Tproxy)] {
+            assert_eq!(destination(&stream, by).unwrap(), local);
+        }
+    }
+
+    #[tokio::test]
+    async fn an_address_of_version_four_is_one_on_a_socket_that_speaks_both() {
+        let stream = accepted("[::]:0").await;
+
+        let destination = destination(&stream, Some(Intercept::Redirect)).unwrap();
+
+        assert_eq!(destination.ip(), IpAddr::from([127, 0, 0, 1]));
+    }
+
+    #[test]
+    fn sockets_that_intercept_nothing_stay_as_they_are() {
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+
+        for by in [None, Some(Intercept::Redirect)] {
+            prepare(std::slice::from_ref(&socket), by).unwrap();
+            assert!(!SockRef::from(&socket).ip_transparent_v4().unwrap());
+        }
+    }
+}
