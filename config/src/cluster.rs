@@ -199,7 +199,7 @@ pub(crate) fn host_name(text: &str) -> Option<String> {
 }
 
 /// What is spoken with the endpoints of a cluster.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
 pub enum Protocol {
     /// HTTP/1.1.
     #[default]
