@@ -8,6 +8,7 @@ pub(crate) mod descriptors;
 pub mod drain;
 mod ending;
 mod listeners;
+mod marks;
 pub mod reload;
 mod takeover;
 mod thread;
@@ -79,6 +80,16 @@ pub enum AppError {
         what: String,
         /// The address.
         address: SocketAddr,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// Sockets cannot be marked.
+    #[error("error[TG0305]: cluster {cluster:?}: sockets cannot have the mark {mark:#x}: {source}")]
+    Mark {
+        /// Whose sockets they are.
+        cluster: String,
+        /// The mark.
+        mark: u32,
         /// What the system says.
         source: std::io::Error,
     },
@@ -163,6 +174,7 @@ impl App {
 
     /// Binds every address, or takes over the sockets that a process before this one has there.
     pub fn bind(mut self) -> Result<Bound, AppError> {
+        marks::check(self.reloader.config())?;
         let (takeover, admin) = self.take_over()?;
         let wanted = self.reloader.config().listeners.clone();
         let changes = self.reloader.listeners().plan(&wanted, self.workers)?;
@@ -172,6 +184,8 @@ impl App {
             Some(socket) => Some(socket),
             None => bind_admin(self.reloader.config().admin)?,
         };
+        let address = admin.as_ref().and_then(|socket| socket.local_addr().ok());
+        self.reloader.listeners().set_admin(address);
         if let (Some(takeover), Some(address), Some(socket)) =
             (&takeover, written(self.reloader.config().admin), &admin)
         {
@@ -257,7 +271,8 @@ impl Bound {
     /// Serves on threads of its own; with `signals`, SIGTERM and SIGINT drain it.
     pub fn start(self, signals: bool) -> Result<Running, AppError> {
         let Self { app, sockets, ids, listeners, admin, takeover } = self;
-        let App { reloader, workers, registry, access_log, resolver, .. } = app;
+        let App { mut reloader, workers, registry, access_log, resolver, .. } = app;
+        let own = reloader.listeners().addresses();
         let shared = Arc::new(Shared {
             snapshot: ArcSwap::from_pointee(reloader.snapshot(&ids)),
             registry: Arc::clone(&registry),
@@ -265,6 +280,7 @@ impl Bound {
             loads: (0..workers).map(|_| Load::default()).collect(),
             serving: Default::default(),
             connections: Default::default(),
+            own: ArcSwap::from_pointee(own),
             connection_ids: Default::default(),
         });
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

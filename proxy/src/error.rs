@@ -43,6 +43,10 @@ pub enum Reason {
     SlowBody,
     /// The client took nothing of the answer for too long.
     SlowReader,
+    /// The connection was meant for this proxy itself.
+    DestinationLoop,
+    /// The connection was meant for an address that takes permission.
+    DestinationForbidden,
     /// No endpoint took the connection.
     UpstreamConnect,
     /// An endpoint took the connection, and TLS came to nothing.
@@ -109,7 +113,8 @@ impl Reason {
             Self::FilterFailed { .. } | Self::FilterPausesTooMany(_) | Self::FilterOverShare(_) => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
-            Self::UpstreamReset | Self::UpstreamProtocol(_) => StatusCode::BAD_GATEWAY,
+            Self::DestinationForbidden => StatusCode::FORBIDDEN,
+            Self::DestinationLoop | Self::UpstreamReset | Self::UpstreamProtocol(_) => StatusCode::BAD_GATEWAY,
             Self::UpstreamTimeout | Self::StreamIdle | Self::FilterPaused(_) => StatusCode::GATEWAY_TIMEOUT,
             Self::BodyOverLimit { request: true } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BodyOverLimit { request: false } => StatusCode::BAD_GATEWAY,
@@ -128,6 +133,8 @@ impl Reason {
             Self::SlowBody | Self::SlowReader => Side::Downstream,
             Self::UpstreamConnect | Self::UpstreamOverflow | Self::UpstreamReset => Side::Upstream,
             Self::UpstreamTls { .. } => Side::Upstream,
+            Self::DestinationForbidden => Side::Downstream,
+            Self::DestinationLoop => Side::Internal,
             Self::UpstreamProtocol(_) | Self::UpstreamTimeout | Self::StreamIdle => Side::Upstream,
             Self::BodyOverLimit { request: false } => Side::Upstream,
             Self::FilterPaused(_) | Self::FilterFailed { .. } | Self::FilterResponded(_) => Side::Filter,
@@ -164,6 +171,8 @@ impl fmt::Display for Reason {
             Self::RequestTimeout => f.write_str("request_timeout"),
             Self::SlowBody => f.write_str("slow_body"),
             Self::SlowReader => f.write_str("slow_reader"),
+            Self::DestinationLoop => f.write_str("loop"),
+            Self::DestinationForbidden => f.write_str("destination_forbidden"),
             Self::UpstreamConnect => f.write_str("upstream_connect"),
             Self::UpstreamTls { why, .. } => write!(f, "upstream_tls:{why}"),
             Self::UpstreamOverflow => f.write_str("upstream_overflow"),

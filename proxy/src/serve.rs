@@ -36,8 +36,8 @@ pub use crate::serve::answer::ResponseBody;
 use crate::snapshot::{LocalListener, LocalRoute};
 use crate::telemetry::metrics::{ClusterSeries, UpstreamFailure, class_index};
 use crate::upstream::body::{AnswerBody, ClientBody, RequestBody};
-use crate::upstream::cluster::Cluster;
 use crate::upstream::cluster::affinity::Affinity;
+use crate::upstream::cluster::{Cluster, Endpoint};
 use crate::upstream::pool::Unreached;
 use crate::upstream::{self, echo, own};
 
@@ -280,7 +280,8 @@ async fn reach(
     let outcome = match &route.cluster {
         None => uninterrupted(exchange, chain, pin!(reach_own(request, version))).await,
         Some(cluster) => {
-            match cluster.protocol {
+            let original = toward(client, cluster, version).map_err(Halt::Fail)?;
+            match original.as_ref().map_or(cluster.protocol, |endpoint| endpoint.protocol()) {
                 Protocol::Http1 => {
                     interim::attend(request, client, exchange, version == Version::HTTP_11);
                     frame(request);
@@ -293,6 +294,7 @@ async fn reach(
                 affinity: cluster.affinity(request.headers(), client.source.ip()),
                 retry: route.retry.as_deref().or(cluster.fleet.config.retry.as_ref()),
                 patience: Some(&route.timeouts.head),
+                original,
             };
             let answered = uninterrupted(exchange, chain, pin!(upstream::send(cluster, &aim, request))).await;
             // What ended this wait from outside the sender has not counted.
@@ -320,6 +322,12 @@ async fn reach(
     };
     exchange.awaiting.set(Awaiting::Bytes);
     outcome
+}
+
+/// The endpoint that the client's connection was meant for, in clusters that lead there.
+fn toward(client: &Client, cluster: &Cluster, version: Version) -> Result<Option<Rc<Endpoint>>, Reason> {
+    let protocol = if version == Version::HTTP_2 { Protocol::H2 } else { Protocol::Http1 };
+    cluster.toward(client.destination, protocol, &client.worker.shared.own)
 }
 
 /// RFC 9113 §8.2.2: the one field of a hop that HTTP/2 has room for, and gRPC asks for.

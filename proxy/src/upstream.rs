@@ -78,17 +78,24 @@ pub struct Attempts(pub u32);
 pub struct Unseen;
 
 /// How a request is sent.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Aim<'a> {
     /// Which endpoint it belongs to, in clusters that hash.
     pub affinity: Option<Box<Affinity>>,
     /// After what it is sent once more; `None`: after what costs nothing and harms nobody.
     pub retry: Option<&'a Retry>,
+    /// What the client's connection was meant for, in a cluster that has no other endpoints.
+    pub original: Option<Rc<Endpoint>>,
     /// How long whoever gives it up has waited then, where that is because of the upstream.
     pub patience: Option<&'a Duration>,
 }
 
 impl Aim<'_> {
+    /// The endpoint for the request, other than `avoid` where there is another; none where none is worth it.
+    fn pick(&self, cluster: &Cluster, avoid: Option<&Rc<Endpoint>>) -> Option<Rc<Endpoint>> {
+        self.original.clone().or_else(|| cluster.pick(self.hash(), avoid))
+    }
+
     /// What decides which endpoint it goes to.
     fn hash(&self) -> Option<u64> {
         self.affinity.as_ref().and_then(|affinity| affinity.hash)
@@ -112,7 +119,7 @@ pub async fn send(cluster: &Cluster, aim: &Aim<'_>, request: &mut Request<Reques
     }
     // In a scope of its own, so that nothing of the first attempt is carried along through the second.
     let (failed, repeating) = {
-        let picked = match cluster.pick(aim.hash(), None) {
+        let picked = match aim.pick(cluster, None) {
             Some(endpoint) => Some(endpoint),
             None => Box::pin(await_endpoint(cluster, aim.hash())).await,
         };
@@ -145,7 +152,7 @@ async fn elsewhere(
     (failed, _repeating): (Rc<Endpoint>, Repetition),
     request: &mut Request<RequestBody>,
 ) -> Result<Answer, Reason> {
-    let outcome = match cluster.pick(aim.hash(), Some(&failed)) {
+    let outcome = match aim.pick(cluster, Some(&failed)) {
         Some(endpoint) => try_at(cluster, &endpoint, aim, request).await,
         None => Err(unreached(request)),
     };

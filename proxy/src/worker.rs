@@ -2,6 +2,7 @@
 //! but snapshots, and counters that only this worker writes.
 
 use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::Release};
@@ -34,6 +35,8 @@ pub struct Shared {
     pub serving: AtomicUsize,
     /// Client connections of the process.
     pub connections: AtomicUsize,
+    /// Where this process listens, admin endpoints included. Only control threads change it.
+    pub own: ArcSwap<Vec<SocketAddr>>,
     /// Numbers connections.
     pub connection_ids: AtomicU64,
 }

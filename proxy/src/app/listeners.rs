@@ -15,6 +15,7 @@ use crate::snapshot::ListenerId;
 #[derive(Debug, Default)]
 pub(super) struct Listeners {
     known: Vec<Known>,
+    admin: Option<SocketAddr>,
     last: u64,
     /// What a predecessor left, until the first plan is carried out.
     estate: Estate,
@@ -106,6 +107,16 @@ impl Listeners {
             self.known.push(known);
         }
         (sockets, changes.closed)
+    }
+
+    /// Notes where the admin endpoints are.
+    pub(super) fn set_admin(&mut self, address: Option<SocketAddr>) {
+        self.admin = address;
+    }
+
+    /// Every address of this process.
+    pub(super) fn addresses(&self) -> Vec<SocketAddr> {
+        self.known.iter().map(|known| known.bound).chain(self.admin).collect()
     }
 
     /// Where a listener really listens.

@@ -7,8 +7,8 @@ use std::path::Path;
 
 use tollgate_config::{
     Admin, Budget, ByteSize, Cluster, ClusterId, Config, HostMatch, Listener, OnError, PathChange, PathMatch,
-    PathSpelling, Plugin, PluginId, Policy, Protocol, Quota, Redirect, Retry, Route, RouteMatch, Scheme, Target, Trust,
-    Underscores, ValueMatch,
+    PathSpelling, Plugin, PluginId, Policy, Protocol, Quota, Reach, Redirect, Retry, Route, RouteMatch, Scheme, Target,
+    Trust, Underscores, ValueMatch,
 };
 
 use super::{Failure, own_program, print};
@@ -190,6 +190,13 @@ fn word(policy: Policy) -> &'static str {
 }
 
 fn cluster_line(cluster: &Cluster) -> String {
+    if let Some(original) = cluster.original {
+        let reach = match original.reach {
+            Reach::Original => "what connections were meant for",
+            Reach::Loopback => "the ports that connections were meant for, on loopback",
+        };
+        return format!("{}: {reach}", cluster.name);
+    }
     let endpoints: Vec<_> = cluster.endpoints.iter().map(ToString::to_string).collect();
     let protocol = match (cluster.protocol, &cluster.tls) {
         (Protocol::Http1, None) => "",
@@ -212,6 +219,15 @@ fn admin_risk(config: &Config) -> Option<String> {
 fn cluster_risks(cluster: &Cluster) -> Vec<String> {
     let whose = format!("cluster {}", cluster.name);
     let mut risks: Vec<_> = cluster.retry.iter().flat_map(|retry| retry_risks(&whose, retry)).collect();
+    let original = cluster.original.unwrap_or_default();
+    if original.loopback {
+        risks.push(format!("{whose}: allow: loopback lets clients reach what listens on this machine alone"));
+    }
+    if original.link_local {
+        risks.push(format!(
+            "{whose}: allow: link_local lets clients reach link-local addresses, where clouds keep credentials"
+        ));
+    }
     if cluster.tls.as_ref().is_some_and(|tls| !tls.verify) {
         risks.push(format!("{whose}: tls.verify: off believes whoever answers, with any certificate"));
     }

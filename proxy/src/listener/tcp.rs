@@ -20,7 +20,7 @@ use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
 use tollgate_abi::{Cause, PeerType};
-use tollgate_config::Limits;
+use tollgate_config::{Limits, Protocol};
 
 use self::relay::{Relay, Side, Stop, reset};
 use crate::client::Handle;
@@ -134,7 +134,9 @@ impl Serving<'_> {
         if let Some(chain) = self.chain {
             chain.begin().await?;
         }
-        let tunnel = tunnel::open(&self.tcp.cluster, self.client.source.ip()).await?;
+        let cluster = &self.tcp.cluster;
+        let original = cluster.toward(self.client.destination, Protocol::Http1, &self.worker.shared.own)?;
+        let tunnel = tunnel::open(cluster, self.client.source.ip(), original).await?;
         if let Some(chain) = self.chain {
             chain.connected(tunnel.address)?;
         }

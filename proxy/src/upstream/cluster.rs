@@ -1,6 +1,7 @@
 //! A cluster on one worker: its endpoints, each with its own pool, and which of them is next.
 
 pub mod affinity;
+mod original;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -12,6 +13,7 @@ use crate::clock::Clock;
 use crate::telemetry::metrics::ClusterSeries;
 use crate::tls::client::{Client, Dialer};
 use crate::upstream::balance::{Lineup, hash};
+use crate::upstream::cluster::original::Originals;
 use crate::upstream::fleet::member::{Member, now};
 use crate::upstream::fleet::{Fleet, Roster};
 use crate::upstream::outliers::Failures;
@@ -40,6 +42,8 @@ pub struct Cluster {
     /// What TLS is spoken with.
     tls: Option<Arc<Client>>,
     clock: Rc<Clock>,
+    /// Present where clients' connections say where they are meant to go.
+    originals: Option<Originals>,
     crew: RefCell<Crew>,
     /// Of the fleet, when the crew was made.
     version: Cell<u64>,
@@ -74,6 +78,7 @@ impl Cluster {
             connections: share(config.upstream_connections),
             pending: share(config.pending),
             peer: limits,
+            mark: config.mark,
         };
         let seed = hash::with(config.name.as_bytes(), now() ^ (u64::try_from(worker).unwrap_or_default() << 32));
         let before = before.filter(|before| before.protocol == config.protocol);
@@ -92,6 +97,7 @@ impl Cluster {
             bounds,
             tls: tls.map(Arc::clone),
             clock: Rc::clone(clock),
+            originals: config.original.map(Originals::new),
             crew: RefCell::new(nobody),
             version: Cell::new(0),
             turn: Cell::new(worker),
@@ -147,7 +153,8 @@ impl Cluster {
 
     /// Requests under way or waiting for a connection.
     pub fn active(&self) -> usize {
-        self.crew.borrow().endpoints.iter().map(|endpoint| endpoint.active()).sum()
+        let originals = self.originals.as_ref().map_or(0, Originals::active);
+        originals + self.crew.borrow().endpoints.iter().map(|endpoint| endpoint.active()).sum::<usize>()
     }
 
     /// True where one more request would be too many.
@@ -176,7 +183,7 @@ impl Cluster {
             let place = known.iter().position(is_same);
             // An endpoint that is named twice has two pools.
             let kept = place.map(|place| known.swap_remove(place));
-            kept.unwrap_or_else(|| Rc::new(self.endpoint(member)))
+            kept.unwrap_or_else(|| Rc::new(self.endpoint(member, self.protocol)))
         };
         let endpoints: Vec<_> = roster.members.iter().map(endpoint).collect();
         known.iter().for_each(|gone| gone.retire(self.worker));
@@ -185,11 +192,11 @@ impl Cluster {
         self.version.set(version);
     }
 
-    fn endpoint(&self, member: &Arc<Member>) -> Endpoint {
-        let tls = self.tls.as_ref().map(|client| Dialer::new(client, &member.host, self.protocol));
+    fn endpoint(&self, member: &Arc<Member>, protocol: Protocol) -> Endpoint {
+        let tls = self.tls.as_ref().map(|client| Dialer::new(client, &member.host, protocol));
         let around = (Arc::clone(&self.series), Rc::clone(&self.clock));
         let pool = Rc::new(Pool::new(member, (self.bounds, tls), around));
-        let http2 = (self.protocol == Protocol::H2).then(|| Rc::new(h2::Pool::new(Rc::clone(&pool))));
+        let http2 = (protocol == Protocol::H2).then(|| Rc::new(h2::Pool::new(Rc::clone(&pool))));
         Endpoint { member: Arc::clone(member), pool, http2, failures: Failures::default() }
     }
 
@@ -212,6 +219,9 @@ impl Cluster {
         for endpoint in &self.crew.borrow().endpoints {
             endpoint.sweep();
             endpoint.member.vitals.set_active(self.worker, endpoint.active());
+        }
+        if let Some(originals) = &self.originals {
+            originals.sweep(self.clock.now(), self.bounds.idle_timeout);
         }
     }
 
@@ -251,6 +261,11 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
+    /// What is spoken with it.
+    pub fn protocol(&self) -> Protocol {
+        if self.http2.is_some() { Protocol::H2 } else { Protocol::Http1 }
+    }
+
     /// Requests under way or waiting for a connection.
     pub fn active(&self) -> usize {
         match &self.http2 {

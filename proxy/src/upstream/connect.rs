@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::TokioIo;
-use socket2::{SockRef, TcpKeepalive};
-use tokio::net::TcpStream;
+use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
 
 use crate::telemetry::metrics::ClusterSeries;
@@ -126,12 +126,29 @@ pub(super) fn watch(stream: &TcpStream) -> io::Result<()> {
     socket.set_tcp_user_timeout(Some(SILENCE))
 }
 
-/// Connects, without a protocol.
-pub async fn dial(address: SocketAddr) -> io::Result<(TcpStream, Ends)> {
-    let stream = TcpStream::connect(address).await?;
+/// Connects, without a protocol, with a socket that has a mark.
+pub async fn dial(address: SocketAddr, mark: Option<u32>) -> io::Result<(TcpStream, Ends)> {
+    let stream = open(address, mark).await?;
     stream.set_nodelay(true)?;
     let ends = Ends { address: stream.peer_addr()?, local: stream.local_addr()?, secured: None };
     Ok((stream, ends))
+}
+
+/// A connected socket.
+pub(super) async fn open(address: SocketAddr, mark: Option<u32>) -> io::Result<TcpStream> {
+    let Some(mark) = mark else { return TcpStream::connect(address).await };
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    SockRef::from(&socket).set_mark(mark)?;
+    socket.connect(address).await
+}
+
+/// Whether this process may mark its sockets.
+pub fn may_mark(mark: u32) -> io::Result<()> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    socket.set_mark(mark).map_err(|error| match error.kind() {
+        io::ErrorKind::PermissionDenied => io::Error::new(error.kind(), "that needs the capability CAP_NET_ADMIN"),
+        _ => error,
+    })
 }
 
 #[cfg(test)]
@@ -141,7 +158,7 @@ mod tests {
     #[tokio::test]
     async fn the_kernel_watches_a_shared_connection() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let (stream, _) = dial(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, _) = dial(listener.local_addr().unwrap(), None).await.unwrap();
 
         watch(&stream).unwrap();
 

@@ -14,11 +14,11 @@ use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::task::JoinSet;
-use tollgate_config::{Health, Probe, Protocol};
+use tollgate_config::{Cluster, Health, Probe, Protocol};
 
 use crate::tls::client::Client;
+use crate::upstream::connect;
 use crate::upstream::fleet::member::Member;
 
 /// What the proxy calls itself when it asks.
@@ -61,14 +61,17 @@ pub fn pause(health: &Health, random: u64) -> Duration {
 pub struct Asked {
     host: String,
     address: SocketAddr,
+    /// Of the socket.
+    mark: Option<u32>,
     protocol: Protocol,
     tls: Option<Arc<Client>>,
 }
 
 impl Asked {
-    /// An endpoint of a cluster that speaks this, with TLS or without.
-    pub fn new(member: &Member, protocol: Protocol, tls: Option<Arc<Client>>) -> Self {
-        Self { host: member.host.clone(), address: member.address, protocol, tls }
+    /// An endpoint of a cluster, with TLS or without.
+    pub fn new(member: &Member, cluster: &Cluster, tls: Option<Arc<Client>>) -> Self {
+        let Cluster { protocol, mark, .. } = *cluster;
+        Self { host: member.host.clone(), address: member.address, mark, protocol, tls }
     }
 
     /// As it stands in requests.
@@ -101,7 +104,7 @@ impl Asked {
 pub async fn ask(health: &Health, asked: &Asked) -> Result<(), String> {
     let words = |error: std::io::Error| error.to_string();
     let asking = async {
-        let stream = TcpStream::connect(asked.address).await.map_err(words)?;
+        let stream = connect::open(asked.address, asked.mark).await.map_err(words)?;
         match (&health.probe, &asked.tls) {
             (Probe::Tcp, _) => Ok(()),
             (probe, None) => ask_on(stream, probe, asked).await,

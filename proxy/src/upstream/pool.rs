@@ -39,6 +39,8 @@ pub struct Bounds {
     pub pending: usize,
     /// What a connection may bring.
     pub peer: PeerLimits,
+    /// The mark of its socket.
+    pub mark: Option<u32>,
 }
 
 /// One connection, between exchanges or in one.
@@ -207,7 +209,7 @@ impl Pool {
     }
 
     async fn dial(&self) -> io::Result<(Transport, Ends)> {
-        let (stream, mut ends) = connect::dial(self.address).await?;
+        let (stream, mut ends) = connect::dial(self.address, self.bounds.mark).await?;
         let Some(tls) = &self.tls else { return Ok((Stream::Plain(stream), ends)) };
         let (stream, secured) = tls.connect(stream).await?;
         ends.secured = Some(Arc::new(secured));

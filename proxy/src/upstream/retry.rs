@@ -78,7 +78,7 @@ pub(super) async fn send(
     let mut part = replay.part().ok().flatten();
     loop {
         tried += 1;
-        let picked = match cluster.pick(aim.hash(), failed.as_ref()) {
+        let picked = match aim.pick(cluster, failed.as_ref()) {
             Some(endpoint) => Some(endpoint),
             None => await_endpoint(cluster, aim.hash()).await,
         };

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use http::HeaderMap;
@@ -11,7 +12,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::error::Reason;
 use crate::telemetry::metrics::{ClusterSeries, RetryCause};
 use crate::tls::stream::Stream;
-use crate::upstream::cluster::Cluster;
+use crate::upstream::cluster::{Cluster, Endpoint};
 use crate::upstream::pool::{Ends, Pool, Transport};
 use crate::upstream::{await_endpoint, count};
 
@@ -25,12 +26,13 @@ pub struct Tunnel {
     _permit: OwnedSemaphorePermit,
 }
 
-/// Connects for a client to an endpoint, and where that fails, once to another one.
-pub async fn open(cluster: &Cluster, client: IpAddr) -> Result<Tunnel, Reason> {
+/// Connects for a client to an endpoint, and where that fails, once to another one; to the one that the client's connection
+/// was meant for, where that is known.
+pub async fn open(cluster: &Cluster, client: IpAddr, original: Option<Rc<Endpoint>>) -> Result<Tunnel, Reason> {
     let hash = cluster.affinity(&HeaderMap::new(), client).and_then(|affinity| affinity.hash);
     let mut failed = None;
     loop {
-        let picked = match cluster.pick(hash, failed.as_ref()) {
+        let picked = match original.clone().or_else(|| cluster.pick(hash, failed.as_ref())) {
             Some(endpoint) => Some(endpoint),
             None => await_endpoint(cluster, hash).await,
         };

@@ -42,11 +42,15 @@ pub enum UpstreamFailure {
     Overflow,
     /// An endpoint took the connection, and TLS came to nothing.
     Tls,
+    /// A connection was meant for this proxy itself.
+    Loop,
+    /// A connection was meant for an address that takes permission.
+    Forbidden,
 }
 
 impl UpstreamFailure {
     /// How many reasons there are.
-    pub const COUNT: usize = 6;
+    pub const COUNT: usize = 8;
 
     /// Every reason, each at its [`UpstreamFailure::index`].
     pub const ALL: [UpstreamFailure; UpstreamFailure::COUNT] = [
@@ -56,6 +60,8 @@ impl UpstreamFailure {
         UpstreamFailure::Protocol,
         UpstreamFailure::Overflow,
         UpstreamFailure::Tls,
+        UpstreamFailure::Loop,
+        UpstreamFailure::Forbidden,
     ];
 
     /// The place in [`ClusterSeries::failures`].
@@ -72,6 +78,8 @@ impl UpstreamFailure {
             UpstreamFailure::Protocol => "protocol",
             UpstreamFailure::Overflow => "overflow",
             UpstreamFailure::Tls => "tls",
+            UpstreamFailure::Loop => "loop",
+            UpstreamFailure::Forbidden => "forbidden",
         }
     }
 }

@@ -211,6 +211,6 @@ impl Asks {
         let fleet = self.fleet.upgrade()?;
         let roster = fleet.roster();
         let member = roster.members.iter().find(|member| member.address == address)?;
-        Some(Asked::new(member, fleet.config.protocol, self.tls.clone()))
+        Some(Asked::new(member, &fleet.config, self.tls.clone()))
     }
 }

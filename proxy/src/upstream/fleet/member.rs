@@ -32,6 +32,11 @@ impl Member {
         Self { host, address, weight, priority, vitals: Arc::clone(vitals) }
     }
 
+    /// An address that is no host's of a configuration.
+    pub fn alone(address: SocketAddr, vitals: &Arc<Vitals>) -> Self {
+        Self { host: address.ip().to_string(), address, weight: 1, priority: 0, vitals: Arc::clone(vitals) }
+    }
+
     /// What picking sees of it. During a slow start, of `slow`, its weight grows from a tenth.
     pub fn seat(&self, slow: Option<Duration>, now: u64) -> Seat {
         // Tenths of tenths, so that a weight of one can be a part of itself; all of a cluster are scaled alike.
@@ -63,7 +68,7 @@ pub struct Vitals {
 
 impl Vitals {
     /// Of an endpoint that came at `since`.
-    pub(super) fn new(workers: usize, series: Arc<EndpointSeries>, since: u64) -> Self {
+    pub fn new(workers: usize, series: Arc<EndpointSeries>, since: u64) -> Self {
         series.healthy.set(1);
         Self {
             series,

@@ -7,6 +7,7 @@ use tollgate_config::Config;
 
 use super::{Change, Live};
 use crate::app::listeners::Changes;
+use crate::app::marks;
 use crate::app::reload::plan::{self, Plan};
 use crate::app::reload::{Answer, Done, LastReload, Refused, tls};
 use crate::filter::digest::Digest;
@@ -85,7 +86,8 @@ impl Live {
             }
         };
         // Whoever connects to a socket that listens is to be served, so nothing may go wrong after this.
-        let changes = match reloader.listeners.plan(&config.listeners, reloader.workers) {
+        let planned = marks::check(&config).and_then(|()| reloader.listeners.plan(&config.listeners, reloader.workers));
+        let changes = match planned {
             Ok(changes) => changes,
             Err(error) => {
                 reloader.give_up();
@@ -124,6 +126,7 @@ impl Live {
         let ids = changes.ids().to_vec();
         let (sockets, closed) = reloader.listeners.commit(changes, reloader.workers);
         self.keep();
+        self.around.shared.own.store(Arc::new(self.reloader.listeners.addresses()));
         self.publish(|before, reloader| {
             let (config, number) = (&reloader.config, before.number + 1);
             let around = (reloader.fleets.clone(), reloader.tls.parties(config));

@@ -1,0 +1,321 @@
+//! Endpoints that are what clients' connections were meant for: each has its pool as long as somebody uses it.
+//!
+//! How the original destination of a connection is known is `listener::intercept`'s business.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use tollgate_config::{Original, Protocol, Reach};
+
+use crate::error::Reason;
+use crate::telemetry::metrics::UpstreamFailure;
+use crate::upstream::cluster::{Cluster, Endpoint};
+use crate::upstream::fleet::member::{Member, Vitals};
+
+/// The most destinations that one worker has pools for. Above it, the one that rests the longest makes room.
+const DESTINATIONS: usize = 1024;
+/// Lines about refused destinations are so far apart at least: whoever is refused may ask again at once.
+const QUIET: Duration = Duration::from_secs(10);
+
+/// The destinations of one worker that have a pool.
+pub(super) struct Originals {
+    rule: Original,
+    /// Nobody asks them for their health, and there are too many for series of their own.
+    vitals: Arc<Vitals>,
+    known: RefCell<HashMap<(SocketAddr, Protocol), Known>>,
+    /// Counts uses.
+    turn: Cell<u64>,
+    warned: Cell<Option<Instant>>,
+}
+
+struct Known {
+    endpoint: Rc<Endpoint>,
+    /// The turn in which it was last used.
+    used: u64,
+    since: Instant,
+}
+
+/// Why a destination is not connected to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Refused {
+    /// It is this proxy.
+    Loop,
+    /// It takes permission, which was not given.
+    Special,
+}
+
+impl Originals {
+    pub(super) fn new(rule: Original) -> Self {
+        let vitals = Arc::new(Vitals::new(0, Arc::default(), 0));
+        Self { rule, vitals, known: RefCell::default(), turn: Cell::new(0), warned: Cell::new(None) }
+    }
+
+    /// Exchanges and connections under way at all of them.
+    pub(super) fn active(&self) -> usize {
+        self.known.borrow().values().map(|known| known.endpoint.active()).sum()
+    }
+
+    /// Lets go of connections that are past their time, and of destinations that nobody used for that long.
+    pub(super) fn sweep(&self, now: Instant, idle: Duration) {
+        self.known.borrow_mut().retain(|_, known| {
+            known.endpoint.sweep();
+            known.endpoint.active() > 0 || now.saturating_duration_since(known.since) < idle
+        });
+    }
+
+    /// Says at times why a destination is refused.
+    fn warn(&self, now: Instant, cluster: &str, destination: SocketAddr, refused: Refused) {
+        if self.warned.get().is_some_and(|warned| now.saturating_duration_since(warned) < QUIET) {
+            return;
+        }
+        self.warned.set(Some(now));
+        match refused {
+            Refused::Loop => tracing::warn!(
+                cluster,
+                %destination,
+                "a connection that leads back to this proxy is refused: let rules redirect only what others send, and exempt \
+                 the proxy by its user or by \"mark\""
+            ),
+            Refused::Special => tracing::warn!(
+                cluster,
+                %destination,
+                "a connection to a special address is refused: \"allow\" inside \"intercept\" permits it"
+            ),
+        }
+    }
+}
+
+impl Cluster {
+    /// The endpoint that a client's connection was meant for, on which is spoken what the client speaks; `None` in clusters
+    /// with endpoints of their own. A destination that is this process, whose addresses are `own`, or that takes permission,
+    /// is refused, counted and logged.
+    pub fn toward(
+        &self,
+        destination: SocketAddr,
+        protocol: Protocol,
+        own: &ArcSwap<Vec<SocketAddr>>,
+    ) -> Result<Option<Rc<Endpoint>>, Reason> {
+        let Some(originals) = &self.originals else { return Ok(None) };
+        let address = aim(&originals.rule, destination, &own.load(), is_of_this_machine).map_err(|refused| {
+            originals.warn(self.clock.now(), &self.name, destination, refused);
+            let (failure, reason) = match refused {
+                Refused::Loop => (UpstreamFailure::Loop, Reason::DestinationLoop),
+                Refused::Special => (UpstreamFailure::Forbidden, Reason::DestinationForbidden),
+            };
+            self.series.failures[failure.index()].inc();
+            reason
+        })?;
+        let endpoint = self.endpoint_at(originals, (address, protocol)).ok_or_else(|| {
+            self.series.failures[UpstreamFailure::Overflow.index()].inc();
+            Reason::UpstreamOverflow
+        })?;
+        Ok(Some(endpoint))
+    }
+
+    /// `None` when there are too many that are all in use.
+    fn endpoint_at(&self, originals: &Originals, key: (SocketAddr, Protocol)) -> Option<Rc<Endpoint>> {
+        let (used, since) = (originals.turn.get(), self.clock.now());
+        originals.turn.set(used.wrapping_add(1));
+        let mut all = originals.known.borrow_mut();
+        if let Some(known) = all.get_mut(&key) {
+            (known.used, known.since) = (used, since);
+            return Some(Rc::clone(&known.endpoint));
+        }
+        if all.len() >= DESTINATIONS {
+            let resting = all.iter().filter(|(_, known)| known.endpoint.active() == 0);
+            let oldest = *resting.min_by_key(|(_, known)| known.used)?.0;
+            all.remove(&oldest);
+        }
+        let member = Arc::new(Member::alone(key.0, &originals.vitals));
+        let endpoint = Rc::new(self.endpoint(&member, key.1));
+        all.insert(key, Known { endpoint: Rc::clone(&endpoint), used, since });
+        Some(endpoint)
+    }
+}
+
+/// The address to connect to for a destination.
+fn aim(
+    rule: &Original,
+    destination: SocketAddr,
+    own: &[SocketAddr],
+    is_of_this_machine: impl Fn(IpAddr) -> bool,
+) -> Result<SocketAddr, Refused> {
+    let is_own = |address: SocketAddr| {
+        let is_there = |own: &SocketAddr| {
+            let (own_ip, ip) = (own.ip().to_canonical(), address.ip());
+            own.port() == address.port() && (own_ip == ip || (own_ip.is_unspecified() && is_of_this_machine(ip)))
+        };
+        own.iter().any(is_there)
+    };
+    let destination = SocketAddr::new(destination.ip().to_canonical(), destination.port());
+    if is_own(destination) {
+        return Err(Refused::Loop);
+    }
+    if !rule.permits(destination.ip()) {
+        return Err(Refused::Special);
+    }
+    let loopback = match destination.ip() {
+        IpAddr::V4(_) => IpAddr::from(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(_) => IpAddr::from(Ipv6Addr::LOCALHOST),
+    };
+    match rule.reach {
+        Reach::Original => Ok(destination),
+        // What listens on loopback alone is for nobody else; of this process, at the least, that is sure.
+        Reach::Loopback if is_own(SocketAddr::new(loopback, destination.port())) => Err(Refused::Loop),
+        Reach::Loopback => Ok(SocketAddr::new(loopback, destination.port())),
+    }
+}
+
+/// True for an address of this machine: the kernel would send from it what goes there. Nothing is sent.
+fn is_of_this_machine(ip: IpAddr) -> bool {
+    let any = match ip {
+        IpAddr::V4(_) => IpAddr::from(Ipv4Addr::UNSPECIFIED),
+        IpAddr::V6(_) => IpAddr::from(Ipv6Addr::UNSPECIFIED),
+    };
+    let source = || -> std::io::Result<IpAddr> {
+        let socket = UdpSocket::bind((any, 0))?;
+        socket.connect((ip, 9))?;
+        Ok(socket.local_addr()?.ip())
+    };
+    ip.is_loopback() || source().is_ok_and(|source| source == ip)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+    use crate::telemetry::metrics::Registry;
+    use crate::upstream::cluster::PeerLimits;
+    use crate::upstream::fleet::Fleet;
+
+    const PLAIN: Original = Original { reach: Reach::Original, loopback: false, link_local: false };
+
+    fn at(text: &str) -> SocketAddr {
+        text.parse().unwrap()
+    }
+
+    /// Where connections go that were meant for `destination`; this machine is 10.0.0.1 and fd00::1.
+    fn aimed(rule: Original, destination: &str, own: &[&str]) -> Result<String, Refused> {
+        let own: Vec<_> = own.iter().map(|own| at(own)).collect();
+        let is_ours = |ip: IpAddr| ip.is_loopback() || [at("10.0.0.1:1").ip(), at("[fd00::1]:1").ip()].contains(&ip);
+        aim(&rule, at(destination), &own, is_ours).map(|address| address.to_string())
+    }
+
+    #[test]
+    fn a_destination_is_connected_to_as_it_is_or_at_its_port_on_loopback() {
+        let loopback = Original { reach: Reach::Loopback, ..PLAIN };
+
+        assert_eq!(aimed(PLAIN, "10.9.9.9:80", &["0.0.0.0:15001"]), Ok("10.9.9.9:80".to_owned()));
+        assert_eq!(aimed(PLAIN, "[::ffff:10.9.9.9]:80", &[]), Ok("10.9.9.9:80".to_owned()));
+        assert_eq!(aimed(loopback, "10.0.0.1:8080", &["0.0.0.0:15006"]), Ok("127.0.0.1:8080".to_owned()));
+        assert_eq!(aimed(loopback, "[fd00::1]:8080", &["[::]:15006"]), Ok("[::1]:8080".to_owned()));
+    }
+
+    #[test]
+    fn a_destination_that_is_this_proxy_is_refused() {
+        let refused = Err(Refused::Loop);
+
+        assert_eq!(aimed(PLAIN, "10.0.0.1:15001", &["10.0.0.1:15001"]), refused);
+        assert_eq!(aimed(PLAIN, "10.0.0.1:15001", &["0.0.0.0:15001"]), refused);
+        assert_eq!(aimed(PLAIN, "[fd00::1]:15001", &["[::]:15001"]), refused);
+        assert_eq!(aimed(PLAIN, "10.0.0.1:15001", &["[::]:15001"]), refused);
+        assert_eq!(aimed(PLAIN, "127.0.0.1:15001", &["0.0.0.0:15001"]), refused);
+        // The same port of another machine.
+        assert!(aimed(PLAIN, "10.9.9.9:15001", &["0.0.0.0:15001", "10.0.0.1:15001"]).is_ok());
+    }
+
+    #[test]
+    fn what_this_process_has_on_loopback_is_not_reached_through_it() {
+        let loopback = Original { reach: Reach::Loopback, ..PLAIN };
+
+        for own in ["127.0.0.1:9901", "0.0.0.0:9901", "[::]:9901"] {
+            assert_eq!(aimed(loopback, "10.0.0.1:9901", &[own]), Err(Refused::Loop), "{own}");
+        }
+    }
+
+    #[test]
+    fn special_addresses_are_connected_to_with_permission_alone() {
+        for (special, permitted) in [
+            ("169.254.169.254:80", Original { link_local: true, ..PLAIN }),
+            ("[fe80::1]:80", Original { link_local: true, ..PLAIN }),
+            ("127.0.0.1:80", Original { loopback: true, ..PLAIN }),
+        ] {
+            assert_eq!(aimed(PLAIN, special, &[]), Err(Refused::Special));
+            assert_eq!(aimed(permitted, special, &[]), Ok(special.to_owned()));
+        }
+        assert_eq!(aimed(PLAIN, "0.0.0.0:80", &[]), Err(Refused::Special));
+    }
+
+    /// The cluster of a listener's original destinations on the only worker.
+    fn cluster() -> Cluster {
+        let text = "listeners: [{ listen: \"127.0.0.1:0\", intercept: redirect, routes: [{ to: original }] }]";
+        let config = tollgate_config::parse(text, std::path::Path::new("t.yaml")).unwrap();
+        let registry = Registry::new(1);
+        let fleet = Fleet::new(&config.clusters[0], 1, &registry, None);
+        let limits = PeerLimits { fields: 100, bytes: 1 << 16, streams: 100 };
+        let series = registry.cluster(0, &fleet.config.name);
+        Cluster::new((&fleet, None), limits, (0, 1), (series, &Rc::new(Clock::new())), None)
+    }
+
+    fn toward(cluster: &Cluster, number: usize, protocol: Protocol) -> Result<Rc<Endpoint>, Reason> {
+        let [.., high, low] = number.to_be_bytes();
+        let destination = SocketAddr::from(([10, 1, high, low], 80));
+        cluster.toward(destination, protocol, &ArcSwap::default()).map(|endpoint| endpoint.unwrap())
+    }
+
+    #[test]
+    fn a_destination_has_one_pool_for_each_protocol() {
+        let cluster = cluster();
+
+        let [first, again] = [0, 0].map(|number| toward(&cluster, number, Protocol::Http1).unwrap());
+        let shared = toward(&cluster, 0, Protocol::H2).unwrap();
+
+        assert!(Rc::ptr_eq(&first, &again) && !Rc::ptr_eq(&first, &shared));
+        assert_eq!((first.protocol(), shared.protocol()), (Protocol::Http1, Protocol::H2));
+    }
+
+    #[test]
+    fn one_destination_too_many_takes_the_place_of_the_one_that_rests_the_longest() {
+        let cluster = cluster();
+        let pools: Vec<_> =
+            (0..DESTINATIONS).map(|number| toward(&cluster, number, Protocol::Http1).unwrap()).collect();
+        let same = |number: usize| Rc::ptr_eq(&toward(&cluster, number, Protocol::Http1).unwrap(), &pools[number]);
+        assert!(same(0));
+
+        toward(&cluster, DESTINATIONS, Protocol::Http1).unwrap();
+
+        let originals = cluster.originals.as_ref().unwrap();
+        assert_eq!(originals.known.borrow().len(), DESTINATIONS);
+        assert!(same(0) && same(2), "they were used later");
+        assert!(!same(1), "it made room");
+    }
+
+    #[tokio::test]
+    async fn destinations_in_use_make_room_for_nobody_and_stay_through_sweeps() {
+        let cluster = cluster();
+        let mut held = Vec::new();
+        for number in 0..DESTINATIONS {
+            held.push(toward(&cluster, number, Protocol::Http1).unwrap().pool.permit().await.unwrap());
+        }
+
+        assert_eq!(toward(&cluster, DESTINATIONS, Protocol::Http1).err(), Some(Reason::UpstreamOverflow));
+        assert_eq!(cluster.active(), DESTINATIONS);
+        held.truncate(1);
+        let originals = cluster.originals.as_ref().unwrap();
+        originals.sweep(Instant::now() + Duration::from_secs(60), Duration::from_secs(60));
+
+        assert_eq!(originals.known.borrow().len(), 1);
+    }
+
+    #[test]
+    fn addresses_of_this_machine_are_told_from_others() {
+        assert!(is_of_this_machine(IpAddr::from([127, 0, 0, 1])));
+        // TEST-NET-1, RFC 5737.
+        assert!(!is_of_this_machine(IpAddr::from([192, 0, 2, 1])));
+    }
+}
