@@ -435,6 +435,22 @@ fn what_a_filter_sets_is_found_by_the_next_and_never_over_what_is_built_in() {
     assert_eq!(answer.field("x-user"), Some("bob"));
 }
 
+#[test]
+fn the_direction_of_a_listener_is_one_of_the_mesh() {
+    let origin = Origin::saying("x");
+    for (direction, number) in [("inbound", 1), ("outbound", 2)] {
+        let probe = probes_with("budget: { time: 1s }", &[("a", "{}")]);
+        let proxy = TestProxy::with(&format!(
+            "{probe}listeners: [{{ listen: \"127.0.0.1:0\", direction: {direction}, filters: [a], \
+             routes: [{{ to: {:?} }}] }}]",
+            origin.url()
+        ));
+
+        let rows = [("listener_direction", Number(number)), ("xds.listener_direction", Number(number))];
+        check(&proxy, &origin, "request-headers", &rows);
+    }
+}
+
 /// What a strict filter with a quota of two properties of eight bytes is told of each command.
 #[test]
 fn a_filter_sets_as_much_as_its_quota_and_no_more() {

@@ -1,7 +1,7 @@
 //! Raw connections through a proxy, the endpoints they lead to, and guests that filter them.
 
 use std::io::{self, ErrorKind, Read};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Mutex, mpsc};
 use std::time::{Duration, Instant};
@@ -49,7 +49,12 @@ pub(crate) fn exactly(stream: &mut impl Read, length: usize) -> String {
 
 /// An endpoint that says back what it hears.
 pub(crate) fn echo() -> Origin {
-    Origin::scripted(|peer| {
+    echo_at(TcpListener::bind("127.0.0.1:0").unwrap())
+}
+
+/// The same at an address that was bound already.
+pub(crate) fn echo_at(listener: TcpListener) -> Origin {
+    Origin::listening(listener, |peer| {
         let mut bytes = vec![0; 1 << 16];
         loop {
             match peer.read(&mut bytes)? {
