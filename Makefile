@@ -9,7 +9,7 @@ GUESTS := --target $(GUEST) $(FILTERS:%=-p %)
 override CARGO_TARGET_DIR := $(CURDIR)/target
 export CARGO_TARGET_DIR
 
-.PHONY: help run test check filters examples bench soak fuzz fuzz-http1 dist guest-target
+.PHONY: help run test test-netns check filters examples bench soak fuzz fuzz-http1 dist guest-target
 
 help: ## list the verbs
 	@sed -n 's/^\([a-z0-9-]*\):[^#]*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -39,6 +39,11 @@ examples: ## build guests in four languages, run each behind the proxy (needs no
 	cargo build -p tollgate
 	examples/guests/build.sh
 	cargo test -p tollgate-examples --test guests -- --ignored
+
+# Root, or a user namespace; iptables is fetched to target/peers where it is missing.
+test-netns: filters ## run a sidecar between network namespaces, with rules of the kernel that lead connections to it
+	cargo test -p tollgate --test netns --no-run
+	proxy/tests/netns/run.sh
 
 bench: filters ## measure the CPU time of a proxied request
 	cargo build --profile dist -p tollgate

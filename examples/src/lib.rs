@@ -7,6 +7,7 @@
 //! | `config/edge.yaml` | two listeners, named clusters and filters, limits, matches, an access log |
 //! | `config/routing.yaml` | shares, answers, redirects, rewrites, changed headers, proxies that are believed |
 //! | `config/sidecar.yaml` | inbound and outbound beside one service, connections spread evenly |
+//! | `sidecar/tollgate.yaml` | the same with connections that the kernel leads there, and the script that has it do so |
 //!
 //! Their modules are those that `make filters` builds. `tollgate check examples/config/edge.yaml` starts every filter of a
 //! file once and says what would serve; `tollgate run --config examples/config/edge.yaml` serves it.

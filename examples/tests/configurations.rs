@@ -7,7 +7,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use tollgate_config::{Balance, Config, OnError, PathMatch, Policy, Route, Target, Trust};
+use tollgate_config::{Balance, Config, Direction, Listener, OnError, PathMatch, Policy, Reach, Route, Target, Trust};
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("config")
@@ -113,6 +113,43 @@ fn the_sidecar_listens_on_loopback_and_spreads_what_comes_in_evenly() {
     let balances: Vec<_> = config.listeners.iter().map(|listener| listener.balance).collect();
     assert_eq!(balances, [Balance::Even, Balance::Kernel]);
     assert_eq!(cluster(&config, route(&config, "elsewhere")), "echo");
+}
+
+#[test]
+fn the_sidecar_with_rules_of_the_kernel_needs_no_address_of_the_application() {
+    let config = tollgate_config::load(&folder().join("../sidecar/tollgate.yaml")).unwrap();
+
+    let [inbound, outbound] = config.listeners.as_slice() else { panic!("two listeners") };
+    assert_eq!((inbound.direction, outbound.direction), (Direction::Inbound, Direction::Outbound));
+    let original = |listener: &Listener| match listener.routes[0].target {
+        Target::Cluster(id) => (config.clusters[id.0].original.unwrap(), config.clusters[id.0].mark),
+        ref other => panic!("{other:?} is no cluster"),
+    };
+    assert_eq!((original(inbound).0.reach, original(inbound).1), (Reach::Loopback, None));
+    assert_eq!((original(outbound).0.reach, original(outbound).1), (Reach::Original, Some(0x7467)));
+}
+
+/// The script and the configuration tell each other apart by these.
+#[test]
+fn the_script_and_the_configuration_of_the_sidecar_agree() {
+    let script = include_str!("../sidecar/intercept.sh");
+    let readme = include_str!("../sidecar/README.md");
+
+    let config = tollgate_config::load(&folder().join("../sidecar/tollgate.yaml")).unwrap();
+
+    let ports: Vec<_> = config.listeners.iter().map(|listener| listener.address.port()).collect();
+    assert!(script.contains(&format!("inbound_port={} outbound_port={}", ports[0], ports[1])));
+    assert!(readme.contains("intercept.sh up --mark 0x7467"));
+}
+
+#[test]
+fn the_script_of_the_sidecar_is_shell() {
+    for script in ["examples/sidecar/intercept.sh", "proxy/tests/netns/run.sh"] {
+        let path = folder().join("../..").join(script);
+        let status = std::process::Command::new("bash").arg("-n").arg(path).status().unwrap();
+
+        assert!(status.success(), "{script}");
+    }
 }
 
 #[test]
