@@ -14,6 +14,7 @@ use crate::exchange::Exchange;
 use crate::exchange::forwarded;
 use crate::snapshot::ListenerId;
 use crate::tls::secured::Secured;
+use crate::upstream::cluster::original::Traveller;
 use crate::worker::Worker;
 
 /// What the exchanges of a connection know about it.
@@ -26,6 +27,8 @@ pub struct Client {
     pub source: SocketAddr,
     /// The address that the client connected to.
     pub destination: SocketAddr,
+    /// True where that is somebody else's, and the kernel led it here.
+    pub intercepted: bool,
     /// Its number in this process.
     pub id: u64,
     /// Present when it speaks TLS.
@@ -54,6 +57,11 @@ impl Client {
         let address = self.source.ip().to_canonical();
         let written = self.written.get_or_init(|| forwarded::written(address));
         forwarded::Peer { address, written, version }
+    }
+
+    /// The client as it is on its way to an endpoint.
+    pub fn traveller(&self) -> Traveller {
+        Traveller { source: self.source, destination: self.destination, intercepted: self.intercepted }
     }
 
     /// An exchange begins.

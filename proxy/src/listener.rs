@@ -49,6 +49,7 @@ struct Accepted {
     source: SocketAddr,
     /// What the connection was meant for.
     destination: SocketAddr,
+    intercepted: bool,
 }
 
 /// A connection that another worker accepted.
@@ -238,7 +239,8 @@ fn begin(worker: &Rc<Worker>, stream: TcpStream, source: SocketAddr, listener: L
     let local = worker.local();
     let Some(known) = local.listener(listener) else { return };
     let Ok(destination) = intercept::destination(&stream, known.listener.intercept) else { return };
-    let (worker, accepted) = (Rc::clone(worker), Accepted { stream, source, destination });
+    let intercepted = known.listener.intercept.is_some();
+    let (worker, accepted) = (Rc::clone(worker), Accepted { stream, source, destination, intercepted });
     match &known.tcp {
         None => {
             let serving = connection::serve(worker, listener, Settings::of(known), accepted, admission);

@@ -327,7 +327,7 @@ async fn reach(
 /// The endpoint that the client's connection was meant for, in clusters that lead there.
 fn toward(client: &Client, cluster: &Cluster, version: Version) -> Result<Option<Rc<Endpoint>>, Reason> {
     let protocol = if version == Version::HTTP_2 { Protocol::H2 } else { Protocol::Http1 };
-    cluster.toward(client.destination, protocol, &client.worker.shared.own)
+    cluster.toward(client.traveller(), protocol, &client.worker.shared.own)
 }
 
 /// RFC 9113 §8.2.2: the one field of a hop that HTTP/2 has room for, and gRPC asks for.

@@ -12,6 +12,7 @@ pub mod fleet;
 pub mod h2;
 pub mod health;
 mod hearing;
+pub mod outgoing;
 pub mod outliers;
 pub mod own;
 pub mod pool;

@@ -9,7 +9,7 @@ mod common;
 #[path = "netns/space.rs"]
 mod space;
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 
 use common::client::Client;
 use common::modules::probes;
@@ -185,6 +185,41 @@ fn what_leads_back_to_the_proxy_is_refused() {
         // The same port of another machine is another matter.
         let _far = origin(&pair.there, "10.99.0.2:15001", "far");
         assert_eq!(get(&pair.here, "10.99.0.2:15001").text(), "far");
+    });
+}
+
+#[test]
+#[ignore = "make test-netns"]
+fn a_proxy_that_nobody_exempted_refuses_its_own_connections() {
+    on_a_pair(|pair| {
+        let origin = origin(&pair.there, "10.99.0.2:80", "reached");
+        let proxy = TestProxy::with(
+            "listeners:
+- { name: http, listen: \"0.0.0.0:15001\", intercept: redirect, routes: [{ to: original }] }
+- { name: named, listen: \"0.0.0.0:15002\", intercept: redirect, routes: [{ to: \"http://10.99.0.2:80\" }] }
+- { name: bytes, listen: \"0.0.0.0:15003\", intercept: redirect, tcp: { to: original } }
+",
+        );
+        let count = |cluster: &str| {
+            let labels = [&*format!("cluster=\"{cluster}\""), "reason=\"loop\""];
+            proxy.metric("tollgate_upstream_failures_total", &labels)
+        };
+
+        // Nobody here is this user.
+        pair.intercept("--uid 4242 --inbound off");
+        assert_eq!(get(&pair.here, "10.99.0.2:80").status(), 502);
+        assert_eq!((exchanges(&proxy, "http"), count("http/original")), (2.0, 1.0));
+
+        pair.intercept("--uid 4242 --inbound off --outbound-port 15002");
+        assert_eq!(get(&pair.here, "10.99.0.2:80").status(), 502);
+        assert_eq!((exchanges(&proxy, "named"), count("10.99.0.2:80")), (2.0, 1.0));
+
+        pair.intercept("--uid 4242 --inbound off --outbound-port 15003");
+        // So early that connecting may already fail.
+        let outcome = TcpStream::connect(at("10.99.0.2:80")).and_then(|mut client| tcp::to_end(&mut client));
+        assert!(tcp::is_reset(&outcome), "{outcome:?}");
+        assert!(count("bytes/original") >= 1.0);
+        assert_eq!(origin.connections(), 0);
     });
 }
 

@@ -10,6 +10,7 @@ use crate::app::AppError;
 use crate::app::takeover::{Estate, Kept};
 use crate::listener::{self, Socket, intercept};
 use crate::snapshot::ListenerId;
+use crate::upstream::outgoing;
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -63,6 +64,9 @@ impl Listeners {
         let mut changes = Changes::default();
         let mut last = self.last;
         for listener in wanted {
+            if listener.intercept.is_some() {
+                outgoing::watch();
+            }
             let transparent = listener.intercept == Some(Intercept::Tproxy);
             let is_same = |known: &&Known| known.written == listener.address && known.transparent == transparent;
             if let Some(place) = left.iter().position(is_same) {

@@ -81,7 +81,7 @@ pub(super) fn serve(
     worker: Rc<Worker>,
     listener: ListenerId,
     settings: Settings,
-    Accepted { stream, source, destination }: Accepted,
+    Accepted { stream, source, destination, intercepted }: Accepted,
     admission: Admission,
 ) -> impl Future<Output = ()> {
     let handle = Handle::default();
@@ -107,6 +107,7 @@ pub(super) fn serve(
             listener,
             source,
             destination,
+            intercepted,
             id,
             secured,
             progress,

@@ -31,6 +31,7 @@ use crate::filter::tcp::TcpChain;
 use crate::listener::connection::{Active, Known};
 use crate::listener::{Accepted, Admission};
 use crate::snapshot::{LocalListener, LocalTcp};
+use crate::upstream::cluster::original::Traveller;
 use crate::upstream::tunnel::{self, Tunnel};
 use crate::worker::Worker;
 
@@ -135,8 +136,12 @@ impl Serving<'_> {
             chain.begin().await?;
         }
         let cluster = &self.tcp.cluster;
-        let original = cluster.toward(self.client.destination, Protocol::Http1, &self.worker.shared.own)?;
-        let tunnel = tunnel::open(cluster, self.client.source.ip(), original).await?;
+        let Accepted { source, destination, intercepted, .. } = *self.client;
+        let client = Traveller { source, destination, intercepted };
+        let original = cluster.toward(client, Protocol::Http1, &self.worker.shared.own)?;
+        let tunnel = tunnel::open(cluster, source.ip(), original).await?;
+        // Nothing was read from the client: if it is this process, it may not have known before that it was connected.
+        cluster.check_return(client)?;
         if let Some(chain) = self.chain {
             chain.connected(tunnel.address)?;
         }

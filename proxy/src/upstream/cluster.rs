@@ -1,11 +1,12 @@
 //! A cluster on one worker: its endpoints, each with its own pool, and which of them is next.
 
 pub mod affinity;
-mod original;
+pub mod original;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 use tollgate_config::{Pick, Protocol};
 
@@ -44,6 +45,8 @@ pub struct Cluster {
     clock: Rc<Clock>,
     /// Present where clients' connections say where they are meant to go.
     originals: Option<Originals>,
+    /// When a refusal was last logged.
+    warned: Cell<Option<Instant>>,
     crew: RefCell<Crew>,
     /// Of the fleet, when the crew was made.
     version: Cell<u64>,
@@ -98,6 +101,7 @@ impl Cluster {
             tls: tls.map(Arc::clone),
             clock: Rc::clone(clock),
             originals: config.original.map(Originals::new),
+            warned: Cell::new(None),
             crew: RefCell::new(nobody),
             version: Cell::new(0),
             turn: Cell::new(worker),

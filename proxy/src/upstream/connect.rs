@@ -19,6 +19,7 @@ use crate::upstream::cluster::PeerLimits;
 use crate::upstream::h2::upload::Upload;
 use crate::upstream::h2::wire::Wire;
 use crate::upstream::hearing::Hearing;
+use crate::upstream::outgoing;
 use crate::upstream::pool::{Connection, Ends, Transport};
 
 /// The number of fields that hyper parses without an allocation of its own.
@@ -130,7 +131,8 @@ pub(super) fn watch(stream: &TcpStream) -> io::Result<()> {
 pub async fn dial(address: SocketAddr, mark: Option<u32>) -> io::Result<(TcpStream, Ends)> {
     let stream = open(address, mark).await?;
     stream.set_nodelay(true)?;
-    let ends = Ends { address: stream.peer_addr()?, local: stream.local_addr()?, secured: None };
+    let (address, local) = (stream.peer_addr()?, stream.local_addr()?);
+    let ends = Ends { address, local, secured: None, noted: outgoing::note(local, address).map(Arc::new) };
     Ok((stream, ends))
 }
 

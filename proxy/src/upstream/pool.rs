@@ -24,6 +24,7 @@ use crate::tls::stream::Stream;
 use crate::upstream::body::RequestBody;
 use crate::upstream::cluster::PeerLimits;
 use crate::upstream::fleet::member::Member;
+use crate::upstream::outgoing::Noted;
 use crate::upstream::{Answer, Attempt, attempt, connect};
 
 /// What a pool may use.
@@ -62,6 +63,8 @@ pub struct Ends {
     pub local: SocketAddr,
     /// Present when it speaks TLS.
     pub secured: Option<Arc<Secured>>,
+    /// Present where connections of this process may be led back to it.
+    pub noted: Option<Arc<Noted>>,
 }
 
 /// What a connection to an endpoint is made of.

@@ -13,6 +13,7 @@ use crate::error::Reason;
 use crate::telemetry::metrics::{ClusterSeries, RetryCause};
 use crate::tls::stream::Stream;
 use crate::upstream::cluster::{Cluster, Endpoint};
+use crate::upstream::outgoing::Noted;
 use crate::upstream::pool::{Ends, Pool, Transport};
 use crate::upstream::{await_endpoint, count};
 
@@ -23,6 +24,7 @@ pub struct Tunnel {
     /// The endpoint's address.
     pub address: SocketAddr,
     series: Arc<ClusterSeries>,
+    _noted: Option<Arc<Noted>>,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -61,7 +63,7 @@ async fn connect(pool: &Pool) -> Result<Tunnel, Reason> {
     let (stream, ends) = pool.connected(async |connected| plain(connected)).await?;
     pool.series.connections.inc();
     pool.series.connections_active.add(1);
-    Ok(Tunnel { stream, address: ends.address, series: Arc::clone(&pool.series), _permit: permit })
+    Ok(Tunnel { stream, address: ends.address, series: Arc::clone(&pool.series), _noted: ends.noted, _permit: permit })
 }
 
 /// The configuration leads no bytes that are passed on to a cluster with TLS.

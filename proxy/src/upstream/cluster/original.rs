@@ -16,6 +16,7 @@ use crate::error::Reason;
 use crate::telemetry::metrics::UpstreamFailure;
 use crate::upstream::cluster::{Cluster, Endpoint};
 use crate::upstream::fleet::member::{Member, Vitals};
+use crate::upstream::outgoing;
 
 /// The most destinations that one worker has pools for. Above it, the one that rests the longest makes room.
 const DESTINATIONS: usize = 1024;
@@ -30,7 +31,6 @@ pub(super) struct Originals {
     known: RefCell<HashMap<(SocketAddr, Protocol), Known>>,
     /// Counts uses.
     turn: Cell<u64>,
-    warned: Cell<Option<Instant>>,
 }
 
 struct Known {
@@ -52,7 +52,7 @@ enum Refused {
 impl Originals {
     pub(super) fn new(rule: Original) -> Self {
         let vitals = Arc::new(Vitals::new(0, Arc::default(), 0));
-        Self { rule, vitals, known: RefCell::default(), turn: Cell::new(0), warned: Cell::new(None) }
+        Self { rule, vitals, known: RefCell::default(), turn: Cell::new(0) }
     }
 
     /// Exchanges and connections under way at all of them.
@@ -67,54 +67,70 @@ impl Originals {
             known.endpoint.active() > 0 || now.saturating_duration_since(known.since) < idle
         });
     }
+}
 
-    /// Says at times why a destination is refused.
-    fn warn(&self, now: Instant, cluster: &str, destination: SocketAddr, refused: Refused) {
-        if self.warned.get().is_some_and(|warned| now.saturating_duration_since(warned) < QUIET) {
-            return;
-        }
-        self.warned.set(Some(now));
-        match refused {
-            Refused::Loop => tracing::warn!(
-                cluster,
-                %destination,
-                "a connection that leads back to this proxy is refused: let rules redirect only what others send, and exempt \
-                 the proxy by its user or by \"mark\""
-            ),
-            Refused::Special => tracing::warn!(
-                cluster,
-                %destination,
-                "a connection to a special address is refused: \"allow\" inside \"intercept\" permits it"
-            ),
-        }
-    }
+/// What is known of a client that is on its way to an endpoint.
+#[derive(Clone, Copy, Debug)]
+pub struct Traveller {
+    /// Its address.
+    pub source: SocketAddr,
+    /// What its connection was meant for.
+    pub destination: SocketAddr,
+    /// True where its connection was led here.
+    pub intercepted: bool,
 }
 
 impl Cluster {
+    /// Refuses a client that is this process: rules led one of its own connections back to it.
+    pub fn check_return(&self, client: Traveller) -> Result<(), Reason> {
+        if client.intercepted && outgoing::is_own(client.source, client.destination) {
+            return Err(self.refuse(client.destination, Refused::Loop));
+        }
+        Ok(())
+    }
+
     /// The endpoint that a client's connection was meant for, on which is spoken what the client speaks; `None` in clusters
-    /// with endpoints of their own. A destination that is this process, whose addresses are `own`, or that takes permission,
-    /// is refused, counted and logged.
+    /// with endpoints of their own. A client or a destination that is this process, whose addresses are `own`, and a
+    /// destination that takes permission, are refused, counted and logged.
     pub fn toward(
         &self,
-        destination: SocketAddr,
+        client: Traveller,
         protocol: Protocol,
         own: &ArcSwap<Vec<SocketAddr>>,
     ) -> Result<Option<Rc<Endpoint>>, Reason> {
+        self.check_return(client)?;
         let Some(originals) = &self.originals else { return Ok(None) };
-        let address = aim(&originals.rule, destination, &own.load(), is_of_this_machine).map_err(|refused| {
-            originals.warn(self.clock.now(), &self.name, destination, refused);
-            let (failure, reason) = match refused {
-                Refused::Loop => (UpstreamFailure::Loop, Reason::DestinationLoop),
-                Refused::Special => (UpstreamFailure::Forbidden, Reason::DestinationForbidden),
-            };
-            self.series.failures[failure.index()].inc();
-            reason
-        })?;
+        let address = aim(&originals.rule, client.destination, &own.load(), is_of_this_machine)
+            .map_err(|refused| self.refuse(client.destination, refused))?;
         let endpoint = self.endpoint_at(originals, (address, protocol)).ok_or_else(|| {
             self.series.failures[UpstreamFailure::Overflow.index()].inc();
             Reason::UpstreamOverflow
         })?;
         Ok(Some(endpoint))
+    }
+
+    /// Counts a refusal, and says at times why.
+    fn refuse(&self, destination: SocketAddr, refused: Refused) -> Reason {
+        let (failure, reason, advice) = match refused {
+            Refused::Loop => (
+                UpstreamFailure::Loop,
+                Reason::DestinationLoop,
+                "a connection that leads back to this proxy is refused: let rules redirect only what others send, and exempt \
+                 the proxy by its user or by \"mark\"",
+            ),
+            Refused::Special => (
+                UpstreamFailure::Forbidden,
+                Reason::DestinationForbidden,
+                "a connection to a special address is refused: \"allow\" inside \"intercept\" permits it",
+            ),
+        };
+        self.series.failures[failure.index()].inc();
+        let now = self.clock.now();
+        if self.warned.get().is_none_or(|warned| now.saturating_duration_since(warned) >= QUIET) {
+            self.warned.set(Some(now));
+            tracing::warn!(cluster = &*self.name, %destination, "{advice}");
+        }
+        reason
     }
 
     /// `None` when there are too many that are all in use.
@@ -265,7 +281,8 @@ mod tests {
     fn toward(cluster: &Cluster, number: usize, protocol: Protocol) -> Result<Rc<Endpoint>, Reason> {
         let [.., high, low] = number.to_be_bytes();
         let destination = SocketAddr::from(([10, 1, high, low], 80));
-        cluster.toward(destination, protocol, &ArcSwap::default()).map(|endpoint| endpoint.unwrap())
+        let client = Traveller { source: at("10.2.0.1:1"), destination, intercepted: true };
+        cluster.toward(client, protocol, &ArcSwap::default()).map(|endpoint| endpoint.unwrap())
     }
 
     #[test]
