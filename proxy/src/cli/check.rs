@@ -535,6 +535,24 @@ mod tests {
     }
 
     #[test]
+    fn special_destinations_that_are_allowed_are_risks() {
+        let risks = |intercept: &str| {
+            let listener =
+                format!("{{ name: out, listen: 127.0.0.1:0, intercept: {intercept}, tcp: {{ to: original }} }}");
+            let config = config(&format!("listeners: [{listener}]"));
+            (cluster_line(&config.clusters[0]), cluster_risks(&config.clusters[0]))
+        };
+
+        let (line, none) = risks("{ by: redirect, reach: loopback }");
+        let (_, both) = risks("{ by: redirect, allow: [loopback, link_local] }");
+
+        assert_eq!(line, "out/original: the ports that connections were meant for, on loopback");
+        assert!(none.is_empty(), "{none:?}");
+        assert!(both[0].contains("allow: loopback lets") && both[1].contains("allow: link_local lets"), "{both:?}");
+        assert_eq!(both.len(), 2);
+    }
+
+    #[test]
     fn what_a_route_does_is_summed_up_in_a_line() {
         let config = config(
             "listen: 127.0.0.1:8000\nroutes:\n- { name: a, match: { path: /, headers: { x: { regex: y } }, query: \

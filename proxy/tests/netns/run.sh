@@ -46,7 +46,7 @@ fetch() {
 # Whether commands of these names set rules that a sidecar needs, in a namespace of their own.
 works() {
     unshare --net sh -c "
-        $1 -w 5 -t nat -A OUTPUT -p tcp -m owner --uid-owner 1 -j RETURN &&
+        $1 -w 5 -t nat -A OUTPUT -p tcp -m owner --uid-owner 0 -j RETURN &&
         $1 -w 5 -t nat -A OUTPUT -p tcp -m mark --mark 1 -j RETURN &&
         $1 -w 5 -t nat -A OUTPUT -p tcp -j REDIRECT --to-ports 1 &&
         $1 -w 5 -t mangle -A PREROUTING -p tcp -m conntrack --ctdir REPLY -j RETURN &&
@@ -74,7 +74,6 @@ find_iptables() {
 }
 
 need unshare util-linux
-need setpriv util-linux
 need ip iproute2
 if [[ $(id -u) != 0 ]]; then
     [[ ${IN_NAMESPACE:-} != yes ]] || fail "the user namespace has no root"
