@@ -1,5 +1,5 @@
 # The verbs of this repository; `make` alone lists them. All of them need Rust 1.95 and gcc; nothing is fetched but crates
-# and the wasm target, except by `make examples`. .ci/run is `make check` and `make test`.
+# and the wasm target, except by `make examples` and `make interop`. .ci/run is `make check test interop`.
 
 GUEST := wasm32-wasip1
 FILTERS := filter-headers filter-api-key filter-noop filter-probe
@@ -9,7 +9,7 @@ GUESTS := --target $(GUEST) $(FILTERS:%=-p %)
 override CARGO_TARGET_DIR := $(CURDIR)/target
 export CARGO_TARGET_DIR
 
-.PHONY: help run test test-netns check filters examples bench soak fuzz fuzz-http1 dist guest-target
+.PHONY: help run test test-netns check filters examples interop bench soak fuzz fuzz-http1 dist guest-target
 
 help: ## list the verbs
 	@sed -n 's/^\([a-z0-9-]*\):[^#]*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -44,6 +44,12 @@ examples: ## build guests in four languages, run each behind the proxy (needs no
 test-netns: filters ## run a sidecar between network namespaces, with rules of the kernel that lead connections to it
 	cargo test -p tollgate --test netns --no-run
 	proxy/tests/netns/run.sh
+
+# The peers that are not installed come as packages of the machine's own distribution and are kept in target/peers.
+interop: filters ## put real peers before and behind the proxy: curl, nghttp, openssl, nginx, haproxy, tonic
+	examples/interop/fetch.sh
+	cargo build -p tollgate
+	cargo test -p tollgate-examples --test interop -- --ignored
 
 bench: filters ## measure the CPU time of a proxied request
 	cargo build --profile dist -p tollgate
