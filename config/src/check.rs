@@ -27,6 +27,7 @@ use crate::file::{self, Match};
 use crate::limits::Limits;
 use crate::listener::{Listener, Tcp};
 use crate::node::Node;
+use crate::proxy_protocol::Senders;
 use crate::report::{Report, Spot};
 use crate::route::{HostMatch, PathMatch, Route, RouteMatch};
 use crate::scalar::Name;
@@ -127,6 +128,7 @@ impl Check<'_, '_> {
             balance: said.balance.value,
             intercept: said.intercept.as_ref().map(|said| said.by.value),
             direction: said.direction.as_ref().map(|said| said.value).unwrap_or_default(),
+            proxy_protocol: said.proxy_protocol.as_ref().and_then(senders),
             limits: limits::of_listener(said.limits.as_ref(), self.limits),
             http: said.http.as_ref().map(routes::http).unwrap_or_default(),
             headers: routes::edits(said.headers.as_ref(), self.report).map(|edits| *edits).unwrap_or_default(),
@@ -173,8 +175,10 @@ impl Check<'_, '_> {
         routes::bounds(said, self.report);
         let rewrite = said.rewrite.as_ref().map(|said| Box::new(routes::rewrite(said, &matcher.path, self.report)));
         let headers = routes::edits(said.headers.as_ref(), self.report);
+        let target = routes::target(said, &matcher.path, (&mut self.clusters, &whose), self.report)?;
         Some(Route {
-            target: routes::target(said, &matcher.path, (&mut self.clusters, &whose), self.report)?,
+            upgrade: routes::upgrade(said, &target, (&self.clusters, &whose), self.report),
+            target,
             name,
             matcher,
             rewrite,
@@ -240,6 +244,16 @@ fn path(said: &Match, report: &mut Report<'_>) -> PathMatch {
         report.fault(Code::Conflict, *spot, message);
     }
     said.into_iter().next().map_or(PathMatch::Any, |(_, path)| path)
+}
+
+/// Whose connections begin with a header of the PROXY protocol.
+fn senders(said: &choice::ProxyHeaders) -> Option<Senders> {
+    match said {
+        choice::ProxyHeaders::Switch(switch) => (switch.value == choice::ProxySwitch::On).then_some(Senders::Everybody),
+        choice::ProxyHeaders::From(said) => {
+            Some(Senders::Networks(said.from.0.iter().map(|network| network.value).collect()))
+        }
+    }
 }
 
 fn telemetry(said: Option<&file::Telemetry>, folder: &Path, report: &mut Report<'_>) -> Telemetry {

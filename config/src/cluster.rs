@@ -14,6 +14,7 @@ use schemars::Schema;
 use serde_json::Value;
 
 use crate::interception::Original;
+use crate::proxy_protocol::ProxyProtocol;
 use crate::ratio::Ratio;
 use crate::scalar::{Bare, Scalar, Unfit, Word};
 use crate::tls::ClientTls;
@@ -43,6 +44,8 @@ pub struct Cluster {
     pub original: Option<Original>,
     /// The mark of the sockets that connect to its endpoints.
     pub mark: Option<u32>,
+    /// The header that connections begin with, each of which belongs to one client then; never with HTTP/2.
+    pub proxy_protocol: Option<ProxyProtocol>,
     /// How one is picked.
     pub pick: Pick,
     /// How the names among them are looked up.

@@ -18,14 +18,14 @@ use std::time::Duration;
 use crate::error::Code;
 use crate::file::action::{HeaderEdits, Redirect, Respond, Rewrite};
 use crate::file::at::At;
-use crate::file::choice::{Admin, Cache, Entry, Filters, To, Watch};
+use crate::file::choice::{Admin, Cache, Entry, Filters, ProxyHeaders, To, Watch};
 use crate::file::read::Named;
 use crate::file::{self, Cluster, File, Filter, Match};
 use crate::interception::Direction;
 use crate::limits::{Age, Limits, Rate};
 use crate::listener::{Balance, TcpTarget};
 use crate::report::{Report, Spot};
-use crate::route::{self, Moved};
+use crate::route::{self, Moved, Upgrade};
 use crate::scalar::{Name, Scalar};
 use crate::telemetry::{LogFormat, LogTarget};
 use crate::unit::ByteSize;
@@ -61,6 +61,7 @@ pub(crate) struct Listener {
     pub(crate) balance: At<Balance>,
     pub(crate) intercept: Option<file::intercept::Interception>,
     pub(crate) direction: Option<At<Direction>>,
+    pub(crate) proxy_protocol: Option<ProxyHeaders>,
     pub(crate) limits: Option<file::ListenerLimits>,
     pub(crate) http: Option<file::http::Http>,
     pub(crate) headers: Option<HeaderEdits>,
@@ -93,6 +94,7 @@ pub(crate) struct Route {
     pub(crate) idle_timeout: Option<At<Duration>>,
     pub(crate) request_timeout: Option<At<Duration>>,
     pub(crate) stream: Option<At<bool>>,
+    pub(crate) upgrade: Option<Vec<At<Upgrade>>>,
     pub(crate) chain: Vec<At<Name>>,
 }
 
@@ -154,7 +156,7 @@ impl Short {
         let filters = self.chain.map(|(_, chain)| chain);
         let spot = self.spot;
         let routes = Some(routes);
-        let (name, tls, balance, limits, http, headers, tcp) = Default::default();
+        let (name, tls, balance, proxy_protocol, limits, http, headers, tcp) = Default::default();
         let (intercept, direction) = Default::default();
         Some(file::Listener {
             spot,
@@ -164,6 +166,7 @@ impl Short {
             balance,
             intercept,
             direction,
+            proxy_protocol,
             filters,
             limits,
             http,
@@ -193,6 +196,7 @@ fn listener(said: file::Listener, chains: &mut Chains) -> Listener {
         tls: said.tls.map(tls::of_listener),
         intercept: said.intercept.map(intercept::filled),
         direction: said.direction,
+        proxy_protocol: said.proxy_protocol,
         limits: said.limits,
         http: said.http.map(http::filled),
         headers: said.headers,
@@ -216,6 +220,7 @@ fn route(said: file::Route, chains: &mut Chains) -> Route {
         idle_timeout: said.idle_timeout,
         request_timeout: said.request_timeout,
         stream: said.stream,
+        upgrade: said.upgrade,
         chain: chains.names(said.filters),
     }
 }

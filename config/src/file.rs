@@ -27,18 +27,20 @@ use regex::Regex;
 
 use crate::cache::Folder;
 use crate::cluster::Protocol;
+use crate::forwarding::Network;
 use crate::interception::{Direction, Mark};
 use crate::limits::{Age, Rate};
 use crate::listener::{Balance, TcpTarget};
+use crate::proxy_protocol::ProxyProtocol;
 use crate::ratio::Ratio;
 use crate::report::Report;
-use crate::route::{ExactPath, HeaderName, HostMatch, Prefix};
+use crate::route::{ExactPath, HeaderName, HostMatch, Prefix, Upgrade};
 use crate::scalar::Name;
 use crate::telemetry::{LogFormat, LogTarget};
 use crate::unit::ByteSize;
 use action::{HeaderEdits, Redirect, Respond, Rewrite};
 use at::At;
-use choice::{Admin, Cache, Condition, Entry, Filters, Methods, To, Watch};
+use choice::{Admin, Cache, Condition, Entry, Filters, Methods, ProxyHeaders, To, Watch};
 use data::{Hidden, Metadata};
 use http::Http;
 use intercept::Intercept;
@@ -220,6 +222,8 @@ mapping! {
         "intercept" => intercept: Option<Intercept>,
         /// Which way its connections go, seen from the application beside the proxy.
         "direction" => direction: Option<At<Direction>>,
+        /// Whether connections begin with a header of the PROXY protocol, `on` or `off`, or whose connections do.
+        "proxy_protocol" => proxy_protocol: Option<ProxyHeaders>,
         /// The filters that run before those of a route.
         "filters" => filters: Option<Vec<Entry>>,
         /// Bounds in place of the global ones.
@@ -235,6 +239,15 @@ mapping! {
     }
     later []
     rule rule::of_listener
+}
+
+mapping! {
+    /// Whose connections begin with a header of the PROXY protocol; nobody else is let in.
+    ProxySenders, "proxy_protocol" {
+        /// Proxies that are believed about their clients.
+        "from" => from: SomeOf<At<Network>>,
+    }
+    later []
 }
 
 mapping! {
@@ -276,10 +289,12 @@ mapping! {
         "request_timeout" => request_timeout: Option<At<Duration>>,
         /// Whether requests may take as long, and come as slowly, as they like.
         "stream" => stream: Option<At<bool>>,
+        /// Protocols that a client may change its connection to, such as `websocket`.
+        "upgrade" => upgrade: Option<Vec<At<Upgrade>>>,
         /// The filters that run after those of the listener.
         "filters" => filters: Option<Vec<Entry>>,
     }
-    later ["upgrade"]
+    later []
     rule rule::of_route
 }
 
@@ -315,6 +330,8 @@ mapping! {
         "tls" => tls: Option<ClusterTls>,
         /// The mark of the sockets that connect to them.
         "mark" => mark: Option<At<Mark>>,
+        /// The version of the PROXY protocol in which it hears, for each connection, whose it is.
+        "proxy_protocol" => proxy_protocol: Option<At<ProxyProtocol>>,
         /// How one is picked.
         "balance" => balance: Option<cluster::Balance>,
         /// How the names of hosts are looked up.

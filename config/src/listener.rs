@@ -10,6 +10,7 @@ use crate::filter::PluginId;
 use crate::forwarding::Http;
 use crate::interception::{Direction, Intercept};
 use crate::limits::Limits;
+use crate::proxy_protocol::Senders;
 use crate::route::{HeaderEdits, Route};
 use crate::scalar::{Name, Scalar, Unfit, Word};
 use crate::tls::ServerTls;
@@ -29,6 +30,8 @@ pub struct Listener {
     pub intercept: Option<Intercept>,
     /// Which way its connections go.
     pub direction: Direction,
+    /// Whose connections begin with a header of the PROXY protocol; `None`: nobody's.
+    pub proxy_protocol: Option<Senders>,
     /// The limits of this listener: its own where written, else the global ones.
     pub limits: Limits,
     /// How its requests are marked on their way.

@@ -3,6 +3,7 @@
 
 mod action;
 mod edits;
+mod upgrade;
 
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ pub(crate) use action::{HostName, Moved, SentPath, unknown_group};
 pub use action::{PathChange, PathRewrite, Redirect, Respond, Rewrite, Scheme};
 pub(crate) use edits::EditedName;
 pub use edits::{FieldEdits, HeaderEdits};
+pub(crate) use upgrade::Upgrade;
 
 /// A match with a target and a filter chain.
 #[derive(Debug, Clone)]
@@ -42,6 +44,8 @@ pub struct Route {
     pub request_timeout: Option<Duration>,
     /// True when requests may take as long, and come as slowly, as they like.
     pub stream: bool,
+    /// Protocols that an exchange may change its connection to, in lower case; only where every target speaks HTTP/1.1.
+    pub upgrade: Vec<String>,
     /// The filters in the order they run on a request: the listener's, then the route's own.
     pub chain: Vec<PluginId>,
 }

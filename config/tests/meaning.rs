@@ -10,8 +10,8 @@ use tollgate_config::{
     AbiVersion, AccessLog, Admin, Allow, Alpn, Balance, Budget, ByteSize, Cache, Canary, ClientTls, ClusterId, Code,
     Config, Direction, Dns, EmptyBody, Expectation, Faults, GuestErrors, HashKey, HeaderPause, HostMatch, Initial,
     Intercept, Isolation, Keeping, Limits, LogFormat, LogTarget, Node, OnError, Original, Outliers, PathMatch,
-    PathSpelling, PeerName, Pick, PluginId, Policy, Probe, Protocol, Quota, Ratio, Reach, Rollout, Target, Tcp,
-    TestRequest, TlsVersion, ValueMatch, load, parse,
+    PathSpelling, PeerName, Pick, PluginId, Policy, Probe, Protocol, ProxyProtocol, Quota, Ratio, Reach, Rollout,
+    Senders, Target, Tcp, TestRequest, TlsVersion, ValueMatch, load, parse,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -304,8 +304,26 @@ fn a_cluster_speaks_what_is_written_and_a_url_the_older_protocol() {
     let config = config(&text);
 
     let spoken = config.clusters.iter().map(|cluster| (cluster.name.as_str(), cluster.protocol));
-    let expected = [("app", Protocol::Http1), ("grpc", Protocol::H2), ("127.0.0.1:80", Protocol::Http1)];
-    assert_eq!(spoken.take(3).collect::<Vec<_>>(), expected);
+    let (one, two) = (Protocol::Http1, Protocol::H2);
+    let expected = [("app", one), ("grpc", two), ("told", one), ("127.0.0.1:80", one)];
+    assert_eq!(spoken.take(4).collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn connections_begin_with_a_proxy_header_where_it_is_written_and_change_their_protocol_where_a_route_says_which() {
+    let text = fs::read_to_string("tests/good/all_keys.yaml").unwrap();
+
+    let config = config(&text);
+
+    let [http, off, db, plain] = config.listeners.as_slice() else { panic!("four listeners") };
+    let Some(Senders::Networks(networks)) = &http.proxy_protocol else { panic!("networks") };
+    assert!(networks.iter().map(ToString::to_string).eq(["10.0.0.0/8", "::1/128"]));
+    assert_eq!(db.proxy_protocol, Some(Senders::Everybody));
+    assert_eq!((&off.proxy_protocol, &plain.proxy_protocol), (&None, &None));
+    let told = config.clusters.iter().map(|cluster| cluster.proxy_protocol);
+    assert_eq!(told.take(4).collect::<Vec<_>>(), [None, None, Some(ProxyProtocol::V2), None]);
+    assert_eq!(http.routes[0].upgrade, ["websocket", "spdy/3.1"]);
+    assert!(http.routes[1].upgrade.is_empty());
 }
 
 #[test]

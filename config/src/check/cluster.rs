@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use crate::cluster::retry::{RetryWord, Switch};
 use crate::cluster::status::{Class, Statuses};
-use crate::cluster::{Cluster, Dns, Endpoint, HashKey, Health, Outliers, Pick, Probe, Retry, RetryOn};
+use crate::cluster::{Cluster, Dns, Endpoint, HashKey, Health, Outliers, Pick, Probe, Protocol, Retry, RetryOn};
 use crate::error::Code;
 use crate::file::at::At;
 use crate::file::cluster::{self as said, Condition, Host, StatusMatch};
 use crate::file::{self};
 use crate::limits::Limits;
+use crate::proxy_protocol::ProxyProtocol;
 use crate::ratio::Ratio;
 use crate::report::Report;
 
@@ -22,6 +23,7 @@ pub(super) fn plain(name: String, endpoints: Vec<Endpoint>, limits: Limits) -> C
         tls: None,
         original: None,
         mark: None,
+        proxy_protocol: None,
         pick: Pick::default(),
         dns: Dns::default(),
         health: None,
@@ -50,6 +52,7 @@ pub(super) fn cluster(name: &str, said: &file::Cluster, limits: Limits, report: 
     };
     Cluster {
         protocol: said.protocol.as_ref().map(|protocol| protocol.value).unwrap_or_default(),
+        proxy_protocol: proxy_protocol(said, report),
         pick: said.balance.as_ref().map(pick).unwrap_or_default(),
         dns: said.dns.as_ref().map(dns).unwrap_or_default(),
         health: said.health.as_ref().and_then(health),
@@ -66,6 +69,17 @@ pub(super) fn cluster(name: &str, said: &file::Cluster, limits: Limits, report: 
         pending: count(|own| &own.pending).unwrap_or(plain.pending),
         ..plain
     }
+}
+
+/// The header that connections begin with; they must not be shared by clients.
+fn proxy_protocol(said: &file::Cluster, report: &mut Report<'_>) -> Option<ProxyProtocol> {
+    let version = said.proxy_protocol.as_ref()?;
+    if said.protocol.as_ref().is_some_and(|protocol| protocol.value == Protocol::H2) {
+        let message = "a connection of \"protocol: h2\" is shared by clients, and \"proxy_protocol\" says whose it is; \
+                       leave one of them out";
+        report.fault(Code::Conflict, version.spot, message);
+    }
+    Some(version.value)
 }
 
 fn endpoint(said: &Host) -> Endpoint {

@@ -107,6 +107,18 @@ impl<'l> Clusters<'l> {
         Some(id)
     }
 
+    /// Why connections to a target stay with HTTP; `None` where they need not.
+    pub(super) fn cannot_upgrade(&self, target: &Target) -> Option<String> {
+        let ids: Vec<ClusterId> = match target {
+            Target::Cluster(id) => vec![*id],
+            Target::Split(ways) => ways.iter().map(|(id, _)| *id).collect(),
+            Target::Echo => return Some("the built-in echo speaks nothing but HTTP".to_owned()),
+            Target::Respond(_) | Target::Redirect(_) => return None,
+        };
+        let shared = ids.iter().filter_map(|id| self.list.get(id.0)).find(|known| known.protocol == Protocol::H2)?;
+        Some(format!("cluster {:?} has \"protocol: h2\", whose connections are shared and stay so", shared.name))
+    }
+
     /// The clusters that a filter may call; those that do not exist are reported.
     pub(super) fn callable(&self, said: &[At<Name>], report: &mut Report<'_>) -> Vec<ClusterId> {
         let advice = ("\"allow\"", "define a cluster with the host ");

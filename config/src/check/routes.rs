@@ -136,6 +136,28 @@ fn in_place(key: &str, with: &At<SentPath>, matched: &PathMatch, report: &mut Re
     }
 }
 
+/// The protocols that exchanges of a route may change their connection to, which only HTTP/1.1 can do.
+pub(super) fn upgrade(
+    said: &expand::Route,
+    target: &Target,
+    (clusters, whose): (&Clusters<'_>, &str),
+    report: &mut Report<'_>,
+) -> Vec<String> {
+    let mut tokens: Vec<String> = Vec::new();
+    for token in said.upgrade.iter().flatten() {
+        if tokens.contains(&token.value.0) {
+            report.fault(Code::DuplicateName, token.spot, format!("the protocol {:?} is written twice", token.shown()));
+        }
+        if tokens.is_empty() {
+            if let Some(why) = clusters.cannot_upgrade(target) {
+                report.fault(Code::Conflict, token.spot, format!("{whose}: {why}; leave \"upgrade\" out"));
+            }
+        }
+        tokens.push(token.value.0.clone());
+    }
+    tokens
+}
+
 /// Bounds of a route that exclude one another are reported.
 pub(super) fn bounds(said: &expand::Route, report: &mut Report<'_>) {
     if let (Some(timeout), Some(stream)) = (&said.request_timeout, &said.stream)

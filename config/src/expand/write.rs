@@ -37,6 +37,7 @@ impl Write for Listener {
             ("balance", self.balance.write(view)),
             ("intercept", self.intercept.write(view)),
             ("direction", self.direction.write(view)),
+            ("proxy_protocol", self.proxy_protocol.write(view)),
             ("filters", http(self.chain.write(view))),
             ("limits", self.limits.write(view)),
             ("http", self.http.write(view)),
@@ -68,6 +69,7 @@ impl Write for Route {
             ("idle_timeout", self.idle_timeout.write(view)),
             ("request_timeout", self.request_timeout.write(view)),
             ("stream", self.stream.write(view)),
+            ("upgrade", self.upgrade.write(view)),
             ("filters", self.chain.write(view)),
         ]))
     }

@@ -14,7 +14,7 @@ use crate::file::intercept::{Intercept, Interception};
 use crate::file::read::{Named, Read, Reader};
 use crate::file::write::{View, Write};
 use crate::file::yaml::{Kind, Node};
-use crate::file::{AdminListen, CacheDir, Filter, Policies, Use, Wasm};
+use crate::file::{AdminListen, CacheDir, Filter, Policies, ProxySenders, Use, Wasm};
 use crate::filter::{ModuleRef, Policy};
 use crate::interception;
 use crate::report::Spot;
@@ -89,6 +89,43 @@ impl Write for Cache {
         match self {
             Cache::Off => Some("off".into()),
             Cache::Dir(dir) => dir.write(view),
+        }
+    }
+}
+
+/// Whether connections begin with a header of the PROXY protocol, or whose do.
+#[derive(Debug, Clone)]
+pub(crate) enum ProxyHeaders {
+    Switch(At<ProxySwitch>),
+    From(ProxySenders),
+}
+
+/// The words that may stand in place of a mapping of senders.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ProxySwitch {
+    On,
+    Off,
+}
+
+impl Word for ProxySwitch {
+    const WORDS: &'static [(&'static str, ProxySwitch)] = &[("on", ProxySwitch::On), ("off", ProxySwitch::Off)];
+    const EXPECTED: &'static str = "\"on\", \"off\" or a mapping with the key \"from\"";
+}
+
+impl Read for ProxyHeaders {
+    fn read(node: &Node, reader: &mut Reader<'_, '_>) -> Option<ProxyHeaders> {
+        match node.kind {
+            Kind::Map(_) => ProxySenders::read(node, reader).map(ProxyHeaders::From),
+            _ => At::read(node, reader).map(ProxyHeaders::Switch),
+        }
+    }
+}
+
+impl Write for ProxyHeaders {
+    fn write(&self, view: View) -> Option<Value> {
+        match self {
+            ProxyHeaders::Switch(switch) => switch.write(view),
+            ProxyHeaders::From(senders) => senders.write(view),
         }
     }
 }
@@ -327,6 +364,7 @@ pub(in crate::file) use any_of;
 any_of! {
     Admin: At<NoAdmin>, AdminListen;
     Cache: At<NoCache>, CacheDir;
+    ProxyHeaders: At<ProxySwitch>, ProxySenders;
     Module: At<ModuleRef>, Wasm;
     OnError: At<Policy>, Policies;
     Filters: Named<Name, Filter>, Vec<Entry>;

@@ -21,7 +21,9 @@ pub(super) fn of_route(fields: &Fields<'_>, reader: &mut Reader<'_, '_>) {
         fields.exclude(key, other, "a route has one of them", reader);
     }
     for own in ["respond", "redirect"] {
-        fields.exclude("rewrite", own, "it is for routes with \"to\"", reader);
+        for key in ["rewrite", "upgrade"] {
+            fields.exclude(key, own, "it is for routes with \"to\"", reader);
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use super::*;
 use crate::error::Code;
 
 /// Every mapping of the language, by the name it has in the schema.
-const MAPPINGS: [(&str, &[&str], &[&str]); 46] = [
+const MAPPINGS: [(&str, &[&str], &[&str]); 47] = [
     ("", File::KEYS, File::LATER),
     ("Node", Node::KEYS, Node::LATER),
     ("AdminListen", AdminListen::KEYS, AdminListen::LATER),
@@ -19,6 +19,7 @@ const MAPPINGS: [(&str, &[&str], &[&str]); 46] = [
     ("ListenerTls", ListenerTls::KEYS, ListenerTls::LATER),
     ("Certificate", Certificate::KEYS, Certificate::LATER),
     ("ClusterTls", ClusterTls::KEYS, ClusterTls::LATER),
+    ("ProxySenders", ProxySenders::KEYS, ProxySenders::LATER),
     ("ListenerLimits", ListenerLimits::KEYS, ListenerLimits::LATER),
     ("Route", Route::KEYS, Route::LATER),
     ("Match", Match::KEYS, Match::LATER),
