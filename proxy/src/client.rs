@@ -12,6 +12,7 @@ use http::HeaderValue;
 use crate::error::Reason;
 use crate::exchange::Exchange;
 use crate::exchange::forwarded;
+use crate::proxy_protocol::Passed;
 use crate::snapshot::ListenerId;
 use crate::tls::secured::Secured;
 use crate::upstream::cluster::original::Traveller;
@@ -23,9 +24,9 @@ pub struct Client {
     pub worker: Rc<Worker>,
     /// Its listener.
     pub listener: ListenerId,
-    /// The client.
+    /// The client: who connected, or whom a PROXY header told.
     pub source: SocketAddr,
-    /// The address that the client connected to.
+    /// The address that the client connected to, of which a PROXY header may tell, too.
     pub destination: SocketAddr,
     /// True where that is somebody else's, and the kernel led it here.
     pub intercepted: bool,
@@ -62,6 +63,11 @@ impl Client {
     /// The client as it is on its way to an endpoint.
     pub fn traveller(&self) -> Traveller {
         Traveller { source: self.source, destination: self.destination, intercepted: self.intercepted }
+    }
+
+    /// Its ends as they are told on.
+    pub fn passed(&self) -> Passed {
+        Passed { source: self.source, destination: self.destination }
     }
 
     /// An exchange begins.

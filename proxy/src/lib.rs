@@ -13,6 +13,7 @@ pub mod filter;
 pub mod frames;
 pub mod listener;
 mod percent;
+pub mod proxy_protocol;
 pub mod route;
 pub mod serve;
 pub mod snapshot;

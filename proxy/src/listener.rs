@@ -9,6 +9,7 @@ mod opening;
 mod resting;
 mod streams;
 mod tcp;
+mod told;
 
 use std::io::Result;
 use std::net::{SocketAddr, TcpListener as StdListener};
@@ -238,16 +239,20 @@ fn begin(worker: &Rc<Worker>, stream: TcpStream, source: SocketAddr, listener: L
     let _ = stream.set_nodelay(true);
     let local = worker.local();
     let Some(known) = local.listener(listener) else { return };
+    let Some(due) = told::due(known.listener.senders.as_ref(), source.ip()) else {
+        known.series.protocol_errors.inc();
+        return;
+    };
     let Ok(destination) = intercept::destination(&stream, known.listener.intercept) else { return };
     let intercepted = known.listener.intercept.is_some();
     let (worker, accepted) = (Rc::clone(worker), Accepted { stream, source, destination, intercepted });
     match &known.tcp {
         None => {
-            let serving = connection::serve(worker, listener, Settings::of(known), accepted, admission);
+            let serving = connection::serve(worker, listener, Settings::of(known, due), accepted, admission);
             drop(tokio::task::spawn_local(serving));
         }
         Some(tcp) => {
-            let serving = tcp::serve(worker, Rc::clone(known), Rc::clone(tcp), accepted, admission);
+            let serving = tcp::serve(worker, (Rc::clone(known), Rc::clone(tcp)), (accepted, due), admission);
             drop(tokio::task::spawn_local(serving));
         }
     }

@@ -289,6 +289,9 @@ async fn reach(
                 Protocol::H2 if exchange.takes_trailers => pass_te(request),
                 Protocol::H2 => {}
             }
+            if cluster.tells_clients {
+                request.extensions_mut().insert(client.passed());
+            }
             let sent = client.worker.clock.now();
             let aim = upstream::Aim {
                 affinity: cluster.affinity(request.headers(), client.source.ip()),

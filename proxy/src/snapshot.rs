@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use tollgate_config::{
-    self as config, Balance, ClusterId, Config, Direction, HeaderEdits, Http, Intercept, Limits, PluginId,
+    self as config, Balance, ClusterId, Config, Direction, HeaderEdits, Http, Intercept, Limits, PluginId, Senders,
 };
 
 use crate::clock::Clock;
@@ -63,6 +63,8 @@ pub struct Listener {
     pub intercept: Option<Intercept>,
     /// Which way its connections go.
     pub direction: Direction,
+    /// Whose connections begin with a PROXY header.
+    pub senders: Option<Senders>,
     /// Its bounds.
     pub limits: Limits,
     /// How its requests are marked.
@@ -90,6 +92,7 @@ impl Listener {
             balance: listener.balance,
             intercept: listener.intercept,
             direction: listener.direction,
+            senders: listener.proxy_protocol.clone(),
             limits: listener.limits,
             http: listener.http.clone(),
             headers: listener.headers.clone(),

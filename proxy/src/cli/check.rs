@@ -7,8 +7,8 @@ use std::path::Path;
 
 use tollgate_config::{
     Admin, Budget, ByteSize, Cluster, ClusterId, Config, HostMatch, Listener, OnError, PathChange, PathMatch,
-    PathSpelling, Plugin, PluginId, Policy, Protocol, Quota, Reach, Redirect, Retry, Route, RouteMatch, Scheme, Target,
-    Trust, Underscores, ValueMatch,
+    PathSpelling, Plugin, PluginId, Policy, Protocol, Quota, Reach, Redirect, Retry, Route, RouteMatch, Scheme,
+    Senders, Target, Trust, Underscores, ValueMatch,
 };
 
 use super::{Failure, own_program, print};
@@ -275,6 +275,16 @@ fn listener_risks(listener: &Listener) -> Vec<String> {
             risks.push(format!("http.forwarded.hops believes whoever connects to be the last of {hops} proxies"));
         }
     }
+    match &listener.proxy_protocol {
+        None => {}
+        Some(Senders::Everybody) => {
+            risks.push("proxy_protocol: on believes whoever connects about whose connection it is".to_owned());
+        }
+        Some(Senders::Networks(networks)) => {
+            let names: Vec<_> = networks.iter().map(ToString::to_string).collect();
+            risks.push(format!("proxy_protocol.from believes {} about whose connections they are", names.join(", ")));
+        }
+    }
     if listener.http.underscores == Underscores::Allow {
         risks.push("http.underscores: allow lets names pass that programs take for others".to_owned());
     }
@@ -283,6 +293,10 @@ fn listener_risks(listener: &Listener) -> Vec<String> {
     }
     let stream = |route: &&Route| route.stream;
     let streams = listener.routes.iter().filter(stream);
+    let upgrades = listener.routes.iter().filter(|route| !route.upgrade.is_empty());
+    risks.extend(upgrades.map(|route| {
+        format!("route {}: upgrade lets bytes of {} pass unseen by filters", route.name, route.upgrade.join(", "))
+    }));
     if listener.limits.body_rate.is_none() {
         risks.push("body_rate: off lets a client take as long as a request may for its body".to_owned());
     }
@@ -597,6 +611,18 @@ mod tests {
                 "listener edge: http.forwarded.hops believes whoever connects to be the last of 2 proxies",
                 "listener edge: route a: stream: true lets a request last for ever",
             ]
+        );
+        assert_eq!(
+            risks("routes: [], proxy_protocol: on"),
+            ["listener edge: proxy_protocol: on believes whoever connects about whose connection it is"]
+        );
+        assert_eq!(
+            risks("tcp: { to: 'tcp://a:1' }, proxy_protocol: { from: ['::1'] }"),
+            ["listener edge: proxy_protocol.from believes ::1/128 about whose connections they are"]
+        );
+        assert_eq!(
+            risks("routes: [{ name: a, to: 'http://a:1', upgrade: [websocket] }]"),
+            ["listener edge: route a: upgrade lets bytes of websocket pass unseen by filters"]
         );
     }
 }

@@ -30,6 +30,7 @@ use crate::listener::io::{ClientIo, Transport, say, socket};
 use crate::listener::opening::{self, Opened};
 use crate::listener::resting::{self, REST};
 use crate::listener::streams::Streams;
+use crate::listener::told::{self, Due};
 use crate::listener::{Accepted, Admission};
 use crate::serve;
 use crate::snapshot::{ListenerId, LocalListener};
@@ -62,13 +63,14 @@ pub(super) struct Settings {
     pub(super) series: Arc<ListenerSeries>,
     /// Present where TLS is spoken.
     pub(super) tls: Option<Arc<Server>>,
+    due: Due,
 }
 
 impl Settings {
-    /// Those of a listener at the moment.
-    pub(super) fn of(known: &LocalListener) -> Self {
+    /// Those of a listener at the moment, with what is due of the connection.
+    pub(super) fn of(known: &LocalListener, due: Due) -> Self {
         let listener = &known.listener;
-        Self { limits: listener.limits, series: Arc::clone(&known.series), tls: listener.tls.clone() }
+        Self { limits: listener.limits, series: Arc::clone(&known.series), tls: listener.tls.clone(), due }
     }
 
     fn bounds(&self) -> Bounds {
@@ -81,7 +83,7 @@ pub(super) fn serve(
     worker: Rc<Worker>,
     listener: ListenerId,
     settings: Settings,
-    Accepted { stream, source, destination, intercepted }: Accepted,
+    mut accepted: Accepted,
     admission: Admission,
 ) -> impl Future<Output = ()> {
     let handle = Handle::default();
@@ -89,6 +91,13 @@ pub(super) fn serve(
     let held = (Known::new(&worker, listener, handle.clone(), admission), Active::new(&settings.series));
     async move {
         let _held = held;
+        // Boxed, so that other connections do not carry its state.
+        if settings.due == Due::Header
+            && !Box::pin(told::hear(&mut accepted, settings.limits.header_timeout, &settings.series)).await
+        {
+            return;
+        }
+        let Accepted { stream, source, destination, intercepted } = accepted;
         // Whoever was told to drain before it was listened to came late, and is served once.
         handle.forget();
         let id = worker.shared.connection_ids.fetch_add(1, std::sync::atomic::Ordering::Relaxed);

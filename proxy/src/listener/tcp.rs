@@ -29,7 +29,9 @@ use crate::error::Reason;
 use crate::exchange::passage::{Passage, PassageFacts};
 use crate::filter::tcp::TcpChain;
 use crate::listener::connection::{Active, Known};
+use crate::listener::told::{self, Due};
 use crate::listener::{Accepted, Admission};
+use crate::proxy_protocol::Passed;
 use crate::snapshot::{LocalListener, LocalTcp};
 use crate::upstream::cluster::original::Traveller;
 use crate::upstream::tunnel::{self, Tunnel};
@@ -42,9 +44,8 @@ const FAREWELL: Duration = Duration::from_millis(500);
 /// the worker does.
 pub(super) fn serve(
     worker: Rc<Worker>,
-    listener: Rc<LocalListener>,
-    tcp: Rc<LocalTcp>,
-    client: Accepted,
+    (listener, tcp): (Rc<LocalListener>, Rc<LocalTcp>),
+    (mut client, due): (Accepted, Due),
     admission: Admission,
 ) -> impl Future<Output = ()> {
     // Here and not when the future is first polled: a snapshot that is taken up by then would end filters that nobody uses.
@@ -53,13 +54,28 @@ pub(super) fn serve(
         Active::new(&listener.series),
         Busy::new(&worker, &tcp),
     );
-    let chain = chain(&worker, &listener, &tcp, &client);
+    let known = (due == Due::Nothing).then(|| chain(&worker, &listener, &tcp, &client));
     async move {
         let _held = held;
-        if let Ok(chain) = chain {
-            pass_on(&worker, &listener, &tcp, &client, chain.as_ref()).await;
+        match known {
+            Some(chain) => pass_on(&worker, &listener, &tcp, &client, chain.as_ref()).await,
+            // Boxed, so that other connections do not carry its state.
+            None => Box::pin(pass_on_once_told(&worker, &listener, &mut client)).await,
         }
     }
+}
+
+/// Passes a connection on whose header is due. What it is passed on to is looked up once that came: it is kept from ending
+/// by exchanges alone, not by those who wait.
+async fn pass_on_once_told(worker: &Worker, listener: &LocalListener, client: &mut Accepted) {
+    if !told::hear(client, listener.listener.limits.header_timeout, &listener.series).await {
+        return reset(&client.stream);
+    }
+    let local = worker.local();
+    let Some(listener) = local.listener(listener.listener.id) else { return };
+    let Some(tcp) = &listener.tcp else { return };
+    let chain = chain(worker, listener, tcp, client);
+    pass_on(worker, listener, tcp, client, chain.as_ref()).await;
 }
 
 async fn pass_on(
@@ -77,14 +93,9 @@ async fn pass_on(
 }
 
 /// The filters of a connection; `None` where there are none.
-fn chain(
-    worker: &Worker,
-    listener: &LocalListener,
-    tcp: &LocalTcp,
-    client: &Accepted,
-) -> std::io::Result<Option<TcpChain>> {
+fn chain(worker: &Worker, listener: &LocalListener, tcp: &LocalTcp, client: &Accepted) -> Option<TcpChain> {
     if tcp.filters.chain.is_empty() {
-        return Ok(None);
+        return None;
     }
     let facts = PassageFacts {
         names: Arc::clone(&tcp.names),
@@ -94,7 +105,7 @@ fn chain(
         connection: worker.shared.connection_ids.fetch_add(1, Relaxed),
     };
     let buffer = listener.listener.limits.buffer.as_usize();
-    Ok(Some(TcpChain::new(Rc::new(Passage::new(facts)), tcp.filters.pick(), buffer)))
+    Some(TcpChain::new(Rc::new(Passage::new(facts)), tcp.filters.pick(), buffer))
 }
 
 struct Serving<'a> {
@@ -139,7 +150,7 @@ impl Serving<'_> {
         let Accepted { source, destination, intercepted, .. } = *self.client;
         let client = Traveller { source, destination, intercepted };
         let original = cluster.toward(client, Protocol::Http1, &self.worker.shared.own)?;
-        let tunnel = tunnel::open(cluster, source.ip(), original).await?;
+        let tunnel = tunnel::open(cluster, Passed { source, destination }, original).await?;
         // Nothing was read from the client: if it is this process, it may not have known before that it was connected.
         cluster.check_return(client)?;
         if let Some(chain) = self.chain {

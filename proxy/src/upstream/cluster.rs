@@ -29,6 +29,8 @@ pub struct Cluster {
     pub series: Arc<ClusterSeries>,
     /// What its endpoints speak.
     pub protocol: Protocol,
+    /// True where each connection begins with whose it is.
+    pub tells_clients: bool,
     /// What the whole process knows of it.
     pub fleet: Arc<Fleet>,
     /// Its share of what the cluster may have under way.
@@ -82,6 +84,7 @@ impl Cluster {
             pending: share(config.pending),
             peer: limits,
             mark: config.mark,
+            proxy_protocol: config.proxy_protocol,
         };
         let seed = hash::with(config.name.as_bytes(), now() ^ (u64::try_from(worker).unwrap_or_default() << 32));
         let before = before.filter(|before| before.protocol == config.protocol);
@@ -91,6 +94,7 @@ impl Cluster {
             name: config.name.as_str().into(),
             series,
             protocol: config.protocol,
+            tells_clients: config.proxy_protocol.is_some(),
             fleet: Arc::clone(fleet),
             requests: config.requests.map(share),
             retries: config.retries.map(share),

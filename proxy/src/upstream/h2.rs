@@ -206,7 +206,7 @@ impl Pool {
     }
 
     async fn connect(&self, permit: OwnedSemaphorePermit) -> Result<Rc<Session>, Reason> {
-        self.endpoint.connected(async |socket| Session::open(socket, self, permit).await).await
+        self.endpoint.connected(None, async |socket| Session::open(socket, self, permit).await).await
     }
 
     /// Exchanges that have a stream or wait for one.

@@ -2,6 +2,7 @@
 //!
 //! It runs on the control side. When to ask is `fleet::keeper`'s, what to do about it the picking's.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,10 +14,12 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::task::JoinSet;
-use tollgate_config::{Cluster, Health, Probe, Protocol};
+use tollgate_config::{Cluster, Health, Probe, Protocol, ProxyProtocol};
 
+use crate::proxy_protocol;
 use crate::tls::client::Client;
 use crate::upstream::connect;
 use crate::upstream::fleet::member::Member;
@@ -64,14 +67,24 @@ pub struct Asked {
     /// Of the socket.
     mark: Option<u32>,
     protocol: Protocol,
+    proxy_protocol: Option<ProxyProtocol>,
     tls: Option<Arc<Client>>,
 }
 
 impl Asked {
     /// An endpoint of a cluster, with TLS or without.
     pub fn new(member: &Member, cluster: &Cluster, tls: Option<Arc<Client>>) -> Self {
-        let Cluster { protocol, mark, .. } = *cluster;
-        Self { host: member.host.clone(), address: member.address, mark, protocol, tls }
+        let Cluster { protocol, proxy_protocol, mark, .. } = *cluster;
+        Self { host: member.host.clone(), address: member.address, mark, protocol, proxy_protocol, tls }
+    }
+
+    /// A connection, which is nobody's but the proxy's own.
+    async fn connect(&self) -> io::Result<TcpStream> {
+        let mut stream = connect::open(self.address, self.mark).await?;
+        if let Some(version) = self.proxy_protocol {
+            stream.write_all(&proxy_protocol::header(version, None)).await?;
+        }
+        Ok(stream)
     }
 
     /// As it stands in requests.
@@ -102,9 +115,9 @@ impl Asked {
 
 /// Asks once; what is wrong is told in words. Whether a port is open is asked without TLS.
 pub async fn ask(health: &Health, asked: &Asked) -> Result<(), String> {
-    let words = |error: std::io::Error| error.to_string();
+    let words = |error: io::Error| error.to_string();
     let asking = async {
-        let stream = connect::open(asked.address, asked.mark).await.map_err(words)?;
+        let stream = asked.connect().await.map_err(words)?;
         match (&health.probe, &asked.tls) {
             (Probe::Tcp, _) => Ok(()),
             (probe, None) => ask_on(stream, probe, asked).await,

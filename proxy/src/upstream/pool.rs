@@ -10,12 +10,15 @@ use std::time::{Duration, Instant};
 
 use http::Request;
 use hyper::client::conn::http1::SendRequest;
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::client::TlsStream;
+use tollgate_config::ProxyProtocol;
 
 use crate::clock::Clock;
 use crate::error::Reason;
+use crate::proxy_protocol::{self, Passed};
 use crate::telemetry::metrics::{ClusterSeries, RetryCause};
 use crate::tls::client::{Client, Dialer};
 use crate::tls::failure::HandshakeError;
@@ -42,6 +45,8 @@ pub struct Bounds {
     pub peer: PeerLimits,
     /// The mark of its socket.
     pub mark: Option<u32>,
+    /// The header that says whose a connection is. With it, none serves a second exchange, which may be another client's.
+    pub proxy_protocol: Option<ProxyProtocol>,
 }
 
 /// One connection, between exchanges or in one.
@@ -170,8 +175,9 @@ impl Pool {
                 Some(connection) => connection,
                 None => {
                     let since = Instant::now();
+                    let passed = request.extensions().get::<Passed>().copied();
                     // Boxed, so that exchanges on a connection that is there do not carry its state.
-                    let connected = Box::pin(self.connect()).await;
+                    let connected = Box::pin(self.connect(passed)).await;
                     waited += since.elapsed();
                     connected.map_err(|miss| unreached(request, miss))?
                 }
@@ -207,24 +213,29 @@ impl Pool {
         None
     }
 
-    async fn connect(&self) -> Result<Connection, Miss> {
-        self.in_time(async { connect::http1(self.dial().await?, self.bounds.peer, &self.series).await }).await
+    async fn connect(&self, passed: Option<Passed>) -> Result<Connection, Miss> {
+        self.in_time(async { connect::http1(self.dial(passed).await?, self.bounds.peer, &self.series).await }).await
     }
 
-    async fn dial(&self) -> io::Result<(Transport, Ends)> {
-        let (stream, mut ends) = connect::dial(self.address, self.bounds.mark).await?;
+    /// A socket to the endpoint, which has heard whose connection it is where that is said.
+    async fn dial(&self, passed: Option<Passed>) -> io::Result<(Transport, Ends)> {
+        let (mut stream, mut ends) = connect::dial(self.address, self.bounds.mark).await?;
+        if let Some(version) = self.bounds.proxy_protocol {
+            stream.write_all(&proxy_protocol::header(version, passed)).await?;
+        }
         let Some(tls) = &self.tls else { return Ok((Stream::Plain(stream), ends)) };
         let (stream, secured) = tls.connect(stream).await?;
         ends.secured = Some(Arc::new(secured));
         Ok((Stream::Tls(Box::new(stream)), ends))
     }
 
-    /// Connects, and has `speak` take the socket up, within the time for a connection.
+    /// Connects for a client, and has `speak` take the socket up, within the time for a connection.
     pub(super) async fn connected<T>(
         &self,
+        passed: Option<Passed>,
         speak: impl AsyncFnOnce((Transport, Ends)) -> io::Result<T>,
     ) -> Result<T, Reason> {
-        self.in_time(async { speak(self.dial().await?).await }).await.map_err(|miss| miss.reason())
+        self.in_time(async { speak(self.dial(passed).await?).await }).await.map_err(|miss| miss.reason())
     }
 
     /// The right to one more connection, if there is one at this moment.
@@ -279,7 +290,8 @@ pub struct Lease {
 impl Lease {
     /// Gives the connection back for the next exchange.
     pub fn give_back(self) {
-        if !self.connection.sender.is_closed() && !self.pool.retired.get() {
+        let is_anybodys = self.pool.bounds.proxy_protocol.is_none();
+        if is_anybodys && !self.connection.sender.is_closed() && !self.pool.retired.get() {
             let now = self.pool.clock.now();
             self.pool.idle.borrow_mut().push((self.connection, now));
         }

@@ -1,7 +1,7 @@
 //! A connection of its own to some endpoint of a cluster, for bytes that are passed on as they come.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::error::Reason;
+use crate::proxy_protocol::Passed;
 use crate::telemetry::metrics::{ClusterSeries, RetryCause};
 use crate::tls::stream::Stream;
 use crate::upstream::cluster::{Cluster, Endpoint};
@@ -29,9 +30,9 @@ pub struct Tunnel {
 }
 
 /// Connects for a client to an endpoint, and where that fails, once to another one; to the one that the client's connection
-/// was meant for, where that is known.
-pub async fn open(cluster: &Cluster, client: IpAddr, original: Option<Rc<Endpoint>>) -> Result<Tunnel, Reason> {
-    let hash = cluster.affinity(&HeaderMap::new(), client).and_then(|affinity| affinity.hash);
+/// was meant for, where that is known. Those that want to know hear whose connection is `passed` on.
+pub async fn open(cluster: &Cluster, passed: Passed, original: Option<Rc<Endpoint>>) -> Result<Tunnel, Reason> {
+    let hash = cluster.affinity(&HeaderMap::new(), passed.source.ip()).and_then(|affinity| affinity.hash);
     let mut failed = None;
     loop {
         let picked = match original.clone().or_else(|| cluster.pick(hash, failed.as_ref())) {
@@ -42,7 +43,7 @@ pub async fn open(cluster: &Cluster, client: IpAddr, original: Option<Rc<Endpoin
             count(cluster, &Reason::UpstreamConnect);
             return Err(Reason::UpstreamConnect);
         };
-        let outcome = connect(&endpoint.pool).await;
+        let outcome = connect(&endpoint.pool, passed).await;
         cluster.judge(&endpoint, outcome.as_ref().is_err_and(Reason::is_unreached));
         match outcome {
             Ok(tunnel) => return Ok(tunnel),
@@ -58,9 +59,9 @@ pub async fn open(cluster: &Cluster, client: IpAddr, original: Option<Rc<Endpoin
     }
 }
 
-async fn connect(pool: &Pool) -> Result<Tunnel, Reason> {
+async fn connect(pool: &Pool, passed: Passed) -> Result<Tunnel, Reason> {
     let (permit, _) = pool.permit().await?;
-    let (stream, ends) = pool.connected(async |connected| plain(connected)).await?;
+    let (stream, ends) = pool.connected(Some(passed), async |connected| plain(connected)).await?;
     pool.series.connections.inc();
     pool.series.connections_active.add(1);
     Ok(Tunnel { stream, address: ends.address, series: Arc::clone(&pool.series), _noted: ends.noted, _permit: permit })
