@@ -148,10 +148,9 @@ pub(super) fn upgrade(
         if tokens.contains(&token.value.0) {
             report.fault(Code::DuplicateName, token.spot, format!("the protocol {:?} is written twice", token.shown()));
         }
-        if tokens.is_empty() {
-            if let Some(why) = clusters.cannot_upgrade(target) {
-                report.fault(Code::Conflict, token.spot, format!("{whose}: {why}; leave \"upgrade\" out"));
-            }
+        // Said once.
+        if let Some(why) = clusters.cannot_upgrade(target).filter(|_| tokens.is_empty()) {
+            report.fault(Code::Conflict, token.spot, format!("{whose}: {why}; leave \"upgrade\" out"));
         }
         tokens.push(token.value.0.clone());
     }
