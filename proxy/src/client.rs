@@ -2,12 +2,14 @@
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use http::HeaderValue;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::error::Reason;
 use crate::exchange::Exchange;
@@ -50,6 +52,20 @@ pub struct Client {
     pub handle: Handle,
     /// The client's address as fields have it, once a request needed it.
     pub written: OnceCell<HeaderValue>,
+    /// Who takes the socket over once a 101 is written. Whoever serves the connection empties it: it knows the client.
+    pub upgraded: Cell<Option<Box<dyn Successor>>>,
+}
+
+/// Goes on with a connection after HTTP.
+pub trait Successor {
+    /// Takes its socket over, with what was read of it already, until its end.
+    fn go_on(self: Box<Self>, socket: Box<dyn Socket>, early: Bytes) -> Pin<Box<dyn Future<Output = ()>>>;
+}
+
+/// A client's socket, with TLS or without.
+pub trait Socket: AsyncRead + AsyncWrite + Unpin {
+    /// Has it closed with a reset, so that the client takes nothing for a whole conversation.
+    fn reset(&self);
 }
 
 impl Client {

@@ -20,6 +20,8 @@ use std::cell::{Cell, RefCell};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
+use http::HeaderValue;
+
 use crate::error::Reason;
 use crate::exchange::pace::{Expected, Pace};
 use crate::exchange::stream::FilterStream;
@@ -93,6 +95,10 @@ pub struct Exchange {
     pub pace: Pace,
     /// True for those that are meant to last, such as gRPC's: a client may be as slow as it likes.
     pub lasts: Cell<bool>,
+    /// The protocol that its client asked to change to, until the upstream answered.
+    pub upgrade: Cell<Option<Box<HeaderValue>>>,
+    /// True once its connection was handed over to another protocol: it lasts as long as that does.
+    pub is_passage: Cell<bool>,
     wakers: [Cell<Option<Waker>>; 2],
     /// Coarse: the worker's clock at the last byte.
     touched: Cell<Instant>,
@@ -119,6 +125,8 @@ impl Exchange {
             timeouts: Cell::new(timeouts),
             pace: Pace::new(started),
             lasts: Cell::new(false),
+            upgrade: Cell::new(None),
+            is_passage: Cell::new(false),
             wakers: [Cell::new(None), Cell::new(None)],
             touched: Cell::new(started),
             request_ended: Cell::new(None),

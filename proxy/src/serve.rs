@@ -7,6 +7,7 @@ mod account;
 mod answer;
 mod interim;
 mod routing;
+mod upgrade;
 
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -14,8 +15,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 
+use bytes::Bytes;
 use http::uri::Scheme;
-use http::{Method, Request, Response, Version};
+use http::{Method, Request, Response, StatusCode, Version};
 use http_body::Body;
 use hyper::body::Incoming;
 use tollgate_abi::Cause;
@@ -51,7 +53,7 @@ pub async fn serve(client: Rc<Client>, request: Request<Incoming>) -> Result<Res
     if let Some(reason) = client.progress.refused.take() {
         return Ok(answer::refusal(&client, listener, version, &reason));
     }
-    let (accepted, body) = match accept(request, listener, &client) {
+    let (mut accepted, body) = match accept(request, listener, &client) {
         Ok(accepted) => accepted,
         Err(reason) => return Ok(answer::refusal(&client, listener, version, &reason)),
     };
@@ -59,6 +61,7 @@ pub async fn serve(client: Rc<Client>, request: Request<Incoming>) -> Result<Res
         let lost = Serving::begin(client, Rc::clone(&listener.unrouted), &accepted, body.is_end_stream());
         return answer::failure(lost.account, &lost.client, version, Reason::NoRoute);
     };
+    upgrade::keep(&mut accepted, &route, body.is_end_stream());
     let exchange = Serving::begin(client, route, &accepted, body.is_end_stream());
     if exchange.route.filters.is_empty() {
         exchange.run_plain(accepted.head, body).await
@@ -96,6 +99,9 @@ impl Serving {
         if bodiless {
             exchange.end_request(started);
         }
+        if accepted.upgrade.is_some() {
+            exchange.upgrade.set(accepted.upgrade.clone());
+        }
         let account = Account::open(&client, &route, &exchange, accepted);
         let (version, method) = (accepted.version, accepted.head.method.clone());
         Self { account, client, route, exchange, version, method }
@@ -106,7 +112,7 @@ impl Serving {
         let Self { account, client, route, exchange, version, method } = self;
         let body = ClientBody::new(body, Rc::clone(&exchange), Rc::clone(&client.worker.clock));
         let body = if body.is_end_stream() { RequestBody::Empty } else { RequestBody::Direct(body) };
-        let mut request = match upstream_request(&route, head, body) {
+        let mut request = match upstream_request(&exchange, &route, head, body) {
             Ok(request) => request,
             Err(reason) => return answer::failure(account, &client, version, reason),
         };
@@ -215,11 +221,12 @@ fn filtered_request(route: &LocalRoute, chain: &Rc<Chain>, body: RequestBody) ->
         stream.request.fields.writable = false;
         stream.request.clone()
     })?;
-    upstream_request(route, head, body).map_err(Halt::Fail)
+    upstream_request(chain.exchange(), route, head, body).map_err(Halt::Fail)
 }
 
 /// The head in HTTP/1.1's form, with what the route changes of it; framing follows from the body.
 fn upstream_request(
+    exchange: &Exchange,
     route: &LocalRoute,
     mut head: RequestHead,
     body: RequestBody,
@@ -243,6 +250,7 @@ fn upstream_request(
     if request.body().size_hint().exact().is_none() && [Method::GET, Method::HEAD].contains(request.method()) {
         request.headers_mut().insert(http::header::TRANSFER_ENCODING, http::HeaderValue::from_static("chunked"));
     }
+    upgrade::ask(exchange, route, request.headers_mut());
     if says_empty {
         request.headers_mut().insert(http::header::CONTENT_LENGTH, http::HeaderValue::from(0));
     }
@@ -255,6 +263,8 @@ pub(crate) struct Answered {
     body: AnswerBody,
     content_length: Option<u64>,
     address: Option<std::net::SocketAddr>,
+    /// Present with a 101.
+    agreed: Option<Box<upgrade::Agreed>>,
 }
 
 impl Answered {
@@ -372,7 +382,13 @@ async fn reach_own(request: &mut Request<RequestBody>, version: Version) -> Resu
     };
     let (parts, bytes) = response.into_parts();
     let content_length = u64::try_from(bytes.len()).ok();
-    Ok(Answered { head: answer::head(parts), body: AnswerBody::Bytes(bytes), content_length, address: None })
+    Ok(Answered {
+        head: answer::head(parts),
+        body: AnswerBody::Bytes(bytes),
+        content_length,
+        address: None,
+        agreed: None,
+    })
 }
 
 /// Runs `work` until it completes, a filter halts the exchange, or the exchange runs out of time.
@@ -406,22 +422,25 @@ fn accept_answer(
     client: &Client,
     exchange: &Rc<Exchange>,
     answer: upstream::Answer,
-    series: &ClusterSeries,
+    series: &Arc<ClusterSeries>,
 ) -> Result<Answered, Halt> {
     let upstream::Answer { response, lease, ends, .. } = answer;
     let address = ends.address;
     let (mut parts, body) = response.into_parts();
     series.responses[class_index(Some(parts.status.as_u16()))].inc();
-    let content_length = match hop::check_answer(&parts) {
-        Ok(content_length) => content_length,
-        Err(why) => {
-            series.failures[UpstreamFailure::Protocol.index()].inc();
-            return Err(Halt::Fail(Reason::UpstreamProtocol(why)));
-        }
+    let refused = |why| {
+        series.failures[UpstreamFailure::Protocol.index()].inc();
+        Halt::Fail(Reason::UpstreamProtocol(why))
     };
+    if parts.status == StatusCode::SWITCHING_PROTOCOLS {
+        let agreed = Some(upgrade::agree(exchange, &mut parts, lease, series).map_err(refused)?);
+        let (head, body) = (answer::head(parts), AnswerBody::Bytes(Bytes::new()));
+        return Ok(Answered { head, body, content_length: None, address: Some(address), agreed });
+    }
+    let content_length = hop::check_answer(&parts).map_err(refused)?;
     hop::strip(&mut parts.headers, |name| name == "content-length");
     let body = AnswerBody::upstream(body, lease, Rc::clone(exchange), Rc::clone(&client.worker.clock));
-    Ok(Answered { head: answer::head(parts), body, content_length, address: Some(address) })
+    Ok(Answered { head: answer::head(parts), body, content_length, address: Some(address), agreed: None })
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use http::HeaderValue;
 use tollgate_config::{
     self as config, Balance, ClusterId, Config, Direction, HeaderEdits, Http, Intercept, Limits, PluginId, Senders,
 };
@@ -13,6 +14,7 @@ use tollgate_config::{
 use crate::clock::Clock;
 use crate::exchange::Timeouts;
 use crate::exchange::edits::Edits;
+use crate::exchange::hop;
 use crate::exchange::kept::PropertyQuota;
 use crate::exchange::pace::Expected;
 use crate::exchange::stream::Names;
@@ -207,8 +209,17 @@ pub struct LocalRoute {
     pub retry: Option<Box<config::Retry>>,
     /// True where requests may come as slowly as they like.
     pub stream: bool,
+    /// Protocols that its exchanges may change their connection to.
+    pub upgrades: Box<[String]>,
     /// What this worker counts about it.
     pub series: Arc<RouteSeries>,
+}
+
+impl LocalRoute {
+    /// True where an exchange may change its connection to that protocol.
+    pub fn allows(&self, upgrade: &HeaderValue) -> bool {
+        self.upgrades.iter().any(|name| hop::upgrade::is(upgrade, name))
+    }
 }
 
 /// The filters of a route or of a listener's connections, on one worker.
@@ -429,6 +440,7 @@ impl Place<'_> {
             split: None,
             edits: routes::edits(None, listener, None),
             stream: false,
+            upgrades: Box::default(),
             filters: Filters::default(),
             timeouts: Timeouts {
                 idle: limits.stream_idle_timeout,

@@ -19,6 +19,7 @@ pub mod pool;
 pub mod replay;
 pub mod resolve;
 pub mod retry;
+pub mod switched;
 pub mod tunnel;
 
 use std::rc::Rc;

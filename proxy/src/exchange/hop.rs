@@ -3,11 +3,12 @@
 //! It works on heads alone; it never touches a body.
 
 mod http2;
+pub mod upgrade;
 
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv6Addr};
 
-use http::header::{self, HeaderMap, HeaderName};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Method, Request, StatusCode, Version, request, response};
 use smallvec::SmallVec;
@@ -40,19 +41,29 @@ fn is_hop_by_hop(name: &str) -> bool {
 }
 
 /// Removes what belongs to this hop: the fixed fields, those that `Connection` names, and those that `anew` says the
-/// next hop gets anew. Answers whether the sender said `te: trailers`.
-pub fn strip(headers: &mut HeaderMap, anew: impl Fn(&str) -> bool) -> bool {
+/// next hop gets anew.
+pub fn strip(headers: &mut HeaderMap, anew: impl Fn(&str) -> bool) -> Stripped {
     // Most messages hold few of them, and looking costs less than removing what is not there.
     let goes = |name: &&HeaderName| is_hop_by_hop(name.as_str()) || anew(name.as_str());
     let found: SmallVec<[HeaderName; 4]> = headers.keys().filter(goes).cloned().collect();
     let takes_trailers = found.contains(&header::TE) && names_trailers(headers);
+    let upgrade = if found.contains(&header::UPGRADE) { upgrade::named(headers) } else { None };
     if found.contains(&header::CONNECTION) {
         strip_named(headers);
     }
     for name in found {
         headers.remove(name);
     }
-    takes_trailers
+    Stripped { takes_trailers, upgrade }
+}
+
+/// What the fields of a hop said.
+#[derive(Debug)]
+pub struct Stripped {
+    /// The sender said `te: trailers`.
+    pub takes_trailers: bool,
+    /// The protocol that the connection is to change to.
+    pub upgrade: Option<HeaderValue>,
 }
 
 /// RFC 9110 §10.1.4.
@@ -81,6 +92,8 @@ pub struct Accepted {
     pub content_length: Option<u64>,
     /// True when the client takes trailers (`te: trailers`).
     pub takes_trailers: bool,
+    /// The protocol that the client asks to change to.
+    pub upgrade: Option<Box<HeaderValue>>,
     /// The client's address where a trusted peer told it.
     pub client: Option<IpAddr>,
 }
@@ -97,11 +110,13 @@ pub fn accept<B>(request: Request<B>, field_limit: usize, spelling: PathSpelling
     let path = parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
     let path = spelled(path, spelling)?;
     // RFC 9110 §10.1.1: the proxy answers 100 itself as soon as the body is wanted.
-    let takes_trailers = strip(&mut parts.headers, |name| matches!(name, "host" | "expect" | "content-length"));
+    let stripped = strip(&mut parts.headers, |name| matches!(name, "host" | "expect" | "content-length"));
+    let takes_trailers = stripped.takes_trailers;
+    let upgrade = stripped.upgrade.filter(|token| upgrade::may_ask(&parts, token)).map(Box::new);
     let fields = Fields::new(parts.headers, field_limit);
     let (method, edited) = (parts.method, Edited::default());
     let head = RequestHead { method, scheme: Scheme::HTTP, authority, path, fields, edited };
-    Ok((Accepted { head, version: parts.version, content_length, takes_trailers, client: None }, body))
+    Ok((Accepted { head, version: parts.version, content_length, takes_trailers, upgrade, client: None }, body))
 }
 
 fn check_target(parts: &request::Parts) -> Result<(), Reason> {
@@ -255,7 +270,9 @@ pub fn check_answer(parts: &response::Parts) -> Result<Option<u64>, &'static str
 
 /// RFC 9110 §6.4.1: these answers have no body whatever their fields say.
 pub fn is_bodiless(method: &Method, status: StatusCode) -> bool {
-    *method == Method::HEAD || status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED
+    const BODILESS: [StatusCode; 3] =
+        [StatusCode::SWITCHING_PROTOCOLS, StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED];
+    *method == Method::HEAD || BODILESS.contains(&status)
 }
 
 #[cfg(test)]
@@ -284,9 +301,9 @@ mod tests {
             headers.insert(name, value.parse().unwrap());
         }
 
-        let takes_trailers = strip(&mut headers, |_| false);
+        let stripped = strip(&mut headers, |_| false);
 
-        assert!(takes_trailers);
+        assert!(stripped.takes_trailers && stripped.upgrade.is_none());
         let mut left: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
         left.sort_unstable();
         assert_eq!(left, ["authorization", "x-public"]);

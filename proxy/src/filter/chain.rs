@@ -162,10 +162,26 @@ impl Chain {
         let link = &self.links[place];
         match link.context.get() {
             Context::Live { incarnation, .. } => {
-                incarnation != link.plugin.incarnation() || link.plugin.shuts_out_exchanges()
+                let is_shut_out = link.plugin.shuts_out_exchanges() && !self.exchange.is_passage.get();
+                incarnation != link.plugin.incarnation() || is_shut_out
             }
             Context::None | Context::Aside { .. } | Context::Gone => false,
         }
+    }
+
+    /// The exchange's connection is passed on from here: its filters stay as long as those of connections do.
+    pub fn pass_on(&self) {
+        self.links.iter().for_each(|link| link.plugin.pass_on());
+    }
+
+    /// Looks after filters that are told nothing until the end; fails where one of them ends the connection.
+    pub fn stays(&self) -> Result<(), Halt> {
+        for (place, link) in self.links.iter().enumerate() {
+            if self.is_dead(place) {
+                self.policy(place, link.plugin.last_cause())?;
+            }
+        }
+        self.wished()
     }
 
     /// Keeps why the request half gave up, for the response half to act on.

@@ -454,7 +454,7 @@ impl Drop for Plugin {
 /// A plugin that an exchange or a connection goes through.
 pub struct Engaged {
     plugin: Rc<Plugin>,
-    is_passage: bool,
+    is_passage: Cell<bool>,
     /// Whether the record of the plugin has it.
     counts: bool,
 }

@@ -11,18 +11,20 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use http::Request;
 use hyper::body::Incoming;
+use hyper::server::conn::http1::Parts;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
 use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use tokio::time::Sleep;
 use tollgate_config::Limits;
 
-use crate::client::{Client, Handle, Progress};
+use crate::client::{Client, Handle, Progress, Socket, Successor};
 use crate::frames::guarded::{Guarded, Note};
 use crate::frames::{Accounting, Breach};
 use crate::listener::framing::Bounds;
@@ -127,6 +129,7 @@ pub(super) fn serve(
             ends_by_closing,
             handle,
             written,
+            upgraded: Cell::new(None),
         };
         talk(Rc::new(client), opened, &settings).await;
     }
@@ -158,6 +161,7 @@ async fn http2(client: &Rc<Client>, io: ClientIo, settings: &Settings) -> hyper:
 
 /// Each turn ends with the connection, or with a wait for a request in which hyper's buffers are of no use.
 async fn http1(client: &Rc<Client>, mut io: ClientIo, settings: &Settings) -> hyper::Result<()> {
+    let _vacated = Vacated(client);
     loop {
         let exchanges = Rc::clone(client);
         let service = service_fn(move |request: Request<Incoming>| serve::serve(Rc::clone(&exchanges), request));
@@ -168,7 +172,8 @@ async fn http1(client: &Rc<Client>, mut io: ClientIo, settings: &Settings) -> hy
         let left = match timed.run(transport).await {
             End::Over => return Ok(()),
             End::Served(left) => {
-                Box::pin(part(left.into_parts().io)).await;
+                let Parts { io, read_buf, .. } = left.into_parts();
+                after(client, io, read_buf).await;
                 return Ok(());
             }
             End::Late(left) => {
@@ -188,6 +193,36 @@ async fn http1(client: &Rc<Client>, mut io: ClientIo, settings: &Settings) -> hy
         if !resting::until_next(client, &io, rest).await {
             return Ok(());
         }
+    }
+}
+
+/// What is done with a connection that hyper served to its end. Boxed, as all that comes once and last.
+fn after<'a>(client: &'a Client, io: ClientIo, early: Bytes) -> Pin<Box<dyn Future<Output = ()> + 'a>> {
+    match client.upgraded.take() {
+        Some(successor) => Box::pin(hand_over(client, successor, (io, early))),
+        None => Box::pin(part(io)),
+    }
+}
+
+/// Has another protocol go on with the connection. hyper lets go of it also before all was written, which loses the rest.
+async fn hand_over(client: &Client, successor: Box<dyn Successor>, (io, early): (ClientIo, Bytes)) {
+    let progress = &client.progress;
+    progress.is_tunnel.set(true);
+    let is_written = !progress.stalled.get() && progress.interim.borrow().is_empty();
+    let socket = Box::new(TokioIo::new(io));
+    if is_written {
+        successor.go_on(socket, early).await;
+    } else {
+        socket.reset();
+    }
+}
+
+/// Whoever would take a connection over knows its client, and must not be kept by it.
+struct Vacated<'a>(&'a Client);
+
+impl Drop for Vacated<'_> {
+    fn drop(&mut self) {
+        self.0.upgraded.take();
     }
 }
 

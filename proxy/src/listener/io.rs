@@ -4,15 +4,17 @@ use std::io::{self, IoSlice, Write as _};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
-use crate::client::Progress;
+use crate::client::{self, Progress};
 use crate::listener::framing::Bounds;
 use crate::listener::guard::Guard;
 use crate::tls::stream::Stream;
@@ -169,6 +171,13 @@ impl ClientIo {
     /// With TLS the socket below notes it.
     fn noted<T>(&self, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if self.is_tls() { outcome } else { noted(&self.progress, outcome) }
+    }
+}
+
+impl client::Socket for TokioIo<ClientIo> {
+    fn reset(&self) {
+        // A socket that refuses is gone already.
+        let _ = SockRef::from(socket(self.inner().stream.inner().stream())).set_linger(Some(Duration::ZERO));
     }
 }
 

@@ -6,7 +6,7 @@ use std::cell::{Cell, RefCell};
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use http::{HeaderMap, Version};
 
@@ -99,6 +99,27 @@ impl Account {
         }
     }
 
+    /// The connection is handed over to another protocol, and the exchange lasts as long as it does.
+    pub(crate) fn pass_on(&self) {
+        self.exchange.is_passage.set(true);
+        if let Some(chain) = &self.chain {
+            chain.pass_on();
+        }
+        let route = self.route.borrow();
+        route.series.upgrades.inc();
+        route.series.upgraded.add(1);
+    }
+
+    /// Its filters, where there are any.
+    pub(crate) fn chain(&self) -> Option<&Rc<Chain>> {
+        self.chain.as_ref()
+    }
+
+    /// The worker's coarse clock.
+    pub(crate) fn now(&self) -> Instant {
+        self.client.worker.clock.now()
+    }
+
     /// The exchange.
     pub(crate) fn exchange(&self) -> &Rc<Exchange> {
         &self.exchange
@@ -170,6 +191,9 @@ impl Drop for Account {
         let route = self.route.borrow();
         let series = &route.series;
         series.active.add(-1);
+        if exchange.is_passage.get() {
+            series.upgraded.add(-1);
+        }
         series.requests[class_index(exchange.status.get())].inc();
         series.duration.observe(duration);
         series.request_bytes.add(exchange.request_bytes.get());

@@ -19,6 +19,7 @@ use crate::filter::chain::{Chain, Draw, Halt};
 use crate::filter::pump::Pump;
 use crate::serve::Answered;
 use crate::serve::account::Account;
+use crate::serve::upgrade::{self, Agreed};
 use crate::snapshot::LocalListener;
 use crate::telemetry::metrics::class_index;
 use crate::upstream::body::AnswerBody;
@@ -41,8 +42,9 @@ enum Kind {
 }
 
 impl ResponseBody {
-    fn new(kind: Kind, account: Account) -> Self {
-        Self { kind, account: Some(account), rest: Bytes::new() }
+    /// One without an account belongs to no exchange, or to one that lasts beyond it.
+    fn new(kind: Kind, account: Option<Account>) -> Self {
+        Self { kind, account, rest: Bytes::new() }
     }
 
     /// The next frame, or the first piece of it.
@@ -145,7 +147,7 @@ pub(crate) fn refusal(
     listener.series.protocol_errors.inc();
     listener.unrouted.series.requests[class_index(Some(status.as_u16()))].inc();
     let body = AnswerBody::Bytes(own_body(status));
-    let mut response = Response::new(ResponseBody { kind: Kind::Direct(body), account: None, rest: Bytes::new() });
+    let mut response = Response::new(ResponseBody::new(Kind::Direct(body), None));
     fill(&mut response, own_head(status), client, version);
     close_after(&mut response, version, reason);
     response
@@ -173,7 +175,9 @@ fn own_body(status: StatusCode) -> Bytes {
 fn fill(response: &mut Response<ResponseBody>, head: ResponseHead, client: &Client, version: Version) {
     *response.status_mut() = head.status;
     *response.headers_mut() = head.fields.map;
-    if client.worker.drains(client.listener) && version != Version::HTTP_2 {
+    // Behind a 101 there is nothing that a client could ask here.
+    let is_last = client.worker.drains(client.listener) && response.status() != StatusCode::SWITCHING_PROTOCOLS;
+    if is_last && version != Version::HTTP_2 {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
 }
@@ -182,11 +186,26 @@ fn finish(
     account: Account,
     client: &Client,
     version: Version,
-    mut head: ResponseHead,
+    head: ResponseHead,
     kind: Kind,
+) -> Response<ResponseBody> {
+    finish_agreed(account, client, version, (head, kind), None)
+}
+
+/// The same for an answer that may be the last of HTTP on its connection.
+fn finish_agreed(
+    account: Account,
+    client: &Client,
+    version: Version,
+    (mut head, kind): (ResponseHead, Kind),
+    agreed: Option<Box<Agreed>>,
 ) -> Response<ResponseBody> {
     account.edit(&mut head.fields.map);
     account.exchange().status.set(Some(head.status.as_u16()));
+    let account = match agreed {
+        Some(agreed) => upgrade::hand_over(agreed, &mut head, account, client),
+        None => Some(account),
+    };
     let mut response = Response::new(ResponseBody::new(kind, account));
     fill(&mut response, head, client, version);
     response
@@ -200,14 +219,14 @@ pub(crate) fn pass(
     method: &Method,
     answered: Answered,
 ) -> Response<ResponseBody> {
-    let Answered { mut head, body, content_length, .. } = answered;
+    let Answered { mut head, body, content_length, agreed, .. } = answered;
     let kind = if hop::is_bodiless(method, head.status) {
         keep_length(&mut head, content_length);
         Kind::Empty
     } else {
         Kind::Direct(body)
     };
-    finish(account, client, version, head, kind)
+    finish_agreed(account, client, version, (head, kind), agreed)
 }
 
 /// The answer to HEAD tells the length that GET would have (RFC 9110 §9.3.2).
@@ -250,7 +269,7 @@ impl Replying {
     /// The answer through the filters; one of them may put its own in its place.
     pub(crate) async fn answer(self, mut answered: Answered) -> Result<Response<ResponseBody>, Abort> {
         match self.through_filters(&mut answered).await {
-            Ok((head, kind)) => Ok(self.finish(head, kind)),
+            Ok((head, kind)) => Ok(self.finish(head, kind, answered.agreed)),
             Err(halt) => self.past_filters(halt),
         }
     }
@@ -270,7 +289,7 @@ impl Replying {
         };
         let (head, body) = self.compose(local);
         let content_length = u64::try_from(body.len()).ok();
-        Ok(Answered { head, body: AnswerBody::Bytes(body), content_length, address: None })
+        Ok(Answered { head, body: AnswerBody::Bytes(body), content_length, address: None, agreed: None })
     }
 
     /// A filter halted the answer: what it asks for is sent, and no filter sees it again.
@@ -284,7 +303,7 @@ impl Replying {
             Halt::Respond(local) => {
                 let (head, body) = self.compose(local);
                 self.show_sent(&head);
-                Ok(self.finish(head, Kind::Direct(AnswerBody::Bytes(body))))
+                Ok(self.finish(head, Kind::Direct(AnswerBody::Bytes(body)), None))
             }
         }
     }
@@ -297,9 +316,9 @@ impl Replying {
         let _ = self.chain.with_stream(|stream| stream.response = Some(sent));
     }
 
-    fn finish(self, head: ResponseHead, kind: Kind) -> Response<ResponseBody> {
+    fn finish(self, head: ResponseHead, kind: Kind, agreed: Option<Box<Agreed>>) -> Response<ResponseBody> {
         let kind = if hop::is_bodiless(&self.method, head.status) { Kind::Empty } else { kind };
-        finish(self.account, &self.client, self.version, head, kind)
+        finish_agreed(self.account, &self.client, self.version, (head, kind), agreed)
     }
 
     /// Head and body through the filters, in reverse. Where the sender declared a length, the head waits for the first

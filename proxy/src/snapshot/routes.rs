@@ -120,6 +120,7 @@ impl Parts {
             timeouts: timeouts(route, listener),
             stream: route.stream,
             retry: route.retry.clone().map(Box::new),
+            upgrades: route.upgrade.clone().into(),
             own: Own::of(&route.target),
             edits: edits(Some(route), listener, cluster.as_deref()),
             cluster,

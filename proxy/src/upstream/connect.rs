@@ -64,7 +64,7 @@ pub async fn http1(
     let (open, address) = (Open::new(series), ends.address);
     let task = tokio::task::spawn_local(async move {
         let _open = open;
-        if let Err(error) = connection.await {
+        if let Err(error) = connection.with_upgrades().await {
             tracing::debug!(%address, %error, "upstream connection ended");
         }
     });
@@ -72,11 +72,16 @@ pub async fn http1(
 }
 
 /// Counts a connection as long as it is open.
-struct Open(Arc<ClusterSeries>);
+pub(super) struct Open(Arc<ClusterSeries>);
 
 impl Open {
     fn new(series: &Arc<ClusterSeries>) -> Self {
         series.connections.inc();
+        Self::again(series)
+    }
+
+    /// One that was counted before.
+    pub(super) fn again(series: &Arc<ClusterSeries>) -> Self {
         series.connections_active.add(1);
         Self(Arc::clone(series))
     }

@@ -21,6 +21,11 @@ impl<S> Hearing<S> {
         Self { socket, is_deaf: false }
     }
 
+    /// The socket itself.
+    pub(super) fn into_socket(self) -> S {
+        self.socket
+    }
+
     /// A failed write waits for the reader to find out.
     fn heard<T>(&mut self, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         self.is_deaf |= matches!(outcome, Poll::Ready(Err(_)));

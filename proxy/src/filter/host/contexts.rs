@@ -47,9 +47,12 @@ impl Contexts {
         abandoned.values().for_each(|owner| owner.lender.wake());
     }
 
-    /// The same for exchanges alone: their time is over.
+    /// The same for exchanges whose connection is not passed on: their time is over.
     pub fn abandon_exchanges(&self) {
-        let is_exchange = |_: &ContextId, owner: &mut Owner| matches!(owner.lender, Lender::Exchange(_));
+        let is_exchange = |_: &ContextId, owner: &mut Owner| match &owner.lender {
+            Lender::Exchange(exchange) => !exchange.is_passage.get(),
+            Lender::Passage(_) => false,
+        };
         let abandoned: Vec<_> = self.live.borrow_mut().extract_if(is_exchange).collect();
         abandoned.iter().for_each(|(_, owner)| owner.lender.wake());
     }

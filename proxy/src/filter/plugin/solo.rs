@@ -87,7 +87,7 @@ impl Plugin {
     pub fn stay(self: &Rc<Self>) -> Engaged {
         let whole = self.whole();
         whole.engaged.set(whole.engaged.get() + 1);
-        Engaged { plugin: Rc::clone(self), is_passage: false, counts: false }
+        Engaged { plugin: Rc::clone(self), is_passage: Cell::new(false), counts: false }
     }
 }
 
@@ -103,7 +103,15 @@ impl Engaged {
         if is_passage {
             plugin.passages.set(plugin.passages.get() + 1);
         }
-        Self { plugin: plugin.of_exchange(), is_passage, counts }
+        Self { plugin: plugin.of_exchange(), is_passage: Cell::new(is_passage), counts }
+    }
+
+    /// An exchange becomes a connection that is passed on.
+    pub(in crate::filter) fn pass_on(&self) {
+        if !self.is_passage.replace(true) {
+            let passages = &self.plugin.whole().passages;
+            passages.set(passages.get() + 1);
+        }
     }
 
     fn is_of(&self, plugin: &Plugin) -> bool {
@@ -119,7 +127,7 @@ impl Drop for Engaged {
         if self.counts {
             less(&whole.record.under_way);
         }
-        if self.is_passage {
+        if self.is_passage.get() {
             less(&whole.passages);
         }
     }

@@ -46,7 +46,11 @@ families! {
     HTTP_ACTIVE = Gauge "tollgate_http_active_requests" ["listener", "route", "cluster"]
         "Exchanges under way.";
     HTTP_BODY_BYTES = Counter "tollgate_http_body_bytes_total" ["listener", "route", "cluster", "direction"]
-        "Body bytes, by direction: from clients (request) or to them (response).";
+        "Body bytes, and those behind an upgrade, by direction: from clients (request) or to them (response).";
+    HTTP_UPGRADES = Counter "tollgate_http_upgrades_total" ["listener", "route", "cluster"]
+        "Exchanges that changed their connection to another protocol; shown from the first one on.";
+    HTTP_UPGRADED = Gauge "tollgate_http_upgraded_active" ["listener", "route", "cluster"]
+        "Connections that changed to another protocol and are under way.";
 
     CONNECTIONS = Counter "tollgate_connections_total" ["listener"]
         "Client connections accepted.";

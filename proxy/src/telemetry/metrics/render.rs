@@ -86,6 +86,11 @@ fn add_route(page: &mut Page, labels: [&str; 3], series: &[Arc<RouteSeries>]) {
     };
     bytes("request", total(series, |series| &series.request_bytes));
     bytes("response", total(series, |series| &series.response_bytes));
+    let upgrades = total(series, |series| &series.upgrades);
+    if upgrades > 0.0 {
+        page.counter(&families::HTTP_UPGRADES, &labels, upgrades);
+        page.gauge(&families::HTTP_UPGRADED, &labels, level(series, |series| &series.upgraded));
+    }
 }
 
 fn add_listener(page: &mut Page, listener: &str, series: &[Arc<ListenerSeries>]) {

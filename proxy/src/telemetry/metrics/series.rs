@@ -193,6 +193,10 @@ pub struct RouteSeries {
     pub request_bytes: Counter,
     /// Body bytes that clients were sent.
     pub response_bytes: Counter,
+    /// Exchanges that changed their connection to another protocol.
+    pub upgrades: Counter,
+    /// Those of them under way.
+    pub upgraded: Gauge,
 }
 
 impl RouteSeries {
@@ -203,6 +207,8 @@ impl RouteSeries {
             active: Gauge::default(),
             request_bytes: Counter::default(),
             response_bytes: Counter::default(),
+            upgrades: Counter::default(),
+            upgraded: Gauge::default(),
         }
     }
 }

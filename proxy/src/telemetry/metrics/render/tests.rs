@@ -66,7 +66,8 @@ fn label_values_are_escaped() {
 #[test]
 fn every_family_on_the_page_is_in_the_table_and_every_row_of_the_table_is_on_the_page() {
     let registry = Registry::new(1);
-    let _route = registry.route(0, "l", "r", "c");
+    let route = registry.route(0, "l", "r", "c");
+    route.upgrades.inc();
     let listener = registry.listener(0, "l");
     listener.tls.handshakes[0].inc();
     let not_after = UNIX_EPOCH + Duration::from_secs(5);

@@ -1,0 +1,179 @@
+//! Exchanges that change their connection to another protocol: who may, and what becomes of the connection.
+//!
+//! A request asks, its route allows, and the upstream agrees with a 101; until then both sides speak HTTP, and nothing that the
+//! client sends behind its request goes on. From then on bytes go both ways as they come. Filters have seen both heads, see
+//! none of the bytes, and are told of the end: until then the exchange is under way.
+
+mod relay;
+
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::header::HeaderValue;
+use http::{StatusCode, response};
+use hyper::upgrade::OnUpgrade;
+
+use self::relay::{Broken, Relay};
+use crate::client::{Client, Socket, Successor};
+use crate::error::Reason;
+use crate::exchange::head::ResponseHead;
+use crate::exchange::hop::{self, Accepted, upgrade};
+use crate::exchange::{Exchange, Half};
+use crate::filter::chain::{Chain, Halt};
+use crate::serve::account::Account;
+use crate::snapshot::LocalRoute;
+use crate::telemetry::metrics::ClusterSeries;
+use crate::upstream::Lease;
+use crate::upstream::switched::Switched;
+
+/// Keeps what a request asks for where its route allows it; elsewhere the request goes on as any other (RFC 9110 §7.8 lets a
+/// server ignore it). A request with a body is one: where it ended, another protocol would begin.
+pub(super) fn keep(accepted: &mut Accepted, route: &LocalRoute, bodiless: bool) {
+    if let Some(token) = &accepted.upgrade {
+        if bodiless && route.allows(token) {
+            upgrade::put(&mut accepted.head.fields.map, HeaderValue::clone(token));
+        } else {
+            accepted.upgrade = None;
+        }
+    }
+}
+
+/// Says what is asked for to the upstream; filters may have changed the route, and they have no say about these fields.
+pub(super) fn ask(exchange: &Exchange, route: &LocalRoute, headers: &mut http::HeaderMap) {
+    let Some(token) = exchange.upgrade.take() else { return };
+    if route.allows(&token) {
+        upgrade::put(headers, HeaderValue::clone(&token));
+        exchange.upgrade.set(Some(token));
+    } else {
+        upgrade::remove(headers);
+    }
+}
+
+/// An upstream's agreement, with its connection.
+pub(crate) struct Agreed {
+    on: OnUpgrade,
+    lease: Lease,
+    series: Arc<ClusterSeries>,
+}
+
+/// Takes a 101 for what it says; the words tell why it may not be passed on.
+pub(super) fn agree(
+    exchange: &Exchange,
+    parts: &mut response::Parts,
+    lease: Lease,
+    series: &Arc<ClusterSeries>,
+) -> Result<Box<Agreed>, &'static str> {
+    let asked = exchange.upgrade.take().ok_or("interim_answer_unasked")?;
+    let agreed = hop::strip(&mut parts.headers, |name| name == "content-length").upgrade;
+    let agreed = agreed.filter(|token| token.as_bytes().eq_ignore_ascii_case(asked.as_bytes()));
+    upgrade::put(&mut parts.headers, agreed.ok_or("upgrade_unlike_asked")?);
+    let on = parts.extensions.remove::<OnUpgrade>().ok_or("upgrade_lost")?;
+    Ok(Box::new(Agreed { on, lease, series: Arc::clone(series) }))
+}
+
+/// Has the connection taken over once the 101 is written, unless a filter made another answer of it.
+pub(super) fn hand_over(
+    agreed: Box<Agreed>,
+    head: &mut ResponseHead,
+    account: Account,
+    client: &Client,
+) -> Option<Account> {
+    if head.status != StatusCode::SWITCHING_PROTOCOLS {
+        upgrade::remove(&mut head.fields.map);
+        return Some(account);
+    }
+    account.pass_on();
+    client.upgraded.set(Some(Box::new(Tunnel(Some((agreed, account))))));
+    None
+}
+
+/// An exchange whose connection is handed over. One that nobody takes over has lost its client.
+struct Tunnel(Option<(Box<Agreed>, Account)>);
+
+impl Drop for Tunnel {
+    fn drop(&mut self) {
+        if let Some((_, account)) = &self.0 {
+            account.exchange().note(Reason::ClientGone);
+        }
+    }
+}
+
+impl Successor for Tunnel {
+    fn go_on(mut self: Box<Self>, socket: Box<dyn Socket>, early: Bytes) -> Pin<Box<dyn Future<Output = ()>>> {
+        let taken = self.0.take();
+        Box::pin(async move {
+            let Some((agreed, account)) = taken else { return };
+            if let Some(reason) = pass(*agreed, &account, socket, early).await {
+                account.exchange().note(reason);
+            }
+        })
+    }
+}
+
+/// Passes bytes on until both sides said their end; otherwise answers why they do not.
+async fn pass(agreed: Agreed, account: &Account, mut client: Box<dyn Socket>, early: Bytes) -> Option<Reason> {
+    let Ok(mut switched) = Switched::new(agreed.on, agreed.lease, &agreed.series).await else {
+        client.reset();
+        return Some(Reason::UpstreamReset);
+    };
+    let late = std::mem::take(&mut switched.early);
+    let mut relay = Relay::new((&mut *client, early), (&mut switched.transport, late));
+    let outcome = poll_fn(|cx| poll(&mut relay, account, cx)).await;
+    match outcome {
+        Ok(()) => None,
+        Err(Stop::Broken(Broken::Client)) => {
+            switched.reset();
+            Some(Reason::ClientGone)
+        }
+        Err(Stop::Broken(Broken::Upstream)) => {
+            client.reset();
+            Some(Reason::UpstreamReset)
+        }
+        // Both are told of an end, as by whoever has nothing more to say.
+        Err(Stop::Over(Reason::StreamIdle)) => Some(Reason::StreamIdle),
+        Err(Stop::Over(reason)) => {
+            client.reset();
+            switched.reset();
+            Some(reason)
+        }
+    }
+}
+
+/// Why bytes are not passed on any more.
+enum Stop {
+    Broken(Broken),
+    /// The exchange ended.
+    Over(Reason),
+}
+
+fn poll(relay: &mut Relay<'_>, account: &Account, cx: &mut Context<'_>) -> Poll<Result<(), Stop>> {
+    let exchange = account.exchange();
+    exchange.register(Half::Response, cx.waker());
+    if exchange.interrupted() {
+        return Poll::Ready(Err(Stop::Over(exchange.reason().unwrap_or(Reason::ClientGone))));
+    }
+    if let Some(chain) = account.chain() {
+        stays(chain)?;
+    }
+    let (outcome, moved) = relay.poll(cx);
+    if moved {
+        exchange.touch(account.now());
+        let (sent, received) = relay.bytes();
+        exchange.request_bytes.set(sent);
+        exchange.response_bytes.set(received);
+    }
+    outcome.map_err(Stop::Broken)
+}
+
+/// Whether the filters let the connection go on.
+fn stays(chain: &Rc<Chain>) -> Result<(), Stop> {
+    chain.stays().map_err(|halt| match halt {
+        Halt::Fail(reason) => Stop::Over(reason),
+        // Nobody is left who would read an answer.
+        Halt::Respond(_) => Stop::Over(Reason::Internal("an answer within another protocol")),
+    })
+}
