@@ -227,6 +227,9 @@ fn binary(passed: Option<Passed>) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::{Just, Strategy, any, prop_assert, prop_assert_eq, prop_oneof, proptest};
+
     use super::*;
 
     fn passed(source: &str, destination: &str) -> Passed {
@@ -329,6 +332,60 @@ mod tests {
             binary(0x21, 0x11, 4097, &[]),
         ] {
             assert!(parse(&bytes).is_err(), "{}", bytes.escape_ascii());
+        }
+    }
+
+    proptest! {
+        /// What is a header stays one whatever follows, and is none before its end; nothing panics.
+        #[test]
+        fn any_bytes_are_a_header_of_one_length_a_part_of_one_or_none(
+            start in prop_oneof![
+                Just(Vec::new()),
+                Just(b"PROXY ".to_vec()),
+                Just(b"PROXY TCP4 10.0.0.1 10.0.0.2 ".to_vec()),
+                Just(b"PROXY UNKNOWN ".to_vec()),
+                Just(SIGNATURE.to_vec()),
+                (0x1e_u8..0x24, 0x0f_u8..0x33, 0_u8..50).prop_map(|(command, family, length)| {
+                    [&SIGNATURE[..], &[command, family, 0, length]].concat()
+                }),
+            ],
+            rest in prop_oneof![vec(any::<u8>(), 0..200), "[0-9 .:A-F]{0,60}\r\n".prop_map(String::into_bytes)],
+        ) {
+            let bytes = [start, rest].concat();
+            match parse(&bytes) {
+                Ok(Parsed::Whole(told, length)) => {
+                    prop_assert!(length <= bytes.len());
+                    prop_assert_eq!(parse(&bytes[..length]), Ok(Parsed::Whole(told, length)));
+                    for end in 0..length {
+                        let is_part = matches!(parse(&bytes[..end]), Ok(Parsed::Partial(more)) if more > end);
+                        prop_assert!(is_part, "{}", end);
+                    }
+                }
+                Ok(Parsed::Partial(more)) => prop_assert!(more > bytes.len() && more <= HEAD + REST),
+                Err(_) => prop_assert!(parse(&[&bytes[..], b"\r\n"].concat()).is_err()),
+            }
+        }
+
+        #[test]
+        fn ends_of_one_family_are_told_on_as_they_are(
+            four in any::<([u8; 4], [u8; 4])>(),
+            six in any::<([u16; 8], [u16; 8])>(),
+            ports in any::<(u16, u16)>(),
+        ) {
+            let ends = |source: IpAddr, destination: IpAddr| Passed {
+                source: SocketAddr::new(source, ports.0),
+                destination: SocketAddr::new(destination, ports.1),
+            };
+            for passed in [ends(four.0.into(), four.1.into()), ends(six.0.into(), six.1.into())] {
+                for version in [ProxyProtocol::V1, ProxyProtocol::V2] {
+                    let header = header(version, Some(passed));
+                    let canonical = passed.canonical();
+                    let is_one = canonical.source.is_ipv4() == canonical.destination.is_ipv4();
+                    let told = if is_one { Told::Passed(canonical) } else { Told::Nothing };
+                    prop_assert_eq!(parse(&header), Ok(Parsed::Whole(told, header.len())));
+                    prop_assert!(version == ProxyProtocol::V2 || header.len() <= LINE);
+                }
+            }
         }
     }
 

@@ -228,6 +228,16 @@ fn an_endpoint_of_tcp_hears_whose_connection_it_gets() {
 }
 
 #[test]
+fn a_health_check_tells_of_no_client() {
+    let (origin, heard) = hearing(16 + 4);
+    let check = "proxy_protocol: v2, health: { http: /h, interval: 1h }";
+
+    let _proxy = tcp("proxy_protocol: off", check, &origin);
+
+    assert_eq!(told(&heard), [SIGNATURE, &[0x20, 0, 0, 0], b"GET "].concat());
+}
+
+#[test]
 fn what_a_client_s_proxy_told_is_told_on() {
     let expected = b"PROXY TCP6 2001:db8::7 2001:db8::8 5000 80\r\nhi";
     let (origin, heard) = hearing(expected.len());

@@ -16,9 +16,11 @@ use common::modules::Guest;
 use common::origin::{Origin, Peer, ok};
 use common::proxy::TestProxy;
 use common::swaps::speaker;
-use common::tcp::{pattern, to_end};
-use common::wire::Message;
+use common::tcp::{connect, pattern, to_end};
+use common::tls::{Authority, Files, Hand, named, shake_on};
+use common::wire::{Message, read_head};
 use common::{PATIENCE, until};
+use rustls::version::TLS13;
 use socket2::SockRef;
 use tollgate::app::reload::Done;
 
@@ -387,6 +389,70 @@ fn an_endpoint_that_breaks_off_is_told_to_the_client() {
     assert_eq!(to_end(ended.reader()).unwrap(), b"");
     drop((cut, ended));
     until("both are over", || active(&proxy) == 0.0);
+}
+
+#[test]
+fn what_was_said_is_whole_although_its_endpoint_closes_before_it_heard_all() {
+    let length = 4 << 20;
+    let origin = agreeing(move |peer| {
+        let mut first = [0];
+        peer.reader().read_exact(&mut first)?;
+        pour(peer.stream(), length);
+        Ok(())
+    });
+    let proxy = proxy(&origin);
+    let mut client = switched(&proxy);
+    let mut writer = client.stream().try_clone().unwrap();
+
+    let pouring = thread::spawn(move || {
+        // At some point nobody listens any more.
+        while writer.write_all(&[b'x'; 1 << 16]).is_ok() {}
+    });
+    check(client.reader(), length);
+    client.stream().shutdown(Shutdown::Both).unwrap();
+
+    pouring.join().unwrap();
+    until("it is over", || active(&proxy) == 0.0);
+}
+
+#[test]
+fn a_connection_changes_under_tls_and_behind_proxy_headers_on_both_sides() {
+    let (files, authority, origin) = (Files::new(), Authority::new("ca"), echo());
+    let ca = files.write("ca.pem", authority.pem());
+    let identity = files.identity("both", &authority.issue(&named(&["near.test", "127.0.0.1"])));
+    let tls = format!("tls: {{ certificates: [{{ {identity} }}] }}");
+    let far = TestProxy::with(&format!(
+        "listeners:\n- listen: 127.0.0.1:0\n  proxy_protocol: on\n  {tls}\n  \
+         routes: [{{ to: {:?}, upgrade: [websocket] }}]\n",
+        origin.url()
+    ));
+    let near = TestProxy::with(&format!(
+        "clusters: {{ app: {{ hosts: [{:?}], proxy_protocol: v2, tls: {{ ca: {ca} }} }} }}\n\
+         listeners:\n- listen: 127.0.0.1:0\n  proxy_protocol: on\n  {tls}\n  routes: [{{ to: app, upgrade: [websocket] }}]\n",
+        far.address().to_string()
+    ));
+    let mut stream = connect(&near);
+    stream.write_all(b"PROXY TCP4 192.0.2.1 192.0.2.2 5000 443\r\n").unwrap();
+    let hand = Hand::new(&authority, &[&TLS13], None);
+    let mut client = shake_on(&hand.config(), stream, "near.test").unwrap();
+
+    client.send(HANDSHAKE).unwrap();
+    let answer = read_head(client.reader()).unwrap().unwrap();
+    assert_eq!(answer.status(), 101, "{answer:?}");
+    for start in (0..1 << 20).step_by(1 << 14) {
+        let bytes: Vec<u8> = (start..start + (1 << 14)).map(pattern).collect();
+        client.send(&bytes).unwrap();
+        let mut back = vec![0; bytes.len()];
+        client.reader().read_exact(&mut back).unwrap();
+        assert!(back == bytes, "from {start} on");
+    }
+
+    let stream = client.reader().get_mut();
+    stream.conn.send_close_notify();
+    stream.flush().unwrap();
+    assert_eq!(to_end(client.reader()).unwrap(), b"");
+    // The near proxy says whom it was told of, the far one whom the near one told of.
+    assert_eq!(origin.request().field("x-forwarded-for"), Some("192.0.2.1"));
 }
 
 #[test]

@@ -11,6 +11,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::HeaderValue;
@@ -29,6 +30,9 @@ use crate::snapshot::LocalRoute;
 use crate::telemetry::metrics::ClusterSeries;
 use crate::upstream::Lease;
 use crate::upstream::switched::Switched;
+
+/// How long a client may take to hear the end.
+const FAREWELL: Duration = Duration::from_millis(500);
 
 /// Keeps what a request asks for where its route allows it; elsewhere the request goes on as any other (RFC 9110 §7.8 lets a
 /// server ignore it). A request with a body is one: where it ended, another protocol would begin.
@@ -123,8 +127,14 @@ async fn pass(agreed: Agreed, account: &Account, mut client: Box<dyn Socket>, ea
     let late = std::mem::take(&mut switched.early);
     let mut relay = Relay::new((&mut *client, early), (&mut switched.transport, late));
     let outcome = poll_fn(|cx| poll(&mut relay, account, cx)).await;
+    let is_owed = relay.is_owed();
     match outcome {
-        Ok(()) => None,
+        Ok(()) => {
+            if is_owed {
+                hear_out(&mut *client).await;
+            }
+            None
+        }
         Err(Stop::Broken(Broken::Client)) => {
             switched.reset();
             Some(Reason::ClientGone)
@@ -141,6 +151,12 @@ async fn pass(agreed: Agreed, account: &Account, mut client: Box<dyn Socket>, ea
             Some(reason)
         }
     }
+}
+
+/// To close while the client's bytes are on their way would reset the connection, and take the end of what it was sent along.
+async fn hear_out(client: &mut dyn Socket) {
+    // Whatever comes of it, the socket is closed next.
+    let _ = tokio::time::timeout(FAREWELL, tokio::io::copy(client, &mut tokio::io::sink())).await;
 }
 
 /// Why bytes are not passed on any more.

@@ -63,6 +63,11 @@ impl<'a> Relay<'a> {
         }
     }
 
+    /// True when the client may be sending what the upstream did not take.
+    pub(super) fn is_owed(&self) -> bool {
+        !self.up.ended
+    }
+
     /// Bytes that came from the client, and bytes that went to it.
     pub(super) fn bytes(&self) -> (u64, u64) {
         (self.up.read, self.down.written)
