@@ -98,6 +98,7 @@ impl Shape {
             idle_timeout: None,
             request_timeout: None,
             stream: false,
+            upgrade: Vec::new(),
             chain: Vec::new(),
         }
     }
