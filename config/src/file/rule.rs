@@ -11,6 +11,8 @@ pub(super) fn of_listener(fields: &Fields<'_>, reader: &mut Reader<'_, '_>) {
     for key in ["http", "headers"] {
         fields.exclude(key, "tcp", "it is for listeners with routes", reader);
     }
+    // A header could lead anywhere that a target `original` reaches.
+    fields.exclude("proxy_protocol", "intercept", "the kernel tells what a connection was meant for", reader);
     fields.exclude("tls", "tcp", "TLS ends only at a listener with routes; leave it to the endpoint", reader);
 }
 
