@@ -46,7 +46,7 @@ test-netns: filters ## run a sidecar between network namespaces, with rules of t
 	proxy/tests/netns/run.sh
 
 # The peers that are not installed come as packages of the machine's own distribution and are kept in target/peers.
-interop: filters ## put real peers before and behind the proxy: curl, nghttp, openssl, nginx, haproxy, tonic
+interop: filters ## put real peers before and behind the proxy: curl, nghttp, openssl, nginx, haproxy, tonic, websockets
 	examples/interop/fetch.sh
 	cargo build -p tollgate
 	cargo test -p tollgate-examples --test interop -- --ignored

@@ -1,5 +1,5 @@
 //! Real peers before and behind the proxy: what curl, nghttp and h2load, openssl, Python and tonic ask it, and what it asks
-//! of nginx, haproxy and tonic. Each test says what is asserted of which peer.
+//! of nginx, haproxy and tonic; and WebSockets through it. Each test says what is asserted of which peer.
 //!
 //! What fetches the peers and runs this is `make interop`; no peer is skipped. Bytes that no honest peer sends are not here,
 //! but in the tests of the proxy.
@@ -18,6 +18,7 @@ mod python;
 mod reloads;
 mod scene;
 mod upstreams;
+mod websocket;
 
 #[test]
 fn every_peer_that_is_fetched_is_explained() {
