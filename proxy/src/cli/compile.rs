@@ -36,8 +36,14 @@ pub(super) struct CompileArguments {
 pub(super) fn compile(arguments: &CompileArguments) -> Result<(), Failure> {
     confine(arguments).map_err(Failure::Compiler)?;
     let request = Request::read(io::stdin().lock()).map_err(Failure::Compiler)?;
-    // Nothing runs here, so nothing waits for a tick.
-    let settings = EngineSettings { tick: Duration::from_secs(3600), ..EngineSettings::default() };
+    let settings = EngineSettings {
+        // Nothing runs here, so nothing waits for a tick.
+        tick: Duration::from_secs(3600),
+        // Threads that share one core only yield to each other. Yielding at another niceness than its neighbours' has Linux
+        // 6.18 starve these for minutes (its commit 1319ea57529e mends that).
+        parallel_compilation: cores() > 1,
+        ..EngineSettings::default()
+    };
     let engine = Engine::new(&settings).map_err(AppError::from).map_err(Failure::App)?;
     let outcome = Module::precompile(&engine, &request.module, &request.limits, request.abi);
     let answer = Answer::new(engine.fingerprint(), outcome);
@@ -61,8 +67,11 @@ fn confine(arguments: &CompileArguments) -> io::Result<()> {
 /// What threads take: those that compile, the main one and the ticker. On top of the memory that is given, because how many
 /// there are is for the machine to say.
 fn stacks() -> u64 {
-    let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    THREAD.saturating_mul(u64::try_from(cores).unwrap_or(u64::MAX).saturating_add(2))
+    THREAD.saturating_mul(u64::try_from(cores()).unwrap_or(u64::MAX).saturating_add(2))
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZeroUsize::get)
 }
 
 /// Lowers a limit, and leaves one that is lower already.
