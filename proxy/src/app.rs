@@ -309,7 +309,7 @@ impl Bound {
             state: Arc::new(state),
             readiness,
             phase,
-            bells: drain::Bells { signals, ordered: ended, succeeded },
+            bells: drain::Bells { signals, ordered: ended, succeeded, by_successor: false },
             takeover: takeover.map(|takeover| (takeover, told)),
             hang_ups,
             orders: orders.clone(),

@@ -8,12 +8,14 @@ mod common;
 use std::net::SocketAddr;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::mpsc::{Sender, channel};
 
 use common::client::Client;
 use common::origin::{Origin, ok};
 use common::process::{Tollgate, ask};
-use common::until;
+use common::{PATIENCE, until};
 use tempfile::TempDir;
 
 const ASK: &str = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
@@ -133,6 +135,66 @@ fn no_connection_and_no_exchange_is_lost_in_ten_takeovers_under_load() {
         over.store(true, Relaxed);
         clients.into_iter().for_each(|client| client.join().unwrap());
     });
+}
+
+/// An origin that answers `/held` only when it is told to, and the one who says it.
+fn held() -> (Origin, Sender<()>) {
+    let (release, held) = channel::<()>();
+    let held = Mutex::new(held);
+    let origin = Origin::scripted(move |peer| {
+        while let Some(request) = peer.request()? {
+            if request.target() == "/held" {
+                let _ = held.lock().unwrap().recv_timeout(PATIENCE);
+            }
+            peer.send(ok("here"))?;
+        }
+        Ok(())
+    });
+    (origin, release)
+}
+
+/// A client whose exchange waits for the origin.
+fn waiting(process: &Process, origin: &Origin) -> Client {
+    let mut client = Client::connect(process.address);
+    client.send("GET /held HTTP/1.1\r\nhost: a\r\n\r\n");
+    until("the exchange is under way", || origin.requests().iter().any(|request| request.target() == "/held"));
+    client
+}
+
+#[test]
+fn the_signal_that_follows_a_successor_cuts_nothing() {
+    let (place, (origin, release)) = (Place::new(), held());
+    let mut first = place.run(&says(&origin, ""));
+    until("the first attends", || place.attends());
+    let mut client = waiting(&first, &origin);
+
+    let second = place.run(&says(&origin, ""));
+    until("the first drains", || first.tollgate.log().contains("a successor serves: draining"));
+    first.tollgate.signal("TERM");
+    until("the signal is heard", || first.tollgate.log().contains("SIGTERM"));
+    release.send(()).unwrap();
+
+    assert_eq!(client.answer().text(), "here");
+    assert_eq!(first.tollgate.code(), Some(0), "{}", first.tollgate.log());
+    assert_eq!(said(second.address), "here");
+}
+
+#[test]
+fn a_successor_of_a_process_that_drains_cuts_nothing() {
+    let (place, (origin, release)) = (Place::new(), held());
+    let mut first = place.run(&says(&origin, ""));
+    until("the first attends", || place.attends());
+    let mut client = waiting(&first, &origin);
+
+    first.tollgate.signal("TERM");
+    until("the signal is heard", || first.tollgate.log().contains("SIGTERM"));
+    let second = place.run(&says(&origin, ""));
+    until("the first is told", || first.tollgate.log().contains("a successor serves: draining"));
+    release.send(()).unwrap();
+
+    assert_eq!(client.answer().text(), "here");
+    assert_eq!(first.tollgate.code(), Some(0), "{}", first.tollgate.log());
+    assert_eq!(said(second.address), "here");
 }
 
 #[test]

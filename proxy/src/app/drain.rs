@@ -76,20 +76,33 @@ pub struct Bells {
     pub ordered: mpsc::UnboundedReceiver<Order>,
     /// Another process has taken the place of this one.
     pub succeeded: Arc<Notify>,
+    /// True once that rang, and nothing else.
+    pub by_successor: bool,
 }
 
 impl Bells {
-    /// Completes at the next signal or order, or when nobody is left to give one.
+    /// Completes at the first signal or order, when nobody is left to give one, or when a successor serves.
     pub async fn ring(&mut self) {
-        let told = async {
-            match &mut self.signals {
-                Some(signals) => signals.received().await,
-                None => drop(self.ordered.recv().await),
-            }
-        };
+        let succeeded = Arc::clone(&self.succeeded);
         tokio::select! {
-            () = told => {}
-            () = self.succeeded.notified() => {}
+            () = self.told() => {}
+            () = succeeded.notified() => self.by_successor = true,
+        }
+    }
+
+    /// Completes at the next one, which is not the signal that commonly follows a successor, nor a successor.
+    async fn ring_again(&mut self) {
+        if self.by_successor {
+            self.told().await;
+            self.by_successor = false;
+        }
+        self.told().await;
+    }
+
+    async fn told(&mut self) {
+        match &mut self.signals {
+            Some(signals) => signals.received().await,
+            None => drop(self.ordered.recv().await),
         }
     }
 }
@@ -122,7 +135,7 @@ pub async fn drain(shared: &Shared, phase: &watch::Sender<Phase>, timeout: Durat
 async fn unless_rung(bells: &mut Bells, end: impl Future<Output = ()>) -> bool {
     tokio::select! {
         () = end => false,
-        () = bells.ring() => {
+        () = bells.ring_again() => {
             tracing::warn!("told twice: ending at once");
             true
         }
