@@ -39,9 +39,10 @@ impl<S> Guard<S> {
         Self { stream, first, framing, held: BytesMut::new(), seen: 0, progress }
     }
 
-    /// True when the client may be sending what nobody will read: after a refusal, and in a body.
+    /// True when the client may be sending what nobody will read: after a refusal, in a body, and behind the last request.
     pub(crate) fn is_owed(&self) -> bool {
-        self.framing.as_ref().is_some_and(|framing| framing.is_over() || framing.is_in_body())
+        let mid = self.framing.as_ref().is_some_and(|framing| framing.is_over() || framing.is_in_body());
+        mid || !self.held.is_empty()
     }
 
     /// True while something waits that was read and not given on.
