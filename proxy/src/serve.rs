@@ -201,6 +201,8 @@ async fn ask(
         Some(pump) => pumped(pump, bodiless || content_length.is_some()).await?,
         None => direct,
     };
+    // Filters that saw the first bytes may have changed it once more.
+    let route = routing::reroute(replying, listener, route)?;
     let mut request = filtered_request(&route, chain, body)?;
     reach(client, &route, exchange, Some(chain), &mut request, *version).await
 }
@@ -286,11 +288,16 @@ async fn reach(
     request: &mut Request<RequestBody>,
     version: Version,
 ) -> Result<Answered, Halt> {
-    exchange.awaiting.set(Awaiting::Head);
-    let outcome = match &route.cluster {
-        None => uninterrupted(exchange, chain, pin!(reach_own(request, version))).await,
+    match &route.cluster {
+        None => {
+            exchange.awaiting.set(Awaiting::Head);
+            let answered = uninterrupted(exchange, chain, pin!(reach_own(request, version))).await;
+            exchange.awaiting.set(Awaiting::Bytes);
+            answered
+        }
         Some(cluster) => {
             let original = toward(client, cluster, version).map_err(Halt::Fail)?;
+            exchange.awaiting.set(Awaiting::Head);
             match original.as_ref().map_or(cluster.protocol, |endpoint| endpoint.protocol()) {
                 Protocol::Http1 => {
                     interim::attend(request, client, exchange, version == Version::HTTP_11);
@@ -310,6 +317,7 @@ async fn reach(
                 original,
             };
             let answered = uninterrupted(exchange, chain, pin!(upstream::send(cluster, &aim, request))).await;
+            exchange.awaiting.set(Awaiting::Bytes);
             // What ended this wait from outside the sender has not counted.
             let failure = match &answered {
                 Err(Halt::Fail(Reason::UpstreamTimeout)) => Some(UpstreamFailure::Timeout),
@@ -332,9 +340,7 @@ async fn reach(
                 accept_answer(client, exchange, answer, &cluster.series).map(|answered| answered.with(aim.affinity))
             })
         }
-    };
-    exchange.awaiting.set(Awaiting::Bytes);
-    outcome
+    }
 }
 
 /// The endpoint that the client's connection was meant for, in clusters that lead there.
