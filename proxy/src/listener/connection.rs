@@ -162,6 +162,7 @@ async fn http2(client: &Rc<Client>, io: ClientIo, settings: &Settings) -> hyper:
 /// Each turn ends with the connection, or with a wait for a request in which hyper's buffers are of no use.
 async fn http1(client: &Rc<Client>, mut io: ClientIo, settings: &Settings) -> hyper::Result<()> {
     let _vacated = Vacated(client);
+    let mut last = (client.begun.get(), client.worker.clock.look());
     loop {
         let exchanges = Rc::clone(client);
         let service = service_fn(move |request: Request<Incoming>| serve::serve(Rc::clone(&exchanges), request));
@@ -189,8 +190,13 @@ async fn http1(client: &Rc<Client>, mut io: ClientIo, settings: &Settings) -> hy
         };
         io = left.io;
         io.give_back(&left.read_buf);
-        let rest = settings.limits.idle_timeout.saturating_sub(REST);
-        if !resting::until_next(client, &io, rest).await {
+        // What wakes it and is no request, such as an empty record of TLS, does not begin the time anew.
+        let (begun, now) = (client.begun.get(), client.worker.clock.look());
+        if begun != last.0 {
+            last = (begun, now);
+        }
+        let rested = REST + now.saturating_duration_since(last.1);
+        if !resting::until_next(client, &io, settings.limits.idle_timeout.saturating_sub(rested)).await {
             return Ok(());
         }
     }
