@@ -67,6 +67,26 @@ fn live_and_ready_name_a_worker_that_a_filter_holds_until_it_comes_back() {
     until("it is ready again", || ask(admin, "/ready").status() == 200);
 }
 
+#[test]
+fn what_was_asked_while_a_filter_held_the_worker_is_served_though_the_end_was_told_meanwhile() {
+    let guest = endless("proxy_on_request_headers", "(param i32 i32 i32) (result i32)");
+    let plain = "- { match: { path: /plain }, to: echo }\n- { to: echo, filters: [mine] }";
+    let mut proxy = TestProxy::with(&config(&guest, "time: 3s").replace("- { to: echo, filters: [mine] }", plain));
+    let mut idle = proxy.client();
+    idle.send("GET /plain HTTP/1.1\r\nhost: a\r\n\r\n");
+    assert_eq!(idle.answer().status(), 200);
+    let mut holds = proxy.client();
+    holds.send(GET);
+    until("the worker is held", || ask(proxy.admin(), "/live").status() == 503);
+
+    idle.send("GET /plain HTTP/1.1\r\nhost: a\r\n\r\n");
+    proxy.drain();
+
+    assert_eq!(idle.answer().status(), 200);
+    assert_eq!(holds.answer().status(), 503);
+    proxy.ended();
+}
+
 /// Starts the guest's proxy, does what makes the guest hold its worker, and asks the process to end.
 fn ends(guest: &Guest, held: impl FnOnce(&Tollgate, SocketAddr)) {
     let mut tollgate = Tollgate::run(&config(guest, "time: 60s, start: 60s"));

@@ -83,6 +83,7 @@ async fn accept(
             }
             Change::Close(id) => {
                 drop(open.remove(&id));
+                seen().await;
                 worker.drain_listener(id);
             }
         }
@@ -94,7 +95,9 @@ async fn obey(worker: &Worker, phase: &mut watch::Receiver<Phase>) {
     loop {
         #[cfg(test)]
         crate::telemetry::panics::sabotage::pass("obey");
-        match *phase.borrow_and_update() {
+        let told = *phase.borrow_and_update();
+        seen().await;
+        match told {
             Phase::Serving => {}
             Phase::DrainingFirst => worker.drain_first(),
             Phase::Draining => worker.drain(),
@@ -105,6 +108,11 @@ async fn obey(worker: &Worker, phase: &mut watch::Receiver<Phase>) {
             return;
         }
     }
+}
+
+/// Completes once the runtime has seen what came until now, so that connections read it before they hear of an end.
+async fn seen() {
+    tokio::task::yield_now().await;
 }
 
 /// Completes when nobody has time any more.

@@ -393,10 +393,6 @@ impl<D> Timed<D> {
             let Some(running) = transport.as_mut() else { return Poll::Ready(End::Over) };
             self.listen(cx);
             loop {
-                if self.is_to_drain() {
-                    self.drained = true;
-                    (self.drain)(running);
-                }
                 if let Poll::Ready(outcome) = Pin::new(&mut *running).poll(cx) {
                     let ended = transport.take().map(|transport| match outcome {
                         Ok(()) => End::Served(transport),
@@ -404,10 +400,13 @@ impl<D> Timed<D> {
                     });
                     return Poll::Ready(ended.unwrap_or(End::Over));
                 }
-                // It may have become so while it was polled, and nothing else would wake it.
+                // Afterwards, so that a request that has come is read first. It may have become so while it was polled, and
+                // nothing else would wake it.
                 if !self.is_to_drain() {
                     break;
                 }
+                self.drained = true;
+                (self.drain)(running);
             }
             match self.poll_overdue(sleep.as_mut(), cx) {
                 Poll::Ready(Phase::Head) => Poll::Ready(transport.take().map_or(End::Over, End::Late)),
