@@ -14,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use crate::error::Reason;
 use crate::exchange::Exchange;
 use crate::exchange::forwarded;
+use crate::exchange::hop::host::Host;
 use crate::proxy_protocol::Passed;
 use crate::snapshot::ListenerId;
 use crate::tls::secured::Secured;
@@ -52,6 +53,8 @@ pub struct Client {
     pub handle: Handle,
     /// The client's address as fields have it, once a request needed it.
     pub written: OnceCell<HeaderValue>,
+    /// The host that it asked for last.
+    pub host: Host,
     /// Who takes the socket over once a 101 is written. Whoever serves the connection empties it: it knows the client.
     pub upgraded: Cell<Option<Box<dyn Successor>>>,
 }
@@ -73,7 +76,7 @@ impl Client {
     pub fn peer(&self, version: http::Version) -> forwarded::Peer<'_> {
         let address = self.source.ip().to_canonical();
         let written = self.written.get_or_init(|| forwarded::written(address));
-        forwarded::Peer { address, written, version }
+        forwarded::Peer { address, written, version, host: &self.host }
     }
 
     /// The client as it is on its way to an endpoint.

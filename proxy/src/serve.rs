@@ -27,6 +27,7 @@ use crate::client::Client;
 use crate::error::{Abort, Reason};
 use crate::exchange::forwarded;
 use crate::exchange::head::{RequestHead, ResponseHead};
+use crate::exchange::hop::host::Host;
 use crate::exchange::hop::{self, Accepted};
 use crate::exchange::stream::{Facts, FilterStream, Reached};
 use crate::exchange::{Awaiting, Exchange, Half};
@@ -74,7 +75,7 @@ pub async fn serve(client: Rc<Client>, request: Request<Incoming>) -> Result<Res
 /// Checks, strips and marks a request.
 fn accept<B>(request: Request<B>, listener: &LocalListener, client: &Client) -> Result<(Accepted, B), Reason> {
     let listener = &listener.listener;
-    let (mut accepted, body) = hop::accept(request, listener.limits.headers, listener.http.path)?;
+    let (mut accepted, body) = hop::accept(request, listener.limits.headers, listener.http.path, &client.host)?;
     if client.secured.is_some() {
         accepted.head.scheme = Scheme::HTTPS;
     }
@@ -112,7 +113,7 @@ impl Serving {
         let Self { account, client, route, exchange, version, method } = self;
         let body = ClientBody::new(body, Rc::clone(&exchange), Rc::clone(&client.worker.clock));
         let body = if body.is_end_stream() { RequestBody::Empty } else { RequestBody::Direct(body) };
-        let mut request = match upstream_request(&exchange, &route, head, body) {
+        let mut request = match upstream_request(&exchange, &route, &client.host, head, body) {
             Ok(request) => request,
             Err(reason) => return answer::failure(account, &client, version, reason),
         };
@@ -203,7 +204,7 @@ async fn ask(
     };
     // Filters that saw the first bytes may have changed it once more.
     let route = routing::reroute(replying, listener, route)?;
-    let mut request = filtered_request(&route, chain, body)?;
+    let mut request = filtered_request(&route, &client.host, chain, body)?;
     reach(client, &route, exchange, Some(chain), &mut request, *version).await
 }
 
@@ -217,19 +218,25 @@ async fn pumped(mut pump: Box<Pump<ClientBody>>, length_known: bool) -> Result<R
 }
 
 /// The request as it leaves the filters.
-fn filtered_request(route: &LocalRoute, chain: &Rc<Chain>, body: RequestBody) -> Result<Request<RequestBody>, Halt> {
+fn filtered_request(
+    route: &LocalRoute,
+    host: &Host,
+    chain: &Rc<Chain>,
+    body: RequestBody,
+) -> Result<Request<RequestBody>, Halt> {
     // Filters may read the head as long as the exchange lives, so the upstream gets a copy.
     let head = chain.with_stream(|stream| {
         stream.request.fields.writable = false;
         stream.request.clone()
     })?;
-    upstream_request(chain.exchange(), route, head, body).map_err(Halt::Fail)
+    upstream_request(chain.exchange(), route, host, head, body).map_err(Halt::Fail)
 }
 
 /// The head in HTTP/1.1's form, with what the route changes of it; framing follows from the body.
 fn upstream_request(
     exchange: &Exchange,
     route: &LocalRoute,
+    host: &Host,
     mut head: RequestHead,
     body: RequestBody,
 ) -> Result<Request<RequestBody>, Reason> {
@@ -245,7 +252,7 @@ fn upstream_request(
     *request.method_mut() = head.method;
     *request.uri_mut() = http::Uri::from(head.path);
     *request.headers_mut() = head.fields.map;
-    if let Ok(host) = http::HeaderValue::from_str(head.authority.as_str()) {
+    if let Some(host) = host.field(&head.authority) {
         request.headers_mut().insert(http::header::HOST, host);
     }
     // hyper leaves such bodies out unless it is told that they are there.

@@ -16,6 +16,7 @@ use tollgate_config::{ForwardFor, Http, Underscores};
 
 use crate::error::Reason;
 use crate::exchange::head::RequestHead;
+use crate::exchange::hop::host::Host;
 
 const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -32,6 +33,8 @@ pub struct Peer<'a> {
     pub written: &'a HeaderValue,
     /// What it speaks.
     pub version: Version,
+    /// The host that it asked for.
+    pub host: &'a Host,
 }
 
 /// Marks a request before anything else looks at it. Answers the client's address where a trusted peer told it.
@@ -110,8 +113,7 @@ fn tell(head: &mut RequestHead, peer: Peer<'_>, said: Said, replaced: Option<Opt
         fields.insert(PROTO, HeaderValue::from_static(if head.scheme == Scheme::HTTPS { "https" } else { "http" }));
     }
     if said == Said::Nothing || !fields.contains_key(HOST) {
-        // An authority has no byte that a field cannot have.
-        fields.extend(HeaderValue::from_str(head.authority.as_str()).ok().map(|host| (HOST, host)));
+        fields.extend(peer.host.field(&head.authority).map(|host| (HOST, host)));
     }
 }
 
@@ -152,11 +154,9 @@ pub fn written(address: IpAddr) -> HeaderValue {
 fn fresh_id() -> HeaderValue {
     let bits = random().to_be_bytes();
     let mut text = [b'-'; 36];
-    let places = (0..36).filter(|place| ![8, 13, 18, 23].contains(place));
-    for (index, place) in places.enumerate() {
-        let byte = bits[index / 2];
-        let digit = if index % 2 == 0 { byte >> 4 } else { byte & 15 };
-        text[place] = b"0123456789abcdef"[usize::from(digit)];
+    let digit = |digit: u8| b"0123456789abcdef"[usize::from(digit & 15)];
+    for (byte, place) in bits.into_iter().zip([0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34]) {
+        [text[place], text[place + 1]] = [digit(byte >> 4), digit(byte)];
     }
     HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
 }
@@ -207,7 +207,7 @@ mod tests {
             edited: Edited::default(),
         };
         let address: IpAddr = peer.parse().unwrap();
-        let peer = Peer { address, written: &written(address), version: Version::HTTP_11 };
+        let peer = Peer { address, written: &written(address), version: Version::HTTP_11, host: &Host::default() };
         let client = mark(&mut head, &settings(said), peer)?;
         Ok((head.fields.map, client))
     }

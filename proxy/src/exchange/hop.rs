@@ -2,6 +2,7 @@
 //!
 //! It works on heads alone; it never touches a body.
 
+pub mod host;
 mod http2;
 pub mod upgrade;
 
@@ -16,6 +17,7 @@ use tollgate_config::PathSpelling;
 
 use crate::error::Reason;
 use crate::exchange::head::{Edited, Fields, RequestHead};
+use crate::exchange::hop::host::Host;
 use crate::exchange::path;
 
 /// The longest request target that is read, in bytes.
@@ -99,13 +101,18 @@ pub struct Accepted {
 }
 
 /// Checks a request and takes it apart; on refusal the client's connection is closed.
-pub fn accept<B>(request: Request<B>, field_limit: usize, spelling: PathSpelling) -> Result<(Accepted, B), Reason> {
+pub fn accept<B>(
+    request: Request<B>,
+    field_limit: usize,
+    spelling: PathSpelling,
+    known: &Host,
+) -> Result<(Accepted, B), Reason> {
     let (mut parts, body) = request.into_parts();
     http2::accept(&mut parts, field_limit)?;
     check_target(&parts)?;
     check_framing(&parts)?;
     check_expectation(&parts)?;
-    let authority = authority(&parts)?;
+    let authority = authority(&parts, known)?;
     let content_length = content_length(&parts.headers)?;
     let path = parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
     let path = spelled(path, spelling)?;
@@ -186,14 +193,13 @@ pub fn spelled(target: PathAndQuery, spelling: PathSpelling) -> Result<PathAndQu
 }
 
 /// RFC 9112 §3.2: exactly one Host; the absolute form replaces it. RFC 9113 §8.3.1: Host must equal `:authority`.
-fn authority(parts: &request::Parts) -> Result<Authority, Reason> {
+fn authority(parts: &request::Parts, known: &Host) -> Result<Authority, Reason> {
     let mut hosts = parts.headers.get_all(header::HOST).iter();
     let host = hosts.next();
     if hosts.next().is_some() {
         return Err(Reason::BadRequest("two_hosts"));
     }
-    let host = host.map(|host| Authority::try_from(host.as_bytes()).map_err(|_| Reason::BadRequest("host_invalid")));
-    let host = host.transpose()?.map(checked).transpose()?;
+    let host = host.map(|host| known.authority(host)).transpose()?;
     let target = parts.uri.authority().cloned().map(checked).transpose()?;
     if parts.version == Version::HTTP_2 && host.is_some() && target.is_some() && host != target {
         return Err(Reason::BadRequest("host_unlike_authority"));
@@ -280,7 +286,7 @@ mod tests {
     use super::*;
 
     fn accept_head(build: request::Builder) -> Result<Accepted, Reason> {
-        accept(build.body(()).unwrap(), 100, PathSpelling::Normalize).map(|(accepted, ())| accepted)
+        accept(build.body(()).unwrap(), 100, PathSpelling::Normalize, &Host::default()).map(|(accepted, ())| accepted)
     }
 
     fn bad(words: &'static str) -> Reason {
@@ -369,7 +375,7 @@ mod tests {
     fn a_path_is_spelled_and_its_query_left_alone_unless_it_is_to_be_kept() {
         let request = || Request::get("/a/%2e%2E//b?c=%2e%2f//").header("host", "a").body(()).unwrap();
         let spellings = [PathSpelling::Normalize, PathSpelling::Keep];
-        let paths = spellings.map(|spelling| accept(request(), 100, spelling).unwrap().0.head.path);
+        let paths = spellings.map(|spelling| accept(request(), 100, spelling, &Host::default()).unwrap().0.head.path);
 
         assert_eq!(paths, ["/b?c=%2e%2f//", "/a/%2e%2E//b?c=%2e%2f//"]);
         assert_eq!(accept_head(Request::get("/a%2fb").header("host", "a")).unwrap_err(), bad("path_escaped_slash"));

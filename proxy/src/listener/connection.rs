@@ -25,6 +25,7 @@ use tokio::time::Sleep;
 use tollgate_config::Limits;
 
 use crate::client::{Client, Handle, Progress, Socket, Successor};
+use crate::exchange::hop::host::Host;
 use crate::frames::guarded::{Guarded, Note};
 use crate::frames::{Accounting, Breach};
 use crate::listener::framing::Bounds;
@@ -129,6 +130,7 @@ pub(super) fn serve(
             ends_by_closing,
             handle,
             written,
+            host: Host::default(),
             upgraded: Cell::new(None),
         };
         talk(Rc::new(client), opened, &settings).await;
