@@ -5,21 +5,22 @@
 //! sockets, accepts on them too, says so, and has the path for itself; then its predecessor stops accepting and drains.
 //! A successor that fails before that changes nothing. Connections stay where they are: only sockets that listen move.
 
+mod kept;
+mod post;
 mod wire;
 
-use std::fs::{self, Metadata, Permissions};
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc};
 
+pub(super) use self::kept::Kept;
+use self::post::Post;
 use crate::app::reload::Change;
-use crate::snapshot::ListenerId;
 
 /// How long either side waits for the other's words, and for a place in a full socket.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -58,58 +59,6 @@ impl Estate {
     /// The socket of admin endpoints that are written like this.
     pub(super) fn take_admin(&mut self, written: SocketAddr) -> Option<TcpListener> {
         self.admin.take_if(|left| left.written == written)?.sockets.pop()
-    }
-}
-
-/// Copies of this process's sockets, kept for a successor. Only control threads look at it.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Kept(Arc<Mutex<Copies>>);
-
-#[derive(Debug, Default)]
-struct Copies {
-    listeners: Vec<(ListenerId, Left)>,
-    admin: Option<Left>,
-}
-
-impl Kept {
-    /// Keeps copies of a listener's sockets.
-    pub(super) fn keep(&self, id: ListenerId, written: SocketAddr, sockets: &[TcpListener]) -> io::Result<()> {
-        let sockets = sockets.iter().map(TcpListener::try_clone).collect::<io::Result<_>>()?;
-        self.with(|copies| copies.listeners.push((id, Left { written, sockets })));
-        Ok(())
-    }
-
-    /// Keeps a copy of the admin endpoints' socket.
-    pub(super) fn keep_admin(&self, written: SocketAddr, socket: &TcpListener) -> io::Result<()> {
-        let sockets = vec![socket.try_clone()?];
-        self.with(|copies| copies.admin = Some(Left { written, sockets }));
-        Ok(())
-    }
-
-    /// Lets go of the sockets of a listener that is no more.
-    pub(super) fn forget(&self, id: ListenerId) {
-        self.with(|copies| copies.listeners.retain(|(kept, _)| *kept != id));
-    }
-
-    fn estate(&self) -> io::Result<Estate> {
-        let copy = |left: &Left| -> io::Result<Left> {
-            let sockets = left.sockets.iter().map(TcpListener::try_clone).collect::<io::Result<_>>()?;
-            Ok(Left { written: left.written, sockets })
-        };
-        self.with(|copies| {
-            let listeners = copies.listeners.iter().map(|(_, left)| copy(left)).collect::<io::Result<_>>()?;
-            Ok(Estate { listeners, admin: copies.admin.as_ref().map(copy).transpose()? })
-        })
-    }
-
-    /// Lets go of everything.
-    fn clear(&self) -> Vec<ListenerId> {
-        let Copies { listeners, .. } = self.with(std::mem::take);
-        listeners.into_iter().map(|(id, _)| id).collect()
-    }
-
-    fn with<T>(&self, work: impl FnOnce(&mut Copies) -> T) -> T {
-        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -205,52 +154,4 @@ fn hand_over(mut stream: &UnixStream, kept: &Kept) -> io::Result<()> {
     let mut word = [0];
     stream.read_exact(&mut word)?;
     if word == [SERVING] { Ok(()) } else { Err(io::ErrorKind::InvalidData.into()) }
-}
-
-/// A Unix socket at a path that only this user may use. The path goes with it, unless a successor has it.
-struct Post {
-    listener: tokio::net::UnixListener,
-    path: PathBuf,
-    file: (u64, u64),
-}
-
-impl Post {
-    /// Takes the path from whoever has it.
-    fn open(path: &Path) -> io::Result<Self> {
-        let mut fresh = path.as_os_str().to_owned();
-        fresh.push(format!(".{}", std::process::id()));
-        let fresh = PathBuf::from(fresh);
-        let listener = UnixListener::bind(&fresh)?;
-        let prepared = fs::set_permissions(&fresh, Permissions::from_mode(0o600)).and_then(|()| {
-            let file = identity(&fs::symlink_metadata(&fresh)?);
-            fs::rename(&fresh, path)?;
-            listener.set_nonblocking(true)?;
-            Ok(Self { listener: tokio::net::UnixListener::from_std(listener)?, path: path.to_owned(), file })
-        });
-        if prepared.is_err() {
-            // What is in the way is said by the first error.
-            let _ = fs::remove_file(&fresh);
-        }
-        prepared
-    }
-
-    async fn accept(&self) -> io::Result<UnixStream> {
-        let stream = self.listener.accept().await?.0.into_std()?;
-        stream.set_nonblocking(false)?;
-        Ok(stream)
-    }
-}
-
-impl Drop for Post {
-    fn drop(&mut self) {
-        let is_ours = fs::symlink_metadata(&self.path).is_ok_and(|found| identity(&found) == self.file);
-        if is_ours {
-            // A path that stays leads to nobody, which is told from a process that attends.
-            let _ = fs::remove_file(&self.path);
-        }
-    }
-}
-
-fn identity(file: &Metadata) -> (u64, u64) {
-    (file.dev(), file.ino())
 }
