@@ -30,6 +30,7 @@ use tollgate_config::{Admin, Config, OnError};
 
 use crate::app::admin::{AdminState, Readiness, Stage};
 use crate::app::drain::{Order, Phase};
+use crate::app::listeners::Committed;
 use crate::app::reload::{Change, Live, Orders, Reloader, Surroundings};
 use crate::app::takeover::{Kept, Predecessor, Takeover, Told};
 use crate::app::thread::Assignment;
@@ -179,7 +180,9 @@ impl App {
         let wanted = self.reloader.config().listeners.clone();
         let changes = self.reloader.listeners().plan(&wanted, self.workers)?;
         let ids = changes.ids().to_vec();
-        let (sockets, _) = self.reloader.listeners().commit(changes, self.workers);
+        let Committed { sockets, copies, .. } = self.reloader.listeners().commit(changes, self.workers);
+        // Nobody is attended yet.
+        self.reloader.listeners().keep(copies);
         let admin = match admin {
             Some(socket) => Some(socket),
             None => bind_admin(self.reloader.config().admin)?,
@@ -385,22 +388,23 @@ impl Control {
 
     async fn run(self) {
         let mut tasks = tokio::task::JoinSet::new();
-        let mut endpoints = None;
+        // What lets others change something.
+        let mut doors: Vec<AbortHandle> = Vec::new();
         match self.admin.map(tokio::net::TcpListener::from_std) {
             Some(Ok(listener)) => {
                 let state = Arc::clone(&self.state);
                 let serving = async move { while !contained(admin::serve(&listener, &state)).await {} };
-                endpoints = Some(tasks.spawn(serving));
+                doors.push(tasks.spawn(serving));
             }
             Some(Err(error)) => tracing::error!(%error, "no admin endpoints"),
             None => {}
         }
         if let Some(mut hang_ups) = self.hang_ups {
             let orders = self.orders.clone();
-            tasks.spawn(async move { while !contained(reload_at(&mut hang_ups, &orders)).await {} });
+            doors.push(tasks.spawn(async move { while !contained(reload_at(&mut hang_ups, &orders)).await {} }));
         }
         let (orders, mut followed) = (self.orders, self.followed);
-        tasks.spawn(async move { while !contained(follow(&orders, &mut followed)).await {} });
+        doors.push(tasks.spawn(async move { while !contained(follow(&orders, &mut followed)).await {} }));
         let (mut bells, mut takeover) = (self.bells, self.takeover);
         outlive(async || {
             tokio::select! {
@@ -408,11 +412,12 @@ impl Control {
                 () = welcome(&self.shared, &self.readiness) => {}
             }
             if let Some((takeover, told)) = takeover.take() {
-                let endpoints = endpoints.take();
+                let doors = std::mem::take(&mut doors);
                 tasks.spawn(async move {
-                    takeover.run(told).await;
-                    // A successor answers there.
-                    endpoints.iter().for_each(AbortHandle::abort);
+                    if takeover.run(told).await {
+                        // A successor answers there, and what changes is its own to take over.
+                        doors.iter().for_each(AbortHandle::abort);
+                    }
                 });
             }
             bells.ring().await;

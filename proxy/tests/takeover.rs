@@ -5,7 +5,7 @@
 #[path = "common/common.rs"]
 mod common;
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -15,8 +15,11 @@ use std::sync::mpsc::{Sender, channel};
 use common::client::Client;
 use common::origin::{Origin, ok};
 use common::process::{Tollgate, ask};
+use common::proxy::{TestProxy, prepare_with};
 use common::{PATIENCE, until};
 use tempfile::TempDir;
+use tollgate::app::RunOptions;
+use tollgate::app::reload::{Done, Refused};
 
 const ASK: &str = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
 
@@ -45,6 +48,12 @@ impl Place {
         let address = tollgate.address_after("listening on http://");
         let admin = tollgate.address_after("admin on http://");
         Process { tollgate, address, admin }
+    }
+
+    /// A proxy of this process that attends there.
+    fn within(&self, yaml: &str) -> TestProxy {
+        let options = RunOptions { takeover: Some(self.socket()), ..RunOptions::default() };
+        TestProxy::of(prepare_with(yaml, &options).unwrap_or_else(|error| panic!("{error}")))
     }
 
     fn attends(&self) -> bool {
@@ -212,6 +221,35 @@ fn a_successor_with_fewer_or_more_workers_takes_every_socket() {
             assert_eq!(said(address), "here");
         }
     }
+}
+
+#[test]
+fn a_process_that_was_succeeded_takes_no_address_from_its_successor() {
+    let (place, origin) = (Place::new(), origin("here"));
+    let first = place.within(&says(&origin, ""));
+    until("the first attends", || place.attends());
+
+    let second = place.within(&says(&origin, ""));
+
+    let refuses = |yaml: &str| matches!(first.configure(yaml), Err(Refused::Ending));
+    until("the first changes nothing more", || refuses(&says(&origin, "")));
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let elsewhere = says(&origin, "").replace("listen: 127.0.0.1:0\nr", &format!("listen: {free}\nr"));
+    assert!(refuses(&elsewhere));
+    assert_eq!(second.configure(&elsewhere).unwrap(), Done::Serving);
+    assert_eq!(said(free), "here");
+}
+
+#[test]
+fn a_process_whose_path_cannot_be_had_is_asked_and_changed_all_the_same() {
+    let (place, origin) = (Place::new(), origin("here"));
+    std::fs::create_dir(place.socket()).unwrap();
+
+    let first = place.run(&says(&origin, ""));
+
+    until("it says so", || first.tollgate.log().contains("no successor can take this process's place"));
+    assert_eq!(said(first.address), "here");
+    assert_eq!(ask(first.admin, "/ready").status(), 200);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::net::{SocketAddr, TcpListener};
 use tollgate_config::{self as config, Intercept};
 
 use crate::app::AppError;
-use crate::app::takeover::{Estate, Kept};
+use crate::app::takeover::{Estate, Kept, Left};
 use crate::listener::{self, Socket, intercept};
 use crate::snapshot::ListenerId;
 use crate::upstream::outgoing;
@@ -48,6 +48,17 @@ impl Changes {
     pub(super) fn ids(&self) -> &[ListenerId] {
         &self.ids
     }
+}
+
+/// What workers are to be told of.
+#[derive(Debug)]
+pub(super) struct Committed {
+    /// Sockets for each worker.
+    pub(super) sockets: Vec<Vec<Socket>>,
+    /// The listeners that are no more.
+    pub(super) closed: Vec<ListenerId>,
+    /// Copies to be kept once the workers have the sockets.
+    pub(super) copies: Vec<(ListenerId, Left)>,
 }
 
 impl Listeners {
@@ -92,16 +103,17 @@ impl Listeners {
         Ok(changes)
     }
 
-    /// Takes the changes over: sockets for each worker, and the listeners that are no more.
-    pub(super) fn commit(&mut self, changes: Changes, workers: usize) -> (Vec<Vec<Socket>>, Vec<ListenerId>) {
+    /// Takes the changes over.
+    pub(super) fn commit(&mut self, changes: Changes, workers: usize) -> Committed {
         let mut sockets: Vec<Vec<Socket>> = (0..workers).map(|_| Vec::new()).collect();
+        let mut copies = Vec::new();
         self.known.retain(|known| !changes.closed.contains(&known.id));
         if let Some(kept) = &self.kept {
             changes.closed.iter().for_each(|id| kept.forget(*id));
         }
         for (known, bound) in changes.opened {
-            if let Some(Err(error)) = self.kept.as_ref().map(|kept| kept.keep(known.id, known.written, &bound)) {
-                tracing::warn!(address = %known.bound, %error, "a successor will have to bind an address anew");
+            if self.kept.is_some() {
+                copies.push((known.id, copy(&known, &bound)));
             }
             // A predecessor may have had more workers: each of its sockets has connections of its own waiting.
             for (place, socket) in bound.into_iter().enumerate() {
@@ -110,7 +122,17 @@ impl Listeners {
             self.last = self.last.max(known.id.0);
             self.known.push(known);
         }
-        (sockets, changes.closed)
+        Committed { sockets, closed: changes.closed, copies }
+    }
+
+    /// Keeps copies for a successor. Answers with the listeners that workers are to close again, because one serves already.
+    pub(super) fn keep(&self, copies: Vec<(ListenerId, Left)>) -> Vec<ListenerId> {
+        self.kept.as_ref().map_or_else(Vec::new, |kept| kept.keep(copies))
+    }
+
+    /// True once a successor serves: addresses are its own to open.
+    pub(super) fn are_left(&self) -> bool {
+        self.kept.as_ref().is_some_and(Kept::is_over)
     }
 
     /// Notes where the admin endpoints are.
@@ -127,6 +149,16 @@ impl Listeners {
     pub(super) fn address(&self, id: ListenerId) -> Option<SocketAddr> {
         self.known.iter().find(|known| known.id == id).map(|known| known.bound)
     }
+}
+
+/// None where descriptors are scarce: the listener is to be closed for a successor all the same.
+fn copy(known: &Known, bound: &[TcpListener]) -> Left {
+    let sockets = bound.iter().map(TcpListener::try_clone).collect::<std::io::Result<_>>();
+    let sockets = sockets.unwrap_or_else(|error| {
+        tracing::warn!(address = %known.bound, %error, "no successor can have this address while this process listens there");
+        Vec::new()
+    });
+    Left { written: known.written, sockets }
 }
 
 fn open(

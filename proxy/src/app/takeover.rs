@@ -40,6 +40,13 @@ pub(super) struct Left {
     pub(super) sockets: Vec<TcpListener>,
 }
 
+impl Left {
+    fn copy(&self) -> io::Result<Self> {
+        let sockets = self.sockets.iter().map(TcpListener::try_clone).collect::<io::Result<_>>()?;
+        Ok(Self { written: self.written, sockets })
+    }
+}
+
 /// What a process leaves.
 #[derive(Debug, Default)]
 pub(super) struct Estate {
@@ -107,16 +114,23 @@ pub(super) struct Told {
 }
 
 impl Takeover {
-    /// To be awaited once every worker serves: the predecessor is told, and successors are attended until one serves.
-    pub(super) async fn run(self, told: Told) {
+    /// To be awaited once every worker serves: the predecessor is told, and successors are attended until one serves. False
+    /// when none can be.
+    pub(super) async fn run(self, told: Told) -> bool {
         let Self { path, predecessor, kept } = self;
         let post = Post::open(&path);
         if let Some(Err(error)) = predecessor.map(Predecessor::succeed) {
             tracing::warn!(%error, "the process before this one does not hear that it may go");
         }
         match post {
-            Ok(post) => attend(&post, &kept, &told).await,
-            Err(error) => tracing::error!(path = %path.display(), %error, "no successor can take this process's place"),
+            Ok(post) => {
+                attend(&post, &kept, &told).await;
+                true
+            }
+            Err(error) => {
+                tracing::error!(path = %path.display(), %error, "no successor can take this process's place");
+                false
+            }
         }
     }
 }

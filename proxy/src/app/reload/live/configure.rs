@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use tollgate_config::Config;
 
 use super::{Change, Live};
-use crate::app::listeners::Changes;
+use crate::app::listeners::{Changes, Committed};
 use crate::app::marks;
 use crate::app::reload::plan::{self, Plan};
 use crate::app::reload::{Answer, Done, LastReload, Refused, tls};
@@ -62,6 +62,9 @@ impl Live {
     /// Makes everything ready that a configuration changes, then publishes it at once.
     fn take_over(&mut self, config: Config, cause: Cause) -> Answer {
         let reloader = &mut self.reloader;
+        if reloader.listeners.are_left() {
+            return Err(Refused::Ending);
+        }
         reloader.modules.configure(&config);
         let plans = match reloader.plans(&config) {
             Ok(plans) => plans,
@@ -124,7 +127,7 @@ impl Live {
         reloader.man(&config.clusters);
         reloader.config = config;
         let ids = changes.ids().to_vec();
-        let (sockets, closed) = reloader.listeners.commit(changes, reloader.workers);
+        let Committed { sockets, mut closed, copies } = reloader.listeners.commit(changes, reloader.workers);
         self.keep();
         self.around.shared.own.store(Arc::new(self.reloader.listeners.addresses()));
         self.publish(|before, reloader| {
@@ -135,8 +138,11 @@ impl Live {
         for (hand, sockets) in self.around.hands.iter().zip(sockets) {
             // A worker that has ended accepts nothing.
             let _ = hand.send(Change::Open(sockets));
-            closed.iter().for_each(|id| drop(hand.send(Change::Close(*id))));
         }
+        // Only now: whoever has what is kept closed must be heard after this.
+        closed.extend(self.reloader.listeners.keep(copies));
+        let closes = self.around.hands.iter().flat_map(|hand| closed.iter().map(move |id| (hand, id)));
+        closes.for_each(|(hand, id)| drop(hand.send(Change::Close(*id))));
     }
 
     /// Takes the configuration over that waits, once there is room.
