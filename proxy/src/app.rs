@@ -144,6 +144,7 @@ pub struct App {
     access_log: Option<AccessLog>,
     resolver: Arc<dyn Resolve>,
     takeover: Option<PathBuf>,
+    untimely: Vec<tls::fault::Fault>,
 }
 
 impl App {
@@ -153,13 +154,22 @@ impl App {
         let workers = options.workers.or(config.workers).map_or_else(cores, NonZeroUsize::get);
         let registry = Registry::new(workers);
         let telemetry = config.telemetry.clone();
-        let reloader = build::reloader(config, options, workers, &registry)?;
+        let (reloader, untimely) = build::reloader(config, options, workers, &registry)?;
+        for fault in &untimely {
+            tracing::warn!("{}, and is shown all the same", fault.words());
+        }
         let access_log = match &telemetry.access_log {
             Some(settings) => Some(AccessLog::open(settings, registry.access_log())?),
             None => None,
         };
         let resolver = options.resolver.clone().unwrap_or_else(|| Arc::new(System::default()));
-        Ok(Self { reloader, workers, registry, access_log, resolver, takeover: options.takeover.clone() })
+        let takeover = options.takeover.clone();
+        Ok(Self { reloader, workers, registry, access_log, resolver, takeover, untimely })
+    }
+
+    /// Certificates that would be shown although it is too late or too early for them, each in a line.
+    pub fn untimely(&self) -> impl Iterator<Item = String> {
+        self.untimely.iter().map(tls::fault::Fault::words)
     }
 
     /// Every plugin that serves.

@@ -9,6 +9,7 @@ mod common;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::thread;
 
@@ -262,8 +263,6 @@ fn a_cluster_takes_over_the_ca_and_the_certificate_that_changed() {
 fn a_proxy_does_not_start_with_files_that_it_cannot_use() {
     let (files, authority) = (Files::new(), Authority::new("ca"));
     let pems = pems(&authority, 2);
-    let expired = authority.issue(&named(&["a.test"]).years(2020, 2021));
-    let early = authority.issue(&named(&["a.test"]).years(2080, 2090));
     let (ca, text) = (files.write("ca.pem", authority.pem()), files.write("text", "text"));
     let mixed = Pem { cert: pems[0].cert.clone(), key: pems[1].key.clone() };
     let identity = |name: &str, pem: &Pem| files.identity(name, pem);
@@ -275,8 +274,6 @@ fn a_proxy_does_not_start_with_files_that_it_cannot_use() {
             "error[TG0501]: listener \"edge\": nowhere/a.pem cannot be read",
         ),
         (identity("mixed", &mixed), "", "error[TG0503]: listener \"edge\""),
-        (identity("expired", &expired), "", "expired at 2021-01-01T00:00:00.000Z"),
-        (identity("early", &early), "", "is not good before 2080-01-01T00:00:00.000Z"),
         (identity("a", &pems[0]), &*format!(", client_ca: {text}"), "has no certificate in PEM"),
         (identity("a", &pems[0]), &format!(", client_ca: {ca}, crl: {ca}"), "has no list of revocations in PEM"),
     ] {
@@ -289,6 +286,72 @@ fn a_proxy_does_not_start_with_files_that_it_cannot_use() {
     let bad = format!("{bad}clusters: {{ app: {{ hosts: [10.0.0.1:443], tls: {{ ca: y.pem }} }} }}\n");
     let Err(error) = prepare(&bad) else { panic!("it starts") };
     assert_eq!(error.to_string().lines().count(), 2, "{error}");
+}
+
+#[test]
+fn a_certificate_that_is_shown_already_keeps_nothing_else_from_changing_once_it_is_too_late_for_it() {
+    let (files, authority) = (Files::new(), Authority::new("ca"));
+    let of = |name: &str, serial| authority.issue(&named(&[name]).serial(serial));
+    let late = |serial| authority.issue(&named(&["a.test"]).years(2020, 2021).serial(serial));
+    let (expired, others) = (late(1), [of("b.test", 2), of("b.test", 3)]);
+    let both = format!("{} }}, {{ {}", files.identity("a", &expired), files.identity("b", &others[0]));
+    let text = yaml(&both, "");
+    let shows = |proxy: &TestProxy, name: &str, pem: &Pem| {
+        assert_eq!(shake(&believing(), proxy.address(), name).unwrap().shown(), der(pem));
+    };
+
+    // One that starts has nothing better.
+    let proxy = TestProxy::with(&text);
+    shows(&proxy, "a.test", &expired);
+    shows(&proxy, "b.test", &others[0]);
+
+    // Everything else changes: routes, what else is said of the listener, another certificate of it.
+    assert_eq!(proxy.configure(&text.replace("to: echo", "to: echo, timeout: 9s")).unwrap(), Done::Serving);
+    assert_eq!(proxy.configure(&yaml(&both, ", min_version: 1.3")).unwrap(), Done::Serving);
+    files.identity("b", &others[1]);
+    assert_eq!(look(&proxy, &files, &["b.pem", "b.key"]).unwrap(), Done::Serving);
+    shows(&proxy, "b.test", &others[1]);
+
+    // What takes its place is to be better.
+    files.identity("a", &late(4));
+    let refused = look(&proxy, &files, &["a.pem", "a.key"]).unwrap_err().to_string();
+    assert!(refused.contains("error[TG0504]: listener \"edge\"") && refused.contains("expired at 2021"), "{refused}");
+    shows(&proxy, "a.test", &expired);
+}
+
+#[test]
+fn files_that_were_refused_keep_no_reload_from_what_it_is_for() {
+    let (files, authority) = (Files::new(), Authority::new("ca"));
+    let pems = pems(&authority, 2);
+    let text = yaml(&files.identity("a", &pems[0]), "");
+    let proxy = TestProxy::with(&text);
+    files.write("a.key", "text");
+    let other = text.replace("to: echo", "to: echo, timeout: 9s");
+    assert!(proxy.configure(&other).unwrap_err().to_string().contains("TG0502"), "nobody was told of it yet");
+    assert!(look(&proxy, &files, &["a.key"]).is_err());
+
+    assert_eq!(proxy.configure(&other).unwrap(), Done::Serving);
+
+    serves(&proxy, &pems[0]);
+    assert!(proxy.sight().tls[0].refused.as_ref().is_some_and(|(_, why)| why.contains("TG0502")), "it is told on");
+    files.identity("a", &pems[1]);
+    assert_eq!(look(&proxy, &files, &["a.pem", "a.key"]).unwrap(), Done::Serving);
+    serves(&proxy, &pems[1]);
+}
+
+#[test]
+fn a_check_names_certificates_that_it_is_too_late_or_too_early_for() {
+    let (files, authority) = (Files::new(), Authority::new("ca"));
+    let of = |name: &str, (from, to)| files.identity(name, &authority.issue(&named(&["a.test"]).years(from, to)));
+    let both = format!("{} }}, {{ {}", of("late", (2020, 2021)), of("soon", (2080, 2090)));
+    let path = files.write("tollgate.yaml", &yaml(&both, ""));
+
+    let checked = Command::new(env!("CARGO_BIN_EXE_tollgate")).args(["check", &path]).output().unwrap();
+
+    let said = String::from_utf8(checked.stdout).unwrap();
+    assert!(checked.status.success() && said.contains("shown out of its time\n  listener \"edge\": "), "{said}");
+    assert!(said.contains("late.pem expired at 2021-01-01T00:00:00.000Z\n"), "{said}");
+    assert!(said.contains("soon.pem is not good before 2080-01-01T00:00:00.000Z\n"), "{said}");
 }
 
 #[test]

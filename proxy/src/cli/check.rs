@@ -28,6 +28,7 @@ pub(super) fn check(file: &Path) -> Result<(), Failure> {
     let mut text = format!("{} is good\n", file.display());
     // A string takes every write.
     let _ = summarise(&mut text, &config, app.plugins());
+    let _ = section(&mut text, "shown out of its time", app.untimely());
     print(text.as_bytes())
 }
 

@@ -77,15 +77,17 @@ impl Fault {
             FaultKind::NoRoots(_) => "TG0506",
         }
     }
+
+    /// What is wrong, where it is no error: `listener "edge": a.pem expired at …`.
+    pub fn words(&self) -> String {
+        let file = self.file.as_ref().map(|file| format!("{} ", file.display())).unwrap_or_default();
+        format!("{}: {file}{}", self.whose, self.kind)
+    }
 }
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "error[{}]: {}: ", self.code(), self.whose)?;
-        if let Some(file) = &self.file {
-            write!(f, "{} ", file.display())?;
-        }
-        self.kind.fmt(f)
+        write!(f, "error[{}]: {}", self.code(), self.words())
     }
 }
 

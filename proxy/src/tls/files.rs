@@ -1,5 +1,6 @@
 //! Files of TLS: read whole within a bound, at once or not at all, and taken out of their PEM.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -23,17 +24,37 @@ const LIMIT: u64 = 16 << 20;
 #[derive(Debug, Default)]
 pub struct SystemRoots(OnceLock<Arc<RootCertStore>>);
 
+/// Certificates that are shown although it is too late or too early for them.
+#[derive(Debug)]
+pub enum Untimely {
+    /// Any: whoever starts has nothing better to show.
+    Any,
+    /// Those of these files, with the SHA-256 of what they hold: they are shown already.
+    Of(HashSet<(PathBuf, [u8; 32])>),
+}
+
+impl Untimely {
+    fn has(&self, file: &Path, held: [u8; 32]) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Of(shown) => shown.contains(&(file.to_owned(), held)),
+        }
+    }
+}
+
 /// The files that were read for one purpose, with what they held.
 #[derive(Debug)]
 pub struct Files<'a> {
     system: &'a SystemRoots,
+    may: &'a Untimely,
     read: Vec<(PathBuf, Option<[u8; 32]>)>,
+    untimely: Vec<Unfit>,
 }
 
 impl<'a> Files<'a> {
     /// Nothing was read yet.
-    pub fn new(system: &'a SystemRoots) -> Self {
-        Self { system, read: Vec::new() }
+    pub fn new(system: &'a SystemRoots, may: &'a Untimely) -> Self {
+        Self { system, may, read: Vec::new(), untimely: Vec::new() }
     }
 
     /// Every file, with the SHA-256 of what it held if it could be read.
@@ -41,9 +62,15 @@ impl<'a> Files<'a> {
         self.read.iter().map(|(file, held)| (file.as_path(), *held))
     }
 
+    /// The certificates that are shown although it is too late or too early for them.
+    pub fn into_untimely(self) -> Vec<Unfit> {
+        self.untimely
+    }
+
     /// These and others.
     pub(super) fn extend(&mut self, others: Files<'_>) {
         self.read.extend(others.read);
+        self.untimely.extend(others.untimely);
     }
 
     fn bytes(&mut self, file: &Path) -> Result<Vec<u8>, Unfit> {
@@ -62,7 +89,7 @@ impl<'a> Files<'a> {
         items(&self.bytes(file)?, "certificate").map_err(|kind| kind.of(file))
     }
 
-    /// A chain with its key, which fit one another and are good now.
+    /// A chain with its key, which fit one another and are good now, unless they may be shown all the same.
     pub(super) fn identity(&mut self, cert: &Path, key: &Path) -> Result<Identity, Unfit> {
         // Both are read, so that both are known whatever is wrong with one.
         let (chain, bytes) = (self.certificates(cert), self.bytes(key));
@@ -75,7 +102,13 @@ impl<'a> Files<'a> {
             // What rustls says of a key has none of it.
             error => FaultKind::Unusable(error).of(key),
         })?;
-        check_time(&read, SystemTime::now()).map_err(|kind| kind.of(cert))?;
+        if let Err(kind) = check_time(&read, SystemTime::now()) {
+            let held = self.read.iter().rev().find_map(|(file, held)| held.filter(|_| file == cert));
+            if !held.is_some_and(|held| self.may.has(cert, held)) {
+                return Err(kind.of(cert));
+            }
+            self.untimely.push(kind.of(cert));
+        }
         Ok(Identity { certified: Arc::new(certified), read })
     }
 
@@ -98,7 +131,7 @@ impl<'a> Files<'a> {
 
     /// Where the same is read for a part of the purpose.
     pub(super) fn aside(&self) -> Files<'a> {
-        Files::new(self.system)
+        Files::new(self.system, self.may)
     }
 
     /// The lists of revocations of a file, at least one.

@@ -1,6 +1,7 @@
 //! What listeners and clusters speak TLS with at the moment, and the files it was read from.
 //!
-//! Whatever is read is read whole before anything changes. Files that cannot be used leave what there was in place.
+//! Whatever is read is read whole before anything changes. Files that cannot be used leave what there was in place; those
+//! that did not change since are no reason to refuse anything else.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use crate::telemetry::metrics::{CertificateInfo, Registry};
 use crate::tls::Parties;
 use crate::tls::client::{self, Client};
 use crate::tls::fault::{Fault, Unfit};
-use crate::tls::files::{Files, SystemRoots};
+use crate::tls::files::{Files, SystemRoots, Untimely};
 use crate::tls::server::{self, Server};
 
 /// See the module.
@@ -29,7 +30,10 @@ struct Entry<D, P> {
     owner: String,
     definition: D,
     party: Arc<P>,
+    /// As they were last read.
     files: Vec<Followed>,
+    /// As they were when what is spoken with was read.
+    spoken: Vec<Followed>,
     /// Why files that changed are not what is spoken with.
     refused: Option<(SystemTime, String)>,
 }
@@ -113,49 +117,81 @@ impl Party for Client {
 pub(in crate::app) struct Plan {
     servers: Vec<Step<Server>>,
     clients: Vec<Step<Client>>,
+    /// Certificates among it that it is too late or too early for.
+    pub(in crate::app) untimely: Vec<Fault>,
 }
 
-struct Step<P: Party> {
-    owner: String,
-    definition: P::Definition,
-    terms: P::Terms,
-    files: Vec<Followed>,
+enum Step<P: Party> {
+    /// As it is: its files cannot be used, and are what they were when that was told.
+    Same(Entry<P::Definition, P>),
+    Fresh {
+        owner: String,
+        definition: P::Definition,
+        terms: P::Terms,
+        files: Vec<Followed>,
+    },
+}
+
+/// What steps are read with, and what is found.
+struct Reading<'a> {
+    system: SystemRoots,
+    may: &'a Untimely,
+    untimely: Vec<Fault>,
+    faults: Vec<Fault>,
 }
 
 impl Store {
+    /// What a process starts with. One certificate that it is too late for keeps nothing else from being served.
+    pub(in crate::app) fn first(config: &Config) -> Result<Plan, Vec<Fault>> {
+        Self::default().read(config, &Untimely::Any)
+    }
+
     /// Reads every file that a configuration names for TLS. All faults are reported.
     pub(in crate::app) fn plan(&self, config: &Config) -> Result<Plan, Vec<Fault>> {
-        let (mut faults, mut plan, system) = (Vec::new(), Plan::default(), SystemRoots::default());
+        self.read(config, &self.untimely())
+    }
+
+    fn read(&self, config: &Config, may: &Untimely) -> Result<Plan, Vec<Fault>> {
+        let mut reading = Reading { system: SystemRoots::default(), may, untimely: Vec::new(), faults: Vec::new() };
+        let mut plan = Plan::default();
         for listener in &config.listeners {
             if let Some(tls) = &listener.tls {
-                plan.servers.extend(step(&self.servers, (&listener.name, tls), &system, &mut faults));
+                plan.servers.extend(reading.step(&self.servers, &listener.name, tls));
             }
         }
         for cluster in &config.clusters {
             if let Some(tls) = &cluster.tls {
                 let definition = (tls.clone(), cluster.protocol);
-                plan.clients.extend(step(&self.clients, (&cluster.name, &definition), &system, &mut faults));
+                plan.clients.extend(reading.step(&self.clients, &cluster.name, &definition));
             }
         }
-        if faults.is_empty() { Ok(plan) } else { Err(faults) }
+        plan.untimely = reading.untimely;
+        if reading.faults.is_empty() { Ok(plan) } else { Err(reading.faults) }
+    }
+
+    /// What is shown is shown on, whatever the time is.
+    fn untimely(&self) -> Untimely {
+        let servers = self.servers.iter().flat_map(|entry| &entry.spoken);
+        let spoken = servers.chain(self.clients.iter().flat_map(|entry| &entry.spoken));
+        Untimely::Of(spoken.filter_map(|file| Some((file.path.clone(), file.read?.0))).collect())
     }
 
     /// Has the plan be in force for handshakes that begin from here on. Who was there before stays who it is, with its
     /// tickets.
     pub(in crate::app) fn adopt(&mut self, plan: Plan, registry: &Registry) {
-        self.servers = adopted(&self.servers, plan.servers);
-        self.clients = adopted(&self.clients, plan.clients);
+        adopt(&mut self.servers, plan.servers);
+        adopt(&mut self.clients, plan.clients);
         self.tell(registry);
     }
 
     /// Reads what these files concern again, and has it be in force where it is good.
     pub(in crate::app) fn refresh(&mut self, changed: &[PathBuf], registry: &Registry) -> (bool, Vec<Fault>) {
-        let (mut faults, mut fresh) = (Vec::new(), false);
+        let (mut faults, mut fresh, may) = (Vec::new(), false, self.untimely());
         for entry in &mut self.servers {
-            fresh |= entry.refresh(changed, registry, &mut faults);
+            fresh |= entry.refresh(changed, &may, registry, &mut faults);
         }
         for entry in &mut self.clients {
-            fresh |= entry.refresh(changed, registry, &mut faults);
+            fresh |= entry.refresh(changed, &may, registry, &mut faults);
         }
         if fresh {
             self.tell(registry);
@@ -198,35 +234,51 @@ impl Store {
     }
 }
 
-fn step<P: Party>(
-    known: &[Entry<P::Definition, P>],
-    (owner, definition): (&str, &P::Definition),
-    system: &SystemRoots,
-    faults: &mut Vec<Fault>,
-) -> Option<Step<P>> {
-    let before = find(known, owner, definition);
-    let mut files = Files::new(system);
-    let terms = P::read(definition, before.as_deref(), &mut files);
-    let terms = terms.map_err(|unfit| faults.push(unfit.of(&whose::<P>(owner)))).ok()?;
-    Some(Step { owner: owner.to_owned(), definition: definition.clone(), terms, files: followed(&files) })
+impl Reading<'_> {
+    fn step<P: Party>(
+        &mut self,
+        known: &[Entry<P::Definition, P>],
+        owner: &str,
+        definition: &P::Definition,
+    ) -> Option<Step<P>> {
+        let before = known.iter().find(|entry| entry.is_of(owner, definition));
+        let mut files = Files::new(&self.system, self.may);
+        let terms = P::read(definition, before.map(|entry| &*entry.party), &mut files);
+        let read = followed(&files);
+        match (terms, before) {
+            (Ok(terms), _) => {
+                let untimely = files.into_untimely().into_iter().map(|unfit| unfit.of(&whose::<P>(owner)));
+                self.untimely.extend(untimely);
+                Some(Step::Fresh { owner: owner.to_owned(), definition: definition.clone(), terms, files: read })
+            }
+            (Err(_), Some(entry)) if entry.files == read => Some(Step::Same(entry.same())),
+            (Err(unfit), _) => {
+                self.faults.push(unfit.of(&whose::<P>(owner)));
+                None
+            }
+        }
+    }
 }
 
-fn adopted<P: Party>(known: &[Entry<P::Definition, P>], steps: Vec<Step<P>>) -> Vec<Entry<P::Definition, P>> {
-    let entry = |Step { owner, definition, terms, files }: Step<P>| {
-        let party = match find(known, &owner, &definition) {
-            Some(party) => {
-                party.replace(terms);
-                party
-            }
-            None => Arc::new(P::new(&definition, terms)),
-        };
-        Entry { owner, definition, party, files, refused: None }
-    };
-    steps.into_iter().map(entry).collect()
+fn adopt<P: Party>(known: &mut Vec<Entry<P::Definition, P>>, steps: Vec<Step<P>>) {
+    let entries = steps.into_iter().map(|step| match step {
+        Step::Same(entry) => entry,
+        Step::Fresh { owner, definition, terms, files } => {
+            let party = match find(known, &owner, &definition) {
+                Some(party) => {
+                    party.replace(terms);
+                    party
+                }
+                None => Arc::new(P::new(&definition, terms)),
+            };
+            Entry { owner, definition, party, spoken: files.clone(), files, refused: None }
+        }
+    });
+    *known = entries.collect();
 }
 
 fn find<P: Party>(known: &[Entry<P::Definition, P>], owner: &str, definition: &P::Definition) -> Option<Arc<P>> {
-    let found = known.iter().find(|entry| entry.owner == owner && entry.definition == *definition);
+    let found = known.iter().find(|entry| entry.is_of(owner, definition));
     found.map(|entry| Arc::clone(&entry.party))
 }
 
@@ -239,14 +291,30 @@ fn followed(files: &Files<'_>) -> Vec<Followed> {
 }
 
 impl<P: Party> Entry<P::Definition, P> {
+    fn is_of(&self, owner: &str, definition: &P::Definition) -> bool {
+        self.owner == owner && self.definition == *definition
+    }
+
+    /// The same party, with what is known of it.
+    fn same(&self) -> Self {
+        Self {
+            owner: self.owner.clone(),
+            definition: self.definition.clone(),
+            party: Arc::clone(&self.party),
+            files: self.files.clone(),
+            spoken: self.spoken.clone(),
+            refused: self.refused.clone(),
+        }
+    }
+
     /// True when it changed.
-    fn refresh(&mut self, changed: &[PathBuf], registry: &Registry, faults: &mut Vec<Fault>) -> bool {
+    fn refresh(&mut self, changed: &[PathBuf], may: &Untimely, registry: &Registry, faults: &mut Vec<Fault>) -> bool {
         let is_changed = |path: &Path| changed.iter().any(|changed| changed == path);
         if !self.files.iter().any(|file| is_changed(&file.path)) {
             return false;
         }
         let system = SystemRoots::default();
-        let mut files = Files::new(&system);
+        let mut files = Files::new(&system, may);
         let terms = P::read(&self.definition, Some(&self.party), &mut files);
         let fresh = followed(&files);
         // Two files that changed at once are looked at one after the other, and read both times.
@@ -258,6 +326,7 @@ impl<P: Party> Entry<P::Definition, P> {
         match terms {
             Ok(terms) => {
                 self.party.replace(terms);
+                self.spoken = self.files.clone();
                 self.refused = None;
                 tracing::info!(kind = P::KIND, name = self.owner, "certificates taken over");
                 true
