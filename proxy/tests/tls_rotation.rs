@@ -12,6 +12,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::thread;
+use std::time::{Duration, SystemTime};
 
 use common::process::{Tollgate, ask};
 use common::proxy::{TestProxy, prepare};
@@ -317,6 +318,24 @@ fn a_certificate_that_is_shown_already_keeps_nothing_else_from_changing_once_it_
     let refused = look(&proxy, &files, &["a.pem", "a.key"]).unwrap_err().to_string();
     assert!(refused.contains("error[TG0504]: listener \"edge\"") && refused.contains("expired at 2021"), "{refused}");
     shows(&proxy, "a.test", &expired);
+}
+
+#[test]
+fn a_certificate_that_it_was_too_early_for_is_taken_over_when_its_time_comes() {
+    let (files, authority) = (Files::new(), Authority::new("ca"));
+    let old = authority.issue(&named(&["a.test"]).serial(1));
+    let proxy = TestProxy::with(&yaml(&files.identity("a", &old), ""));
+    let soon = authority.issue(&named(&["a.test"]).serial(2).from(SystemTime::now() + Duration::from_secs(5)));
+    files.identity("a", &soon);
+    let refused = look(&proxy, &files, &["a.pem", "a.key"]).unwrap_err().to_string();
+    assert!(refused.contains("error[TG0504]") && refused.contains("is not good before"), "{refused}");
+    serves(&proxy, &old);
+
+    // Nobody touches the files, and nobody gives an order.
+    serves(&proxy, &soon);
+
+    until("nothing is refused", || proxy.sight().tls[0].refused.is_none());
+    assert_eq!(proxy.metric("tollgate_tls_reloads_total", &["outcome=\"success\""]), 1.0);
 }
 
 #[test]

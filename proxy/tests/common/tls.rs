@@ -4,6 +4,7 @@ use std::io::{self, BufReader, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, ExtendedKeyUsagePurpose, IsCa,
@@ -39,6 +40,8 @@ pub(crate) struct Wanted {
     names: Vec<String>,
     uris: Vec<String>,
     years: (i32, i32),
+    /// In place of the first year.
+    from: Option<SystemTime>,
     serial: u64,
 }
 
@@ -56,6 +59,7 @@ pub(crate) fn named(names: &[&str]) -> Wanted {
         names: names.iter().map(ToString::to_string).collect(),
         uris: Vec::new(),
         years: (2020, 2090),
+        from: None,
         serial: 1,
     }
 }
@@ -70,6 +74,11 @@ impl Wanted {
     /// The same, good from the beginning of one year to that of another.
     pub(crate) fn years(self, from: i32, to: i32) -> Wanted {
         Wanted { years: (from, to), ..self }
+    }
+
+    /// The same, good from this second on.
+    pub(crate) fn from(self, second: SystemTime) -> Wanted {
+        Wanted { from: Some(second), ..self }
     }
 
     /// The same with a number by which it can be revoked.
@@ -109,6 +118,10 @@ impl Authority {
         params.subject_alt_names.extend(wanted.uris.iter().map(|uri| SanType::URI(uri.clone().try_into().unwrap())));
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         params.not_before = date_time_ymd(wanted.years.0, 1, 1);
+        if let Some(from) = wanted.from {
+            let seconds = from.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+            params.not_before = date_time_ymd(1970, 1, 1) + Duration::from_secs(seconds);
+        }
         params.not_after = date_time_ymd(wanted.years.1, 1, 1);
         params.serial_number = Some(SerialNumber::from(wanted.serial));
         let key = KeyPair::generate().unwrap();

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
@@ -30,6 +30,8 @@ use crate::worker::Shared;
 const LOOK: Duration = Duration::from_millis(50);
 /// How long it sleeps when there is nothing to look at.
 const REST: Duration = Duration::from_secs(3600);
+/// The same while something waits for the time of day, which may be set.
+const NAP: Duration = Duration::from_secs(60);
 /// The shortest time between two publications: of faster changes the newest wins.
 const INTERVAL: Duration = Duration::from_millis(20);
 
@@ -154,7 +156,7 @@ impl Live {
             return Ok(None);
         }
         if self.waiting.is_empty() {
-            let patience = if self.is_moving() { LOOK } else { REST };
+            let patience = if self.is_moving() { LOOK } else { self.rest() };
             match self.asked.recv_timeout(patience) {
                 Ok(asked) => self.take(asked),
                 Err(RecvTimeoutError::Timeout) => return Ok(None),
@@ -180,7 +182,18 @@ impl Live {
     fn is_moving(&self) -> bool {
         let reloader = &self.reloader;
         let leaving = !reloader.gone.is_empty() || !self.replaced.is_empty();
-        self.deferred.is_some() || leaving || reloader.rollouts.iter().any(Rollout::is_moving)
+        self.deferred.is_some() || leaving || self.is_due() || reloader.rollouts.iter().any(Rollout::is_moving)
+    }
+
+    /// True once files may be good that were refused for the time.
+    fn is_due(&self) -> bool {
+        self.reloader.tls.due().is_some_and(|due| due <= SystemTime::now())
+    }
+
+    /// How long nothing is to be looked at, without an order.
+    fn rest(&self) -> Duration {
+        let left = |due: SystemTime| due.duration_since(SystemTime::now()).unwrap_or_default();
+        self.reloader.tls.due().map_or(REST, |due| left(due).min(NAP))
     }
 
     fn carry_out(&mut self, order: Order, began: Instant) -> Answer {
@@ -196,7 +209,7 @@ impl Live {
         }
     }
 
-    /// Judges canaries, and takes up what waited.
+    /// Judges canaries, and takes up what waited for room or for its time.
     fn look(&mut self) {
         for place in 0..self.reloader.rollouts.len() {
             let rollout = &mut self.reloader.rollouts[place];
@@ -205,6 +218,10 @@ impl Live {
                 self.step(place, steps, cause);
             }
             self.judge(place);
+        }
+        if self.is_due() {
+            let (_, unfit) = self.reloader.tls.refresh(&[], &self.around.shared.registry);
+            unfit.iter().for_each(|fault| tracing::error!("{fault}"));
         }
         self.reloader.gone.retain(|generation| generation.residents() > 0);
         self.replaced.retain(|snapshot| Arc::strong_count(snapshot) > 1);

@@ -14,7 +14,7 @@ use crate::filter::rollout::Followed;
 use crate::telemetry::metrics::{CertificateInfo, Registry};
 use crate::tls::Parties;
 use crate::tls::client::{self, Client};
-use crate::tls::fault::{Fault, Unfit};
+use crate::tls::fault::{Fault, FaultKind, Unfit};
 use crate::tls::files::{Files, SystemRoots, Untimely};
 use crate::tls::server::{self, Server};
 
@@ -35,7 +35,26 @@ struct Entry<D, P> {
     /// As they were when what is spoken with was read.
     spoken: Vec<Followed>,
     /// Why files that changed are not what is spoken with.
-    refused: Option<(SystemTime, String)>,
+    refused: Option<Refusal>,
+}
+
+/// Files that cannot be used.
+#[derive(Clone)]
+struct Refusal {
+    at: SystemTime,
+    why: String,
+    /// When they may be good as they are.
+    until: Option<SystemTime>,
+}
+
+impl Refusal {
+    fn new(fault: &Fault) -> Self {
+        let until = match fault.kind {
+            FaultKind::Early(until) => Some(until),
+            _ => None,
+        };
+        Self { at: SystemTime::now(), why: fault.to_string(), until }
+    }
 }
 
 /// How one party stands.
@@ -184,7 +203,7 @@ impl Store {
         self.tell(registry);
     }
 
-    /// Reads what these files concern again, and has it be in force where it is good.
+    /// Reads what these files concern again, and what may be good by its time, and has it be in force where it is good.
     pub(in crate::app) fn refresh(&mut self, changed: &[PathBuf], registry: &Registry) -> (bool, Vec<Fault>) {
         let (mut faults, mut fresh, may) = (Vec::new(), false, self.untimely());
         for entry in &mut self.servers {
@@ -197,6 +216,11 @@ impl Store {
             self.tell(registry);
         }
         (fresh, faults)
+    }
+
+    /// When files that were refused may be good as they are; `refresh` then reads them again.
+    pub(in crate::app) fn due(&self) -> Option<SystemTime> {
+        self.servers.iter().filter_map(Entry::due).chain(self.clients.iter().filter_map(Entry::due)).min()
     }
 
     /// What a configuration speaks with that is in force.
@@ -310,7 +334,8 @@ impl<P: Party> Entry<P::Definition, P> {
     /// True when it changed.
     fn refresh(&mut self, changed: &[PathBuf], may: &Untimely, registry: &Registry, faults: &mut Vec<Fault>) -> bool {
         let is_changed = |path: &Path| changed.iter().any(|changed| changed == path);
-        if !self.files.iter().any(|file| is_changed(&file.path)) {
+        let is_due = self.due().is_some_and(|due| due <= SystemTime::now());
+        if !is_due && !self.files.iter().any(|file| is_changed(&file.path)) {
             return false;
         }
         let system = SystemRoots::default();
@@ -318,7 +343,7 @@ impl<P: Party> Entry<P::Definition, P> {
         let terms = P::read(&self.definition, Some(&self.party), &mut files);
         let fresh = followed(&files);
         // Two files that changed at once are looked at one after the other, and read both times.
-        if fresh == self.files {
+        if fresh == self.files && !is_due {
             return false;
         }
         self.files = fresh;
@@ -333,15 +358,19 @@ impl<P: Party> Entry<P::Definition, P> {
             }
             Err(unfit) => {
                 let fault = unfit.of(&whose::<P>(&self.owner));
-                self.refused = Some((SystemTime::now(), fault.to_string()));
+                self.refused = Some(Refusal::new(&fault));
                 faults.push(fault);
                 false
             }
         }
     }
 
+    fn due(&self) -> Option<SystemTime> {
+        self.refused.as_ref()?.until
+    }
+
     fn view(&self) -> View {
-        let (owner, shown, refused) = (self.owner.clone(), self.party.shown(), self.refused.clone());
-        View { kind: P::KIND, owner, shown, refused }
+        let refused = self.refused.as_ref().map(|refusal| (refusal.at, refusal.why.clone()));
+        View { kind: P::KIND, owner: self.owner.clone(), shown: self.party.shown(), refused }
     }
 }
