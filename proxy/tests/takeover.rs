@@ -5,6 +5,7 @@
 #[path = "common/common.rs"]
 mod common;
 
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -299,12 +300,59 @@ fn mode(path: &Path) -> u32 {
     path.symlink_metadata().unwrap().permissions().mode() & 0o777
 }
 
+/// What a process says that leaves nothing.
+fn nothing() -> Vec<u8> {
+    let line = br#"{"listeners":[],"admin":null}"#;
+    [b"TGTAKE2\n", &u32::try_from(line.len()).unwrap().to_le_bytes()[..], line].concat()
+}
+
+#[test]
+fn who_is_not_answered_by_a_process_that_lives_gives_way() {
+    let (place, origin) = (Place::new(), origin("two"));
+    let post = UnixListener::bind(place.socket()).unwrap();
+    let attending = std::thread::spawn(move || {
+        // It hears that a successor serves and does not answer, as if it had given that one up; then it attends on.
+        let mut stream = post.accept().unwrap().0;
+        stream.write_all(&nothing()).unwrap();
+        stream.read_exact(&mut [0]).unwrap();
+        drop(stream);
+        post.accept().unwrap().0.write_all(&nothing()).unwrap();
+        post
+    });
+
+    let mut second = place.run(&says(&origin, ""));
+
+    assert_eq!(second.tollgate.code(), Some(0));
+    let log = second.tollgate.log();
+    assert!(log.contains("the process before this one does not go, so this one ends"), "{log}");
+    let _post = attending.join().unwrap();
+    assert!(place.attends(), "the path is the other one's");
+}
+
+#[test]
+fn a_predecessor_that_ends_before_it_answers_leaves_the_place() {
+    let (place, origin) = (Place::new(), origin("two"));
+    let post = UnixListener::bind(place.socket()).unwrap();
+    let ending = std::thread::spawn(move || {
+        let mut stream = post.accept().unwrap().0;
+        stream.write_all(&nothing()).unwrap();
+        stream.read_exact(&mut [0]).unwrap();
+        // The place first, so that nobody is let in any more when the successor looks.
+        drop(post);
+    });
+
+    let second = place.run(&says(&origin, ""));
+
+    ending.join().unwrap();
+    until("it attends", || place.attends());
+    assert_eq!(said(second.address), "two");
+}
+
 #[test]
 fn who_attends_but_is_no_tollgate_is_named() {
     let place = Place::new();
     let stranger = UnixListener::bind(place.socket()).unwrap();
     let answering = std::thread::spawn(move || {
-        use std::io::Write;
         stranger.accept().unwrap().0.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").unwrap();
     });
     let shell = format!("exec \"$0\" \"$@\" --takeover {}", place.socket().display());

@@ -2,15 +2,16 @@
 //! refused.
 //!
 //! Who serves attends at a Unix socket (`tollgate run --takeover SOCKET`). A successor that is ready asks there for the
-//! sockets, accepts on them too, says so, and has the path for itself; then its predecessor stops accepting and drains.
-//! A successor that fails before that changes nothing. Connections stay where they are: only sockets that listen move.
+//! sockets, accepts on them too, and says so; its predecessor answers, stops accepting and drains, and the path is the
+//! successor's. One that fails before that changes nothing, and one that is not answered gives way. Connections stay where
+//! they are: only sockets that listen move.
 
 mod kept;
 mod post;
 mod wire;
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Shutdown, SocketAddr, TcpListener};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -30,6 +31,8 @@ const START: Duration = Duration::from_secs(60);
 const REST: Duration = Duration::from_millis(100);
 /// What a successor says once it serves.
 const SERVING: u8 = b'S';
+/// What its predecessor says to that, once.
+const GOING: u8 = b'G';
 
 /// The sockets at one address.
 #[derive(Debug)]
@@ -84,14 +87,41 @@ impl Predecessor {
             Err(error) => return Err(error),
         };
         stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
         let estate = wire::receive(&stream)?;
         Ok(Some((Self(stream), estate)))
     }
 
-    /// Tells it to go.
-    fn succeed(mut self) -> io::Result<()> {
-        self.0.write_all(&[SERVING])
+    /// Has it go. After an error it stays, if it lives.
+    fn succeed(self) -> io::Result<()> {
+        let Self(mut stream) = self;
+        stream.write_all(&[SERVING])?;
+        let mut word = [0];
+        stream.read_exact(&mut word).or_else(|late| {
+            // What it has said by now counts, and it can say nothing after this: it knows what its successor knows.
+            stream.shutdown(Shutdown::Both)?;
+            stream.read_exact(&mut word).map_err(|_| late)
+        })?;
+        if word == [GOING] { Ok(()) } else { Err(io::ErrorKind::InvalidData.into()) }
     }
+}
+
+/// False where a predecessor serves on: it took this process for lost.
+async fn makes_way(predecessor: Predecessor, path: &Path) -> bool {
+    let path = path.to_owned();
+    let asking = tokio::task::spawn_blocking(move || match predecessor.succeed() {
+        Ok(()) => true,
+        Err(error) if post::is_attended(&path, PATIENCE) => {
+            tracing::error!(%error, "the process before this one does not go, so this one ends");
+            false
+        }
+        Err(error) => {
+            tracing::warn!(%error, "the process before this one ended by itself");
+            true
+        }
+    });
+    // A bug here leaves two that serve rather than none.
+    asking.await.unwrap_or(true)
 }
 
 /// What a run with `--takeover` needs.
@@ -105,7 +135,7 @@ pub(super) struct Takeover {
     pub(super) kept: Kept,
 }
 
-/// Who is told when a successor serves.
+/// Who is told when another process serves.
 pub(super) struct Told {
     /// Workers, which stop accepting.
     pub(super) hands: Vec<mpsc::UnboundedSender<Change>>,
@@ -113,18 +143,32 @@ pub(super) struct Told {
     pub(super) succeeded: Arc<Notify>,
 }
 
+impl Told {
+    fn give_way(&self, kept: &Kept) {
+        for id in kept.clear() {
+            // A worker that has ended accepts nothing.
+            self.hands.iter().for_each(|hand| drop(hand.send(Change::Close(id))));
+        }
+        self.succeeded.notify_one();
+    }
+}
+
 impl Takeover {
-    /// To be awaited once every worker serves: the predecessor is told, and successors are attended until one serves. False
-    /// when none can be.
+    /// To be awaited once every worker serves: the predecessor is told, and successors are attended until one serves. True
+    /// when this process is to end, because another serves; false when no successor can be attended.
     pub(super) async fn run(self, told: Told) -> bool {
         let Self { path, predecessor, kept } = self;
-        let post = Post::open(&path);
-        if let Some(Err(error)) = predecessor.map(Predecessor::succeed) {
-            tracing::warn!(%error, "the process before this one does not hear that it may go");
+        if let Some(predecessor) = predecessor
+            && !makes_way(predecessor, &path).await
+        {
+            told.give_way(&kept);
+            return true;
         }
-        match post {
+        match Post::open(&path) {
             Ok(post) => {
-                attend(&post, &kept, &told).await;
+                attend(&post, &kept).await;
+                tracing::info!("a successor serves: draining");
+                told.give_way(&kept);
                 true
             }
             Err(error) => {
@@ -135,7 +179,8 @@ impl Takeover {
     }
 }
 
-async fn attend(post: &Post, kept: &Kept, told: &Told) {
+/// Completes once a successor serves.
+async fn attend(post: &Post, kept: &Kept) {
     loop {
         let stream = match post.accept().await {
             Ok(stream) => stream,
@@ -148,24 +193,55 @@ async fn attend(post: &Post, kept: &Kept, told: &Told) {
         let copies = kept.clone();
         let handing = tokio::task::spawn_blocking(move || hand_over(&stream, &copies));
         match handing.await.unwrap_or_else(|error| Err(io::Error::other(error))) {
-            Ok(()) => break,
+            Ok(()) => return,
             Err(error) => tracing::warn!(%error, "a successor did not come to serve, this process stays"),
         }
     }
-    tracing::info!("a successor serves: draining");
-    for id in kept.clear() {
-        // A worker that has ended accepts nothing.
-        told.hands.iter().for_each(|hand| drop(hand.send(Change::Close(id))));
-    }
-    told.succeeded.notify_one();
 }
 
-/// Returns once the successor serves.
-fn hand_over(mut stream: &UnixStream, kept: &Kept) -> io::Result<()> {
+/// Returns once the successor serves and knows that this process goes.
+fn hand_over(stream: &UnixStream, kept: &Kept) -> io::Result<()> {
     stream.set_write_timeout(Some(PATIENCE))?;
     stream.set_read_timeout(Some(START))?;
     wire::send(stream, &kept.estate()?)?;
+    hear(stream)
+}
+
+fn hear(mut stream: &UnixStream) -> io::Result<()> {
     let mut word = [0];
     stream.read_exact(&mut word)?;
-    if word == [SERVING] { Ok(()) } else { Err(io::ErrorKind::InvalidData.into()) }
+    if word != [SERVING] {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    stream.write_all(&[GOING])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_goes_says_so_and_who_serves_hears_it() {
+        let (here, there) = UnixStream::pair().unwrap();
+
+        std::thread::scope(|scope| {
+            let handing = scope.spawn(|| hand_over(&there, &Kept::default()));
+            wire::receive(&here).unwrap();
+            Predecessor(here).succeed().unwrap();
+            handing.join().unwrap().unwrap();
+        });
+    }
+
+    #[test]
+    fn who_is_not_answered_in_time_takes_no_answer_later() {
+        let (here, there) = UnixStream::pair().unwrap();
+        here.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
+        let kept_open = here.try_clone().unwrap();
+
+        let late = Predecessor(here).succeed();
+
+        assert_eq!(late.unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        assert_eq!(hear(&there).unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+        drop(kept_open);
+    }
 }

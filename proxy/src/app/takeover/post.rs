@@ -3,10 +3,11 @@
 //! The path is one process's at a time, which is whose socket file is there. What is said over connections is not its business.
 
 use std::fs::{self, Metadata, Permissions};
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// A Unix socket at a path that only this user may use. The path goes with it, unless a successor has it.
 pub(super) struct Post {
@@ -54,4 +55,16 @@ impl Drop for Post {
 
 fn identity(file: &Metadata) -> (u64, u64) {
     (file.dev(), file.ino())
+}
+
+/// Whether somebody attends at a path. Who is just ending takes a connection, and says nothing before it closes.
+pub(super) fn is_attended(path: &Path, patience: Duration) -> bool {
+    let connected =
+        UnixStream::connect(path).and_then(|stream| stream.set_read_timeout(Some(patience)).map(|()| stream));
+    let Ok(mut stream) = connected else { return false };
+    match stream.read(&mut [0]) {
+        Ok(read) => read > 0,
+        // One that was stopped goes on some day.
+        Err(error) => error.kind() == io::ErrorKind::WouldBlock,
+    }
 }

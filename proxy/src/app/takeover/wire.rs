@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::{Estate, Left};
 
 /// What the line begins with.
-const MAGIC: [u8; 8] = *b"TGTAKE1\n";
+const MAGIC: [u8; 8] = *b"TGTAKE2\n";
 /// Bytes of the line.
 const LINE: usize = 1 << 20;
 /// Sockets in one message; the kernel takes 253.
@@ -144,7 +144,7 @@ mod tests {
     #[test]
     fn what_is_no_estate_is_refused() {
         for bytes in
-            [&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], b"TGTAKE1\n\xff\xff\xff\xff", b"TGTAKE1\n\x02\0\0\0[]", b"TG"]
+            [&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], b"TGTAKE2\n\xff\xff\xff\xff", b"TGTAKE2\n\x02\0\0\0[]", b"TG"]
         {
             let (mut here, there) = UnixStream::pair().unwrap();
             here.write_all(bytes).unwrap();
