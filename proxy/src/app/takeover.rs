@@ -86,6 +86,7 @@ impl Predecessor {
             }
             Err(error) => return Err(error),
         };
+        post::check_peer(&stream)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         let estate = wire::receive(&stream)?;
@@ -201,6 +202,7 @@ async fn attend(post: &Post, kept: &Kept) {
 
 /// Returns once the successor serves and knows that this process goes.
 fn hand_over(stream: &UnixStream, kept: &Kept) -> io::Result<()> {
+    post::check_peer(stream)?;
     stream.set_write_timeout(Some(PATIENCE))?;
     stream.set_read_timeout(Some(START))?;
     wire::send(stream, &kept.estate()?)?;

@@ -9,6 +9,9 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::net::sockopt::socket_peercred;
+use rustix::process::{Uid, geteuid};
+
 /// A Unix socket at a path that only this user may use. The path goes with it, unless a successor has it.
 pub(super) struct Post {
     listener: tokio::net::UnixListener,
@@ -57,6 +60,21 @@ fn identity(file: &Metadata) -> (u64, u64) {
     (file.dev(), file.ino())
 }
 
+/// Refuses processes of others: who gets the sockets, or leaves them, answers for this process's clients. What the file's
+/// mode forbids is looked at when somebody connects, and a moment passes before it is set.
+pub(super) fn check_peer(stream: &UnixStream) -> io::Result<()> {
+    let peer = socket_peercred(stream)?.uid;
+    if is_trusted(peer, geteuid()) {
+        return Ok(());
+    }
+    let who = format!("the other process belongs to user {}, not to the one of this process or root", peer.as_raw());
+    Err(io::Error::new(io::ErrorKind::PermissionDenied, who))
+}
+
+fn is_trusted(peer: Uid, own: Uid) -> bool {
+    peer == own || peer.is_root()
+}
+
 /// Whether somebody attends at a path. Who is just ending takes a connection, and says nothing before it closes.
 pub(super) fn is_attended(path: &Path, patience: Duration) -> bool {
     let connected =
@@ -66,5 +84,19 @@ pub(super) fn is_attended(path: &Path, patience: Duration) -> bool {
         Ok(read) => read > 0,
         // One that was stopped goes on some day.
         Err(error) => error.kind() == io::ErrorKind::WouldBlock,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processes_of_this_user_and_of_root_are_trusted() {
+        let [own, other] = [7, 8].map(Uid::from_raw);
+
+        assert!(is_trusted(own, own) && is_trusted(Uid::ROOT, own));
+        assert!(!is_trusted(other, own) && !is_trusted(other, Uid::ROOT));
+        check_peer(&UnixStream::pair().unwrap().0).unwrap();
     }
 }
