@@ -22,9 +22,7 @@ pub(super) struct Post {
 impl Post {
     /// Takes the path from whoever has it.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
-        let mut fresh = path.as_os_str().to_owned();
-        fresh.push(format!(".{}", std::process::id()));
-        let fresh = PathBuf::from(fresh);
+        let fresh = aside(path);
         let listener = UnixListener::bind(&fresh)?;
         let prepared = fs::set_permissions(&fresh, Permissions::from_mode(0o600)).and_then(|()| {
             let file = identity(&fs::symlink_metadata(&fresh)?);
@@ -44,16 +42,31 @@ impl Post {
         stream.set_nonblocking(false)?;
         Ok(stream)
     }
+
+    fn is_at(&self, path: &Path) -> bool {
+        fs::symlink_metadata(path).is_ok_and(|found| identity(&found) == self.file)
+    }
 }
 
 impl Drop for Post {
     fn drop(&mut self) {
-        let is_ours = fs::symlink_metadata(&self.path).is_ok_and(|found| identity(&found) == self.file);
-        if is_ours {
-            // A path that stays leads to nobody, which is told from a process that attends.
-            let _ = fs::remove_file(&self.path);
+        if !self.is_at(&self.path) {
+            return;
+        }
+        // Looked at once more out of everybody's reach: a successor may have taken the path in between, and gets it back. A
+        // path that stays leads to nobody, which is told from a process that attends.
+        let aside = aside(&self.path);
+        if fs::rename(&self.path, &aside).is_ok() {
+            let _ = if self.is_at(&aside) { fs::remove_file(&aside) } else { fs::rename(&aside, &self.path) };
         }
     }
+}
+
+/// A name beside the path that no other process uses.
+fn aside(path: &Path) -> PathBuf {
+    let mut aside = path.as_os_str().to_owned();
+    aside.push(format!(".{}", std::process::id()));
+    PathBuf::from(aside)
 }
 
 fn identity(file: &Metadata) -> (u64, u64) {
@@ -90,6 +103,20 @@ pub(super) fn is_attended(path: &Path, patience: Duration) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_path_that_somebody_took_is_not_taken_along() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        let first = Post::open(&path).unwrap();
+        let second = Post::open(&path).unwrap();
+
+        drop(first);
+        assert!(second.is_at(&path) && UnixStream::connect(&path).is_ok());
+        drop(second);
+
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
 
     #[test]
     fn processes_of_this_user_and_of_root_are_trusted() {
