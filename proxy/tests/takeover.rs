@@ -242,6 +242,20 @@ fn a_process_that_was_succeeded_takes_no_address_from_its_successor() {
 }
 
 #[test]
+fn a_successor_may_listen_at_another_address_of_the_same_port() {
+    let (place, one, two) = (Place::new(), origin("one"), origin("two"));
+    let mut first = place.run(&says(&one, ""));
+    until("the first attends", || place.attends());
+    let port = first.address.port();
+    let elsewhere = says(&two, "").replace("listen: 127.0.0.1:0\nr", &format!("listen: 0.0.0.0:{port}\nr"));
+
+    let _second = place.run(&elsewhere);
+
+    assert_eq!(first.tollgate.code(), Some(0), "{}", first.tollgate.log());
+    assert_eq!(said(first.address), "two");
+}
+
+#[test]
 fn a_process_whose_path_cannot_be_had_is_asked_and_changed_all_the_same() {
     let (place, origin) = (Place::new(), origin("here"));
     std::fs::create_dir(place.socket()).unwrap();

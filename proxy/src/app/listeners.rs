@@ -74,6 +74,8 @@ impl Listeners {
         let mut left: Vec<&Known> = self.known.iter().collect();
         let mut changes = Changes::default();
         let mut last = self.last;
+        // The same port at another address: our own sockets are there, or those of a predecessor, which are ours as well.
+        let ours: Vec<u16> = self.known.iter().map(|known| known.bound.port()).chain(estate.ports()).collect();
         for listener in wanted {
             if listener.intercept.is_some() {
                 outgoing::watch();
@@ -86,8 +88,7 @@ impl Listeners {
             }
             last += 1;
             let id = ListenerId(last);
-            // The same port at another address: our own sockets are there.
-            let is_ours = self.known.iter().any(|known| known.bound.port() == listener.address.port());
+            let is_ours = ours.contains(&listener.address.port());
             let sockets = match estate.take(listener.address) {
                 Some(sockets) => listener::complete(sockets, workers),
                 None => listener::bind(listener.address, workers, is_ours),

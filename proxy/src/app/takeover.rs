@@ -66,6 +66,12 @@ impl Estate {
         Some(self.listeners.remove(place).sockets)
     }
 
+    /// The ports of the sockets of listeners.
+    pub(super) fn ports(&self) -> impl Iterator<Item = u16> {
+        let sockets = self.listeners.iter().flat_map(|left| left.sockets.first());
+        sockets.filter_map(|socket| Some(socket.local_addr().ok()?.port()))
+    }
+
     /// The socket of admin endpoints that are written like this.
     pub(super) fn take_admin(&mut self, written: SocketAddr) -> Option<TcpListener> {
         self.admin.take_if(|left| left.written == written)?.sockets.pop()
