@@ -190,9 +190,6 @@ impl App {
         let wanted = self.reloader.config().listeners.clone();
         let changes = self.reloader.listeners().plan(&wanted, self.workers)?;
         let ids = changes.ids().to_vec();
-        let Committed { sockets, copies, .. } = self.reloader.listeners().commit(changes, self.workers);
-        // Nobody is attended yet.
-        self.reloader.listeners().keep(copies);
         let admin = match admin {
             Some(socket) => Some(socket),
             None => bind_admin(self.reloader.config().admin)?,
@@ -204,6 +201,10 @@ impl App {
         {
             takeover.kept.keep_admin(address, socket)?;
         }
+        changes.begin()?;
+        let Committed { sockets, copies, .. } = self.reloader.listeners().commit(changes, self.workers);
+        // Nobody is attended yet.
+        self.reloader.listeners().keep(copies);
         let names = wanted.iter().map(|listener| listener.name.clone());
         let addresses = ids.iter().filter_map(|id| self.reloader.listeners().address(*id));
         let listeners = names.zip(addresses.collect::<Vec<_>>()).collect();

@@ -74,26 +74,37 @@ pub fn bind(address: SocketAddr, workers: usize, is_ours: bool) -> Result<Vec<St
     std::iter::once(Ok(first)).chain(others).collect()
 }
 
-/// Sockets that another process bound, with as many more at their address as workers lack.
+/// Sockets that another process bound, with as many more at their address as workers lack. These do not listen yet: whom the
+/// kernel leads to one is lost when this process does not come to serve.
 pub fn complete(mut sockets: Vec<StdListener>, workers: usize) -> Result<Vec<StdListener>> {
     if let Some(bound) = sockets.first().map(StdListener::local_addr).transpose()? {
         while sockets.len() < workers {
-            sockets.push(socket(bound, true)?);
+            sockets.push(bind_one(bound, true)?.into());
         }
     }
     Ok(sockets)
 }
 
+/// Has sockets listen, those too that do not.
+pub fn listen(sockets: &[StdListener]) -> Result<()> {
+    sockets.iter().try_for_each(|socket| SockRef::from(socket).listen(BACKLOG))
+}
+
 fn socket(address: SocketAddr, shared: bool) -> Result<StdListener> {
+    let socket = bind_one(address, shared)?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+fn bind_one(address: SocketAddr, shared: bool) -> Result<RawSocket> {
     let socket = RawSocket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     if shared {
         socket.set_reuse_port(true)?;
     }
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
-    Ok(socket.into())
+    Ok(socket)
 }
 
 /// Accepts connections until `closing`; those that the kernel has taken by then are let in.
@@ -269,6 +280,18 @@ mod tests {
         let addresses: Vec<_> = sockets.iter().map(|socket| socket.local_addr().unwrap()).collect();
         assert_eq!(addresses.len(), 3);
         assert!(addresses.iter().all(|address| *address == addresses[0]));
+    }
+
+    #[test]
+    fn sockets_beside_those_of_another_process_get_nobody_before_they_are_told_to_listen() {
+        let sockets = complete(bind("127.0.0.1:0".parse().unwrap(), 1, false).unwrap(), 3).unwrap();
+        let kinds = || sockets.iter().map(|socket| socket.accept().unwrap_err().kind()).collect::<Vec<_>>();
+        use std::io::ErrorKind::{InvalidInput, WouldBlock};
+        assert_eq!(kinds(), [WouldBlock, InvalidInput, InvalidInput]);
+
+        listen(&sockets).unwrap();
+
+        assert_eq!(kinds(), [WouldBlock; 3]);
     }
 
     #[test]

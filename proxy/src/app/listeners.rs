@@ -39,14 +39,30 @@ struct Known {
 pub(super) struct Changes {
     /// In the order of the configuration's listeners.
     ids: Vec<ListenerId>,
-    opened: Vec<(Known, Vec<TcpListener>)>,
+    opened: Vec<Opened>,
     closed: Vec<ListenerId>,
+}
+
+#[derive(Debug)]
+struct Opened {
+    known: Known,
+    sockets: Vec<TcpListener>,
+    /// True where a predecessor has them too, until it goes.
+    inherited: bool,
 }
 
 impl Changes {
     /// The listeners, in the order of the configuration.
     pub(super) fn ids(&self) -> &[ListenerId] {
         &self.ids
+    }
+
+    /// Has what was inherited listen for this process. To be done last: a predecessor that stays is not to notice.
+    pub(super) fn begin(&self) -> Result<(), AppError> {
+        self.opened.iter().filter(|opened| opened.inherited).try_for_each(|Opened { known, sockets, .. }| {
+            let failed = |source| AppError::Bind { what: "a listener".to_owned(), address: known.written, source };
+            listener::listen(sockets).map_err(failed)
+        })
     }
 }
 
@@ -89,15 +105,15 @@ impl Listeners {
             last += 1;
             let id = ListenerId(last);
             let is_ours = ours.contains(&listener.address.port());
-            let sockets = match estate.take(listener.address) {
-                Some(sockets) => listener::complete(sockets, workers),
-                None => listener::bind(listener.address, workers, is_ours),
+            let (sockets, inherited) = match estate.take(listener.address) {
+                Some(sockets) => (listener::complete(sockets, workers), true),
+                None => (listener::bind(listener.address, workers, is_ours), false),
             };
             let prepared =
                 |sockets: Vec<TcpListener>| intercept::prepare(&sockets, listener.intercept).map(|()| sockets);
             let sockets = sockets.and_then(prepared);
             let (known, sockets) = open(id, listener, sockets)?;
-            changes.opened.push((known, sockets));
+            changes.opened.push(Opened { known, sockets, inherited });
             changes.ids.push(id);
         }
         changes.closed = left.iter().map(|known| known.id).collect();
@@ -112,12 +128,12 @@ impl Listeners {
         if let Some(kept) = &self.kept {
             changes.closed.iter().for_each(|id| kept.forget(*id));
         }
-        for (known, bound) in changes.opened {
+        for Opened { known, sockets: opened, .. } in changes.opened {
             if self.kept.is_some() {
-                copies.push((known.id, copy(&known, &bound)));
+                copies.push((known.id, copy(&known, &opened)));
             }
             // A predecessor may have had more workers: each of its sockets has connections of its own waiting.
-            for (place, socket) in bound.into_iter().enumerate() {
+            for (place, socket) in opened.into_iter().enumerate() {
                 sockets[place % workers].push(Socket { socket, listener: known.id });
             }
             self.last = self.last.max(known.id.0);
