@@ -17,7 +17,10 @@ use common::origin::Origin;
 use common::proxy::TestProxy;
 use common::wire::Message;
 use common::{h2, h2_origin, tcp};
+use socket2::SockRef;
 use space::{Pair, Space};
+use tollgate::listener::intercept;
+use tollgate_config::Intercept;
 
 /// The mark of the proxy's sockets, as its configuration has it and as the script is told.
 const MARK: &str = "mark: 0x7467";
@@ -126,6 +129,24 @@ fn what_comes_in_by_tproxy_reaches_the_application_and_what_it_sends_out_its_ans
         // Nobody intercepts this one, and its answers are let through.
         assert_eq!(get(&pair.here, "10.99.0.2:80").text(), "elsewhere");
         assert_eq!(exchanges(&proxy, "outbound"), 0.0);
+    });
+}
+
+#[test]
+#[ignore = "make test-netns"]
+fn sockets_of_a_predecessor_become_what_their_listener_is_to_be() {
+    on_a_pair(|_| {
+        let sockets = [TcpListener::bind("127.0.0.1:0").unwrap()];
+        for by in [Some(Intercept::Tproxy), Some(Intercept::Redirect), Some(Intercept::Tproxy), None] {
+            let before = SockRef::from(&sockets[0]).ip_transparent_v4().unwrap();
+
+            intercept::may_adapt(&sockets, by).unwrap();
+            assert_eq!(SockRef::from(&sockets[0]).ip_transparent_v4().unwrap(), before);
+            intercept::adapt(&sockets, by).unwrap();
+
+            let transparent = SockRef::from(&sockets[0]).ip_transparent_v4().unwrap();
+            assert_eq!(transparent, by == Some(Intercept::Tproxy), "{by:?}");
+        }
     });
 }
 

@@ -47,6 +47,7 @@ pub(super) struct Changes {
 struct Opened {
     known: Known,
     sockets: Vec<TcpListener>,
+    intercept: Option<Intercept>,
     /// True where a predecessor has them too, until it goes.
     inherited: bool,
 }
@@ -57,12 +58,15 @@ impl Changes {
         &self.ids
     }
 
-    /// Has what was inherited listen for this process. To be done last: a predecessor that stays is not to notice.
+    /// Makes what was inherited ready for this process, and has it listen. To be done last: a predecessor that stays is not to
+    /// notice.
     pub(super) fn begin(&self) -> Result<(), AppError> {
-        self.opened.iter().filter(|opened| opened.inherited).try_for_each(|Opened { known, sockets, .. }| {
-            let failed = |source| AppError::Bind { what: "a listener".to_owned(), address: known.written, source };
-            listener::listen(sockets).map_err(failed)
-        })
+        self.opened.iter().filter(|opened| opened.inherited).try_for_each(
+            |Opened { known, sockets, intercept, .. }| {
+                let failed = |source| AppError::Bind { what: "a listener".to_owned(), address: known.written, source };
+                intercept::adapt(sockets, *intercept).and_then(|()| listener::listen(sockets)).map_err(failed)
+            },
+        )
     }
 }
 
@@ -109,11 +113,11 @@ impl Listeners {
                 Some(sockets) => (listener::complete(sockets, workers), true),
                 None => (listener::bind(listener.address, workers, is_ours), false),
             };
-            let prepared =
-                |sockets: Vec<TcpListener>| intercept::prepare(&sockets, listener.intercept).map(|()| sockets);
-            let sockets = sockets.and_then(prepared);
+            // What is inherited is a predecessor's until nothing can fail any more.
+            let ready = if inherited { intercept::may_adapt } else { intercept::prepare };
+            let sockets = sockets.and_then(|sockets| ready(&sockets, listener.intercept).map(|()| sockets));
             let (known, sockets) = open(id, listener, sockets)?;
-            changes.opened.push(Opened { known, sockets, inherited });
+            changes.opened.push(Opened { known, sockets, intercept: listener.intercept, inherited });
             changes.ids.push(id);
         }
         changes.closed = left.iter().map(|known| known.id).collect();

@@ -5,18 +5,44 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 
-use socket2::SockRef;
+use socket2::{Domain, SockRef, Socket, Type};
 use tokio::net::TcpStream;
 use tollgate_config::Intercept;
 
-/// Readies the sockets of a listener for connections that were meant for other addresses.
+/// Readies fresh sockets of a listener for connections that were meant for other addresses.
 pub fn prepare(sockets: &[TcpListener], by: Option<Intercept>) -> io::Result<()> {
     if by != Some(Intercept::Tproxy) {
         return Ok(());
     }
-    // The flag is one of the socket, whichever version of IP it speaks.
-    let transparent = |socket| SockRef::from(socket).set_ip_transparent_v4(true);
-    sockets.iter().try_for_each(transparent).map_err(|error| match error.kind() {
+    sockets.iter().try_for_each(|socket| make_transparent(SockRef::from(socket)))
+}
+
+/// Says whether [`adapt`] may do what it is to do, and changes nothing.
+pub fn may_adapt(sockets: &[TcpListener], by: Option<Intercept>) -> io::Result<()> {
+    let lacks = |socket: &TcpListener| SockRef::from(socket).ip_transparent_v4().is_ok_and(|is| !is);
+    if by != Some(Intercept::Tproxy) || !sockets.iter().any(lacks) {
+        return Ok(());
+    }
+    let probe = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    make_transparent(SockRef::from(&probe))
+}
+
+/// Readies sockets that another process has made ready for itself, and shares until it ends.
+pub fn adapt(sockets: &[TcpListener], by: Option<Intercept>) -> io::Result<()> {
+    let wanted = by == Some(Intercept::Tproxy);
+    for socket in sockets.iter().map(SockRef::from) {
+        match (socket.ip_transparent_v4()?, wanted) {
+            (false, true) => make_transparent(socket)?,
+            (true, false) => socket.set_ip_transparent_v4(false)?,
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// The flag is one of the socket, whichever version of IP it speaks.
+fn make_transparent(socket: SockRef<'_>) -> io::Result<()> {
+    socket.set_ip_transparent_v4(true).map_err(|error| match error.kind() {
         io::ErrorKind::PermissionDenied => {
             io::Error::new(error.kind(), "\"intercept: tproxy\" needs the capability CAP_NET_ADMIN")
         }
@@ -90,7 +116,9 @@ mod tests {
         let socket = TcpListener::bind("127.0.0.1:0").unwrap();
 
         for by in [None, Some(Intercept::Redirect)] {
-            prepare(std::slice::from_ref(&socket), by).unwrap();
+            for ready in [prepare, may_adapt, adapt] {
+                ready(std::slice::from_ref(&socket), by).unwrap();
+            }
             assert!(!SockRef::from(&socket).ip_transparent_v4().unwrap());
         }
     }
