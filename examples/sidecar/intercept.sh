@@ -108,8 +108,9 @@ has() {
 
 # Without this, rules that cannot be read would pass for none.
 need_rules() {
-    local version
-    for version in $(families); do
+    local version versions
+    versions=$(families) || exit
+    for version in $versions; do
         rules "$version" nat -n -L OUTPUT >/dev/null ||
             fail "the rules of IPv$version cannot be read; that needs iptables, CAP_NET_ADMIN, and a kernel with netfilter"
     done
@@ -166,11 +167,12 @@ outbound_by_redirect() {
 }
 
 up() {
-    local version
+    local version versions
+    versions=$(families) || exit
     down
     # Half of the rules are worse than none.
     trap 'down; echo "intercept.sh: nothing was set up" >&2' EXIT
-    for version in $(families); do
+    for version in $versions; do
         case $inbound in
         redirect) inbound_by_redirect "$version" ;;
         tproxy) inbound_by_tproxy "$version" ;;

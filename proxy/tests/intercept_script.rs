@@ -1,0 +1,69 @@
+//! `examples/sidecar/intercept.sh` with commands that only write down what they are told. What the kernel makes of its rules
+//! is tested by `make test-netns`.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::Command;
+
+use tempfile::TempDir;
+
+/// Where the script sees whether there is IPv6.
+const IPV6: &str = "/proc/net/if_inet6";
+/// Has every rule and no other: what is asked for again is gone.
+const WRITES: &str = "#!/bin/sh\necho \"$0 $*\" >>\"${0%/*}/said\"\ncase \"$*\" in *' -C '*) exit 1 ;; esac\n";
+
+/// A copy of the script on a machine with IPv6 or without, and its commands.
+struct Machine {
+    folder: TempDir,
+}
+
+impl Machine {
+    fn new(has_ipv6: bool) -> Machine {
+        let machine = Machine { folder: tempfile::tempdir().unwrap() };
+        let script = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/sidecar/intercept.sh")).unwrap();
+        assert!(script.contains(IPV6));
+        let there = if has_ipv6 { machine.path("") } else { machine.path("nowhere") };
+        fs::write(machine.path("intercept.sh"), script.replace(IPV6, there.to_str().unwrap())).unwrap();
+        machine.has("four", WRITES);
+        machine.has("six", WRITES);
+        machine
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn has(&self, name: &str, text: &str) {
+        fs::write(self.path(name), text).unwrap();
+        fs::set_permissions(self.path(name), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    /// Its code, and what it says.
+    fn run(&self, arguments: &[&str]) -> (Option<i32>, String) {
+        let mut command = Command::new("bash");
+        command.arg(self.path("intercept.sh")).args(arguments).env("IP", "false");
+        let ran = command.env("IPTABLES", self.path("four")).env("IP6TABLES", self.path("six")).output().unwrap();
+        (ran.status.code(), String::from_utf8_lossy(&[ran.stdout, ran.stderr].concat()).into_owned())
+    }
+
+    /// What its commands were told.
+    fn said(&self) -> String {
+        fs::read_to_string(self.path("said")).unwrap_or_default()
+    }
+}
+
+#[test]
+fn rules_of_a_family_that_is_not_there_are_an_error() {
+    let machine = Machine::new(false);
+
+    let (code, said) = machine.run(&["up", "--uid", "1", "--family", "6"]);
+
+    assert_eq!((code, machine.said()), (Some(2), String::new()), "{said}");
+    assert!(said.contains("this kernel has no IPv6"), "{said}");
+    assert_eq!(machine.run(&["up", "--uid", "1"]).0, Some(0), "of both there is one");
+    assert!(machine.said().contains("/four -w 5 -t nat -A OUTPUT -p tcp -j TOLLGATE_OUT\n"), "{}", machine.said());
+    assert!(!machine.said().contains("-A TOLLGATE_OUT -d ::"));
+}
