@@ -106,14 +106,29 @@ has() {
     rules "$1" "$2" -n -L "$3" >/dev/null 2>&1
 }
 
+NEEDS='that needs iptables, CAP_NET_ADMIN, and a kernel with netfilter'
+
 # Without this, rules that cannot be read would pass for none.
 need_rules() {
     local version versions
     versions=$(families) || exit
     for version in $versions; do
-        rules "$version" nat -n -L OUTPUT >/dev/null ||
-            fail "the rules of IPv$version cannot be read; that needs iptables, CAP_NET_ADMIN, and a kernel with netfilter"
+        rules "$version" nat -n -L OUTPUT >/dev/null || fail "the rules of IPv$version cannot be read; $NEEDS"
     done
+}
+
+# The same where it is not known which families were asked for: a family without rules keeps nobody from the other's.
+need_some_rules() {
+    local version versions readable=''
+    versions=$(families) || exit
+    for version in $versions; do
+        if rules "$version" nat -n -L OUTPUT >/dev/null; then
+            readable+=$version
+        else
+            echo "intercept.sh: the rules of IPv$version cannot be read, and are passed over" >&2
+        fi
+    done
+    [[ -n $readable ]] || fail "no rules can be read; $NEEDS"
 }
 
 # Every chain: table, the chain it is called from, its name.
@@ -225,7 +240,7 @@ up)
     ;;
 down | status)
     (($# == 0)) || fail "\"$verb\" takes no options"
-    need_rules
+    need_some_rules
     "$verb"
     ;;
 help | --help | -h) usage ;;

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 /// Where the script sees whether there is IPv6.
 const IPV6: &str = "/proc/net/if_inet6";
-/// Has every rule and no other: what is asked for again is gone.
+/// Writes down what it is told; has every chain that it is asked for, and no rule.
 const WRITES: &str = "#!/bin/sh\necho \"$0 $*\" >>\"${0%/*}/said\"\ncase \"$*\" in *' -C '*) exit 1 ;; esac\n";
 
 /// A copy of the script on a machine with IPv6 or without, and its commands.
@@ -23,7 +23,8 @@ struct Machine {
 impl Machine {
     fn new(has_ipv6: bool) -> Machine {
         let machine = Machine { folder: tempfile::tempdir().unwrap() };
-        let script = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/sidecar/intercept.sh")).unwrap();
+        let script =
+            fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/sidecar/intercept.sh")).unwrap();
         assert!(script.contains(IPV6));
         let there = if has_ipv6 { machine.path("") } else { machine.path("nowhere") };
         fs::write(machine.path("intercept.sh"), script.replace(IPV6, there.to_str().unwrap())).unwrap();
@@ -66,4 +67,33 @@ fn rules_of_a_family_that_is_not_there_are_an_error() {
     assert_eq!(machine.run(&["up", "--uid", "1"]).0, Some(0), "of both there is one");
     assert!(machine.said().contains("/four -w 5 -t nat -A OUTPUT -p tcp -j TOLLGATE_OUT\n"), "{}", machine.said());
     assert!(!machine.said().contains("-A TOLLGATE_OUT -d ::"));
+}
+
+#[test]
+fn rules_of_one_family_are_removed_where_the_other_cannot_be_read() {
+    let machine = Machine::new(true);
+    machine.has("six", "#!/bin/sh\nexit 3\n");
+
+    let (code, said) = machine.run(&["down"]);
+
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("the rules of IPv6 cannot be read, and are passed over"), "{said}");
+    assert!(machine.said().contains("/four -w 5 -t nat -X TOLLGATE_OUT\n"), "{}", machine.said());
+    assert_eq!(machine.run(&["status"]).0, Some(0));
+    // Who is to set rules of both needs both.
+    assert_eq!(machine.run(&["up", "--uid", "1"]).0, Some(2));
+}
+
+#[test]
+fn where_no_rules_can_be_read_nothing_passes_for_none() {
+    let machine = Machine::new(true);
+    machine.has("four", "#!/bin/sh\nexit 3\n");
+    machine.has("six", "#!/bin/sh\nexit 3\n");
+
+    for verb in ["down", "status"] {
+        let (code, said) = machine.run(&[verb]);
+
+        assert_eq!(code, Some(2), "{verb}: {said}");
+        assert!(said.contains("no rules can be read; that needs iptables"), "{verb}: {said}");
+    }
 }
