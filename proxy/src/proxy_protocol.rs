@@ -62,9 +62,17 @@ enum Parsed {
 ///
 /// Of kind `InvalidData` for anything else, `UnexpectedEof` for a connection that ends before.
 pub async fn read(stream: &mut TcpStream) -> io::Result<Told> {
-    let mut header = Vec::with_capacity(LINE);
+    let invalid = |why| io::Error::new(io::ErrorKind::InvalidData, why);
+    let mut header = vec![0; LINE];
+    // Senders send it whole: then one look tells how long it is, and one read takes it.
+    let seen = stream.peek(&mut header).await?;
+    if let Parsed::Whole(told, length) = parse(&header[..seen]).map_err(invalid)? {
+        stream.read_exact(&mut header[..length]).await?;
+        return Ok(told);
+    }
+    header.clear();
     loop {
-        let missing = match parse(&header).map_err(|why| io::Error::new(io::ErrorKind::InvalidData, why))? {
+        let missing = match parse(&header).map_err(invalid)? {
             Parsed::Whole(told, _) => return Ok(told),
             Parsed::Partial(length) => length.saturating_sub(header.len()).max(1),
         };
@@ -404,6 +412,32 @@ mod tests {
             let mut rest = Vec::new();
             stream.read_to_end(&mut rest).await.unwrap();
             assert_eq!((told, &rest[..]), (Told::Passed(pair), &b"GET\n"[..]), "{version:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_header_that_comes_in_two_parts_is_read_wherever_it_was_cut() {
+        let pair = passed("10.0.0.1:5000", "10.0.0.2:80");
+        for version in [ProxyProtocol::V1, ProxyProtocol::V2] {
+            let header = header(version, Some(pair));
+            for cut in 1..header.len() {
+                let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+                let mut sender = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+                let (mut stream, _) = listener.accept().await.unwrap();
+                tokio::io::AsyncWriteExt::write_all(&mut sender, &header[..cut]).await.unwrap();
+
+                let (told, sent) = tokio::join!(read(&mut stream), async {
+                    // The reader has looked before.
+                    tokio::task::yield_now().await;
+                    tokio::io::AsyncWriteExt::write_all(&mut sender, &[&header[cut..], b"GET\n"].concat()).await
+                });
+
+                sent.unwrap();
+                drop(sender);
+                let mut rest = Vec::new();
+                stream.read_to_end(&mut rest).await.unwrap();
+                assert_eq!((told.unwrap(), &rest[..]), (Told::Passed(pair), &b"GET\n"[..]), "{version:?} {cut}");
+            }
         }
     }
 
