@@ -1,7 +1,7 @@
 //! What is spoken with the endpoints of a cluster: whom they are taken for, and what they are shown.
 //!
 //! [`Client`] lasts as long as the cluster's definition; its terms are replaced when files change. Sessions are kept for
-//! each worker on its own.
+//! each endpoint on each worker.
 
 use std::cell::RefCell;
 use std::io;
@@ -29,8 +29,9 @@ use super::secured::Secured;
 use super::server::{H2, HTTP1};
 use super::{names, provider};
 
-/// Endpoints of which one worker remembers a session.
-const SESSIONS: usize = 32;
+/// Sessions with its endpoint that a dialer remembers: as many tickets of TLS 1.3 as rustls keeps of one server, or one
+/// session of TLS 1.2.
+const SESSIONS: usize = 8;
 
 /// See the module.
 #[derive(Debug)]
