@@ -191,7 +191,7 @@ pub(super) fn shown(status: Option<StatusCode>, fields: &HeaderMap) -> VecHeader
 /// What a guest hears of a failure.
 pub(super) fn failure(reason: &Reason) -> CalloutFailure {
     match reason {
-        Reason::UpstreamConnect | Reason::UpstreamTls { .. } => CalloutFailure::Connect,
+        Reason::UpstreamConnect | Reason::UpstreamTls { sent: false, .. } => CalloutFailure::Connect,
         Reason::UpstreamOverflow => CalloutFailure::Overflow,
         Reason::UpstreamTimeout => CalloutFailure::Timeout,
         Reason::UpstreamProtocol("head_too_large") => CalloutFailure::TooLarge,
@@ -247,6 +247,13 @@ impl Body for Whole {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_call_that_had_left_before_the_endpoint_refused_this_side_s_certificate_is_no_failure_to_connect() {
+        let heard = [false, true].map(|sent| failure(&Reason::UpstreamTls { why: "refused", sent }));
+
+        assert_eq!(heard, [CalloutFailure::Connect, CalloutFailure::Reset]);
+    }
 
     const HEAD: [(&str, &str); 3] = [(":method", "POST"), (":path", "/check?a"), (":authority", "auth.local")];
 

@@ -56,7 +56,7 @@ impl Ending {
     /// No answer came, for that reason.
     pub fn failed(reason: &Reason) -> Self {
         match reason {
-            Reason::UpstreamConnect | Reason::UpstreamTls { .. } => {
+            Reason::UpstreamConnect | Reason::UpstreamTls { sent: false, .. } => {
                 Self::new(UNAVAILABLE, "connect", CalloutOutcome::Connect)
             }
             Reason::UpstreamOverflow => Self::new(UNAVAILABLE, "overflow", CalloutOutcome::Overflow),
@@ -122,6 +122,13 @@ mod tests {
             assert_eq!(told(nonsense, "a"), Some((2, "a".to_owned())), "{nonsense}");
         }
         assert_eq!(Ending::told(&HeaderMap::new()), None);
+    }
+
+    #[test]
+    fn a_call_that_had_left_before_the_endpoint_refused_this_side_s_certificate_is_no_failure_to_connect() {
+        let outcomes = [false, true].map(|sent| Ending::failed(&Reason::UpstreamTls { why: "refused", sent }).outcome);
+
+        assert_eq!(outcomes, [CalloutOutcome::Connect, CalloutOutcome::Reset]);
     }
 
     #[test]
