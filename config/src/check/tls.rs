@@ -31,12 +31,22 @@ pub(super) fn of_listener(said: &ListenerTls, folder: &Path, report: &mut Report
 
 /// The TLS of a cluster.
 pub(super) fn of_cluster(said: &ClusterTls, folder: &Path, report: &mut Report<'_>) -> ClientTls {
+    let verify = said.verify.as_ref().is_none_or(|verify| verify.value == Verify::On);
+    if !verify {
+        let ca = said.ca.as_ref().map(|ca| ("ca", ca.0.spot));
+        let names = said.names.as_ref().and_then(|names| Some(("names", names.0.first()?.spot)));
+        for (key, spot) in ca.into_iter().chain(names) {
+            let message =
+                format!("{key:?} says whom to believe, and \"verify: off\" believes everybody; leave one of them out");
+            report.fault(Code::Conflict, spot, message);
+        }
+    }
     ClientTls {
         sni: said.sni.as_ref().map(|sni| sni.value.0.clone()),
         ca: path(said.ca.as_ref(), folder),
         identity: path(said.cert.as_ref(), folder).zip(path(said.key.as_ref(), folder)),
         names: names(said.names.as_ref(), report),
-        verify: said.verify.as_ref().is_none_or(|verify| verify.value == Verify::On),
+        verify,
     }
 }
 

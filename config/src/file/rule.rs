@@ -59,7 +59,7 @@ pub(super) fn of_listener_tls(fields: &Fields<'_>, reader: &mut Reader<'_, '_>) 
     }
 }
 
-/// A certificate has a key, and what is not looked at need not be named.
+/// A certificate has a key, and a key its certificate.
 pub(super) fn of_cluster_tls(fields: &Fields<'_>, reader: &mut Reader<'_, '_>) {
     fields.need_beside("cert", "key", reader);
     fields.need_beside("key", "cert", reader);
