@@ -193,7 +193,7 @@ fn listener(said: file::Listener, chains: &mut Chains) -> Listener {
         name: said.name,
         balance: said.balance.unwrap_or_else(|| At::new(Balance::default(), said.spot)),
         address: said.listen,
-        tls: said.tls.map(tls::of_listener),
+        tls: said.tls.map(|tls| tls::of_listener(tls, said.tcp.is_some())),
         intercept: said.intercept.map(intercept::filled),
         direction: said.direction,
         proxy_protocol: said.proxy_protocol,

@@ -674,6 +674,8 @@ fn tls_of_a_listener_has_files_beside_the_configuration_and_asks_for_what_is_wri
     assert!(other.clients.as_ref().unwrap().required, "a CA alone asks for a certificate");
     assert_eq!((other.min_version, other.tickets), (TlsVersion::V12, Some(Duration::from_secs(6 * 3600))));
     assert_eq!(other.alpn, [Alpn::H2, Alpn::Http1]);
+    let tcp = config.listeners[2].tls.as_ref().unwrap();
+    assert!(tcp.alpn.is_empty(), "who passes bytes on does not know what is spoken");
 }
 
 #[test]

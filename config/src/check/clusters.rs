@@ -90,15 +90,9 @@ impl<'l> Clusters<'l> {
             TcpTarget::Cluster(name) => self.named(name, to, (whose, "write tcp://"), report)?,
             TcpTarget::Original => self.original(to, whose, report)?,
         };
-        let cluster = self.list.get(id.0);
-        let speaks = cluster.and_then(|cluster| match cluster {
-            Cluster { protocol: Protocol::H2, .. } => Some("protocol: h2"),
-            Cluster { tls: Some(_), .. } => Some("tls"),
-            _ => None,
-        });
-        if let Some(key) = speaks {
+        if self.list.get(id.0).is_some_and(|cluster| cluster.protocol == Protocol::H2) {
             let message = format!(
-                "{whose}: cluster {:?} has {key:?}, but \"tcp\" passes bytes on as they come; \
+                "{whose}: cluster {:?} has \"protocol: h2\", but \"tcp\" passes bytes on as they come; \
                  name a cluster without it",
                 to.shown()
             );

@@ -19,7 +19,7 @@ pub(super) fn of_listener(said: &ListenerTls, folder: &Path, report: &mut Report
         names: names(said.client_names.as_ref(), report),
         crl: path(said.crl.as_ref(), folder),
     });
-    let alpn = said.alpn.as_ref().map_or_else(|| ServerTls::ALPN.to_vec(), |said| values(said, report));
+    let alpn = said.alpn.as_ref().map_or_else(Vec::new, |said| values(said, report));
     ServerTls {
         certificates,
         clients,

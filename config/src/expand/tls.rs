@@ -7,15 +7,15 @@ use crate::file::{ClusterTls, ListenerTls};
 use crate::limits::Age;
 use crate::tls::{ClientAuth, ServerTls, TlsVersion, Verify};
 
-/// What a listener does where nothing is said.
-pub(super) fn of_listener(said: ListenerTls) -> ListenerTls {
+/// What a listener does where nothing is said. One that passes bytes on does not know what is spoken, and offers nothing.
+pub(super) fn of_listener(said: ListenerTls, is_tcp: bool) -> ListenerTls {
     let spot = said.spot;
     let alpn = || SomeOf(ServerTls::ALPN.map(|protocol| At::new(protocol, spot)).into());
     ListenerTls {
         // A CA that nobody has to show a certificate of would guard nothing.
         client_auth: or(said.client_auth, said.client_ca.as_ref().map(|_| ClientAuth::Require), spot),
         min_version: or(said.min_version, TlsVersion::default(), spot),
-        alpn: Some(said.alpn.unwrap_or_else(alpn)),
+        alpn: said.alpn.or_else(|| (!is_tcp).then(alpn)),
         tickets: or(said.tickets, Age(Some(ServerTls::TICKETS)), spot),
         ..said
     }

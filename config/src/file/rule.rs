@@ -13,7 +13,6 @@ pub(super) fn of_listener(fields: &Fields<'_>, reader: &mut Reader<'_, '_>) {
     }
     // A header could lead anywhere that a target `original` reaches.
     fields.exclude("proxy_protocol", "intercept", "the kernel tells what a connection was meant for", reader);
-    fields.exclude("tls", "tcp", "TLS ends only at a listener with routes; leave it to the endpoint", reader);
 }
 
 /// A route does one thing with an exchange, and rewrites only what goes to a target.

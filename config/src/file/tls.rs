@@ -29,7 +29,7 @@ mapping! {
         "crl" => crl: Option<PemPath>,
         /// The oldest version of TLS that is spoken.
         "min_version" => min_version: Option<At<TlsVersion>>,
-        /// The protocols that are offered, the preferred one first.
+        /// The protocols that are offered, the preferred one first; of a listener with `tcp` none unless written.
         "alpn" => alpn: Option<SomeOf<At<Alpn>>>,
         /// How long a key of session tickets is used, or `off`.
         "tickets" => tickets: Option<At<Age>>,

@@ -15,6 +15,7 @@ use crate::exchange::buffer::BodyBuffer;
 use crate::exchange::kept::{Kept, PropertyQuota};
 use crate::exchange::properties;
 use crate::exchange::stream::Names;
+use crate::tls::secured::Secured;
 
 /// See the module.
 pub struct Passage {
@@ -63,6 +64,8 @@ pub struct PassageFacts {
     pub source: SocketAddr,
     /// The address that the client connected to.
     pub destination: SocketAddr,
+    /// Present when the client speaks TLS.
+    pub secured: Option<Arc<Secured>>,
     /// The connection's number in this process.
     pub connection: u64,
 }
@@ -166,6 +169,7 @@ mod tests {
             quotas: Arc::new([PropertyQuota { count: 3, bytes: 16 }]),
             source: "10.0.0.1:4000".parse().unwrap(),
             destination: "10.0.0.2:5432".parse().unwrap(),
+            secured: None,
             connection: 7,
         };
         Passage::new(facts).stream.take().unwrap()

@@ -2,6 +2,7 @@
 //!
 //! All of it has to be over within the time for a head. A client that speaks HTTP where TLS is spoken is told so.
 
+use std::future::Future;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use tokio_rustls::server::TlsStream;
 use crate::client::Progress;
 use crate::listener::connection::Settings;
 use crate::listener::io::{Noted, Transport};
+use crate::telemetry::metrics::ListenerSeries;
 use crate::tls::failure::ClientFailure;
 use crate::tls::secured::{End, Secured};
 use crate::tls::server::{H2, Server};
@@ -53,17 +55,35 @@ pub(super) async fn open(mut stream: TcpStream, settings: &Settings, progress: &
         return Some(Opened { transport: Stream::Plain(stream), first, is_http2, secured: None });
     };
     // Boxed, so that connections without TLS do not carry its state.
-    let shaking = Box::pin(shake_hands(stream, server, progress));
+    let shaking = Box::pin(shake_hands(stream, server, SPEAK_TLS, progress));
+    let (stream, secured) = secured(shaking, (time, &settings.series)).await?;
+    let is_http2 = stream.get_ref().1.alpn_protocol() == Some(H2);
+    Some(Opened { transport: Stream::Tls(stream), first: Bytes::new(), is_http2, secured: Some(secured) })
+}
+
+/// Shakes hands with a client of which it is not known what it speaks; `None` where that comes to nothing, which is counted
+/// and logged.
+pub(super) async fn secure(
+    stream: TcpStream,
+    server: &Server,
+    within: (Duration, &ListenerSeries),
+) -> Option<(Box<TlsStream<Noted>>, Arc<Secured>)> {
+    let progress = Rc::new(Progress::default());
+    secured(Box::pin(shake_hands(stream, server, b"", &progress)), within).await
+}
+
+async fn secured(
+    shaking: impl Future<Output = Result<Shaken, Failed>>,
+    (time, series): (Duration, &ListenerSeries),
+) -> Option<(Box<TlsStream<Noted>>, Arc<Secured>)> {
     let outcome = tokio::time::timeout(time, shaking).await;
     match outcome.unwrap_or_else(|_| Err(Failed::new(ClientFailure::Timeout, "the handshake took too long"))) {
         Ok((stream, secured)) => {
-            settings.series.tls.handshakes[usize::from(is_resumed(&stream))].inc();
-            let is_http2 = stream.get_ref().1.alpn_protocol() == Some(H2);
-            let (transport, secured) = (Stream::Tls(Box::new(stream)), Some(Arc::new(secured)));
-            Some(Opened { transport, first: Bytes::new(), is_http2, secured })
+            series.tls.handshakes[usize::from(is_resumed(&stream))].inc();
+            Some((Box::new(stream), Arc::new(secured)))
         }
         Err(Failed { failure, words, left }) => {
-            settings.series.tls.failures[failure.index()].inc();
+            series.tls.failures[failure.index()].inc();
             tracing::debug!(reason = failure.as_str(), error = words, "TLS handshake failed");
             if let Some(left) = left {
                 // Whatever comes of it, the connection is closed next.
@@ -102,13 +122,19 @@ async fn farewell(mut left: Noted) -> io::Result<()> {
     tokio::io::copy(&mut rest, &mut tokio::io::sink()).await.map(drop)
 }
 
-async fn shake_hands(stream: TcpStream, server: &Server, progress: &Rc<Progress>) -> Result<Shaken, Failed> {
+/// Who begins with something else, a letter perhaps, is told `words`.
+async fn shake_hands(
+    stream: TcpStream,
+    server: &Server,
+    words: &[u8],
+    progress: &Rc<Progress>,
+) -> Result<Shaken, Failed> {
     let failed = |error: io::Error| Failed::of(&error, None);
     let mut first = [0];
     match stream.peek(&mut first).await.map_err(failed)? {
         0 => return Err(Failed::new(ClientFailure::Gone, "the client left without a word")),
         _ if first != [HANDSHAKE] => {
-            refuse(stream, first[0]).await;
+            refuse(stream, first[0], words).await;
             return Err(Failed::new(ClientFailure::NotTls, "the first byte begins no handshake"));
         }
         _ => {}
@@ -139,12 +165,12 @@ fn is_over(secured: &Secured) -> bool {
 
 /// Tells a client that begins a request in the wrong place. Its bytes are read first: to close with them unread would reset
 /// the connection before it reads the answer.
-async fn refuse(mut stream: TcpStream, first: u8) {
-    if first.is_ascii_uppercase() {
+async fn refuse(mut stream: TcpStream, first: u8, words: &[u8]) {
+    if first.is_ascii_uppercase() && !words.is_empty() {
         let mut unread = [0; 4096];
         // Whatever comes of it, the connection is closed next.
         let _ = stream.read(&mut unread).await;
-        let _ = stream.write_all(SPEAK_TLS).await;
+        let _ = stream.write_all(words).await;
         let _ = stream.shutdown().await;
     }
 }

@@ -1,4 +1,5 @@
-//! One client connection whose bytes are passed on to an endpoint as they come, and the endpoint's to the client.
+//! One client connection whose bytes are passed on to an endpoint as they come, and the endpoint's to the client. Where
+//! either side speaks TLS, it is what is in it.
 //!
 //! An end that one side says is said on to the other, and the opposite way goes on. A side that breaks off, or an endpoint
 //! that cannot be reached, is told with a reset: a mere end would look like a whole conversation. So is a filter that
@@ -7,7 +8,7 @@
 mod relay;
 
 use std::future::Future;
-use std::net::Shutdown;
+use std::net::{Shutdown, SocketAddr};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -17,7 +18,6 @@ use std::time::{Duration, Instant};
 
 use socket2::SockRef;
 use tokio::io::Interest;
-use tokio::net::TcpStream;
 use tokio::time::Sleep;
 use tollgate_abi::{Cause, PeerType};
 use tollgate_config::{Limits, Protocol};
@@ -29,10 +29,13 @@ use crate::error::Reason;
 use crate::exchange::passage::{Passage, PassageFacts};
 use crate::filter::tcp::TcpChain;
 use crate::listener::connection::{Active, Known};
+use crate::listener::io::{Transport, say, socket};
 use crate::listener::told::{self, Due};
-use crate::listener::{Accepted, Admission};
+use crate::listener::{Accepted, Admission, opening};
 use crate::proxy_protocol::Passed;
 use crate::snapshot::{LocalListener, LocalTcp};
+use crate::tls::secured::Secured;
+use crate::tls::stream::Stream;
 use crate::upstream::cluster::original::Traveller;
 use crate::upstream::tunnel::{self, Tunnel};
 use crate::worker::Worker;
@@ -45,7 +48,7 @@ const FAREWELL: Duration = Duration::from_millis(500);
 pub(super) fn serve(
     worker: Rc<Worker>,
     (listener, tcp): (Rc<LocalListener>, Rc<LocalTcp>),
-    (mut client, due): (Accepted, Due),
+    (client, due): (Accepted, Due),
     admission: Admission,
 ) -> impl Future<Output = ()> {
     // Here and not when the future is first polled: a snapshot that is taken up by then would end filters that nobody uses.
@@ -54,54 +57,90 @@ pub(super) fn serve(
         Active::new(&listener.series),
         Busy::new(&worker, &tcp),
     );
-    let known = (due == Due::Nothing).then(|| chain(&worker, &listener, &tcp, &client));
+    let is_known = due == Due::Nothing && listener.listener.tls.is_none();
+    let known = is_known.then(|| chain(&worker, &listener, &tcp, (Caller::of(&client), None)));
     async move {
         let _held = held;
         match known {
-            Some(chain) => pass_on(&worker, &listener, &tcp, &client, chain.as_ref()).await,
+            Some(chain) => {
+                let caller = Caller::of(&client);
+                pass_on(&worker, &listener, &tcp, (caller, Stream::Plain(client.stream)), chain.as_ref()).await;
+            }
             // Boxed, so that other connections do not carry its state.
-            None => Box::pin(pass_on_once_told(&worker, &listener, &mut client)).await,
+            None => Box::pin(pass_on_once_known(&worker, &listener, client, due)).await,
         }
     }
 }
 
-/// Passes a connection on whose header is due. What it is passed on to is looked up once that came: it is kept from ending
-/// by exchanges alone, not by those who wait.
-async fn pass_on_once_told(worker: &Worker, listener: &LocalListener, client: &mut Accepted) {
-    if !told::hear(client, listener.listener.limits.header_timeout, &listener.series).await {
+/// Passes a connection on whose header is due, or with which hands are to be shaken. What it is passed on to is looked up
+/// once that is done: it is kept from ending by exchanges alone, not by those who wait.
+async fn pass_on_once_known(worker: &Worker, listener: &LocalListener, mut client: Accepted, due: Due) {
+    let time = listener.listener.limits.header_timeout;
+    if due == Due::Header && !told::hear(&mut client, time, &listener.series).await {
         return reset(&client.stream);
     }
+    let caller = Caller::of(&client);
+    let (transport, secured) = match &listener.listener.tls {
+        None => (Stream::Plain(client.stream), None),
+        Some(server) => {
+            let Some((stream, secured)) = opening::secure(client.stream, server, (time, &listener.series)).await else {
+                return;
+            };
+            (Stream::Tls(stream), Some(secured))
+        }
+    };
     let local = worker.local();
     let Some(listener) = local.listener(listener.listener.id) else { return };
     let Some(tcp) = &listener.tcp else { return };
-    let chain = chain(worker, listener, tcp, client);
-    pass_on(worker, listener, tcp, client, chain.as_ref()).await;
+    let chain = chain(worker, listener, tcp, (caller, secured));
+    pass_on(worker, listener, tcp, (caller, transport), chain.as_ref()).await;
 }
 
 async fn pass_on(
     worker: &Worker,
     listener: &LocalListener,
     tcp: &LocalTcp,
-    client: &Accepted,
+    (caller, mut client): (Caller, Transport),
     chain: Option<&TcpChain>,
 ) {
-    let serving = Serving { worker, limits: &listener.listener.limits, tcp, chain, client };
-    let peer = serving.run().await;
+    let serving = Serving { worker, limits: &listener.listener.limits, tcp, chain, caller };
+    let peer = serving.run(&mut client).await;
     if let Some(chain) = chain {
         chain.end(peer);
     }
 }
 
+/// Whose connection it is.
+#[derive(Clone, Copy)]
+struct Caller {
+    source: SocketAddr,
+    destination: SocketAddr,
+    intercepted: bool,
+}
+
+impl Caller {
+    fn of(accepted: &Accepted) -> Self {
+        let Accepted { source, destination, intercepted, .. } = *accepted;
+        Self { source, destination, intercepted }
+    }
+}
+
 /// The filters of a connection; `None` where there are none.
-fn chain(worker: &Worker, listener: &LocalListener, tcp: &LocalTcp, client: &Accepted) -> Option<TcpChain> {
+fn chain(
+    worker: &Worker,
+    listener: &LocalListener,
+    tcp: &LocalTcp,
+    (caller, secured): (Caller, Option<Arc<Secured>>),
+) -> Option<TcpChain> {
     if tcp.filters.chain.is_empty() {
         return None;
     }
     let facts = PassageFacts {
         names: Arc::clone(&tcp.names),
         quotas: Arc::clone(&tcp.filters.quotas),
-        source: client.source,
-        destination: client.destination,
+        source: caller.source,
+        destination: caller.destination,
+        secured,
         connection: worker.shared.connection_ids.fetch_add(1, Relaxed),
     };
     let buffer = listener.listener.limits.buffer.as_usize();
@@ -113,27 +152,27 @@ struct Serving<'a> {
     limits: &'a Limits,
     tcp: &'a LocalTcp,
     chain: Option<&'a TcpChain>,
-    client: &'a Accepted,
+    caller: Caller,
 }
 
 impl Serving<'_> {
     /// Answers who ended the client's connection.
-    async fn run(&self) -> PeerType {
+    async fn run(&self, client: &mut Transport) -> PeerType {
         // Nothing is read yet, so a client that leaves is seen by its error alone.
-        let gone = self.client.stream.ready(Interest::ERROR);
+        let gone = socket(client).ready(Interest::ERROR);
         let connected = tokio::select! {
             connected = self.connect() => connected,
             _ = gone => Err(Reason::ClientGone),
         };
         match connected {
-            Ok(tunnel) => self.pass(&tunnel).await,
+            Ok(tunnel) => self.pass(client, tunnel).await,
             Err(Reason::ClientGone) => PeerType::Remote,
             Err(Reason::FilterClosed(_)) => {
-                farewell(&self.client.stream).await;
+                farewell(client).await;
                 PeerType::Local
             }
             Err(reason) => {
-                self.fail(&reason);
+                self.fail(client, &reason);
                 PeerType::Local
             }
         }
@@ -147,7 +186,7 @@ impl Serving<'_> {
             chain.begin().await?;
         }
         let cluster = &self.tcp.cluster;
-        let Accepted { source, destination, intercepted, .. } = *self.client;
+        let Caller { source, destination, intercepted } = self.caller;
         let client = Traveller { source, destination, intercepted };
         let original = cluster.toward(client, Protocol::Http1, &self.worker.shared.own)?;
         let tunnel = tunnel::open(cluster, Passed { source, destination }, original).await?;
@@ -159,8 +198,8 @@ impl Serving<'_> {
         Ok(tunnel)
     }
 
-    async fn pass(&self, tunnel: &Tunnel) -> PeerType {
-        let mut relay = Relay::new(&self.client.stream, &tunnel.stream, self.chain);
+    async fn pass(&self, client: &mut Transport, mut tunnel: Tunnel) -> PeerType {
+        let mut relay = Relay::new(client, &mut tunnel.transport, self.chain);
         let mut idle = Idle::new(&self.worker.clock, self.limits.stream_idle_timeout);
         let outcome = std::future::poll_fn(|cx| {
             if let Some(chain) = self.chain {
@@ -181,11 +220,11 @@ impl Serving<'_> {
         let outcome = outcome.await;
         let peer = relay.finish(&outcome);
         match outcome {
-            Err(Stop::Broken { side: Side::Client, was_whole: false }) => reset(&tunnel.stream),
-            Err(Stop::Broken { side: Side::Upstream, was_whole: false }) => reset(&self.client.stream),
+            Err(Stop::Broken { side: Side::Client, was_whole: false }) => reset(tunnel.socket()),
+            Err(Stop::Broken { side: Side::Upstream, was_whole: false }) => reset(socket(client)),
             Err(Stop::Failed(reason)) => {
-                reset(&tunnel.stream);
-                self.fail(&reason);
+                reset(tunnel.socket());
+                self.fail(client, &reason);
             }
             Ok(()) | Err(Stop::Broken { .. }) => {}
         }
@@ -220,15 +259,18 @@ impl Serving<'_> {
         }
     }
 
-    fn fail(&self, reason: &Reason) {
-        tracing::debug!(source = %self.client.source, %reason, "a connection is not passed on");
-        reset(&self.client.stream);
+    fn fail(&self, client: &Transport, reason: &Reason) {
+        tracing::debug!(source = %self.caller.source, %reason, "a connection is not passed on");
+        reset(socket(client));
     }
 }
 
 /// Says the end, and waits for the peer's: what it may still be saying is dropped, because to close with it unread would
 /// reset the connection.
-async fn farewell(stream: &TcpStream) {
+async fn farewell(client: &mut Transport) {
+    // Where TLS is spoken it has an end of its own.
+    say(client, b"");
+    let stream = socket(client);
     // A socket that cannot be shut is gone.
     let _ = SockRef::from(stream).shutdown(Shutdown::Write);
     let listening = async {

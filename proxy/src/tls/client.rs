@@ -198,23 +198,32 @@ impl Client {
     /// Shakes hands with an endpoint at this host once; the caller bounds the time. An error has a [`HandshakeError`] in it.
     pub async fn connect(&self, host: &str, protocol: Protocol, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
         let connector = TlsConnector::from(Arc::clone(&self.terms.load().config));
-        self.greet(&connector, (host, protocol), stream).await
+        self.greet(&connector, (host, Some(protocol)), stream).await
     }
 
     async fn greet(
         &self,
         connector: &TlsConnector,
-        (host, protocol): (&str, Protocol),
+        (host, protocol): (&str, Option<Protocol>),
         stream: TcpStream,
     ) -> io::Result<TlsStream<TcpStream>> {
         let name = self.definition.sni.as_deref().unwrap_or(host);
         let name = ServerName::try_from(name.to_owned()).map_err(|_| HandshakeError::name(name))?;
         let stream = connector.connect(name, stream).await.map_err(HandshakeError::of_endpoint)?;
-        if protocol == Protocol::H2 && stream.get_ref().1.alpn_protocol() != Some(H2) {
+        if protocol == Some(Protocol::H2) && stream.get_ref().1.alpn_protocol() != Some(H2) {
             return Err(HandshakeError::alpn());
         }
         Ok(stream)
     }
+}
+
+/// What an endpoint is offered to speak (ALPN).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Offer {
+    /// The protocol of its cluster.
+    Protocol,
+    /// Nothing: whose bytes are passed on knows what is spoken.
+    Nothing,
 }
 
 /// Speaks TLS with one endpoint, from one worker.
@@ -222,14 +231,17 @@ pub struct Dialer {
     client: Arc<Client>,
     host: String,
     protocol: Protocol,
-    /// The terms that were last used, with sessions of this worker alone.
-    own: RefCell<Option<(Arc<Terms>, TlsConnector)>>,
+    /// For exchanges, and for bytes that are passed on.
+    own: [Connector; 2],
 }
+
+/// The terms that were last used, with sessions of this worker alone.
+type Connector = RefCell<Option<(Arc<Terms>, TlsConnector)>>;
 
 impl Dialer {
     /// For an endpoint at this host, which is asked for by its name unless the definition has another.
     pub fn new(client: &Arc<Client>, host: &str, protocol: Protocol) -> Self {
-        Self { client: Arc::clone(client), host: host.to_owned(), protocol, own: RefCell::new(None) }
+        Self { client: Arc::clone(client), host: host.to_owned(), protocol, own: Default::default() }
     }
 
     /// True for endpoints of the same cluster.
@@ -238,22 +250,26 @@ impl Dialer {
     }
 
     /// Shakes hands; the caller bounds the time. An error has a [`HandshakeError`] in it.
-    pub async fn connect(&self, stream: TcpStream) -> io::Result<(TlsStream<TcpStream>, Secured)> {
-        let (terms, connector) = self.current();
-        let stream = self.client.greet(&connector, (&self.host, self.protocol), stream).await?;
+    pub async fn connect(&self, stream: TcpStream, offer: Offer) -> io::Result<(TlsStream<TcpStream>, Secured)> {
+        let (terms, connector) = self.current(offer);
+        let protocol = (offer == Offer::Protocol).then_some(self.protocol);
+        let stream = self.client.greet(&connector, (&self.host, protocol), stream).await?;
         let sni = self.client.definition.sni.as_deref();
         let secured = Secured::new(stream.get_ref().1, sni, terms.identity.clone());
         Ok((stream, secured))
     }
 
-    fn current(&self) -> (Arc<Terms>, TlsConnector) {
+    fn current(&self, offer: Offer) -> (Arc<Terms>, TlsConnector) {
         let current = self.client.terms.load();
-        let mut own = self.own.borrow_mut();
+        let mut own = self.own[usize::from(offer == Offer::Nothing)].borrow_mut();
         let known = own.take().filter(|(terms, _)| Arc::ptr_eq(terms, &current));
         let (terms, connector) = known.unwrap_or_else(|| {
             let mut config = ClientConfig::clone(&current.config);
             // A session under other terms is no session of these.
             config.resumption = Resumption::in_memory_sessions(SESSIONS);
+            if offer == Offer::Nothing {
+                config.alpn_protocols.clear();
+            }
             (Arc::clone(&current), TlsConnector::from(Arc::new(config)))
         });
         own.insert((terms, connector)).clone()

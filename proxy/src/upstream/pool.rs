@@ -20,7 +20,7 @@ use crate::clock::Clock;
 use crate::error::Reason;
 use crate::proxy_protocol::{self, Passed};
 use crate::telemetry::metrics::{ClusterSeries, RetryCause};
-use crate::tls::client::{Client, Dialer};
+use crate::tls::client::{Client, Dialer, Offer};
 use crate::tls::failure::HandshakeError;
 use crate::tls::secured::Secured;
 use crate::tls::stream::Stream;
@@ -214,17 +214,19 @@ impl Pool {
     }
 
     async fn connect(&self, passed: Option<Passed>) -> Result<Connection, Miss> {
-        self.in_time(async { connect::http1(self.dial(passed).await?, self.bounds.peer, &self.series).await }).await
+        let offer = Offer::Protocol;
+        self.in_time(async { connect::http1(self.dial(passed, offer).await?, self.bounds.peer, &self.series).await })
+            .await
     }
 
     /// A socket to the endpoint, which has heard whose connection it is where that is said.
-    async fn dial(&self, passed: Option<Passed>) -> io::Result<(Transport, Ends)> {
+    async fn dial(&self, passed: Option<Passed>, offer: Offer) -> io::Result<(Transport, Ends)> {
         let (mut stream, mut ends) = connect::dial(self.address, self.bounds.mark).await?;
         if let Some(version) = self.bounds.proxy_protocol {
             stream.write_all(&proxy_protocol::header(version, passed)).await?;
         }
         let Some(tls) = &self.tls else { return Ok((Stream::Plain(stream), ends)) };
-        let (stream, secured) = tls.connect(stream).await?;
+        let (stream, secured) = tls.connect(stream, offer).await?;
         ends.secured = Some(Arc::new(secured));
         Ok((Stream::Tls(Box::new(stream)), ends))
     }
@@ -235,7 +237,13 @@ impl Pool {
         passed: Option<Passed>,
         speak: impl AsyncFnOnce((Transport, Ends)) -> io::Result<T>,
     ) -> Result<T, Reason> {
-        self.in_time(async { speak(self.dial(passed).await?).await }).await.map_err(|miss| miss.reason())
+        let speaking = async { speak(self.dial(passed, Offer::Protocol).await?).await };
+        self.in_time(speaking).await.map_err(|miss| miss.reason())
+    }
+
+    /// Connects for a client whose bytes are passed on, whatever they are.
+    pub(super) async fn opened(&self, passed: Passed) -> Result<(Transport, Ends), Reason> {
+        self.in_time(self.dial(Some(passed), Offer::Nothing)).await.map_err(|miss| miss.reason())
     }
 
     /// The right to one more connection, if there is one at this moment.

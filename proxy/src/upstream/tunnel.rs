@@ -1,6 +1,5 @@
 //! A connection of its own to some endpoint of a cluster, for bytes that are passed on as they come.
 
-use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -12,16 +11,16 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::error::Reason;
 use crate::proxy_protocol::Passed;
 use crate::telemetry::metrics::{ClusterSeries, RetryCause};
-use crate::tls::stream::Stream;
 use crate::upstream::cluster::{Cluster, Endpoint};
+use crate::upstream::connect;
 use crate::upstream::outgoing::Noted;
-use crate::upstream::pool::{Ends, Pool, Transport};
+use crate::upstream::pool::{Pool, Transport};
 use crate::upstream::{await_endpoint, count};
 
 /// See the module. It counts among the connections of its cluster until it is dropped.
 pub struct Tunnel {
-    /// The socket.
-    pub stream: TcpStream,
+    /// What it is made of.
+    pub transport: Transport,
     /// The endpoint's address.
     pub address: SocketAddr,
     series: Arc<ClusterSeries>,
@@ -61,17 +60,17 @@ pub async fn open(cluster: &Cluster, passed: Passed, original: Option<Rc<Endpoin
 
 async fn connect(pool: &Pool, passed: Passed) -> Result<Tunnel, Reason> {
     let (permit, _) = pool.permit().await?;
-    let (stream, ends) = pool.connected(Some(passed), async |connected| plain(connected)).await?;
+    let (transport, ends) = pool.opened(passed).await?;
     pool.series.connections.inc();
     pool.series.connections_active.add(1);
-    Ok(Tunnel { stream, address: ends.address, series: Arc::clone(&pool.series), _noted: ends.noted, _permit: permit })
+    let series = Arc::clone(&pool.series);
+    Ok(Tunnel { transport, address: ends.address, series, _noted: ends.noted, _permit: permit })
 }
 
-/// The configuration leads no bytes that are passed on to a cluster with TLS.
-fn plain((transport, ends): (Transport, Ends)) -> io::Result<(TcpStream, Ends)> {
-    match transport {
-        Stream::Plain(stream) => Ok((stream, ends)),
-        Stream::Tls(_) => Err(io::Error::other("bytes are not passed on to an endpoint with TLS")),
+impl Tunnel {
+    /// The socket itself.
+    pub fn socket(&self) -> &TcpStream {
+        connect::socket(&self.transport)
     }
 }
 

@@ -10,7 +10,7 @@ pub fn of_passage(stream: &PassageStream, path: &[&[u8]]) -> Option<Vec<u8>> {
     match *first {
         b"source" => peer::address(facts.source, rest),
         b"destination" => peer::address(facts.destination, rest),
-        b"connection" => peer::connection(facts.connection, None, rest),
+        b"connection" => peer::connection(facts.connection, facts.secured.as_deref(), rest),
         b"connection_id" => peer::connection(facts.connection, None, path),
         b"upstream" => peer::address(stream.upstream?, rest),
         b"xds" => of_names(stream, rest),

@@ -1,24 +1,32 @@
-//! Two sockets with bytes going both ways between them, each way through its filters and at the pace of whoever reads it.
+//! Two connections with bytes going both ways between them, each way through its filters and at the pace of whoever reads it.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::net::Shutdown;
+use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tollgate_abi::PeerType;
 
 use crate::error::Reason;
 use crate::exchange::Half;
 use crate::filter::tcp::{Released, TcpChain};
+use crate::listener::io::Transport as Client;
+use crate::tls::stream::Stream;
+use crate::upstream::pool::Transport as Upstream;
 
 /// Bytes that are read at once. Nothing more is read before they are written, so this is all that one way holds, apart
 /// from its filters.
 const CHUNK: usize = 32 * 1024;
+/// The same of a connection with TLS: what one record holds (RFC 8446 §5.1).
+const RECORD: usize = 16 * 1024;
 
-/// One of the two sockets.
+/// One of the two connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Side {
     Client,
@@ -40,8 +48,8 @@ pub(super) enum Stop {
 
 /// See the module.
 pub(super) struct Relay<'a> {
-    client: &'a TcpStream,
-    upstream: &'a TcpStream,
+    client: &'a mut Client,
+    upstream: &'a mut Upstream,
     chain: Option<&'a TcpChain>,
     up: Way,
     down: Way,
@@ -53,7 +61,7 @@ pub(super) struct Relay<'a> {
 
 impl<'a> Relay<'a> {
     /// Nothing was read yet.
-    pub(super) fn new(client: &'a TcpStream, upstream: &'a TcpStream, chain: Option<&'a TcpChain>) -> Self {
+    pub(super) fn new(client: &'a mut Client, upstream: &'a mut Upstream, chain: Option<&'a TcpChain>) -> Self {
         let (up, down) = (Way::new(Half::Request), Way::new(Half::Response));
         Self { client, upstream, chain, up, down, closing: false, told: false }
     }
@@ -95,7 +103,7 @@ impl<'a> Relay<'a> {
         {
             return Ok(true);
         }
-        let up = match self.up.step(cx, self.chain, self.client, self.upstream) {
+        let up = match self.up.step(cx, self.chain, &mut *self.client, &mut *self.upstream) {
             // It had no use for the rest of what the client says, and the client still gets all of its answer.
             Err(Miss::Broken(Side::Upstream)) if self.down.ended => {
                 self.up.give_up();
@@ -103,7 +111,8 @@ impl<'a> Relay<'a> {
             }
             outcome => outcome.map_err(|miss| self.stop(miss))?,
         };
-        let down = self.down.step(cx, self.chain, self.upstream, self.client).map_err(|miss| self.stop(miss))?;
+        let down = self.down.step(cx, self.chain, &mut *self.upstream, &mut *self.client);
+        let down = down.map_err(|miss| self.stop(miss))?;
         Ok(up || down)
     }
 
@@ -163,6 +172,8 @@ impl From<Reason> for Miss {
 struct Way {
     half: Half,
     out: Bytes,
+    /// It was handed to TLS, and has not all left.
+    unflushed: bool,
     /// The source said its end.
     ended: bool,
     /// Nothing follows `out`.
@@ -177,7 +188,8 @@ struct Way {
 
 impl Way {
     fn new(half: Half) -> Self {
-        Self { half, out: Bytes::new(), ended: false, last: false, shut: false, deaf: false, read: 0, written: 0 }
+        let (out, unflushed) = (Bytes::new(), false);
+        Self { half, out, unflushed, ended: false, last: false, shut: false, deaf: false, read: 0, written: 0 }
     }
 
     /// Writes what there is, then reads a chunk; true when anything moved.
@@ -185,8 +197,8 @@ impl Way {
         &mut self,
         cx: &mut Context<'_>,
         chain: Option<&TcpChain>,
-        from: &TcpStream,
-        to: &TcpStream,
+        from: &mut Stream<impl AsyncRead + Unpin>,
+        to: &mut Stream<impl AsyncWrite + Unpin>,
     ) -> Result<bool, Miss> {
         let (source, target) = match self.half {
             Half::Request => (Side::Client, Side::Upstream),
@@ -196,14 +208,12 @@ impl Way {
         if self.deaf {
             self.drop_rest(cx, from);
         }
-        if self.shut || !self.out.is_empty() {
+        if self.shut || self.unflushed || !self.out.is_empty() {
             return Ok(moved);
         }
         if self.last {
-            self.shut = true;
-            // A socket that cannot be shut is gone, which its other way finds out.
-            let _ = SockRef::from(to).shutdown(Shutdown::Write);
-            return Ok(true);
+            self.shut = say_end(cx, to).is_ready();
+            return Ok(moved || self.shut);
         }
         if let Some(released) = chain.map(|chain| chain.resumed(self.half)).transpose()?.flatten() {
             self.release(released);
@@ -238,11 +248,20 @@ impl Way {
     /// The target takes nothing more.
     fn give_up(&mut self) {
         self.out.clear();
+        self.unflushed = false;
         self.shut = true;
         self.deaf = true;
     }
 
-    fn write(&mut self, cx: &mut Context<'_>, to: &TcpStream) -> io::Result<bool> {
+    fn write(&mut self, cx: &mut Context<'_>, to: &mut Stream<impl AsyncWrite + Unpin>) -> io::Result<bool> {
+        match to {
+            Stream::Plain(socket) => self.write_plain(cx, socket),
+            Stream::Tls(stream) if !self.out.is_empty() || self.unflushed => self.write_secured(cx, stream),
+            Stream::Tls(_) => Ok(false),
+        }
+    }
+
+    fn write_plain(&mut self, cx: &mut Context<'_>, to: &TcpStream) -> io::Result<bool> {
         let mut moved = false;
         while !self.out.is_empty() && to.poll_write_ready(cx)?.is_ready() {
             match to.try_write(&self.out) {
@@ -259,8 +278,28 @@ impl Way {
         Ok(moved)
     }
 
+    /// TLS makes records of it, which are to leave before more is read.
+    fn write_secured(&mut self, cx: &mut Context<'_>, to: &mut (impl AsyncWrite + Unpin)) -> io::Result<bool> {
+        let mut moved = false;
+        while !self.out.is_empty() {
+            match Pin::new(&mut *to).poll_write(cx, &self.out)? {
+                Poll::Ready(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Poll::Ready(length) => {
+                    self.out.advance(length);
+                    self.written = self.written.saturating_add(length as u64);
+                    (moved, self.unflushed) = (true, true);
+                }
+                Poll::Pending => return Ok(moved),
+            }
+        }
+        if Pin::new(to).poll_flush(cx)?.is_ready() {
+            (moved, self.unflushed) = (true, false);
+        }
+        Ok(moved)
+    }
+
     /// This is no sign of life: the time for the rest runs from the last byte that somebody took.
-    fn drop_rest(&mut self, cx: &mut Context<'_>, from: &TcpStream) {
+    fn drop_rest(&mut self, cx: &mut Context<'_>, from: &mut Stream<impl AsyncRead + Unpin>) {
         while !self.ended {
             match read(cx, from, CHUNK) {
                 Ok(Some(chunk)) => self.ended = chunk.is_empty(),
@@ -272,7 +311,22 @@ impl Way {
 }
 
 /// A chunk of at most `room` bytes, empty at the end; `None` while there is none.
-fn read(cx: &mut Context<'_>, from: &TcpStream, room: usize) -> io::Result<Option<Bytes>> {
+fn read(cx: &mut Context<'_>, from: &mut Stream<impl AsyncRead + Unpin>, room: usize) -> io::Result<Option<Bytes>> {
+    match from {
+        Stream::Plain(socket) => read_plain(cx, socket, room),
+        Stream::Tls(stream) => read_secured(cx, stream, room),
+    }
+}
+
+/// An end that TLS does not tell is none: whoever is between could have made it.
+fn read_secured(cx: &mut Context<'_>, from: &mut (impl AsyncRead + Unpin), room: usize) -> io::Result<Option<Bytes>> {
+    let mut space = [const { MaybeUninit::uninit() }; RECORD];
+    let mut chunk = ReadBuf::uninit(&mut space[..room.min(RECORD)]);
+    let read = Pin::new(from).poll_read(cx, &mut chunk)?;
+    Ok(read.is_ready().then(|| Bytes::copy_from_slice(chunk.filled())))
+}
+
+fn read_plain(cx: &mut Context<'_>, from: &TcpStream, room: usize) -> io::Result<Option<Bytes>> {
     while from.poll_read_ready(cx)?.is_ready() {
         let mut chunk = BytesMut::with_capacity(CHUNK).limit(room);
         match from.try_read_buf(&mut chunk) {
@@ -282,6 +336,17 @@ fn read(cx: &mut Context<'_>, from: &TcpStream, room: usize) -> io::Result<Optio
         }
     }
     Ok(None)
+}
+
+/// Says on an end; completes when it has left. A peer that cannot be told is gone, which its other way finds out.
+fn say_end(cx: &mut Context<'_>, to: &mut Stream<impl AsyncWrite + Unpin>) -> Poll<()> {
+    match to {
+        Stream::Plain(socket) => {
+            let _ = SockRef::from(&*socket).shutdown(Shutdown::Write);
+            Poll::Ready(())
+        }
+        Stream::Tls(stream) => Pin::new(stream).poll_shutdown(cx).map(drop),
+    }
 }
 
 /// Has the socket closed with a reset, so that its peer takes nothing for a whole conversation.
