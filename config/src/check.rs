@@ -4,6 +4,7 @@
 mod admin;
 mod cluster;
 mod clusters;
+mod connect;
 mod intercept;
 mod limits;
 mod plugins;
@@ -178,6 +179,7 @@ impl Check<'_, '_> {
         let target = routes::target(said, &matcher.path, (&mut self.clusters, &whose), self.report)?;
         Some(Route {
             upgrade: routes::upgrade(said, &target, (&self.clusters, &whose), self.report),
+            connect: connect::connect(said, &target, (&self.clusters, &whose), self.report),
             target,
             name,
             matcher,

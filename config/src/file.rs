@@ -289,7 +289,8 @@ mapping! {
         "request_timeout" => request_timeout: Option<At<Duration>>,
         /// Whether requests may take as long, and come as slowly, as they like.
         "stream" => stream: Option<At<bool>>,
-        /// Protocols that a client may change its connection to, such as `websocket`.
+        /// Protocols that a client may change its connection to, such as `websocket`. With `connect` the method CONNECT makes
+        /// a tunnel to an endpoint of the target, whatever host it names; a match without path and query alone can have it.
         "upgrade" => upgrade: Option<Vec<At<Upgrade>>>,
         /// The filters that run after those of the listener.
         "filters" => filters: Option<Vec<Entry>>,

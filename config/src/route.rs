@@ -46,6 +46,9 @@ pub struct Route {
     pub stream: bool,
     /// Protocols that an exchange may change its connection to, in lower case; only where every target speaks HTTP/1.1.
     pub upgrade: Vec<String>,
+    /// True where CONNECT makes a tunnel to an endpoint of the target, whatever host it names. The match asks for neither path
+    /// nor query then, and every target takes bytes as they come: it does not speak HTTP/2.
+    pub connect: bool,
     /// The filters in the order they run on a request: the listener's, then the route's own.
     pub chain: Vec<PluginId>,
 }

@@ -327,6 +327,17 @@ fn connections_begin_with_a_proxy_header_where_it_is_written_and_change_their_pr
 }
 
 #[test]
+fn tunnels_are_made_where_a_route_says_connect_which_is_the_name_of_no_protocol() {
+    let text = fs::read_to_string("tests/good/tunnels.yaml").unwrap();
+
+    let config = config(&text);
+
+    let routes = config.listeners[0].routes.iter().map(|route| (route.connect, route.upgrade.join(",")));
+    let expected = [(true, ""), (true, "websocket"), (false, "websocket"), (true, "")];
+    assert!(routes.eq(expected.map(|(connect, upgrade)| (connect, upgrade.to_owned()))));
+}
+
+#[test]
 fn filters_are_told_about_the_node_and_people_are_not_shown_its_metadata() {
     let text = fs::read_to_string("tests/good/all_keys.yaml").unwrap();
 

@@ -103,14 +103,30 @@ impl<'l> Clusters<'l> {
 
     /// Why connections to a target stay with HTTP; `None` where they need not.
     pub(super) fn cannot_upgrade(&self, target: &Target) -> Option<String> {
+        if *target == Target::Echo {
+            return Some("the built-in echo speaks nothing but HTTP".to_owned());
+        }
+        let shared = self.behind(target).find(|known| known.protocol == Protocol::H2)?;
+        Some(format!("cluster {:?} has \"protocol: h2\", whose connections are shared and stay so", shared.name))
+    }
+
+    /// Why CONNECT cannot make tunnels to a target; `None` where it can.
+    pub(super) fn cannot_connect(&self, target: &Target) -> Option<String> {
+        if *target == Target::Echo {
+            return Some("the built-in echo has no endpoint".to_owned());
+        }
+        let shared = self.behind(target).find(|known| known.protocol == Protocol::H2)?;
+        Some(format!("cluster {:?} has \"protocol: h2\", but a tunnel passes bytes on as they come", shared.name))
+    }
+
+    /// The clusters that a target leads to.
+    fn behind<'s>(&'s self, target: &Target) -> impl Iterator<Item = &'s Cluster> {
         let ids: Vec<ClusterId> = match target {
             Target::Cluster(id) => vec![*id],
             Target::Split(ways) => ways.iter().map(|(id, _)| *id).collect(),
-            Target::Echo => return Some("the built-in echo speaks nothing but HTTP".to_owned()),
-            Target::Respond(_) | Target::Redirect(_) => return None,
+            Target::Echo | Target::Respond(_) | Target::Redirect(_) => Vec::new(),
         };
-        let shared = ids.iter().filter_map(|id| self.list.get(id.0)).find(|known| known.protocol == Protocol::H2)?;
-        Some(format!("cluster {:?} has \"protocol: h2\", whose connections are shared and stay so", shared.name))
+        ids.into_iter().filter_map(|id| self.list.get(id.0))
     }
 
     /// The clusters that a filter may call; those that do not exist are reported.

@@ -148,12 +148,14 @@ pub(super) fn upgrade(
         if tokens.contains(&token.value.0) {
             report.fault(Code::DuplicateName, token.spot, format!("the protocol {:?} is written twice", token.shown()));
         }
-        // Said once.
-        if let Some(why) = clusters.cannot_upgrade(target).filter(|_| tokens.is_empty()) {
-            report.fault(Code::Conflict, token.spot, format!("{whose}: {why}; leave \"upgrade\" out"));
-        }
         tokens.push(token.value.0.clone());
     }
+    let first = said.upgrade.iter().flatten().find(|token| !token.value.is_connect());
+    if let (Some(token), Some(why)) = (first, clusters.cannot_upgrade(target)) {
+        report.fault(Code::Conflict, token.spot, format!("{whose}: {why}; leave \"upgrade\" out"));
+    }
+    // Tunnels are another matter, see `connect`.
+    tokens.retain(|token| *token != "connect");
     tokens
 }
 

@@ -1,4 +1,4 @@
-//! Protocols that an exchange may change its connection to.
+//! Protocols that an exchange may change its connection to, and the word for tunnels.
 
 use serde_json::Value;
 
@@ -9,6 +9,13 @@ use super::is_token;
 /// What `upgrade` asks for, in lower case: a token, perhaps with a version behind a slash.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Upgrade(pub(crate) String);
+
+impl Upgrade {
+    /// True for the word that stands for the method CONNECT, and for no protocol.
+    pub(crate) fn is_connect(&self) -> bool {
+        self.0 == "connect"
+    }
+}
 
 impl Scalar for Upgrade {
     const EXPECTED: &'static str = "the name of a protocol such as websocket";
