@@ -16,6 +16,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use http::HeaderMap;
 use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::time::Sleep;
@@ -189,7 +190,9 @@ impl Serving<'_> {
         let Caller { source, destination, intercepted } = self.caller;
         let client = Traveller { source, destination, intercepted };
         let original = cluster.toward(client, Protocol::Http1, &self.worker.shared.own)?;
-        let tunnel = tunnel::open(cluster, Passed { source, destination }, original).await?;
+        let affinity = cluster.affinity(&HeaderMap::new(), source.ip());
+        let hash = affinity.and_then(|affinity| affinity.hash);
+        let tunnel = tunnel::open(cluster, hash, Passed { source, destination }, original).await?;
         // Nothing was read from the client: if it is this process, it may not have known before that it was connected.
         cluster.check_return(client)?;
         if let Some(chain) = self.chain {

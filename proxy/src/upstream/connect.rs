@@ -75,7 +75,8 @@ pub async fn http1(
 pub(super) struct Open(Arc<ClusterSeries>);
 
 impl Open {
-    fn new(series: &Arc<ClusterSeries>) -> Self {
+    /// A new one.
+    pub(super) fn new(series: &Arc<ClusterSeries>) -> Self {
         series.connections.inc();
         Self::again(series)
     }

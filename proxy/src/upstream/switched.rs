@@ -1,4 +1,5 @@
-//! A connection to an endpoint that changed its protocol: it has left its pool, and counts against its bounds until it ends.
+//! A connection to an endpoint whose bytes are no longer HTTP's, or never were: no other exchange has it, and it counts against
+//! the bounds of its pool until it ends.
 
 use std::io;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use crate::upstream::Lease;
 use crate::upstream::connect::{Open, socket};
 use crate::upstream::hearing::Hearing;
 use crate::upstream::pool::Transport;
+use crate::upstream::tunnel::{self, Tunnel};
 
 /// See the module.
 pub struct Switched {
@@ -21,8 +23,13 @@ pub struct Switched {
     pub transport: Transport,
     /// What was read of it behind the answer.
     pub early: Bytes,
-    _open: Open,
-    _lease: Lease,
+    _share: Share,
+}
+
+/// What has it count.
+enum Share {
+    Pooled { _open: Open, _lease: Lease },
+    Own { _share: tunnel::Share },
 }
 
 impl Switched {
@@ -32,12 +39,20 @@ impl Switched {
         let upgraded = on.await.map_err(io::Error::other)?;
         let parts = upgraded.downcast::<Hearing<TokioIo<Transport>>>();
         let parts = parts.map_err(|_| io::Error::other("the connection is of an unknown kind"))?;
-        Ok(Self { transport: parts.io.into_socket().into_inner(), early: parts.read_buf, _open: open, _lease: lease })
+        let transport = parts.io.into_socket().into_inner();
+        Ok(Self { transport, early: parts.read_buf, _share: Share::Pooled { _open: open, _lease: lease } })
     }
 
     /// Has it closed with a reset, so that the endpoint takes nothing for a whole conversation.
     pub fn reset(&self) {
         // A socket that refuses is gone already.
         let _ = SockRef::from(socket(&self.transport)).set_linger(Some(Duration::ZERO));
+    }
+}
+
+impl From<Tunnel> for Switched {
+    fn from(tunnel: Tunnel) -> Self {
+        let Tunnel { transport, share, .. } = tunnel;
+        Self { transport, early: Bytes::new(), _share: Share::Own { _share: share } }
     }
 }

@@ -4,34 +4,58 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::HeaderMap;
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::error::Reason;
 use crate::proxy_protocol::Passed;
-use crate::telemetry::metrics::{ClusterSeries, RetryCause};
+use crate::telemetry::metrics::RetryCause;
 use crate::upstream::cluster::{Cluster, Endpoint};
-use crate::upstream::connect;
+use crate::upstream::connect::{self, Open};
 use crate::upstream::outgoing::Noted;
 use crate::upstream::pool::{Pool, Transport};
 use crate::upstream::{await_endpoint, count};
 
-/// See the module. It counts among the connections of its cluster until it is dropped.
+/// See the module.
 pub struct Tunnel {
     /// What it is made of.
     pub transport: Transport,
     /// The endpoint's address.
     pub address: SocketAddr,
-    series: Arc<ClusterSeries>,
+    /// Has it count.
+    pub share: Share,
+}
+
+/// A connection counts among those of its cluster until this is dropped.
+pub struct Share {
+    _open: Open,
     _noted: Option<Arc<Noted>>,
     _permit: OwnedSemaphorePermit,
 }
 
-/// Connects for a client to an endpoint, and where that fails, once to another one; to the one that the client's connection
-/// was meant for, where that is known. Those that want to know hear whose connection is `passed` on.
-pub async fn open(cluster: &Cluster, passed: Passed, original: Option<Rc<Endpoint>>) -> Result<Tunnel, Reason> {
-    let hash = cluster.affinity(&HeaderMap::new(), passed.source.ip()).and_then(|affinity| affinity.hash);
+/// The same as `open` for a request, which counts against what the cluster may have under way.
+pub async fn open_for_request(
+    cluster: &Cluster,
+    hash: Option<u64>,
+    passed: Passed,
+    original: Option<Rc<Endpoint>>,
+) -> Result<Tunnel, Reason> {
+    if cluster.is_full() {
+        count(cluster, &Reason::UpstreamOverflow);
+        return Err(Reason::UpstreamOverflow);
+    }
+    open(cluster, hash, passed, original).await
+}
+
+/// Connects for a client to an endpoint, by `hash` where the cluster picks so, and where that fails, once to another one; to
+/// the one that the client's connection was meant for, where that is known. Those that want to know hear whose connection
+/// is `passed` on.
+pub async fn open(
+    cluster: &Cluster,
+    hash: Option<u64>,
+    passed: Passed,
+    original: Option<Rc<Endpoint>>,
+) -> Result<Tunnel, Reason> {
     let mut failed = None;
     loop {
         let picked = match original.clone().or_else(|| cluster.pick(hash, failed.as_ref())) {
@@ -61,21 +85,13 @@ pub async fn open(cluster: &Cluster, passed: Passed, original: Option<Rc<Endpoin
 async fn connect(pool: &Pool, passed: Passed) -> Result<Tunnel, Reason> {
     let (permit, _) = pool.permit().await?;
     let (transport, ends) = pool.opened(passed).await?;
-    pool.series.connections.inc();
-    pool.series.connections_active.add(1);
-    let series = Arc::clone(&pool.series);
-    Ok(Tunnel { transport, address: ends.address, series, _noted: ends.noted, _permit: permit })
+    let share = Share { _open: Open::new(&pool.series), _noted: ends.noted, _permit: permit };
+    Ok(Tunnel { transport, address: ends.address, share })
 }
 
 impl Tunnel {
     /// The socket itself.
     pub fn socket(&self) -> &TcpStream {
         connect::socket(&self.transport)
-    }
-}
-
-impl Drop for Tunnel {
-    fn drop(&mut self) {
-        self.series.connections_active.add(-1);
     }
 }
