@@ -204,9 +204,21 @@ impl Pseudo {
 }
 
 impl RequestHead {
+    /// RFC 9113 §8.5: CONNECT has neither `:path` nor `:scheme`.
+    fn has_path(&self) -> bool {
+        self.method != Method::CONNECT
+    }
+
     fn set_pseudo(&mut self, name: &[u8], value: &[u8]) -> Result<(), Refusal> {
         if !self.fields.writable {
             return Err(Refusal::ReadOnly);
+        }
+        if !self.has_path() {
+            match (name, value) {
+                (b":method", b"CONNECT") => return Ok(()),
+                (b":authority", _) => {}
+                _ => return Err(refused_name(name)),
+            }
         }
         self.edited.target |= match Pseudo::parse(name, value)? {
             Pseudo::Method(method) => std::mem::replace(&mut self.method, method) != self.method,
@@ -230,23 +242,27 @@ impl RequestHead {
 
 impl HeaderMap for RequestHead {
     fn len(&self) -> usize {
-        4 + self.fields.len()
+        2 + 2 * usize::from(self.has_path()) + self.fields.len()
     }
 
     fn for_each(&self, visit: &mut dyn FnMut(&[u8], &[u8])) {
         visit(b":authority", self.authority.as_str().as_bytes());
-        visit(b":path", self.path.as_str().as_bytes());
+        if self.has_path() {
+            visit(b":path", self.path.as_str().as_bytes());
+        }
         visit(b":method", self.method.as_str().as_bytes());
-        visit(b":scheme", self.scheme.as_str().as_bytes());
+        if self.has_path() {
+            visit(b":scheme", self.scheme.as_str().as_bytes());
+        }
         self.fields.for_each(visit);
     }
 
     fn first(&self, name: &[u8]) -> Option<&[u8]> {
         match name {
             b":authority" => Some(self.authority.as_str().as_bytes()),
-            b":path" => Some(self.path.as_str().as_bytes()),
+            b":path" => self.has_path().then(|| self.path.as_str().as_bytes()),
             b":method" => Some(self.method.as_str().as_bytes()),
-            b":scheme" => Some(self.scheme.as_str().as_bytes()),
+            b":scheme" => self.has_path().then(|| self.scheme.as_str().as_bytes()),
             _ if name.eq_ignore_ascii_case(b"host") => Some(self.authority.as_str().as_bytes()),
             _ => self.fields.first(name),
         }
@@ -273,12 +289,13 @@ impl HeaderMap for RequestHead {
         if name.first() == Some(&b':') { Err(refused_name(name)) } else { self.edit(|fields| fields.remove(name)) }
     }
 
-    /// The list must name `:method`, `:authority` and `:path`; `:scheme` stays when absent.
+    /// The list must name `:method`, `:authority` and, where there is one, `:path`; `:scheme` stays when absent.
     fn replace_all(&mut self, fields: &[(&[u8], &[u8])]) -> Result<(), Refusal> {
         let mut fresh = self.clone();
         let (pseudo, regular) = split_pseudo(fields);
         for required in [&b":method"[..], b":authority", b":path"] {
-            if !pseudo.iter().any(|(name, _)| *name == required) {
+            let is_due = required != b":path" || self.has_path();
+            if is_due && !pseudo.iter().any(|(name, _)| *name == required) {
                 return Err(refused_name(required));
             }
         }
@@ -404,6 +421,25 @@ mod tests {
         assert_eq!(all[0], (":authority".to_owned(), "api.local".to_owned()));
         assert_eq!(all[4], ("accept".to_owned(), "*/*".to_owned()));
         assert_eq!(head.first(b"Host"), Some(&b"api.local"[..]));
+    }
+
+    #[test]
+    fn a_connect_has_an_authority_alone_and_stays_one() {
+        let mut head = RequestHead { method: Method::CONNECT, ..request() };
+
+        let all: Vec<_> = pairs(&head).into_iter().map(|(name, _)| name).collect();
+        let shown: Vec<_> = pairs(&head);
+        let back: Vec<_> = shown.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
+
+        assert_eq!((head.len(), &all[..]), (3, &[":authority", ":method", "accept"].map(str::to_owned)[..]));
+        assert_eq!((head.first(b":path"), head.first(b":scheme")), (None, None));
+        for (name, value) in [(&b":method"[..], &b"GET"[..]), (b":path", b"/"), (b":scheme", b"http")] {
+            assert!(head.replace(name, value).is_err());
+        }
+        head.replace_all(&back).unwrap();
+        assert!(!head.edited.target);
+        head.replace(b":authority", b"other:1").unwrap();
+        assert!(head.edited.target && head.method == Method::CONNECT);
     }
 
     #[test]

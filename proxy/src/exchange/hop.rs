@@ -2,6 +2,7 @@
 //!
 //! It works on heads alone; it never touches a body.
 
+pub mod connect;
 pub mod host;
 mod http2;
 pub mod upgrade;
@@ -100,7 +101,7 @@ pub struct Accepted {
     pub client: Option<IpAddr>,
 }
 
-/// Checks a request and takes it apart; on refusal the client's connection is closed.
+/// Checks a request and takes it apart; on refusal the client's connection is closed. CONNECT is refused, see `connect`.
 pub fn accept<B>(
     request: Request<B>,
     field_limit: usize,
@@ -278,7 +279,12 @@ pub fn check_answer(parts: &response::Parts) -> Result<Option<u64>, &'static str
 pub fn is_bodiless(method: &Method, status: StatusCode) -> bool {
     const BODILESS: [StatusCode; 3] =
         [StatusCode::SWITCHING_PROTOCOLS, StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED];
-    *method == Method::HEAD || BODILESS.contains(&status)
+    *method == Method::HEAD || BODILESS.contains(&status) || is_connected(method, status)
+}
+
+/// RFC 9110 §9.3.6: behind such an answer there is a tunnel.
+pub fn is_connected(method: &Method, status: StatusCode) -> bool {
+    *method == Method::CONNECT && status.is_success()
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
+use http::Method;
 use tollgate_abi::HeaderMap;
 
 use super::{duration, field, map, number, protocol, text};
@@ -13,6 +14,7 @@ pub(super) fn request(stream: &FilterStream, path: &[&[u8]]) -> Option<Vec<u8>> 
     let head = &stream.request;
     let header = |name: &[u8]| head.first(name).map(<[u8]>::to_vec);
     match path {
+        [b"path" | b"url_path" | b"query" | b"scheme"] if head.method == Method::CONNECT => None,
         [b"path"] => text(head.path.as_str()),
         [b"url_path"] => text(head.path.path()),
         [b"query"] => text(head.path.query().unwrap_or_default()),
