@@ -51,8 +51,19 @@ pub struct RouteTable {
 impl RouteTable {
     /// Builds the table; the answers of `best` are indices into `routes`.
     pub fn new(routes: &[Route]) -> Self {
+        Self::of(routes.iter().enumerate())
+    }
+
+    /// The same of those routes that take CONNECT, which goes past all others; `None` where there is none.
+    pub fn of_tunnels(routes: &[Route]) -> Option<Box<Self>> {
+        let mut tunnels = routes.iter().enumerate().filter(|(_, route)| route.connect).peekable();
+        tunnels.peek()?;
+        Some(Box::new(Self::of(tunnels)))
+    }
+
+    fn of<'r>(routes: impl Iterator<Item = (usize, &'r Route)>) -> Self {
         let mut table = Self::default();
-        for (index, route) in routes.iter().enumerate() {
+        for (index, route) in routes {
             let candidate = Candidate::new(index, &route.matcher);
             table.asks_fields |= candidate.asks_fields();
             table.group(&route.matcher.host).insert(&route.matcher.path, candidate);

@@ -77,6 +77,8 @@ pub struct Listener {
     pub tls: Option<Arc<Server>>,
     /// Which route serves what.
     pub table: RouteTable,
+    /// The same for CONNECT, where some route takes it.
+    pub tunnels: Option<Box<RouteTable>>,
     routes: Vec<config::Route>,
     /// The plugins that its routes name, in order.
     plugins: Vec<PluginId>,
@@ -100,6 +102,7 @@ impl Listener {
             headers: listener.headers.clone(),
             tls,
             table: RouteTable::new(&listener.routes),
+            tunnels: RouteTable::of_tunnels(&listener.routes),
             plugins: distinct(listener.routes.iter().flat_map(|route| &route.chain).copied()),
             clusters: distinct(listener.routes.iter().flat_map(|route| clusters(&route.target))),
             routes: listener.routes.clone(),
