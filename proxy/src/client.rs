@@ -57,6 +57,18 @@ pub struct Client {
     pub host: Host,
     /// Who takes the socket over once a 101 is written. Whoever serves the connection empties it: it knows the client.
     pub upgraded: Cell<Option<Box<dyn Successor>>>,
+    /// Who goes on with a stream of HTTP/2 behind the answer that its task is writing. That task empties it, for the same
+    /// reason.
+    pub tunnel: Cell<Option<Pin<Box<dyn Future<Output = Ending>>>>>,
+}
+
+/// How a tunnel on a stream of HTTP/2 ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// All was written that was to be written.
+    Said,
+    /// Its client is to take nothing for a whole conversation.
+    Reset,
 }
 
 /// Goes on with a connection after HTTP.

@@ -5,6 +5,7 @@
 
 mod account;
 mod answer;
+mod connect;
 mod interim;
 mod routing;
 mod upgrade;
@@ -54,6 +55,10 @@ pub async fn serve(client: Rc<Client>, request: Request<Incoming>) -> Result<Res
     if let Some(reason) = client.progress.refused.take() {
         return Ok(answer::refusal(&client, listener, version, &reason));
     }
+    if *request.method() == Method::CONNECT {
+        // Boxed, so that other exchanges do not carry its state.
+        return Box::pin(connect::serve(client, listener, request)).await;
+    }
     let (mut accepted, body) = match accept(request, listener, &client) {
         Ok(accepted) => accepted,
         Err(reason) => return Ok(answer::refusal(&client, listener, version, &reason)),
@@ -74,13 +79,20 @@ pub async fn serve(client: Rc<Client>, request: Request<Incoming>) -> Result<Res
 
 /// Checks, strips and marks a request.
 fn accept<B>(request: Request<B>, listener: &LocalListener, client: &Client) -> Result<(Accepted, B), Reason> {
-    let listener = &listener.listener;
-    let (mut accepted, body) = hop::accept(request, listener.limits.headers, listener.http.path, &client.host)?;
+    let known = &listener.listener;
+    let (mut accepted, body) = hop::accept(request, known.limits.headers, known.http.path, &client.host)?;
+    mark(&mut accepted, listener, client)?;
+    Ok((accepted, body))
+}
+
+/// Says in a request whose it is.
+fn mark(accepted: &mut Accepted, listener: &LocalListener, client: &Client) -> Result<(), Reason> {
     if client.secured.is_some() {
         accepted.head.scheme = Scheme::HTTPS;
     }
-    accepted.client = forwarded::mark(&mut accepted.head, &listener.http, client.peer(accepted.version))?;
-    Ok((accepted, body))
+    let peer = client.peer(accepted.version);
+    accepted.client = forwarded::mark(&mut accepted.head, &listener.listener.http, peer)?;
+    Ok(())
 }
 
 /// An exchange that has a route.

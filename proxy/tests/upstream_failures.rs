@@ -95,6 +95,21 @@ fn a_connection_that_nobody_takes_is_503_within_its_time() {
 }
 
 #[test]
+fn a_tunnel_that_is_not_there_in_time_is_504() {
+    let hole = BlackHole::dig();
+    let proxy = TestProxy::with(&format!(
+        "limits: {{ connect_timeout: 1h }}\nclusters: {{ app: {{ hosts: [{:?}] }} }}\n\
+         routes: [{{ to: app, upgrade: [connect], timeout: 300ms }}]",
+        hole.address().to_string()
+    ));
+
+    let answer = proxy.send("CONNECT a:1 HTTP/1.1\r\nhost: a:1\r\n\r\n");
+
+    assert_eq!((answer.status(), answer.field("connection")), (504, Some("close")));
+    assert_eq!(failures(&proxy, "timeout"), 1.0);
+}
+
+#[test]
 fn an_answer_that_does_not_begin_is_504() {
     let origin = Origin::silent();
     let proxy = cluster("", &[origin.address()]);

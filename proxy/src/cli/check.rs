@@ -298,6 +298,12 @@ fn listener_risks(listener: &Listener) -> Vec<String> {
     risks.extend(upgrades.map(|route| {
         format!("route {}: upgrade lets bytes of {} pass unseen by filters", route.name, route.upgrade.join(", "))
     }));
+    risks.extend(listener.routes.iter().filter(|route| route.connect).map(|route| {
+        format!(
+            "route {}: upgrade: [connect] lets clients reach its endpoints with bytes unseen by filters",
+            route.name
+        )
+    }));
     if listener.limits.body_rate.is_none() {
         risks.push("body_rate: off lets a client take as long as a request may for its body".to_owned());
     }
@@ -624,6 +630,10 @@ mod tests {
         assert_eq!(
             risks("routes: [{ name: a, to: 'http://a:1', upgrade: [websocket] }]"),
             ["listener edge: route a: upgrade lets bytes of websocket pass unseen by filters"]
+        );
+        assert_eq!(
+            risks("routes: [{ name: a, to: 'http://a:1', upgrade: [connect] }]"),
+            ["listener edge: route a: upgrade: [connect] lets clients reach its endpoints with bytes unseen by filters"]
         );
     }
 }

@@ -132,6 +132,7 @@ pub(super) fn serve(
             written,
             host: Host::default(),
             upgraded: Cell::new(None),
+            tunnel: Cell::new(None),
         };
         talk(Rc::new(client), opened, &settings).await;
     }

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use http::{HeaderMap, Version};
+use http::{HeaderMap, Method, Version};
 
 use crate::client::Client;
 use crate::error::Reason;
@@ -87,7 +87,14 @@ impl Account {
         before.series.active.add(-1);
         route.series.active.add(1);
         self.exchange.timeouts.set(route.timeouts);
-        if route.stream && !self.exchange.lasts.replace(true) {
+        if route.stream {
+            self.let_last();
+        }
+    }
+
+    /// The client may be as slow as it likes from here on.
+    fn let_last(&self) {
+        if !self.exchange.lasts.replace(true) {
             self.client.lasting.set(self.client.lasting.get() + 1);
         }
     }
@@ -102,6 +109,9 @@ impl Account {
     /// The connection is handed over to another protocol, and the exchange lasts as long as it does.
     pub(crate) fn pass_on(&self) {
         self.exchange.is_passage.set(true);
+        if self.is_stream {
+            self.let_last();
+        }
         if let Some(chain) = &self.chain {
             chain.pass_on();
         }
@@ -214,7 +224,8 @@ impl Asked {
         let field = |name| head.fields.map.get(name).map(|value| value.as_bytes().to_vec());
         Self {
             method: head.method.to_string(),
-            path: head.path.to_string(),
+            // What the request line asks for.
+            path: if head.method == Method::CONNECT { head.authority.to_string() } else { head.path.to_string() },
             authority: head.authority.to_string(),
             version: accepted.version,
             client_address: accepted.client,

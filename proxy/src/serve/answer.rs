@@ -148,7 +148,7 @@ pub(crate) fn refusal(
     listener.unrouted.series.requests[class_index(Some(status.as_u16()))].inc();
     let body = AnswerBody::Bytes(own_body(status));
     let mut response = Response::new(ResponseBody::new(Kind::Direct(body), None));
-    fill(&mut response, own_head(status), client, version);
+    fill(&mut response, own_head(status), client, (version, true));
     close_after(&mut response, version, reason);
     response
 }
@@ -172,11 +172,16 @@ fn own_body(status: StatusCode) -> Bytes {
     Bytes::from(format!("tollgate: {} {}\n", status.as_str(), words.to_lowercase()))
 }
 
-fn fill(response: &mut Response<ResponseBody>, head: ResponseHead, client: &Client, version: Version) {
+/// Behind an answer with which HTTP does not go on there is nothing that a client could ask here.
+fn fill(
+    response: &mut Response<ResponseBody>,
+    head: ResponseHead,
+    client: &Client,
+    (version, goes_on): (Version, bool),
+) {
     *response.status_mut() = head.status;
     *response.headers_mut() = head.fields.map;
-    // Behind a 101 there is nothing that a client could ask here.
-    let is_last = client.worker.drains(client.listener) && response.status() != StatusCode::SWITCHING_PROTOCOLS;
+    let is_last = goes_on && client.worker.drains(client.listener);
     if is_last && version != Version::HTTP_2 {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
@@ -206,8 +211,9 @@ fn finish_agreed(
         Some(agreed) => upgrade::hand_over(agreed, &mut head, account, client),
         None => Some(account),
     };
+    let goes_on = account.is_some();
     let mut response = Response::new(ResponseBody::new(kind, account));
-    fill(&mut response, head, client, version);
+    fill(&mut response, head, client, (version, goes_on));
     response
 }
 
@@ -316,9 +322,24 @@ impl Replying {
         let _ = self.chain.with_stream(|stream| stream.response = Some(sent));
     }
 
-    fn finish(self, head: ResponseHead, kind: Kind, agreed: Option<Box<Agreed>>) -> Response<ResponseBody> {
-        let kind = if hop::is_bodiless(&self.method, head.status) { Kind::Empty } else { kind };
+    fn finish(self, head: ResponseHead, mut kind: Kind, agreed: Option<Box<Agreed>>) -> Response<ResponseBody> {
+        if hop::is_bodiless(&self.method, head.status) {
+            if agreed.is_none() && hop::is_connected(&self.method, head.status) {
+                return self.deny_tunnel();
+            }
+            kind = Kind::Empty;
+        }
         finish_agreed(self.account, &self.client, self.version, (head, kind), agreed)
+    }
+
+    /// A success would have the client believe in a tunnel that is not there.
+    #[cold]
+    fn deny_tunnel(self) -> Response<ResponseBody> {
+        let status = StatusCode::INTERNAL_SERVER_ERROR;
+        let head = own_head(status);
+        self.show_sent(&head);
+        self.account.exchange().note(Reason::Internal("a success without a tunnel"));
+        finish(self.account, &self.client, self.version, head, Kind::Direct(AnswerBody::Bytes(own_body(status))))
     }
 
     /// Head and body through the filters, in reverse. Where the sender declared a length, the head waits for the first

@@ -4,21 +4,28 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use http::Method;
+
 use crate::error::Reason;
 use crate::exchange::head::RequestHead;
 use crate::exchange::hop;
 use crate::filter::chain::Halt;
-use crate::route::Asked;
+use crate::route::{Asked, RouteTable};
 use crate::serve::answer;
 use crate::snapshot::{LocalListener, LocalRoute};
 
-/// The route that serves a request, if there is one.
+/// The route that serves a request, if there is one. CONNECT has routes of its own.
 pub(super) fn route(listener: &LocalListener, head: &RequestHead) -> Option<Rc<LocalRoute>> {
-    route_at(listener, find_place(listener, head)?)
+    route_at(listener, find_place(&listener.listener.table, head)?)
+}
+
+/// The route that makes a tunnel for a CONNECT, if there is one.
+pub(super) fn tunnel(listener: &LocalListener, head: &RequestHead) -> Option<Rc<LocalRoute>> {
+    route_at(listener, find_place(listener.listener.tunnels.as_deref()?, head)?)
 }
 
 /// The place in the table of the route that serves a request.
-fn find_place(listener: &LocalListener, head: &RequestHead) -> Option<usize> {
+fn find_place(table: &RouteTable, head: &RequestHead) -> Option<usize> {
     let asked = Asked {
         host: head.authority.host(),
         path: head.path.path(),
@@ -26,7 +33,14 @@ fn find_place(listener: &LocalListener, head: &RequestHead) -> Option<usize> {
         method: head.method.as_str(),
         headers: &head.fields.map,
     };
-    listener.listener.table.best(&asked)
+    table.best(&asked)
+}
+
+/// The same once filters have changed the request, of which they make no CONNECT and no other of one.
+fn find_place_again(listener: &LocalListener, head: &RequestHead) -> Option<usize> {
+    let listener = &listener.listener;
+    let table = if head.method == Method::CONNECT { listener.tunnels.as_deref()? } else { &listener.table };
+    find_place(table, head)
 }
 
 /// The route at a place; of one with several targets, the way whose turn it is.
@@ -52,7 +66,7 @@ pub(super) fn reroute(
             stream.request.path = hop::spelled(stream.request.path.clone(), spelling).map_err(Halt::Fail)?;
         }
         let concerns = edited.target || (edited.fields && asks_fields);
-        Ok(concerns.then(|| find_place(listener, &stream.request)))
+        Ok(concerns.then(|| find_place_again(listener, &stream.request)))
     })??;
     // An exchange that stays on its route stays with the target whose turn it was, too.
     let Some(found) = found.filter(|found| *found != Some(route.place)) else { return Ok(route) };

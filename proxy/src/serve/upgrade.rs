@@ -2,11 +2,14 @@
 //!
 //! A request asks, its route allows, and the upstream agrees with a 101; until then both sides speak HTTP, and nothing that the
 //! client sends behind its request goes on. From then on bytes go both ways as they come. Filters have seen both heads, see
-//! none of the bytes, and are told of the end: until then the exchange is under way.
+//! none of the bytes, and are told of the end: until then the exchange is under way. Tunnels, which `connect` makes, go on in
+//! the same way.
 
 mod relay;
+mod stream;
 
 use std::future::{Future, poll_fn};
+use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -28,8 +31,8 @@ use crate::filter::chain::{Chain, Halt};
 use crate::serve::account::Account;
 use crate::snapshot::LocalRoute;
 use crate::telemetry::metrics::ClusterSeries;
-use crate::upstream::Lease;
 use crate::upstream::switched::Switched;
+use crate::upstream::{Lease, tunnel};
 
 /// How long a client may take to hear the end.
 const FAREWELL: Duration = Duration::from_millis(500);
@@ -57,11 +60,48 @@ pub(super) fn ask(exchange: &Exchange, route: &LocalRoute, headers: &mut http::H
     }
 }
 
-/// An upstream's agreement, with its connection.
-pub(crate) struct Agreed {
-    on: OnUpgrade,
-    lease: Lease,
-    series: Arc<ClusterSeries>,
+/// What an exchange goes on with past HTTP.
+pub(crate) enum Agreed {
+    /// The connection of an upstream that agreed to change its protocol.
+    Switching {
+        /// Where hyper gives it up.
+        on: OnUpgrade,
+        /// What has it count.
+        lease: Lease,
+        /// Where it counts.
+        series: Arc<ClusterSeries>,
+    },
+    /// A connection that was made for the exchange alone.
+    Connected {
+        /// The connection.
+        far: tunnel::Tunnel,
+        /// The client's stream in HTTP/2, once it is answered.
+        near: Option<OnUpgrade>,
+    },
+}
+
+impl Agreed {
+    /// True for an answer that tells the client of it.
+    fn is_told_by(&self, status: StatusCode) -> bool {
+        match self {
+            Self::Switching { .. } => status == StatusCode::SWITCHING_PROTOCOLS,
+            Self::Connected { .. } => status.is_success(),
+        }
+    }
+
+    fn take_near(&mut self) -> Option<OnUpgrade> {
+        match self {
+            Self::Switching { .. } => None,
+            Self::Connected { near, .. } => near.take(),
+        }
+    }
+
+    async fn connection(self) -> io::Result<Switched> {
+        match self {
+            Self::Switching { on, lease, series } => Switched::new(on, lease, &series).await,
+            Self::Connected { far, .. } => Ok(far.into()),
+        }
+    }
 }
 
 /// Takes a 101 for what it says; the words tell why it may not be passed on.
@@ -76,22 +116,27 @@ pub(super) fn agree(
     let agreed = agreed.filter(|token| token.as_bytes().eq_ignore_ascii_case(asked.as_bytes()));
     upgrade::put(&mut parts.headers, agreed.ok_or("upgrade_unlike_asked")?);
     let on = parts.extensions.remove::<OnUpgrade>().ok_or("upgrade_lost")?;
-    Ok(Box::new(Agreed { on, lease, series: Arc::clone(series) }))
+    Ok(Box::new(Agreed::Switching { on, lease, series: Arc::clone(series) }))
 }
 
-/// Has the connection taken over once the 101 is written, unless a filter made another answer of it.
+/// Has the client's connection, or its stream, taken over once the answer is written, unless a filter made another one of it.
 pub(super) fn hand_over(
-    agreed: Box<Agreed>,
+    mut agreed: Box<Agreed>,
     head: &mut ResponseHead,
     account: Account,
     client: &Client,
 ) -> Option<Account> {
-    if head.status != StatusCode::SWITCHING_PROTOCOLS {
+    if !agreed.is_told_by(head.status) {
         upgrade::remove(&mut head.fields.map);
         return Some(account);
     }
     account.pass_on();
-    client.upgraded.set(Some(Box::new(Tunnel(Some((agreed, account))))));
+    let near = agreed.take_near();
+    let tunnel = Box::new(Tunnel(Some((agreed, account))));
+    match near {
+        None => client.upgraded.set(Some(tunnel)),
+        Some(near) => client.tunnel.set(Some(Box::pin(stream::carry(near, tunnel)))),
+    }
     None
 }
 
@@ -120,7 +165,7 @@ impl Successor for Tunnel {
 
 /// Passes bytes on until both sides said their end; otherwise answers why they do not.
 async fn pass(agreed: Agreed, account: &Account, mut client: Box<dyn Socket>, early: Bytes) -> Option<Reason> {
-    let Ok(mut switched) = Switched::new(agreed.on, agreed.lease, &agreed.series).await else {
+    let Ok(mut switched) = agreed.connection().await else {
         client.reset();
         return Some(Reason::UpstreamReset);
     };

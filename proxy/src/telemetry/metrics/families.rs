@@ -48,9 +48,9 @@ families! {
     HTTP_BODY_BYTES = Counter "tollgate_http_body_bytes_total" ["listener", "route", "cluster", "direction"]
         "Body bytes, and those behind an upgrade, by direction: from clients (request) or to them (response).";
     HTTP_UPGRADES = Counter "tollgate_http_upgrades_total" ["listener", "route", "cluster"]
-        "Exchanges that changed their connection to another protocol; shown from the first one on.";
+        "Exchanges that changed their connection to another protocol or became a tunnel; shown from the first one on.";
     HTTP_UPGRADED = Gauge "tollgate_http_upgraded_active" ["listener", "route", "cluster"]
-        "Connections that changed to another protocol and are under way.";
+        "Connections that changed to another protocol, and tunnels, under way.";
 
     CONNECTIONS = Counter "tollgate_connections_total" ["listener"]
         "Client connections accepted.";

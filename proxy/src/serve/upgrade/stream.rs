@@ -1,0 +1,66 @@
+//! A tunnel on one stream of HTTP/2 (RFC 9113 §8.5): the stream takes the place of the client's socket.
+//!
+//! hyper hands the stream over in two halves: what is read and written here, and a task that brings what was written to the
+//! connection. `listener` polls both in one task, so that a stream can be ended with a reset, by not polling the latter again.
+
+use std::cell::Cell;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::client::{Ending, Socket, Successor};
+
+/// Has the tunnel go on with the stream as soon as hyper hands it over, until its end.
+pub(super) async fn carry(near: OnUpgrade, tunnel: Box<dyn Successor>) -> Ending {
+    let Ok(upgraded) = near.await else { return Ending::Reset };
+    let is_reset = Rc::new(Cell::new(false));
+    let socket = Box::new(Stream { io: TokioIo::new(upgraded), is_reset: Rc::clone(&is_reset) });
+    tunnel.go_on(socket, Bytes::new()).await;
+    if is_reset.get() { Ending::Reset } else { Ending::Said }
+}
+
+/// A stream as a socket.
+struct Stream {
+    io: TokioIo<Upgraded>,
+    is_reset: Rc<Cell<bool>>,
+}
+
+impl Socket for Stream {
+    fn reset(&self) {
+        self.is_reset.set(true);
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
+        // hyper reads a reset by CANCEL as an end. What writes the stream was polled before, and knows better.
+        if buf.filled().len() == before
+            && let Poll::Ready(Err(error)) = Pin::new(&mut self.io).poll_flush(cx)
+        {
+            return Poll::Ready(Err(error));
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
