@@ -23,6 +23,8 @@ mod messages;
 mod row;
 #[path = "h2_strictness/streams.rs"]
 mod streams;
+#[path = "h2_strictness/tunnels.rs"]
+mod tunnels;
 
 use std::collections::BTreeSet;
 
@@ -30,7 +32,7 @@ use common::origin::{Origin, ok};
 use common::proxy::TestProxy;
 use row::{BODY, Row, play};
 
-fn groups() -> [(&'static str, Vec<Row>); 6] {
+fn groups() -> [(&'static str, Vec<Row>); 7] {
     [
         ("connection", connection::rows()),
         ("framing", framing::rows()),
@@ -38,11 +40,17 @@ fn groups() -> [(&'static str, Vec<Row>); 6] {
         ("flow", flow::rows()),
         ("hpack", hpack::rows()),
         ("messages", messages::rows()),
+        ("tunnels", tunnels::rows()),
     ]
 }
 
 /// Plays every row of a group; reports all that come to another verdict.
 fn holds(group: &str) {
+    holds_where(group, "");
+}
+
+/// The same with more of the route.
+fn holds_where(group: &str, route: &str) {
     let origin = Origin::scripted(|peer| {
         while let Some(request) = peer.request()? {
             peer.send(if request.method() == "HEAD" {
@@ -53,7 +61,7 @@ fn holds(group: &str) {
         }
         Ok(())
     });
-    let proxy = TestProxy::to(&origin.url());
+    let proxy = TestProxy::with(&format!("routes: [{{ to: {:?}{route} }}]", origin.url()));
     let (_, rows) = groups().into_iter().find(|(name, _)| *name == group).unwrap();
 
     let wrong: Vec<String> = rows.iter().filter_map(|row| play(&proxy, &origin, row).err()).collect();
@@ -89,6 +97,11 @@ fn heads_are_decoded_by_the_rules_of_hpack() {
 #[test]
 fn a_request_that_http1_could_misread_never_reaches_the_origin() {
     holds("messages");
+}
+
+#[test]
+fn a_connect_is_a_host_and_a_port_where_it_is_allowed() {
+    holds_where("tunnels", ", upgrade: [connect]");
 }
 
 #[test]

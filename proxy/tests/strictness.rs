@@ -39,12 +39,19 @@ fn every_row_has_its_verdict_where_paths_and_names_are_kept() {
 }
 
 #[test]
-fn every_row_has_its_verdict_when_it_comes_byte_by_byte() {
-    let scene = Scene::of(Setting::Default);
-    let rows: Vec<_> = table::rows().into_iter().filter(|row| row.setting == Setting::Default).collect();
-    let short = rows.iter().filter(|row| row.bytes.len() <= 300);
+fn every_row_has_its_verdict_where_connect_is_allowed() {
+    holds(Setting::Tunnels);
+}
 
-    let wrong: Vec<String> = short.filter_map(|row| scene.dribble(row).err()).collect();
+#[test]
+fn every_row_has_its_verdict_when_it_comes_byte_by_byte() {
+    let mut wrong = Vec::new();
+    for setting in [Setting::Default, Setting::Tunnels] {
+        let scene = Scene::of(setting);
+        let rows: Vec<_> = table::rows().into_iter().filter(|row| row.setting == setting).collect();
+        let short = rows.iter().filter(|row| row.bytes.len() <= 300);
+        wrong.extend(short.filter_map(|row| scene.dribble(row).err()));
+    }
 
     assert!(wrong.is_empty(), "{} rows are wrong:\n{}", wrong.len(), wrong.join("\n"));
 }

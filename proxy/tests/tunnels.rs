@@ -251,7 +251,10 @@ fn a_route_with_tunnels_serves_requests_as_well() {
     let proxy = proxy(&origin);
 
     assert_eq!(proxy.get("/").text(), "plain");
-    assert_eq!(proxy.send("GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: connect\r\n\r\n").status(), 200);
+    assert_eq!(
+        proxy.send("GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: connect\r\n\r\n").status(),
+        200
+    );
     assert!(origin.requests().iter().all(|request| request.field("upgrade").is_none()));
 }
 

@@ -633,7 +633,9 @@ mod tests {
         );
         assert_eq!(
             risks("routes: [{ name: a, to: 'http://a:1', upgrade: [connect] }]"),
-            ["listener edge: route a: upgrade: [connect] lets clients reach its endpoints with bytes unseen by filters"]
+            [
+                "listener edge: route a: upgrade: [connect] lets clients reach its endpoints with bytes unseen by filters"
+            ]
         );
     }
 }

@@ -12,6 +12,8 @@ pub(crate) enum Setting {
     Default,
     /// `http: { path: keep, underscores: allow }`.
     Keep,
+    /// The route has `upgrade: [connect]`.
+    Tunnels,
 }
 
 /// What becomes of the bytes of a row.
@@ -23,6 +25,8 @@ pub(crate) enum Verdict {
     Last(Vec<String>),
     /// The origin gets exactly these requests; what follows is refused with this status, and nothing more is read.
     Refused(Vec<String>, u16),
+    /// Answered 200 without a body, and the second request goes through the tunnel as it is.
+    Tunnel,
     /// As bytes that go on: the client ends its side behind the row, nothing is answered, and no request reaches the origin.
     Dropped,
 }
@@ -70,6 +74,11 @@ pub(crate) fn behind(
     row(cites, rule, bytes, Verdict::Refused(vec![seen.to_owned()], status))
 }
 
+/// Answered with a tunnel.
+pub(crate) fn tunnel(cites: &'static str, rule: &'static str, bytes: impl Into<Vec<u8>>) -> Row {
+    row(cites, rule, bytes, Verdict::Tunnel)
+}
+
 /// Never finished by its client.
 pub(crate) fn dropped(cites: &'static str, rule: &'static str, bytes: impl Into<Vec<u8>>) -> Row {
     row(cites, rule, bytes, Verdict::Dropped)
@@ -83,5 +92,10 @@ impl Row {
     /// The same where paths and underscores are kept.
     pub(crate) fn kept(self) -> Row {
         Row { setting: Setting::Keep, ..self }
+    }
+
+    /// The same where the route makes tunnels.
+    pub(crate) fn with_tunnels(self) -> Row {
+        Row { setting: Setting::Tunnels, ..self }
     }
 }

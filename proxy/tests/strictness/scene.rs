@@ -21,15 +21,16 @@ pub(crate) struct Scene {
 impl Scene {
     pub(crate) fn of(setting: Setting) -> Scene {
         let origin = Origin::answering(ok("x"));
-        let http = match setting {
-            Setting::Default => "",
-            Setting::Keep => ", path: keep, underscores: allow",
+        let (http, route) = match setting {
+            Setting::Default => ("", ""),
+            Setting::Keep => (", path: keep, underscores: allow", ""),
+            Setting::Tunnels => ("", ", upgrade: [connect]"),
         };
         // What the proxy tells upstreams about clients is no part of a row.
         let http = format!("request_id: off, forwarded: {{ for: off }}{http}");
         let url = origin.url();
         let proxy = TestProxy::with(&format!(
-            "listeners: [{{ listen: 127.0.0.1:0, http: {{ {http} }}, routes: [{{ to: {url:?} }}] }}]"
+            "listeners: [{{ listen: 127.0.0.1:0, http: {{ {http} }}, routes: [{{ to: {url:?}{route} }}] }}]"
         ));
         Scene { proxy, origin }
     }
@@ -70,6 +71,7 @@ fn expected(verdict: &Verdict) -> Vec<String> {
     match verdict {
         Verdict::Passed(seen) => seen.iter().cloned().chain([SECOND_SEEN.to_owned()]).collect(),
         Verdict::Last(seen) | Verdict::Refused(seen, _) => seen.clone(),
+        Verdict::Tunnel => vec![SECOND_SEEN.to_owned()],
         Verdict::Dropped => Vec::new(),
     }
 }
@@ -87,6 +89,14 @@ fn answers(client: &mut Client, verdict: &Verdict) -> Result<(), String> {
             good(seen.len(), client)?;
             status(client, *refusal, Some("close"))?;
             closed(client)
+        }
+        Verdict::Tunnel => {
+            let answer = client.try_head().map_err(|error| format!("no tunnel, but {error}"))?;
+            let framed = answer.field("content-length").or(answer.field("transfer-encoding"));
+            if answer.status() != 200 || framed.is_some() {
+                return Err(format!("no tunnel, but {answer:?}"));
+            }
+            good(1, client)
         }
         Verdict::Dropped => {
             client.stream().shutdown(Shutdown::Write).map_err(|error| error.to_string())?;

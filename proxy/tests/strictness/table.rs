@@ -5,6 +5,8 @@
 
 #[path = "table/chunks.rs"]
 mod chunks;
+#[path = "table/connect.rs"]
+mod connect;
 #[path = "table/connection.rs"]
 mod connection;
 #[path = "table/fields.rs"]
@@ -64,6 +66,7 @@ pub(crate) fn rows() -> Vec<Row> {
         connection::rows(),
         limits::rows(),
         pipelining::rows(),
+        connect::rows(),
     ];
     pages.into_iter().flatten().collect()
 }
