@@ -253,3 +253,35 @@ fn curl_keeps_its_connection_for_what_follows() {
         assert_eq!(made, [&["made 1"][..], &["made 0"; 19]].concat(), "{version}");
     }
 }
+
+#[test]
+#[ignore = "`make interop` fetches the peers and runs this"]
+fn curl_goes_through_tunnels_that_a_route_allows_and_no_others() {
+    let scene = Scene::new();
+    let far = scene.proxy("{}", "[{ to: echo }]");
+    let plain = far.plain().replace("http://", "");
+    let clusters = format!("{{ plain: {{ hosts: [{plain:?}] }}, safe: {{ hosts: [\"{}\"] }} }}", far.tls());
+    let near = scene.proxy(
+        &clusters,
+        "[{ match: { host: plain.test }, to: plain, upgrade: [connect] }, \
+          { match: { host: a.test }, to: safe, upgrade: [connect] }, { to: echo }]",
+    );
+    let ca = scene.path("ca.pem");
+    let place = format!("a.test:{}:127.0.0.1", near.tls().port());
+
+    for proxy in [near.plain(), near.tls_as("a.test")] {
+        let through = |arguments: &[&str]| {
+            let tunnel =
+                ["--noproxy", "", "--proxytunnel", "--proxy", &proxy, "--proxy-cacert", &ca, "--resolve", &place];
+            curl(&[&tunnel[..], arguments].concat())
+        };
+        let inside = through(&["http://plain.test:9/some/path"]);
+        let safe = through(&["--cacert", &ca, "https://a.test/some/path"]);
+        let refused = through(&["http://other.test/"]);
+
+        assert!(inside.out.contains("\"path\": \"/some/path\""), "{proxy}: {inside:?}");
+        assert_eq!((report(inside), report(safe)), ("1.1 200".to_owned(), "2 200".to_owned()), "{proxy}");
+        assert_eq!(refused.code, 56, "{proxy}: {refused:?}");
+        assert!(refused.err.contains("400"), "{proxy}: {refused:?}");
+    }
+}
