@@ -6,15 +6,17 @@
 #[path = "common/common.rs"]
 mod common;
 
+use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::sync::mpsc;
 
 use common::clusters;
 use common::modules::probes_with;
 use common::origin::{Origin, ok};
 use common::proxy::{TestProxy, prepare};
-use common::tls::{Authority, Files, Pem, named};
-use common::until;
-use common::wire::Message;
+use common::tls::{Authority, Files, Pem, named, scripted_endpoint};
+use common::wire::{self, Message};
+use common::{PATIENCE, until};
 use tempfile::NamedTempFile;
 
 /// An endpoint with this certificate and more of its TLS, which describes requests.
@@ -179,6 +181,37 @@ fn health_is_asked_over_the_same_tls() {
     for protocol in ["http1", "h2"] {
         clusters::becomes(&asks("ca.pem", ca.pem(), "unhealthy", protocol), &["healthy"]);
         clusters::becomes(&asks("other.pem", other.pem(), "healthy", protocol), &["unhealthy"]);
+    }
+}
+
+#[test]
+fn an_endpoint_that_answers_early_and_leaves_is_heard_out() {
+    let (files, authority) = (Files::new(), Authority::new("ca"));
+    let ca = files.write("ca.pem", authority.pem());
+    // More than is read at once, and less than the kernel keeps.
+    let (length, body) = (32 << 10, "x".repeat(32 << 10));
+    let (leave, left) = mpsc::channel::<()>();
+    let address = scripted_endpoint(&authority.issue(&named(&["127.0.0.1"])), move |reader| {
+        wire::read_head(reader)?;
+        left.recv_timeout(PATIENCE).map_err(io::Error::other)?;
+        let endpoint = reader.get_mut();
+        write!(endpoint, "HTTP/1.1 413 Content Too Large\r\ncontent-length: {length}\r\n\r\n{body}")?;
+        endpoint.flush()
+    });
+    let proxy = proxy(&local(address), &format!("tls: {{ ca: {ca} }}"));
+
+    // Somewhere between them the kernel takes no more, and what TLS has taken waits to be sent.
+    for sent in (1024..4096).step_by(16) {
+        let mut client = proxy.client();
+        client.send("PUT / HTTP/1.1\r\nhost: test\r\ncontent-length: 16777216\r\n\r\n");
+        client.send(vec![b'x'; sent << 10]);
+        // The worker that says so has taken what came before.
+        assert_eq!(proxy.send("GET / HTTP/1.1\r\n\r\n").status(), 400);
+        leave.send(()).unwrap();
+
+        let answer = client.answer();
+
+        assert_eq!((answer.status(), answer.body.len()), (413, length), "{sent} KiB");
     }
 }
 

@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 
 use hyper::rt::{Read, ReadBufCursor, Write};
 
-/// See the module. Once a write has failed, none completes: reading tells how the connection ends.
+/// See the module. Once a write or a flush has failed, none completes: reading tells how the connection ends.
 pub(super) struct Hearing<S> {
     socket: S,
     is_deaf: bool,
@@ -46,7 +46,9 @@ impl<S: Write + Unpin> Write for Hearing<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_flush(cx)
+        // A socket of TLS takes bytes that it has not sent, and says so here.
+        let outcome = Pin::new(&mut self.socket).poll_flush(cx);
+        self.heard(outcome)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -64,5 +66,52 @@ impl<S: Write + Unpin> Write for Hearing<S> {
     ) -> Poll<io::Result<usize>> {
         let outcome = Pin::new(&mut self.socket).poll_write_vectored(cx, bufs);
         self.heard(outcome)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper::rt::ReadBuf;
+
+    use super::*;
+
+    /// A socket whose peer has spoken and left: it takes bytes, and finds out when it is to send them.
+    struct Left;
+
+    impl Read for Left {
+        fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, mut buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+            buf.put_slice(b"full");
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    impl Write for Left {
+        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[test]
+    fn who_finds_the_peer_gone_only_when_bytes_are_sent_hears_it_out() {
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        let mut socket = Hearing::new(Left);
+        assert!(matches!(Pin::new(&mut socket).poll_write(&mut cx, b"more"), Poll::Ready(Ok(4))));
+
+        assert!(Pin::new(&mut socket).poll_flush(&mut cx).is_pending());
+
+        assert!(Pin::new(&mut socket).poll_write(&mut cx, b"more").is_pending());
+        let (mut bytes, mut space) = ([0; 4], [std::mem::MaybeUninit::uninit(); 4]);
+        let mut read = ReadBuf::uninit(&mut space);
+        assert!(matches!(Pin::new(&mut socket).poll_read(&mut cx, read.unfilled()), Poll::Ready(Ok(()))));
+        bytes.copy_from_slice(read.filled());
+        assert_eq!(&bytes, b"full");
     }
 }

@@ -19,6 +19,7 @@ use rustls::{
     ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, ServerConfig, ServerConnection,
     SignatureScheme, StreamOwned, SupportedProtocolVersion,
 };
+use socket2::SockRef;
 use tempfile::TempDir;
 
 use crate::common::PATIENCE;
@@ -331,19 +332,33 @@ impl ServerCertVerifier for Believer {
 
 /// An endpoint that shows a certificate which no listener would, and talks to nobody who does not believe it.
 pub(crate) fn expired_endpoint(pem: &Pem) -> SocketAddr {
+    scripted_endpoint(pem, |reader| wire::read_head(reader).map(drop))
+}
+
+/// An endpoint that does with each connection, one after the other, what `script` says, and then lets go of it without a word.
+pub(crate) fn scripted_endpoint(
+    pem: &Pem,
+    script: impl Fn(&mut BufReader<StreamOwned<ServerConnection, TcpStream>>) -> io::Result<()> + Send + 'static,
+) -> SocketAddr {
     let chain = CertificateDer::pem_slice_iter(pem.cert.as_bytes()).map(Result::unwrap).collect();
     let key = PrivateKeyDer::from_pem_slice(pem.key.as_bytes()).unwrap();
     let builder = ServerConfig::builder_with_provider(Arc::new(default_provider()));
     let builder = builder.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
     let config = Arc::new(builder.with_single_cert(chain, key).unwrap());
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    // Whoever sends more than is read finds out soon.
+    SockRef::from(&listener).set_recv_buffer_size(4096).unwrap();
     let address = listener.local_addr().unwrap();
     // It ends with the process of the tests.
     std::thread::spawn(move || {
         for stream in listener.incoming().map_while(Result::ok) {
-            let mut stream = stream;
-            let mut session = ServerConnection::new(Arc::clone(&config)).unwrap();
-            while session.is_handshaking() && session.complete_io(&mut stream).is_ok() {}
+            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            // Else a last word may wait for an acknowledgement, and go with the socket.
+            stream.set_nodelay(true).unwrap();
+            let session = ServerConnection::new(Arc::clone(&config)).unwrap();
+            let mut reader = BufReader::new(StreamOwned::new(session, stream));
+            // What the proxy makes of it is what a test looks at.
+            let _ = script(&mut reader);
         }
     });
     address
