@@ -55,7 +55,7 @@ pub(super) fn cluster(name: &str, said: &file::Cluster, limits: Limits, report: 
         proxy_protocol: proxy_protocol(said, report),
         pick: said.balance.as_ref().map(pick).unwrap_or_default(),
         dns: said.dns.as_ref().map(dns).unwrap_or_default(),
-        health: said.health.as_ref().and_then(health),
+        health: health(said, report),
         outliers: said.outliers.as_ref().and_then(|said| outliers(name, said, report)),
         panic: said.panic.as_ref().map_or(plain.panic, |panic| panic.value),
         slow_start: said.slow_start.as_ref().and_then(|said| said.value.0),
@@ -122,8 +122,15 @@ fn dns(said: &said::Dns) -> Dns {
     }
 }
 
-/// `None` where nothing is asked, which was reported.
-fn health(said: &said::Health) -> Option<Health> {
+/// `None` where nothing is asked; where that is no question, it was reported.
+fn health(said: &file::Cluster, report: &mut Report<'_>) -> Option<Health> {
+    let is_http2 = said.protocol.as_ref().is_some_and(|protocol| protocol.value == Protocol::H2);
+    let (tls, said) = (said.tls.is_some(), said.health.as_ref()?);
+    if let Some(grpc) = said.grpc.as_ref().filter(|_| tls && !is_http2) {
+        let message = "\"grpc\" is asked over HTTP/2, which a cluster with \"tls\" agrees on only with \"protocol: h2\"; \
+                       write that, or ask with \"http\"";
+        report.fault(Code::Conflict, grpc.spot, message);
+    }
     let http = said.http.as_ref().map(|path| Probe::Http {
         path: path.value.0.clone(),
         statuses: said.statuses.as_ref().map(|said| statuses(&said.0)).unwrap_or_else(good),
