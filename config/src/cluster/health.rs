@@ -22,7 +22,8 @@ pub struct Health {
     pub unhealthy: usize,
     /// By how much an interval may be longer, so that questions do not come all at once.
     pub jitter: Ratio,
-    /// What an endpoint counts as until its first answer, which alone decides.
+    /// What an endpoint counts as until its first answer, which alone decides. Like any other, it counts towards the part below
+    /// which all get requests.
     pub initial: Initial,
 }
 

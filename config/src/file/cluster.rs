@@ -127,7 +127,8 @@ mapping! {
         "unhealthy" => unhealthy: Option<At<Count<1, 100>>>,
         /// By how much an interval may be longer.
         "jitter" => jitter: Option<At<Ratio>>,
-        /// What an endpoint counts as until its first answer, which alone decides.
+        /// What an endpoint counts as until its first answer, which alone decides. `unhealthy` holds requests back at the start
+        /// only with `panic: 0%`: else there are too few that are healthy, and all get some.
         "initial" => initial: Option<At<Initial>>,
     }
     later []
