@@ -5,10 +5,10 @@
 
 use crate::upstream::balance::hash;
 
-/// Points of the ring for an endpoint of the usual weight.
-const POINTS: u64 = 160;
-/// Points of a whole ring.
-const RING: (u64, u64) = (1024, 1 << 16);
+/// Points of the ring for each part of an endpoint's weight, where there is room.
+const POINTS: u64 = 512;
+/// The most points of a ring, but for one that everybody has.
+const RING: u64 = 1 << 16;
 /// Places of the table: a prime, so that any step visits all of them.
 const TABLE: u64 = 65_537;
 
@@ -25,13 +25,14 @@ pub enum Table {
 pub type Named<'a> = (&'a str, u32);
 
 impl Table {
-    /// A ring: each endpoint has points in proportion to its weight, which depend on nothing but its name.
+    /// A ring: each endpoint has points in proportion to its weight, which depend on nothing but its name and weight. Where the
+    /// ring would be too large, all have half of them, or a fourth, and so on: those who join or leave move others' clients
+    /// only at such a step.
     pub fn ring(endpoints: &[Named<'_>]) -> Self {
-        let count = u64::try_from(endpoints.len()).unwrap_or(u64::MAX).max(1);
-        let (sum, size) = (weights(endpoints), count.saturating_mul(POINTS).clamp(RING.0, RING.1));
+        let halvings = halvings(endpoints);
         let mut ring: Vec<(u64, usize)> = Vec::new();
         for (place, (name, weight)) in endpoints.iter().enumerate() {
-            let points = (u64::from(*weight) * size / sum).max(1);
+            let points = (u64::from(*weight).saturating_mul(POINTS) >> halvings).max(1);
             ring.extend((0..points).map(|point| (hash::with(name.as_bytes(), point), place)));
         }
         ring.sort_unstable();
@@ -80,8 +81,11 @@ impl Table {
     }
 }
 
-fn weights(endpoints: &[Named<'_>]) -> u64 {
-    endpoints.iter().map(|(_, weight)| u64::from(*weight)).sum::<u64>().max(1)
+/// How often the points of all are halved until the ring has room for them.
+fn halvings(endpoints: &[Named<'_>]) -> u32 {
+    let sum: u64 = endpoints.iter().map(|(_, weight)| u64::from(*weight)).sum();
+    let excess = sum.saturating_mul(POINTS).div_ceil(RING).max(1);
+    excess.next_power_of_two().trailing_zeros()
 }
 
 /// The places of the table in the order in which an endpoint prefers them: a walk that visits each once.

@@ -179,6 +179,38 @@ fn an_endpoint_that_leaves_moves_few_other_clients() {
 }
 
 #[test]
+fn an_endpoint_that_joins_a_ring_takes_clients_and_moves_none_between_others() {
+    let names = names(10);
+    let named: Vec<_> = names.iter().map(|name| (name.as_str(), 1)).collect();
+    for heavy in [1, 50] {
+        let more: Vec<_> = named.iter().copied().chain([("10.0.1.1:80", heavy)]).collect();
+        let (before, after) = (Table::ring(&named), Table::ring(&more));
+
+        for key in (0..10_000).map(hash::mix) {
+            let (old, new) = (before.walk(key).next(), after.walk(key).next());
+            assert!(old == new || new == Some(10), "{heavy}");
+        }
+    }
+}
+
+#[test]
+fn a_ring_has_a_bound_and_nobody_is_left_out() {
+    let names = names(300);
+    for (weight, most) in [(1, 1 << 16), (1000, (1 << 16) + 300)] {
+        let named: Vec<_> = names
+            .iter()
+            .enumerate()
+            .map(|(place, name)| (name.as_str(), if place == 0 { 1 } else { weight }))
+            .collect();
+
+        let Table::Ring(points) = Table::ring(&named) else { panic!("a ring") };
+
+        assert!(((1 << 15)..=most).contains(&points.len()), "{}", points.len());
+        assert!((0..300).all(|place| points.iter().any(|(_, whose)| *whose == place)));
+    }
+}
+
+#[test]
 fn a_hash_is_the_same_in_every_process() {
     assert_eq!(hash::of(b""), hash::mix(0xcbf2_9ce4_8422_2325));
     assert_eq!(hash::mix(0), 0xe220_a839_7b1d_cdaf);
