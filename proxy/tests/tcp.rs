@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use common::hole::BlackHole;
 use common::origin::{Origin, Peer, refusing};
 use common::proxy::TestProxy;
 use common::tcp::{connect, echo, is_refused, is_reset, pattern, settled, to_end};
@@ -386,14 +387,8 @@ fn connections_are_spread_evenly_where_the_listener_says_so() {
 
 #[test]
 fn a_connection_that_is_not_made_in_time_is_reset() {
-    let listener = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    listener.bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into()).unwrap();
-    listener.listen(0).unwrap();
-    let address = listener.local_addr().unwrap().as_socket().unwrap();
-    let queue: Vec<_> =
-        (0..16).map_while(|_| TcpStream::connect_timeout(&address, Duration::from_millis(200)).ok()).collect();
-    assert!(queue.len() < 16, "the queue of a listener does not fill");
-    let proxy = proxy("connect_timeout: 300ms", &[address]);
+    let hole = BlackHole::dig();
+    let proxy = proxy("connect_timeout: 300ms", &[hole.address()]);
 
     assert!(is_refused(&proxy));
 }

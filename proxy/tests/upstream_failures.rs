@@ -10,10 +10,10 @@ use std::sync::Mutex;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use common::hole::BlackHole;
 use common::origin::{Origin, ok, refusing};
 use common::proxy::TestProxy;
 use common::{PATIENCE, until};
-use socket2::{Domain, Socket, Type};
 
 /// A cluster of these hosts behind the only route.
 fn cluster(limits: &str, hosts: &[SocketAddr]) -> TestProxy {
@@ -51,35 +51,6 @@ fn a_refused_connection_is_503() {
 
     assert_eq!((answer.status(), answer.text()), (503, "tollgate: 503 service unavailable\n"));
     assert_eq!(failures(&proxy, "connect"), 1.0);
-}
-
-/// A listener whose queue is full, so that the kernel answers no further connection, and what fills it.
-struct BlackHole {
-    listener: Socket,
-    _queue: Vec<Socket>,
-}
-
-impl BlackHole {
-    fn dig() -> BlackHole {
-        let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-        listener.bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into()).unwrap();
-        listener.listen(0).unwrap();
-        let address = listener.local_addr().unwrap();
-        let mut queue = Vec::new();
-        for _ in 0..16 {
-            let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-            let full = socket.connect_timeout(&address, Duration::from_millis(200)).is_err();
-            queue.push(socket);
-            if full {
-                return BlackHole { listener, _queue: queue };
-            }
-        }
-        panic!("the queue of a listener does not fill");
-    }
-
-    fn address(&self) -> SocketAddr {
-        self.listener.local_addr().unwrap().as_socket().unwrap()
-    }
 }
 
 #[test]
