@@ -66,6 +66,8 @@ pub struct Cluster {
     pub retries: Option<usize>,
     /// The longest wait for a new connection to an endpoint.
     pub connect_timeout: Duration,
+    /// The longest wait for one of the connections to an endpoint, when it may have no more of them.
+    pub pool_timeout: Duration,
     /// How long an unused connection to an endpoint is kept.
     pub upstream_idle_timeout: Duration,
     /// The most connections to one endpoint.

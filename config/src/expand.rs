@@ -243,6 +243,7 @@ fn limits(said: Option<file::Limits>, spot: Spot) -> file::Limits {
         drain_timeout: or(said.drain_timeout, default.drain_timeout, spot),
         connections: or(said.connections, NonZeroUsize::new(default.connections), spot),
         connect_timeout: or(said.connect_timeout, default.connect_timeout, spot),
+        pool_timeout: or(said.pool_timeout, default.pool_timeout, spot),
         upstream_idle_timeout: or(said.upstream_idle_timeout, default.upstream_idle_timeout, spot),
         upstream_connections: or(said.upstream_connections, NonZeroUsize::new(default.upstream_connections), spot),
         pending: or(said.pending, NonZeroUsize::new(default.pending), spot),

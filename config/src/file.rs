@@ -153,6 +153,8 @@ mapping! {
         "connections" => connections: Option<At<NonZeroUsize>>,
         /// The longest wait for a new connection to an endpoint.
         "connect_timeout" => connect_timeout: Option<At<Duration>>,
+        /// The longest wait of an exchange for one of the connections to an endpoint, when it may have no more of them.
+        "pool_timeout" => pool_timeout: Option<At<Duration>>,
         /// How long an unused connection to an endpoint is kept.
         "upstream_idle_timeout" => upstream_idle_timeout: Option<At<Duration>>,
         /// The most connections to one endpoint.

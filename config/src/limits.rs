@@ -36,6 +36,8 @@ pub struct Limits {
     pub connections: usize,
     /// The longest wait for a new connection to an endpoint.
     pub connect_timeout: Duration,
+    /// The longest wait for one of the connections to an endpoint, when it may have no more of them.
+    pub pool_timeout: Duration,
     /// How long an unused connection to an endpoint is kept.
     pub upstream_idle_timeout: Duration,
     /// The most connections to one endpoint, in the whole process.
@@ -71,6 +73,7 @@ impl Default for Limits {
             drain_timeout: Duration::from_secs(30),
             connections: 20_000,
             connect_timeout: Duration::from_secs(2),
+            pool_timeout: Duration::from_secs(2),
             upstream_idle_timeout: Duration::from_secs(60),
             upstream_connections: 1024,
             pending: 1024,

@@ -89,7 +89,7 @@ fn every_key_has_its_effect() {
     assert_eq!(limits.stream_idle_timeout, Duration::from_secs(90));
     assert_eq!(limits.write_timeout, Duration::from_millis(1500));
     assert_eq!(limits.drain_timeout, Duration::from_secs(10));
-    assert_eq!(limits.connect_timeout, Duration::from_millis(500));
+    assert_eq!((limits.connect_timeout, limits.pool_timeout), (Duration::from_millis(500), Duration::from_millis(700)));
     assert_eq!(limits.upstream_idle_timeout, Duration::from_secs(30));
     assert_eq!(limits.retire_timeout, Duration::from_secs(120));
     assert_eq!(limits.upgrade_age, Some(Duration::from_secs(3600)));
@@ -118,6 +118,7 @@ fn every_key_has_its_effect() {
     assert_eq!(cluster.endpoints.len(), 2);
     assert_eq!(cluster.endpoints[0].host, "2001:db8::1");
     assert_eq!(cluster.connect_timeout, Duration::from_millis(500));
+    assert_eq!(cluster.pool_timeout, Duration::from_millis(700));
     assert_eq!((cluster.upstream_connections, cluster.pending), (64, 128));
 }
 
@@ -620,6 +621,7 @@ fn a_cluster_says_how_its_endpoints_are_picked_and_asked_and_when_requests_are_r
     assert_eq!((&app.pick, app.panic, app.slow_start), (&Pick::LeastRequest, Ratio::of_percent(0), Some(SECOND * 30)));
     assert_eq!((app.requests, app.retries, app.upstream_connections, app.pending), (Some(30), Some(4), 10, 20));
     assert_eq!((app.connect_timeout, app.upstream_idle_timeout), (SECOND * 3 / 10, SECOND * 5));
+    assert_eq!(app.pool_timeout, SECOND * 4 / 10);
     assert_eq!(app.dns, Dns { refresh: SECOND / 10, keep: SECOND * 3600 });
     let health = app.health.as_ref().unwrap();
     let Probe::Http { path, statuses } = &health.probe else { panic!("a path") };

@@ -58,6 +58,8 @@ pub enum Reason {
     },
     /// The upstream's connection limit or queue is full.
     UpstreamOverflow,
+    /// None of the upstream's connections was free in time, and it may have no more.
+    UpstreamBusy,
     /// The upstream closed or reset before its answer was whole.
     UpstreamReset,
     /// The upstream's answer is not HTTP that may be passed on.
@@ -107,9 +109,8 @@ impl Reason {
             Self::UnknownExpectation => StatusCode::EXPECTATION_FAILED,
             Self::ClientGone => StatusCode::BAD_REQUEST,
             Self::RequestTimeout | Self::SlowBody | Self::SlowReader => StatusCode::REQUEST_TIMEOUT,
-            Self::UpstreamConnect | Self::UpstreamOverflow | Self::UpstreamTls { .. } => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::UpstreamConnect | Self::UpstreamTls { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::UpstreamOverflow | Self::UpstreamBusy => StatusCode::SERVICE_UNAVAILABLE,
             Self::FilterFailed { .. } | Self::FilterPausesTooMany(_) | Self::FilterOverShare(_) => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
@@ -132,7 +133,7 @@ impl Reason {
             Self::ClientGone | Self::RequestTimeout | Self::BodyOverLimit { request: true } => Side::Downstream,
             Self::SlowBody | Self::SlowReader => Side::Downstream,
             Self::UpstreamConnect | Self::UpstreamOverflow | Self::UpstreamReset => Side::Upstream,
-            Self::UpstreamTls { .. } => Side::Upstream,
+            Self::UpstreamTls { .. } | Self::UpstreamBusy => Side::Upstream,
             Self::DestinationForbidden => Side::Downstream,
             Self::DestinationLoop => Side::Internal,
             Self::UpstreamProtocol(_) | Self::UpstreamTimeout | Self::StreamIdle => Side::Upstream,
@@ -176,6 +177,7 @@ impl fmt::Display for Reason {
             Self::UpstreamConnect => f.write_str("upstream_connect"),
             Self::UpstreamTls { why, .. } => write!(f, "upstream_tls:{why}"),
             Self::UpstreamOverflow => f.write_str("upstream_overflow"),
+            Self::UpstreamBusy => f.write_str("upstream_pool_timeout"),
             Self::UpstreamReset => f.write_str("upstream_reset"),
             Self::UpstreamProtocol(why) => write!(f, "upstream_protocol:{why}"),
             Self::UpstreamTimeout => f.write_str("upstream_timeout"),

@@ -242,6 +242,7 @@ fn count(cluster: &Cluster, reason: &Reason) {
         Reason::UpstreamConnect => UpstreamFailure::Connect,
         Reason::UpstreamTls { .. } => UpstreamFailure::Tls,
         Reason::UpstreamOverflow => UpstreamFailure::Overflow,
+        Reason::UpstreamBusy => UpstreamFailure::Busy,
         Reason::UpstreamProtocol(_) => UpstreamFailure::Protocol,
         _ => UpstreamFailure::Reset,
     };

@@ -238,7 +238,7 @@ fn another_connection_is_made_where_our_own_bound_is_reached() {
 #[test]
 fn past_all_bounds_an_exchange_waits_and_past_the_queue_it_is_refused() {
     let (origin, gate) = waiting(100);
-    let proxy = cluster("streams: 1, upstream_connections: 1, pending: 1, connect_timeout: 10s", &[origin.address()]);
+    let proxy = cluster("streams: 1, upstream_connections: 1, pending: 1, pool_timeout: 10s", &[origin.address()]);
     let mut first = ask(&proxy, &origin, 1).remove(0);
     let mut second = proxy.client();
     second.send("GET / HTTP/1.1\r\nhost: test\r\n\r\n");

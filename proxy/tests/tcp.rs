@@ -282,7 +282,7 @@ fn connections_over_the_limit_of_the_process_are_closed() {
 #[test]
 fn connections_over_the_limit_of_the_cluster_wait_and_past_the_queue_are_reset() {
     let origin = echo();
-    let proxy = proxy("upstream_connections: 1, pending: 1, connect_timeout: 10s", &[origin.address()]);
+    let proxy = proxy("upstream_connections: 1, pending: 1, pool_timeout: 10s", &[origin.address()]);
     let mut first = connect(&proxy);
     first.write_all(b"x").unwrap();
     exactly(&mut first, 1);

@@ -485,7 +485,7 @@ fn a_connection_on_which_nothing_moves_is_ended() {
 #[test]
 fn a_connection_counts_against_the_bounds_of_its_cluster_until_it_ends() {
     let origin = echo();
-    let proxy = proxy_with("upstream_connections: 1, pending: 1, connect_timeout: 200ms", "", "", &origin);
+    let proxy = proxy_with("upstream_connections: 1, pending: 1, pool_timeout: 200ms", "", "", &origin);
     let mut client = switched(&proxy);
 
     assert_eq!(proxy.send(HANDSHAKE).status(), 503);

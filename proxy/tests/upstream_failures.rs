@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use common::hole::BlackHole;
 use common::origin::{Origin, ok, refusing};
 use common::proxy::TestProxy;
-use common::{PATIENCE, until};
+use common::{PATIENCE, frames, until};
 
 /// A cluster of these hosts behind the only route.
 fn cluster(limits: &str, hosts: &[SocketAddr]) -> TestProxy {
@@ -266,7 +266,7 @@ fn over_its_connections_an_exchange_waits_and_over_the_queue_it_is_503() {
         }
         Ok(())
     });
-    let limits = "upstream_connections: 1, pending: 1, connect_timeout: 10s";
+    let limits = "upstream_connections: 1, pending: 1, pool_timeout: 10s";
     let proxy = TestProxy::with(&format!("limits: {{ {limits} }}\nroutes: [{{ to: {:?} }}]", origin.url()));
     let mut clients = [proxy.client(), proxy.client()];
 
@@ -281,6 +281,32 @@ fn over_its_connections_an_exchange_waits_and_over_the_queue_it_is_503() {
     assert_eq!(third.status(), 503);
     assert_eq!(clients.each_mut().map(|client| client.answer().status()), [200, 200]);
     assert_eq!(origin.connections(), 1);
+}
+
+#[test]
+fn an_exchange_that_waits_too_long_for_a_connection_is_503() {
+    let silent = || {
+        Origin::scripted(|peer| {
+            frames::greet(peer)?;
+            frames::request(peer)?;
+            peer.wait_for_end()
+        })
+    };
+    for (origin, keys) in [(Origin::silent(), ""), (silent(), ", protocol: h2")] {
+        let proxy = TestProxy::with(&format!(
+            "limits: {{ upstream_connections: 1, streams: 1, pool_timeout: 1h }}\n\
+             clusters: {{ app: {{ hosts: [\"{}\"], limits: {{ pool_timeout: 100ms }}{keys} }} }}\nroutes: [{{ to: app }}]",
+            origin.address()
+        ));
+        let mut client = proxy.client();
+        client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+        until("the first has the connection", || origin.connections() == 1);
+
+        assert_eq!(proxy.get("/").status(), 503, "{keys}");
+
+        assert_eq!((failures(&proxy, "pool_timeout"), failures(&proxy, "overflow")), (1.0, 0.0), "{keys}");
+        assert_eq!(origin.connections(), 1);
+    }
 }
 
 #[test]

@@ -23,6 +23,7 @@ pub(super) fn global(said: &file::Limits) -> Limits {
         drain_timeout: or(&said.drain_timeout, default.drain_timeout),
         connections: count(&said.connections, default.connections),
         connect_timeout: or(&said.connect_timeout, default.connect_timeout),
+        pool_timeout: or(&said.pool_timeout, default.pool_timeout),
         upstream_idle_timeout: or(&said.upstream_idle_timeout, default.upstream_idle_timeout),
         upstream_connections: count(&said.upstream_connections, default.upstream_connections),
         pending: count(&said.pending, default.pending),

@@ -101,6 +101,8 @@ mapping! {
         "idle_timeout" => idle_timeout: Option<At<Duration>>,
         /// The longest wait for a new connection.
         "connect_timeout" => connect_timeout: Option<At<Duration>>,
+        /// The longest wait for one of the connections, when there may be no more of them.
+        "pool_timeout" => pool_timeout: Option<At<Duration>>,
     }
     later []
 }

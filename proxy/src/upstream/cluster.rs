@@ -79,6 +79,7 @@ impl Cluster {
         let share = |limit: usize| limit.div_ceil(workers.max(1)).max(1);
         let bounds = Bounds {
             connect_timeout: config.connect_timeout,
+            pool_timeout: config.pool_timeout,
             idle_timeout: config.upstream_idle_timeout,
             connections: share(config.upstream_connections),
             pending: share(config.pending),

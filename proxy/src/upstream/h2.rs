@@ -146,10 +146,13 @@ impl Pool {
             return Err(Reason::UpstreamOverflow);
         }
         let _waiting = Waiting::new(&self.pending);
-        match tokio::time::timeout(self.bounds().connect_timeout, self.wait(avoid)).await {
+        let Bounds { connect_timeout, pool_timeout, .. } = *self.bounds();
+        // A connection that is not made in time says so itself; one that is may be full again.
+        let patience = if growing { connect_timeout.max(pool_timeout) } else { pool_timeout };
+        match tokio::time::timeout(patience, self.wait(avoid)).await {
             Ok(outcome) => outcome,
             Err(_) if self.sessions.borrow().is_empty() => Err(Reason::UpstreamConnect),
-            Err(_) => Err(Reason::UpstreamOverflow),
+            Err(_) => Err(Reason::UpstreamBusy),
         }
     }
 

@@ -33,8 +33,10 @@ use crate::upstream::{Answer, Attempt, attempt, connect};
 /// What a pool may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
-    /// For name, connection and, over the limit, a place in the queue.
+    /// For a name, and for a connection.
     pub connect_timeout: Duration,
+    /// For one of the connections, where there may be no more.
+    pub pool_timeout: Duration,
     /// For an unused connection.
     pub idle_timeout: Duration,
     /// Exchanges on the endpoint at one time, each on a connection of its own.
@@ -157,9 +159,9 @@ impl Pool {
             return Err(Reason::UpstreamOverflow);
         }
         let (waiting, since) = (Waiting::new(&self.pending), Instant::now());
-        let permit = tokio::time::timeout(self.bounds.connect_timeout, Arc::clone(&self.permits).acquire_owned()).await;
+        let permit = tokio::time::timeout(self.bounds.pool_timeout, Arc::clone(&self.permits).acquire_owned()).await;
         drop(waiting);
-        let permit = permit.ok().and_then(Result::ok).ok_or(Reason::UpstreamOverflow)?;
+        let permit = permit.ok().and_then(Result::ok).ok_or(Reason::UpstreamBusy)?;
         Ok((permit, since.elapsed()))
     }
 

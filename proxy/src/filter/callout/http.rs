@@ -192,7 +192,7 @@ pub(super) fn shown(status: Option<StatusCode>, fields: &HeaderMap) -> VecHeader
 pub(super) fn failure(reason: &Reason) -> CalloutFailure {
     match reason {
         Reason::UpstreamConnect | Reason::UpstreamTls { sent: false, .. } => CalloutFailure::Connect,
-        Reason::UpstreamOverflow => CalloutFailure::Overflow,
+        Reason::UpstreamOverflow | Reason::UpstreamBusy => CalloutFailure::Overflow,
         Reason::UpstreamTimeout => CalloutFailure::Timeout,
         Reason::UpstreamProtocol("head_too_large") => CalloutFailure::TooLarge,
         Reason::UpstreamProtocol(_) => CalloutFailure::Protocol,

@@ -40,6 +40,8 @@ pub enum UpstreamFailure {
     Protocol,
     /// Too many connections or waiting exchanges.
     Overflow,
+    /// None of the connections was free in time.
+    Busy,
     /// An endpoint took the connection, and TLS came to nothing.
     Tls,
     /// A connection was meant for this proxy itself.
@@ -50,7 +52,7 @@ pub enum UpstreamFailure {
 
 impl UpstreamFailure {
     /// How many reasons there are.
-    pub const COUNT: usize = 8;
+    pub const COUNT: usize = 9;
 
     /// Every reason, each at its [`UpstreamFailure::index`].
     pub const ALL: [UpstreamFailure; UpstreamFailure::COUNT] = [
@@ -59,6 +61,7 @@ impl UpstreamFailure {
         UpstreamFailure::Reset,
         UpstreamFailure::Protocol,
         UpstreamFailure::Overflow,
+        UpstreamFailure::Busy,
         UpstreamFailure::Tls,
         UpstreamFailure::Loop,
         UpstreamFailure::Forbidden,
@@ -77,6 +80,7 @@ impl UpstreamFailure {
             UpstreamFailure::Reset => "reset",
             UpstreamFailure::Protocol => "protocol",
             UpstreamFailure::Overflow => "overflow",
+            UpstreamFailure::Busy => "pool_timeout",
             UpstreamFailure::Tls => "tls",
             UpstreamFailure::Loop => "loop",
             UpstreamFailure::Forbidden => "forbidden",

@@ -59,7 +59,9 @@ impl Ending {
             Reason::UpstreamConnect | Reason::UpstreamTls { sent: false, .. } => {
                 Self::new(UNAVAILABLE, "connect", CalloutOutcome::Connect)
             }
-            Reason::UpstreamOverflow => Self::new(UNAVAILABLE, "overflow", CalloutOutcome::Overflow),
+            Reason::UpstreamOverflow | Reason::UpstreamBusy => {
+                Self::new(UNAVAILABLE, "overflow", CalloutOutcome::Overflow)
+            }
             Reason::UpstreamProtocol("head_too_large") => {
                 Self::new(RESOURCE_EXHAUSTED, "too large", CalloutOutcome::TooLarge)
             }
