@@ -4,6 +4,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -22,6 +23,8 @@ use crate::upstream::outgoing;
 const DESTINATIONS: usize = 1024;
 /// Lines about refused destinations are so far apart at least: whoever is refused may ask again at once.
 const QUIET: Duration = Duration::from_secs(10);
+/// How long the machine's word about an address counts: addresses come and go.
+const MOVES: Duration = Duration::from_secs(10);
 
 /// The destinations of one worker that have a pool.
 pub(super) struct Originals {
@@ -31,6 +34,15 @@ pub(super) struct Originals {
     known: RefCell<HashMap<(SocketAddr, Protocol), Known>>,
     /// Counts uses.
     turn: Cell<u64>,
+    machine: RefCell<Machine>,
+}
+
+/// Which addresses are this machine's, as it said when it was last asked.
+#[derive(Default)]
+struct Machine {
+    told: HashMap<IpAddr, bool>,
+    /// When the first of them was asked for.
+    since: Option<Instant>,
 }
 
 struct Known {
@@ -52,7 +64,7 @@ enum Refused {
 impl Originals {
     pub(super) fn new(rule: Original) -> Self {
         let vitals = Arc::new(Vitals::new(0, Arc::default(), 0));
-        Self { rule, vitals, known: RefCell::default(), turn: Cell::new(0) }
+        Self { rule, vitals, known: RefCell::default(), turn: Cell::new(0), machine: RefCell::default() }
     }
 
     /// Exchanges and connections under way at all of them.
@@ -66,6 +78,27 @@ impl Originals {
             known.endpoint.sweep();
             known.endpoint.active() > 0 || now.saturating_duration_since(known.since) < idle
         });
+        let mut machine = self.machine.borrow_mut();
+        if machine.since.is_some_and(|since| now.saturating_duration_since(since) >= MOVES) {
+            *machine = Machine::default();
+        }
+    }
+}
+
+impl Machine {
+    /// What `ask` says of an address, which is asked once while the answer is remembered.
+    fn has(&mut self, ip: IpAddr, now: Instant, ask: impl Fn(IpAddr) -> io::Result<bool>) -> bool {
+        if let Some(told) = self.told.get(&ip) {
+            return *told;
+        }
+        // Where nobody can tell, it is taken for ours: a loop costs more than a refusal.
+        let Ok(told) = ask(ip) else { return true };
+        if self.told.len() >= DESTINATIONS {
+            self.told.clear();
+        }
+        self.since.get_or_insert(now);
+        self.told.insert(ip, told);
+        told
     }
 }
 
@@ -100,7 +133,8 @@ impl Cluster {
     ) -> Result<Option<Rc<Endpoint>>, Reason> {
         self.check_return(client)?;
         let Some(originals) = &self.originals else { return Ok(None) };
-        let address = aim(&originals.rule, client.destination, &own.load(), is_of_this_machine)
+        let is_ours = |ip| originals.machine.borrow_mut().has(ip, self.clock.now(), is_of_this_machine);
+        let address = aim(&originals.rule, client.destination, &own.load(), is_ours)
             .map_err(|refused| self.refuse(client.destination, refused))?;
         let endpoint = self.endpoint_at(originals, (address, protocol)).ok_or_else(|| {
             self.series.failures[UpstreamFailure::Overflow.index()].inc();
@@ -188,17 +222,21 @@ fn aim(
 }
 
 /// True for an address of this machine: the kernel would send from it what goes there. Nothing is sent.
-fn is_of_this_machine(ip: IpAddr) -> bool {
+fn is_of_this_machine(ip: IpAddr) -> io::Result<bool> {
     let any = match ip {
         IpAddr::V4(_) => IpAddr::from(Ipv4Addr::UNSPECIFIED),
         IpAddr::V6(_) => IpAddr::from(Ipv6Addr::UNSPECIFIED),
     };
-    let source = || -> std::io::Result<IpAddr> {
-        let socket = UdpSocket::bind((any, 0))?;
-        socket.connect((ip, 9))?;
-        Ok(socket.local_addr()?.ip())
-    };
-    ip.is_loopback() || source().is_ok_and(|source| source == ip)
+    if ip.is_loopback() {
+        return Ok(true);
+    }
+    let socket = UdpSocket::bind((any, 0))?;
+    match socket.connect((ip, 9)) {
+        Ok(()) => Ok(socket.local_addr()?.ip() == ip),
+        // There is a way to every address of its own.
+        Err(error) if matches!(error.kind(), ErrorKind::NetworkUnreachable | ErrorKind::HostUnreachable) => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 #[cfg(test)]
@@ -331,8 +369,49 @@ mod tests {
 
     #[test]
     fn addresses_of_this_machine_are_told_from_others() {
-        assert!(is_of_this_machine(IpAddr::from([127, 0, 0, 1])));
+        assert!(is_of_this_machine(IpAddr::from([127, 0, 0, 1])).unwrap());
         // TEST-NET-1, RFC 5737.
-        assert!(!is_of_this_machine(IpAddr::from([192, 0, 2, 1])));
+        assert!(!is_of_this_machine(IpAddr::from([192, 0, 2, 1])).unwrap());
+    }
+
+    #[test]
+    fn the_machine_is_asked_once_for_an_address_until_its_addresses_may_have_changed() {
+        let (cluster, asked, now) = (cluster(), Cell::new(0), Instant::now());
+        let originals = cluster.originals.as_ref().unwrap();
+        let has = |ip: [u8; 4]| {
+            let ask = |ip: IpAddr| {
+                asked.set(asked.get() + 1);
+                Ok(ip == at("10.0.0.1:1").ip())
+            };
+            originals.machine.borrow_mut().has(ip.into(), now, ask)
+        };
+
+        assert_eq!([has([10, 0, 0, 1]), has([10, 0, 0, 2]), has([10, 0, 0, 1])], [true, false, true]);
+        assert_eq!(asked.get(), 2);
+        originals.sweep(now + MOVES, MOVES);
+        has([10, 0, 0, 1]);
+
+        assert_eq!(asked.get(), 3);
+    }
+
+    #[test]
+    fn what_the_machine_cannot_tell_is_taken_for_its_own_and_asked_again() {
+        let (mut machine, now, ip) = (Machine::default(), Instant::now(), at("10.0.0.1:1").ip());
+
+        assert!(machine.has(ip, now, |_| Err(ErrorKind::Other.into())));
+
+        assert!(!machine.has(ip, now, |_| Ok(false)));
+    }
+
+    #[test]
+    fn the_machine_s_word_is_kept_for_a_bounded_number_of_addresses() {
+        let (mut machine, now) = (Machine::default(), Instant::now());
+
+        for number in 0..DESTINATIONS + 1 {
+            let [.., high, low] = number.to_be_bytes();
+            machine.has(IpAddr::from([10, 0, high, low]), now, |_| Ok(false));
+        }
+
+        assert_eq!(machine.told.len(), 1);
     }
 }
