@@ -57,6 +57,7 @@ pub struct Cluster {
 }
 
 /// The endpoints as they are at one time, in the order of the roster.
+#[derive(Default)]
 struct Crew {
     roster: Arc<Roster>,
     endpoints: Vec<Rc<Endpoint>>,
@@ -90,7 +91,7 @@ impl Cluster {
         let seed = hash::with(config.name.as_bytes(), now() ^ (u64::try_from(worker).unwrap_or_default() << 32));
         let before = before.filter(|before| before.protocol == config.protocol);
         let known = before.map(|before| before.crew.borrow().endpoints.clone()).unwrap_or_default();
-        let nobody = Crew { roster: Arc::default(), endpoints: known, lineup: Lineup::default(), warming: false };
+        let nobody = Crew { endpoints: known, ..Crew::default() };
         let cluster = Self {
             name: config.name.as_str().into(),
             series,
@@ -183,7 +184,15 @@ impl Cluster {
     #[cold]
     fn gather(&self, version: u64) {
         let roster = self.fleet.roster();
-        let mut known = std::mem::take(&mut self.crew.borrow_mut().endpoints);
+        self.version.set(version);
+        let (lineup, warming) = self.lineup(&roster);
+        let mut crew = self.crew.borrow_mut();
+        (crew.lineup, crew.warming) = (lineup, warming);
+        if Arc::ptr_eq(&crew.roster, &roster) {
+            // Something is known of the same endpoints that was not before.
+            return;
+        }
+        let mut known = std::mem::take(&mut crew.endpoints);
         let endpoint = |member: &Arc<Member>| {
             let is_same = |known: &Rc<Endpoint>| {
                 known.pool.fits(member, (self.bounds, self.tls.as_ref()))
@@ -194,11 +203,9 @@ impl Cluster {
             let kept = place.map(|place| known.swap_remove(place));
             kept.unwrap_or_else(|| Rc::new(self.endpoint(member, self.protocol)))
         };
-        let endpoints: Vec<_> = roster.members.iter().map(endpoint).collect();
+        crew.endpoints = roster.members.iter().map(endpoint).collect();
         known.iter().for_each(|gone| gone.retire(self.worker));
-        let (lineup, warming) = self.lineup(&roster);
-        *self.crew.borrow_mut() = Crew { roster, endpoints, lineup, warming };
-        self.version.set(version);
+        crew.roster = roster;
     }
 
     fn endpoint(&self, member: &Arc<Member>, protocol: Protocol) -> Endpoint {
@@ -306,3 +313,6 @@ pub struct PeerLimits {
     /// Exchanges at a time, where they share the connection.
     pub streams: u32,
 }
+
+#[cfg(test)]
+mod tests;

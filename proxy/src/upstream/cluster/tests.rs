@@ -1,0 +1,28 @@
+use std::path::Path;
+
+use super::*;
+use crate::telemetry::metrics::Registry;
+
+/// A cluster of these hosts on the only worker.
+fn cluster(hosts: &str) -> Cluster {
+    let text = format!("listen: 127.0.0.1:0\nclusters: {{ app: {{ hosts: [{hosts}] }} }}\nroutes: [{{ to: app }}]");
+    let config = tollgate_config::parse(&text, Path::new("t.yaml")).unwrap();
+    let registry = Registry::new(1);
+    let fleet = Fleet::new(&config.clusters[0], 1, &registry, None);
+    let limits = PeerLimits { fields: 100, bytes: 1 << 16, streams: 100 };
+    let series = registry.cluster(0, &fleet.config.name);
+    Cluster::new((&fleet, None), limits, (0, 1), (series, &Rc::new(Clock::new())), None)
+}
+
+#[test]
+fn news_of_the_same_endpoints_make_the_lineup_anew_and_nothing_else() {
+    let cluster = cluster("127.0.0.1:1, 127.0.0.1:2");
+    let made = || cluster.crew.borrow().endpoints.as_ptr();
+    let before = made();
+    cluster.crew.borrow_mut().lineup = Lineup::default();
+
+    cluster.version.set(cluster.version.get().wrapping_add(1));
+
+    assert!(cluster.pick(None, None).is_some());
+    assert_eq!(made(), before);
+}
