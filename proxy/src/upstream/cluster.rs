@@ -4,6 +4,7 @@ pub mod affinity;
 pub mod original;
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -64,6 +65,8 @@ struct Crew {
     lineup: Lineup,
     /// True while some get less than their weight, which changes with time.
     warming: bool,
+    /// True where one address is there more than once, with a pool for each.
+    has_twins: bool,
 }
 
 impl Cluster {
@@ -205,6 +208,7 @@ impl Cluster {
         };
         crew.endpoints = roster.members.iter().map(endpoint).collect();
         known.iter().for_each(|gone| gone.retire(self.worker));
+        crew.has_twins = has_twins(&roster);
         crew.roster = roster;
     }
 
@@ -232,9 +236,10 @@ impl Cluster {
             let mut crew = self.crew.borrow_mut();
             (crew.lineup, crew.warming) = self.lineup(&crew.roster);
         }
-        for endpoint in &self.crew.borrow().endpoints {
+        let crew = self.crew.borrow();
+        for endpoint in &crew.endpoints {
             endpoint.sweep();
-            endpoint.member.vitals.set_active(self.worker, endpoint.active());
+            endpoint.member.vitals.set_active(self.worker, crew.active(endpoint));
         }
         if let Some(originals) = &self.originals {
             originals.sweep(self.clock.now(), self.bounds.idle_timeout);
@@ -254,6 +259,23 @@ impl Cluster {
             self.fleet.report(endpoint.member.address);
         }
     }
+}
+
+impl Crew {
+    /// What is under way at the address of an endpoint.
+    fn active(&self, endpoint: &Endpoint) -> usize {
+        if !self.has_twins {
+            return endpoint.active();
+        }
+        let is_twin = |twin: &&Rc<Endpoint>| Arc::ptr_eq(&twin.member.vitals, &endpoint.member.vitals);
+        self.endpoints.iter().filter(is_twin).map(|twin| twin.active()).sum()
+    }
+}
+
+/// True where an address is among the members more than once.
+fn has_twins(roster: &Roster) -> bool {
+    let mut seen = HashSet::new();
+    !roster.members.iter().all(|member| seen.insert(member.address))
 }
 
 impl Drop for Cluster {

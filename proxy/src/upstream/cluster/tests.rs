@@ -26,3 +26,20 @@ fn news_of_the_same_endpoints_make_the_lineup_anew_and_nothing_else() {
     assert!(cluster.pick(None, None).is_some());
     assert_eq!(made(), before);
 }
+
+#[tokio::test]
+async fn an_address_that_is_named_twice_has_under_way_what_both_have() {
+    let cluster = cluster("127.0.0.1:1, 127.0.0.1:2, 127.0.0.1:1");
+    let endpoints = cluster.crew.borrow().endpoints.clone();
+    let mut permits = Vec::new();
+    for (endpoint, count) in endpoints.iter().zip([1, 1, 2]) {
+        for _ in 0..count {
+            permits.push(endpoint.pool.permit().await.unwrap());
+        }
+    }
+
+    cluster.sweep();
+
+    let active: Vec<_> = endpoints.iter().map(|endpoint| endpoint.member.vitals.active()).collect();
+    assert_eq!(active, [3, 1, 3]);
+}
