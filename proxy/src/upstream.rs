@@ -34,25 +34,45 @@ use crate::telemetry::metrics::{RetryCause, UpstreamFailure};
 use crate::tls::failure::late_word;
 use crate::upstream::body::RequestBody;
 use crate::upstream::cluster::affinity::Affinity;
+use crate::upstream::cluster::place::Place;
 use crate::upstream::cluster::{Cluster, Endpoint};
 use crate::upstream::pool::{Connection, Ends, Unreached};
-use crate::upstream::retry::Repetition;
 
-/// What an exchange holds of a connection until its answer ended. Dropped before, it closes the connection or resets the
-/// stream.
-pub enum Lease {
-    /// A connection of its own.
+/// What an exchange holds of a connection and of its cluster until its answer ended. Dropped before, it closes the connection
+/// or resets the stream.
+pub struct Lease {
+    hold: Hold,
+    /// Among the requests under way; absent where an attempt is not all of its request.
+    _place: Option<Place>,
+}
+
+/// What is held of a connection.
+enum Hold {
+    /// All of it.
     Http1(pool::Lease),
-    /// A stream on a connection that others share.
+    /// A stream, beside those of others.
     Http2(h2::Lease),
 }
 
 impl Lease {
+    fn http1(lease: pool::Lease) -> Self {
+        Self { hold: Hold::Http1(lease), _place: None }
+    }
+
+    fn http2(lease: h2::Lease) -> Self {
+        Self { hold: Hold::Http2(lease), _place: None }
+    }
+
+    /// The same with a place among the requests under way.
+    fn with(self, place: Place) -> Self {
+        Self { _place: Some(place), ..self }
+    }
+
     /// Gives the connection back for the next exchange.
     pub fn give_back(self) {
-        match self {
-            Self::Http1(lease) => lease.give_back(),
-            Self::Http2(lease) => drop(lease),
+        match self.hold {
+            Hold::Http1(lease) => lease.give_back(),
+            Hold::Http2(lease) => drop(lease),
         }
     }
 }
@@ -111,14 +131,21 @@ impl Aim<'_> {
 /// reused one, its method is idempotent and it has no body (RFC 9110 §9.2.2). What an endpoint of HTTP/2 says it did
 /// not look at is repeated once. Everything else is for `aim.retry` to say.
 pub async fn send(cluster: &Cluster, aim: &Aim<'_>, request: &mut Request<RequestBody>) -> Result<Answer, Reason> {
-    if cluster.is_full() {
+    let Some(place) = cluster.enter() else {
         count(cluster, &Reason::UpstreamOverflow);
         return Err(Reason::UpstreamOverflow);
-    }
-    if let Some(retry) = aim.retry {
+    };
+    let answered = match aim.retry {
         // Boxed, so that other exchanges do not carry its state.
-        return Box::pin(retry::send(cluster, aim, retry, request)).await;
-    }
+        Some(retry) => Box::pin(retry::send(cluster, aim, retry, request)).await,
+        None => send_once(cluster, aim, request).await,
+    };
+    // It is under way until its answer is.
+    answered.map(|answer| Answer { lease: answer.lease.with(place), ..answer })
+}
+
+/// Sends a request of which nobody says that it may be repeated.
+async fn send_once(cluster: &Cluster, aim: &Aim<'_>, request: &mut Request<RequestBody>) -> Result<Answer, Reason> {
     // In a scope of its own, so that nothing of the first attempt is carried along through the second.
     let (failed, repeating) = {
         let picked = match aim.pick(cluster, None) {
@@ -142,7 +169,7 @@ pub async fn send(cluster: &Cluster, aim: &Aim<'_>, request: &mut Request<Reques
 }
 
 /// The endpoint that could not be reached with the right to try another one, where there is one.
-fn another(cluster: &Cluster, picked: Option<Rc<Endpoint>>, reason: &Reason) -> Option<(Rc<Endpoint>, Repetition)> {
+fn another(cluster: &Cluster, picked: Option<Rc<Endpoint>>, reason: &Reason) -> Option<(Rc<Endpoint>, Place)> {
     let failed = picked.filter(|_| reason.is_unreached() && cluster.endpoints() > 1)?;
     Some((failed, cluster.repeat(Retry::BUDGET, RetryCause::Connect)?))
 }
@@ -151,7 +178,7 @@ fn another(cluster: &Cluster, picked: Option<Rc<Endpoint>>, reason: &Reason) -> 
 async fn elsewhere(
     cluster: &Cluster,
     aim: &Aim<'_>,
-    (failed, _repeating): (Rc<Endpoint>, Repetition),
+    (failed, _repeating): (Rc<Endpoint>, Place),
     request: &mut Request<RequestBody>,
 ) -> Result<Answer, Reason> {
     let outcome = match aim.pick(cluster, Some(&failed)) {

@@ -224,6 +224,26 @@ fn over_the_budget_nothing_is_repeated() {
 }
 
 #[test]
+fn a_request_that_waits_for_its_next_attempt_counts_among_those_under_way() {
+    let origin = unavailable();
+    let retry = ", retry: { on: [5xx], tries: 10, backoff: 10s }";
+    let proxy = proxy(&[origin.address()], ", limits: { requests: 1 }", retry);
+    let mut client = proxy.client();
+    client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+    until("the first attempt is over", || retries(&proxy, "status") == 1.0);
+
+    let second = proxy.get("/");
+
+    assert_eq!((second.status(), origin.requests().len()), (503, 1));
+    proxy.counts("tollgate_upstream_failures_total", &["reason=\"overflow\""], 1.0);
+    drop(client);
+    proxy.counts("tollgate_http_active_requests", &[], 0.0);
+    let mut third = proxy.client();
+    third.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+    until("its place is free again", || origin.requests().len() == 2);
+}
+
+#[test]
 fn filters_see_a_request_once_however_often_it_is_sent() {
     let (bad, good) = (unavailable(), Origin::saying("good"));
     let text =

@@ -2,6 +2,7 @@
 
 pub mod affinity;
 pub mod original;
+pub mod place;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
@@ -16,6 +17,7 @@ use crate::telemetry::metrics::ClusterSeries;
 use crate::tls::client::{Client, Dialer};
 use crate::upstream::balance::{Lineup, hash};
 use crate::upstream::cluster::original::Originals;
+use crate::upstream::cluster::place::Place;
 use crate::upstream::fleet::member::{Member, now};
 use crate::upstream::fleet::{Fleet, Roster};
 use crate::upstream::outliers::Failures;
@@ -36,6 +38,8 @@ pub struct Cluster {
     pub fleet: Arc<Fleet>,
     /// Its share of what the cluster may have under way.
     requests: Option<usize>,
+    /// Requests, and connections that are passed on, which are under way.
+    under_way: Rc<Cell<usize>>,
     /// Its share of the repetitions that the cluster may have under way.
     pub(super) retries: Option<usize>,
     /// Repetitions under way.
@@ -92,6 +96,9 @@ impl Cluster {
             proxy_protocol: config.proxy_protocol,
         };
         let seed = hash::with(config.name.as_bytes(), now() ^ (u64::try_from(worker).unwrap_or_default() << 32));
+        // What is under way counts on, whatever becomes of the endpoints.
+        let counts = before.map(|before| (Rc::clone(&before.under_way), Rc::clone(&before.repeating)));
+        let (under_way, repeating) = counts.unwrap_or_default();
         let before = before.filter(|before| before.protocol == config.protocol);
         let known = before.map(|before| before.crew.borrow().endpoints.clone()).unwrap_or_default();
         let nobody = Crew { endpoints: known, ..Crew::default() };
@@ -102,8 +109,9 @@ impl Cluster {
             tells_clients: config.proxy_protocol.is_some(),
             fleet: Arc::clone(fleet),
             requests: config.requests.map(share),
+            under_way,
             retries: config.retries.map(share),
-            repeating: Rc::default(),
+            repeating,
             worker,
             workers: workers.max(1),
             bounds,
@@ -164,15 +172,21 @@ impl Cluster {
         hash::mix(random)
     }
 
-    /// Requests under way or waiting for a connection.
+    /// Requests under way, those that wait for a connection or for their next attempt included, and connections that are
+    /// passed on.
     pub fn active(&self) -> usize {
-        let originals = self.originals.as_ref().map_or(0, Originals::active);
-        originals + self.crew.borrow().endpoints.iter().map(|endpoint| endpoint.active()).sum::<usize>()
+        self.under_way.get()
     }
 
-    /// True where one more request would be too many.
-    pub(super) fn is_full(&self) -> bool {
-        self.requests.is_some_and(|most| self.active() >= most)
+    /// A place for one more request; none where that would be one too many.
+    pub(super) fn enter(&self) -> Option<Place> {
+        let is_full = self.requests.is_some_and(|most| self.active() >= most);
+        (!is_full).then(|| self.place())
+    }
+
+    /// A place for what no limit is about.
+    pub(super) fn place(&self) -> Place {
+        Place::new(&self.under_way)
     }
 
     /// Takes up what changed since the last look.

@@ -126,7 +126,7 @@ impl Pool {
             Ok(response) => {
                 replay.forget();
                 let ends = Rc::clone(&session.ends);
-                let lease = super::Lease::Http2(lease);
+                let lease = super::Lease::http2(lease);
                 Ok(Answer { response, lease, ends, waited: Duration::ZERO, attempts: 1 })
             }
             Err(error) if error.message().is_some() => Err(Miss::NotBegun),

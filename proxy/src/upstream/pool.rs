@@ -188,7 +188,7 @@ impl Pool {
             match attempt(connection, request, reused).await {
                 Attempt::Answered(response, connection) => {
                     let lease = Lease { pool: Rc::clone(self), connection, _permit: permit };
-                    let lease = super::Lease::Http1(lease);
+                    let lease = super::Lease::http1(lease);
                     let attempts = 1 + u32::from(repeated);
                     return Ok(Answer { response, lease, ends, waited, attempts });
                 }

@@ -2,8 +2,6 @@
 //!
 //! What is repeated without being asked for, because it costs nothing and harms nobody, is in `upstream`, `pool` and `h2`.
 
-use std::cell::Cell;
-use std::rc::Rc;
 use std::time::Duration;
 
 use http::Request;
@@ -12,6 +10,7 @@ use tollgate_config::{Ratio, Retry, RetryOn};
 use crate::error::Reason;
 use crate::telemetry::metrics::RetryCause;
 use crate::upstream::body::RequestBody;
+use crate::upstream::cluster::place::Place;
 use crate::upstream::cluster::{Cluster, Endpoint};
 use crate::upstream::replay::{Part, Replay};
 use crate::upstream::{Aim, Answer, Unseen, await_endpoint, failed_after, is_idempotent, try_at, unreached};
@@ -23,14 +22,14 @@ const LONGEST: u32 = 10;
 
 impl Cluster {
     /// The right to one repetition, if there is one at this moment.
-    pub(super) fn repeat(&self, budget: Ratio, cause: RetryCause) -> Option<Repetition> {
+    pub(super) fn repeat(&self, budget: Ratio, cause: RetryCause) -> Option<Place> {
         let most = self.retries.unwrap_or_else(|| share(self.active(), budget, self.workers));
         if self.repeating.get() >= most {
             self.series.retries_refused.inc();
             return None;
         }
         self.series.retries[cause.index()].inc();
-        Some(Repetition::new(&self.repeating))
+        Some(Place::new(&self.repeating))
     }
 }
 
@@ -38,22 +37,6 @@ impl Cluster {
 fn share(active: usize, budget: Ratio, workers: usize) -> usize {
     let part = budget.of(u64::try_from(active).unwrap_or(u64::MAX));
     usize::try_from(part).unwrap_or(usize::MAX).max(FEW.div_ceil(workers.max(1)))
-}
-
-/// A place among the repetitions under way.
-pub(super) struct Repetition(Rc<Cell<usize>>);
-
-impl Repetition {
-    fn new(repeating: &Rc<Cell<usize>>) -> Self {
-        repeating.set(repeating.get() + 1);
-        Self(Rc::clone(repeating))
-    }
-}
-
-impl Drop for Repetition {
-    fn drop(&mut self) {
-        self.0.set(self.0.get().saturating_sub(1));
-    }
 }
 
 /// What an attempt came to, and whether another may follow.

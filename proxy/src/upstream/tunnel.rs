@@ -10,6 +10,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::error::Reason;
 use crate::proxy_protocol::Passed;
 use crate::telemetry::metrics::RetryCause;
+use crate::upstream::cluster::place::Place;
 use crate::upstream::cluster::{Cluster, Endpoint};
 use crate::upstream::connect::{self, Open};
 use crate::upstream::outgoing::Noted;
@@ -31,6 +32,7 @@ pub struct Share {
     _open: Open,
     _noted: Option<Arc<Noted>>,
     _permit: OwnedSemaphorePermit,
+    place: Option<Place>,
 }
 
 /// The same as `open` for a request, which counts against what the cluster may have under way.
@@ -40,17 +42,27 @@ pub async fn open_for_request(
     passed: Passed,
     original: Option<Rc<Endpoint>>,
 ) -> Result<Tunnel, Reason> {
-    if cluster.is_full() {
+    let Some(place) = cluster.enter() else {
         count(cluster, &Reason::UpstreamOverflow);
         return Err(Reason::UpstreamOverflow);
-    }
-    open(cluster, hash, passed, original).await
+    };
+    open_in(place, cluster, hash, passed, original).await
 }
 
 /// Connects for a client to an endpoint, by `hash` where the cluster picks so, and where that fails, once to another one; to
 /// the one that the client's connection was meant for, where that is known. Those that want to know hear whose connection
 /// is `passed` on.
 pub async fn open(
+    cluster: &Cluster,
+    hash: Option<u64>,
+    passed: Passed,
+    original: Option<Rc<Endpoint>>,
+) -> Result<Tunnel, Reason> {
+    open_in(cluster.place(), cluster, hash, passed, original).await
+}
+
+async fn open_in(
+    place: Place,
     cluster: &Cluster,
     hash: Option<u64>,
     passed: Passed,
@@ -69,7 +81,10 @@ pub async fn open(
         let outcome = connect(&endpoint.pool, passed).await;
         cluster.judge(&endpoint, outcome.as_ref().is_err_and(Reason::is_unreached));
         match outcome {
-            Ok(tunnel) => return Ok(tunnel),
+            Ok(mut tunnel) => {
+                tunnel.share.place = Some(place);
+                return Ok(tunnel);
+            }
             Err(reason) if reason.is_unreached() && failed.is_none() && cluster.endpoints() > 1 => {
                 cluster.series.retries[RetryCause::Connect.index()].inc();
                 failed = Some(endpoint);
@@ -85,7 +100,7 @@ pub async fn open(
 async fn connect(pool: &Pool, passed: Passed) -> Result<Tunnel, Reason> {
     let (permit, _) = pool.permit().await?;
     let (transport, ends) = pool.opened(passed).await?;
-    let share = Share { _open: Open::new(&pool.series), _noted: ends.noted, _permit: permit };
+    let share = Share { _open: Open::new(&pool.series), _noted: ends.noted, _permit: permit, place: None };
     Ok(Tunnel { transport, address: ends.address, share })
 }
 

@@ -67,11 +67,6 @@ impl Originals {
         Self { rule, vitals, known: RefCell::default(), turn: Cell::new(0), machine: RefCell::default() }
     }
 
-    /// Exchanges and connections under way at all of them.
-    pub(super) fn active(&self) -> usize {
-        self.known.borrow().values().map(|known| known.endpoint.active()).sum()
-    }
-
     /// Lets go of connections that are past their time, and of destinations that nobody used for that long.
     pub(super) fn sweep(&self, now: Instant, idle: Duration) {
         self.known.borrow_mut().retain(|_, known| {
@@ -359,7 +354,6 @@ mod tests {
         }
 
         assert_eq!(toward(&cluster, DESTINATIONS, Protocol::Http1).err(), Some(Reason::UpstreamOverflow));
-        assert_eq!(cluster.active(), DESTINATIONS);
         held.truncate(1);
         let originals = cluster.originals.as_ref().unwrap();
         originals.sweep(Instant::now() + Duration::from_secs(60), Duration::from_secs(60));

@@ -43,3 +43,16 @@ async fn an_address_that_is_named_twice_has_under_way_what_both_have() {
     let active: Vec<_> = endpoints.iter().map(|endpoint| endpoint.member.vitals.active()).collect();
     assert_eq!(active, [3, 1, 3]);
 }
+
+#[test]
+fn requests_over_the_limit_find_no_place_until_one_is_free() {
+    let mut cluster = cluster("127.0.0.1:1");
+    cluster.requests = Some(2);
+    let (first, _second) = (cluster.enter().unwrap(), cluster.enter().unwrap());
+
+    assert!(cluster.enter().is_none());
+    drop(first);
+
+    assert!(cluster.enter().is_some());
+    assert_eq!(cluster.active(), 1);
+}
