@@ -43,7 +43,7 @@ use crate::upstream::body::{AnswerBody, ClientBody, RequestBody};
 use crate::upstream::cluster::affinity::Affinity;
 use crate::upstream::cluster::{Cluster, Endpoint};
 use crate::upstream::pool::Unreached;
-use crate::upstream::{self, echo, own};
+use crate::upstream::{self, Waits, echo, own};
 
 /// Serves one request. `Err` ends the transport (HTTP/1) or the stream (HTTP/2) without an answer.
 pub async fn serve(client: Rc<Client>, request: Request<Incoming>) -> Result<Response<ResponseBody>, Abort> {
@@ -332,8 +332,8 @@ async fn reach(
             let aim = upstream::Aim {
                 affinity: cluster.affinity(request.headers(), client.source.ip()),
                 retry: route.retry.as_deref().or(cluster.fleet.config.retry.as_ref()),
-                patience: Some(&route.timeouts.head),
                 original,
+                waits: Waits::Exchange(exchange),
             };
             let answered = uninterrupted(exchange, chain, pin!(upstream::send(cluster, &aim, request))).await;
             exchange.awaiting.set(Awaiting::Bytes);

@@ -22,14 +22,16 @@ pub mod retry;
 pub mod switched;
 pub mod tunnel;
 
+use std::cell::Cell;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http::{Method, Request, Response};
 use hyper::body::{Body, Incoming};
 use tollgate_config::Retry;
 
 use crate::error::Reason;
+use crate::exchange::Exchange;
 use crate::telemetry::metrics::{RetryCause, UpstreamFailure};
 use crate::tls::failure::late_word;
 use crate::upstream::body::RequestBody;
@@ -108,8 +110,42 @@ pub struct Aim<'a> {
     pub retry: Option<&'a Retry>,
     /// What the client's connection was meant for, in a cluster that has no other endpoints.
     pub original: Option<Rc<Endpoint>>,
-    /// How long whoever gives it up has waited then, where that is because of the upstream.
-    pub patience: Option<&'a Duration>,
+    /// Who waits for the answer.
+    pub waits: Waits<'a>,
+}
+
+/// Who waits for an answer, and knows why an attempt is given up.
+#[derive(Clone, Copy, Default)]
+pub enum Waits<'a> {
+    /// Somebody who gives it up for reasons of their own.
+    #[default]
+    Somebody,
+    /// An exchange.
+    Exchange(&'a Exchange),
+    /// A callout; true once it has waited for long enough.
+    Callout(&'a Cell<bool>),
+}
+
+impl Waits<'_> {
+    /// True where it is the endpoint's fault that an attempt at it is given up now.
+    fn blames(self) -> bool {
+        match self {
+            Self::Somebody => false,
+            Self::Exchange(exchange) => {
+                matches!(exchange.reason(), Some(Reason::UpstreamTimeout | Reason::UpstreamProtocol(_)))
+            }
+            Self::Callout(late) => late.get(),
+        }
+    }
+
+    /// True once nobody but the endpoint is waited for: the request is complete.
+    fn has_asked(self) -> bool {
+        match self {
+            Self::Somebody => false,
+            Self::Exchange(exchange) => exchange.request_ended(),
+            Self::Callout(_) => true,
+        }
+    }
 }
 
 impl Aim<'_> {
@@ -229,13 +265,12 @@ async fn try_at(
     aim: &Aim<'_>,
     request: &mut Request<RequestBody>,
 ) -> Result<Answer, Reason> {
-    let deadline = aim.patience.and_then(|patience| Instant::now().checked_add(*patience));
-    let mut trial = Trial { cluster, endpoint, deadline };
+    let mut trial = Trial { cluster, endpoint, waits: Some(aim.waits) };
     let outcome = match &endpoint.http2 {
         None => endpoint.pool.send(request).await,
         Some(http2) => http2.send(request).await,
     };
-    trial.deadline = None;
+    trial.waits = None;
     match &outcome {
         Ok(answer) => cluster.judge(endpoint, answer.response.status().is_server_error()),
         Err(Reason::UpstreamConnect | Reason::UpstreamTls { .. } | Reason::UpstreamReset) => {
@@ -247,16 +282,16 @@ async fn try_at(
     outcome
 }
 
-/// An attempt under way; one that is given up after its deadline was in vain.
+/// An attempt under way, and who waits for it until it is over.
 struct Trial<'a> {
     cluster: &'a Cluster,
     endpoint: &'a Endpoint,
-    deadline: Option<Instant>,
+    waits: Option<Waits<'a>>,
 }
 
 impl Drop for Trial<'_> {
     fn drop(&mut self) {
-        if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+        if self.waits.is_some_and(Waits::blames) {
             self.cluster.judge(self.endpoint, true);
         }
     }

@@ -5,7 +5,9 @@
 #[path = "common/common.rs"]
 mod common;
 
+use common::admin::LOOPBACK;
 use common::clusters::{answers, becomes, endpoints, health, hosts, proxy, yaml};
+use common::modules::probes_with;
 use common::origin::{Origin, ok, refusing};
 use common::proxy::TestProxy;
 use common::until;
@@ -90,6 +92,81 @@ fn an_endpoint_that_never_answers_is_a_failure() {
 
     until("it is ejected", || {
         proxy.get("/");
+        health(&proxy) == ["ejected", "healthy"]
+    });
+}
+
+#[test]
+fn a_repetition_that_takes_too_long_is_a_failure_of_its_own_endpoint() {
+    let (first, second, good) = (Origin::silent(), Origin::silent(), Origin::saying("good"));
+    let more = ", outliers: { failures: 1, base: 1h, max: 1h, max_ejected: 100% }";
+    let route = ", retry: { on: [timeout], try_timeout: 300ms, backoff: 1ms }";
+    let spare = format!("{{ host: \"{}\", priority: 1 }}", good.address());
+    let text = yaml(&format!("{}, {spare}", hosts(&[first.address(), second.address()])), more, route);
+    let proxy = TestProxy::with(&text.replace("timeout: 5s", "timeout: 450ms"));
+
+    assert_eq!(proxy.get("/").status(), 504);
+
+    becomes(&proxy, &["ejected", "ejected", "healthy"]);
+}
+
+/// Two endpoints, of which the first waits for a request and the second fails each, behind routes of which `/later` takes
+/// a while.
+fn waiting(route: &str) -> (TestProxy, [Origin; 3]) {
+    let origins = [Origin::silent(), failing(usize::MAX, ""), Origin::silent()];
+    let proxy = TestProxy::with(&format!(
+        "{LOOPBACK}clusters: {{ app: {{ hosts: [{}], outliers: {{ failures: 1, base: 1h, max: 1h }} }} }}\n\
+         routes: [{{ match: {{ exact: /later }}, to: {:?}, timeout: 300ms }}, {{ to: app{route} }}]",
+        hosts(&[origins[0].address(), origins[1].address()]),
+        origins[2].url(),
+    ));
+    (proxy, origins)
+}
+
+/// Has the second endpoint fail; of two, only one may be left alone, and who is reported first is.
+fn second_is_ejected(proxy: &TestProxy) {
+    assert_eq!(proxy.get("/").status(), 503);
+    becomes(proxy, &["healthy", "ejected"]);
+}
+
+#[test]
+fn a_client_that_takes_its_time_and_leaves_is_no_failure_of_an_endpoint() {
+    let (proxy, _origins) = waiting(", timeout: 100ms");
+    let mut client = proxy.client();
+    client.send("PUT / HTTP/1.1\r\nhost: a\r\ncontent-length: 8\r\n\r\nhalf");
+    // By then the time for an answer would be over, had it begun.
+    assert_eq!(proxy.get("/later").status(), 504);
+
+    drop(client);
+    proxy.counts("tollgate_http_active_requests", &[], 0.0);
+
+    second_is_ejected(&proxy);
+}
+
+#[test]
+fn an_attempt_that_is_given_up_while_the_client_sends_is_no_failure_of_an_endpoint() {
+    let (proxy, _origins) = waiting(", retry: { on: [timeout], tries: 1, try_timeout: 100ms }");
+
+    let answer = proxy.send("PUT / HTTP/1.1\r\nhost: a\r\ncontent-length: 8\r\n\r\nhalf");
+
+    assert_eq!(answer.status(), 504);
+    second_is_ejected(&proxy);
+}
+
+#[test]
+fn an_endpoint_that_leaves_a_filter_without_an_answer_has_failed() {
+    let (silent, good, app) = (Origin::silent(), Origin::saying("good"), Origin::saying("app"));
+    let config = "{ request_headers: [\"call auth 100 / ''\", pause], call_response: [\"continue request\"] }";
+    let filters = probes_with("budget: { time: 1s }, allow: { calls: [auth] }", &[("a", config)]);
+    let proxy = TestProxy::with(&format!(
+        "{LOOPBACK}{filters}clusters: {{ auth: {{ hosts: [{}], outliers: {{ failures: 1, base: 1h, max: 1h }} }} }}\n\
+         routes: [{{ to: {:?}, filters: [a] }}]",
+        hosts(&[silent.address(), good.address()]),
+        app.url()
+    ));
+
+    until("it is ejected", || {
+        assert_eq!(proxy.get("/").status(), 200);
         health(&proxy) == ["ejected", "healthy"]
     });
 }

@@ -22,7 +22,7 @@ use crate::upstream::fleet::member::{Member, now};
 use crate::upstream::fleet::{Fleet, Roster};
 use crate::upstream::outliers::Failures;
 use crate::upstream::pool::{Bounds, Pool};
-use crate::upstream::{Aim, h2};
+use crate::upstream::{Aim, Waits, h2};
 
 /// See the module.
 pub struct Cluster {
@@ -161,8 +161,8 @@ impl Cluster {
     }
 
     /// How a request is sent that no route has.
-    pub fn aim(&self) -> Aim<'_> {
-        Aim { retry: self.fleet.config.retry.as_ref(), ..Aim::default() }
+    pub fn aim<'a>(&'a self, waits: Waits<'a>) -> Aim<'a> {
+        Aim { retry: self.fleet.config.retry.as_ref(), waits, ..Aim::default() }
     }
 
     /// A number that nobody foresees who does not try.

@@ -112,7 +112,10 @@ async fn one(
         Some(patience) => match tokio::time::timeout(patience, trying).await {
             Ok(outcome) => outcome,
             Err(_) => {
-                cluster.judge(endpoint, true);
+                // While the request is coming, its sender may be what takes the time.
+                if aim.waits.has_asked() {
+                    cluster.judge(endpoint, true);
+                }
                 Err(Reason::UpstreamTimeout)
             }
         },

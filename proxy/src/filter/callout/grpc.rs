@@ -7,7 +7,9 @@ pub mod outbox;
 pub mod status;
 pub mod upstream;
 
+use std::cell::Cell;
 use std::collections::VecDeque;
+use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -30,7 +32,7 @@ use crate::filter::callout::{CalleeId, Reach, hops};
 use crate::telemetry::metrics::{UpstreamFailure, class_index};
 use crate::upstream::body::RequestBody;
 use crate::upstream::cluster::Cluster;
-use crate::upstream::{Answer, Lease, classify, send};
+use crate::upstream::{Answer, Lease, Waits, classify, send};
 
 /// The most fields that a guest may send along.
 const FIELDS: usize = 1024;
@@ -84,13 +86,7 @@ impl GrpcQuestion {
                 end = self.stream(cluster, limit, tell) => end,
                 () = overflow.happened() => closed(Vec::new(), Ending::full()),
             },
-            Some(timeout) => match tokio::time::timeout(timeout, self.call(cluster, limit)).await {
-                Ok(end) => end,
-                Err(_) => {
-                    cluster.series.failures[UpstreamFailure::Timeout.index()].inc();
-                    closed(Vec::new(), Ending::late())
-                }
-            },
+            Some(timeout) => self.call_within(timeout, cluster, limit).await,
         }
     }
 
@@ -100,7 +96,7 @@ impl GrpcQuestion {
         limit: usize,
         mut tell: impl FnMut(GrpcEvent),
     ) -> (Vec<GrpcEvent>, Ending) {
-        let mut conversation = match self.open(cluster, limit).await {
+        let mut conversation = match self.open(cluster, limit, Waits::Somebody).await {
             Ok(conversation) => conversation,
             Err(ending) => return closed(Vec::new(), ending),
         };
@@ -116,9 +112,23 @@ impl GrpcQuestion {
         }
     }
 
-    /// A call tells nothing before it is known how it ends: metadata, then its one message, or why there is none.
-    async fn call(self, cluster: &Cluster, limit: usize) -> (Vec<GrpcEvent>, Ending) {
-        let mut conversation = match self.open(cluster, limit).await {
+    async fn call_within(self, timeout: Duration, cluster: &Cluster, limit: usize) -> (Vec<GrpcEvent>, Ending) {
+        let late = Cell::new(false);
+        let mut calling = pin!(self.call(cluster, limit, &late));
+        match tokio::time::timeout(timeout, calling.as_mut()).await {
+            Ok(end) => end,
+            Err(_) => {
+                late.set(true);
+                cluster.series.failures[UpstreamFailure::Timeout.index()].inc();
+                closed(Vec::new(), Ending::late())
+            }
+        }
+    }
+
+    /// A call tells nothing before it is known how it ends: metadata, then its one message, or why there is none. `late` once
+    /// nobody waits any more.
+    async fn call(self, cluster: &Cluster, limit: usize, late: &Cell<bool>) -> (Vec<GrpcEvent>, Ending) {
+        let mut conversation = match self.open(cluster, limit, Waits::Callout(late)).await {
             Ok(conversation) => conversation,
             Err(ending) => return closed(Vec::new(), ending),
         };
@@ -147,9 +157,11 @@ impl GrpcQuestion {
         self,
         cluster: &Cluster,
         limit: usize,
-    ) -> Result<Conversation<impl Body<Data = Bytes> + Unpin>, Ending> {
+        waits: Waits<'_>,
+    ) -> Result<Conversation<impl Body<Data = Bytes> + Unpin + use<>>, Ending> {
         let mut request = self.into_request();
-        let answer = send(cluster, &cluster.aim(), &mut request).await.map_err(|reason| Ending::failed(&reason))?;
+        let answer =
+            send(cluster, &cluster.aim(waits), &mut request).await.map_err(|reason| Ending::failed(&reason))?;
         let Answer { response, lease, .. } = answer;
         cluster.series.responses[class_index(Some(response.status().as_u16()))].inc();
         let (head, body) = response.into_parts();

@@ -5,7 +5,7 @@
 
 use std::cell::Cell;
 use std::collections::VecDeque;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -25,7 +25,7 @@ use crate::filter::callout::{CalleeId, Reach, hops};
 use crate::telemetry::metrics::{UpstreamFailure, class_index};
 use crate::upstream::body::RequestBody;
 use crate::upstream::cluster::Cluster;
-use crate::upstream::{self, Answer};
+use crate::upstream::{self, Answer, Waits};
 
 /// The most fields of one callout: as many as a guest can hand over.
 const FIELDS: usize = 1024;
@@ -56,20 +56,24 @@ impl HttpQuestion {
 
     /// Sends it and collects the answer, all within its timeout.
     pub async fn ask(self, cluster: &Cluster, limit: usize) -> Result<HttpReply, CalloutFailure> {
-        let timeout = self.timeout;
-        match tokio::time::timeout(timeout, self.exchange(cluster, limit)).await {
+        let (timeout, late) = (self.timeout, Cell::new(false));
+        let mut asking = pin!(self.exchange(cluster, limit, &late));
+        match tokio::time::timeout(timeout, asking.as_mut()).await {
             Ok(outcome) => outcome,
             Err(_) => {
+                late.set(true);
                 cluster.series.failures[UpstreamFailure::Timeout.index()].inc();
                 Err(CalloutFailure::Timeout)
             }
         }
     }
 
-    async fn exchange(self, cluster: &Cluster, limit: usize) -> Result<HttpReply, CalloutFailure> {
+    /// `late` once nobody waits any more.
+    async fn exchange(self, cluster: &Cluster, limit: usize, late: &Cell<bool>) -> Result<HttpReply, CalloutFailure> {
         let (mut request, sent) = self.into_request();
         let began = Instant::now();
-        let answer = upstream::send(cluster, &cluster.aim(), &mut request).await.map_err(|reason| failure(&reason))?;
+        let aim = cluster.aim(Waits::Callout(late));
+        let answer = upstream::send(cluster, &aim, &mut request).await.map_err(|reason| failure(&reason))?;
         cluster.series.duration.observe(began.elapsed());
         cluster.series.responses[class_index(Some(answer.response.status().as_u16()))].inc();
         let Answer { response, lease, .. } = answer;
