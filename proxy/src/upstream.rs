@@ -273,13 +273,16 @@ async fn try_at(
     trial.waits = None;
     match &outcome {
         Ok(answer) => cluster.judge(endpoint, answer.response.status().is_server_error()),
-        Err(Reason::UpstreamConnect | Reason::UpstreamTls { .. } | Reason::UpstreamReset) => {
-            cluster.judge(endpoint, true);
-        }
-        Err(Reason::UpstreamProtocol(_)) => cluster.judge(endpoint, true),
+        Err(reason) if is_its_fault(reason) => cluster.judge(endpoint, true),
         Err(_) => {}
     }
     outcome
+}
+
+/// True where an attempt failed for something that its endpoint did, or did not do.
+fn is_its_fault(reason: &Reason) -> bool {
+    matches!(reason, Reason::UpstreamConnect | Reason::UpstreamTls { .. })
+        || matches!(reason, Reason::UpstreamReset | Reason::UpstreamProtocol(_))
 }
 
 /// An attempt under way, and who waits for it until it is over.

@@ -12,6 +12,8 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use common::admin::LOOPBACK;
+use common::clusters::becomes;
 use common::hole::BlackHole;
 use common::origin::{Origin, Peer, refusing};
 use common::proxy::TestProxy;
@@ -391,4 +393,45 @@ fn a_connection_that_is_not_made_in_time_is_reset() {
     let proxy = proxy("connect_timeout: 300ms", &[hole.address()]);
 
     assert!(is_refused(&proxy));
+}
+
+#[test]
+fn over_the_budget_no_other_endpoint_is_tried() {
+    let hole = BlackHole::dig();
+    let hosts = format!("\"{}\", \"{}\"", refusing(), hole.address());
+    let proxy = TestProxy::with(&format!(
+        "clusters: {{ db: {{ hosts: [{hosts}], limits: {{ retries: 1, connect_timeout: 1h }} }} }}\n\
+         listeners: [{{ name: raw, listen: \"127.0.0.1:0\", tcp: {{ to: db }} }}]"
+    ));
+    // The first is on its way to the second endpoint after the first one; the second begins there.
+    let _held = [connect(&proxy), connect(&proxy)];
+    proxy.counts("tollgate_listener_tcp_connections_active", &[], 2.0);
+    proxy.counts("tollgate_upstream_retries_total", &["reason=\"connect\""], 1.0);
+
+    assert!(is_refused(&proxy));
+
+    assert_eq!(proxy.metric("tollgate_upstream_retries_total", &[]), 1.0);
+    assert_eq!(proxy.metric("tollgate_upstream_retries_refused_total", &[]), 1.0);
+}
+
+#[test]
+fn a_connection_that_finds_no_room_forgives_an_endpoint_nothing() {
+    let (hole, spare) = (BlackHole::dig(), echo());
+    let hosts = format!("\"{}\", {{ host: \"{}\", priority: 1 }}", hole.address(), spare.address());
+    let limits = "connections: 1, pending: 1, connect_timeout: 500ms, pool_timeout: 10s";
+    let proxy = TestProxy::with(&format!(
+        "{LOOPBACK}clusters: {{ db: {{ hosts: [{hosts}], limits: {{ {limits} }}, outliers: {{ failures: 5, base: 1h, max: 1h }} }} }}\n\
+         listeners: [{{ name: raw, listen: \"127.0.0.1:0\", tcp: {{ to: db }} }}]"
+    ));
+    // It fails twice at the endpoint, which is the only one of its priority.
+    assert!(is_refused(&proxy));
+
+    let mut last = [connect(&proxy), connect(&proxy)];
+    proxy.counts("tollgate_listener_tcp_connections_active", &[], 2.0);
+    assert!(is_refused(&proxy));
+    // One fails twice, the other at the least once.
+    last.iter_mut().for_each(|client| assert!(is_reset(&to_end(client))));
+
+    assert!(proxy.metric("tollgate_upstream_failures_total", &["reason=\"overflow\""]) >= 1.0);
+    becomes(&proxy, &["ejected", "healthy"]);
 }

@@ -9,13 +9,12 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::error::Reason;
 use crate::proxy_protocol::Passed;
-use crate::telemetry::metrics::RetryCause;
 use crate::upstream::cluster::place::Place;
 use crate::upstream::cluster::{Cluster, Endpoint};
 use crate::upstream::connect::{self, Open};
 use crate::upstream::outgoing::Noted;
 use crate::upstream::pool::{Pool, Transport};
-use crate::upstream::{await_endpoint, count};
+use crate::upstream::{another, await_endpoint, count, is_its_fault};
 
 /// See the module.
 pub struct Tunnel {
@@ -68,9 +67,11 @@ async fn open_in(
     passed: Passed,
     original: Option<Rc<Endpoint>>,
 ) -> Result<Tunnel, Reason> {
-    let mut failed = None;
+    // The one that could not be reached, with the right to try another one.
+    let mut failed: Option<(Rc<Endpoint>, Place)> = None;
     loop {
-        let picked = match original.clone().or_else(|| cluster.pick(hash, failed.as_ref())) {
+        let avoid = failed.as_ref().map(|(endpoint, _)| endpoint);
+        let picked = match original.clone().or_else(|| cluster.pick(hash, avoid)) {
             Some(endpoint) => Some(endpoint),
             None => await_endpoint(cluster, hash).await,
         };
@@ -78,22 +79,23 @@ async fn open_in(
             count(cluster, &Reason::UpstreamConnect);
             return Err(Reason::UpstreamConnect);
         };
-        let outcome = connect(&endpoint.pool, passed).await;
-        cluster.judge(&endpoint, outcome.as_ref().is_err_and(Reason::is_unreached));
-        match outcome {
+        let reason = match connect(&endpoint.pool, passed).await {
             Ok(mut tunnel) => {
+                cluster.judge(&endpoint, false);
                 tunnel.share.place = Some(place);
                 return Ok(tunnel);
             }
-            Err(reason) if reason.is_unreached() && failed.is_none() && cluster.endpoints() > 1 => {
-                cluster.series.retries[RetryCause::Connect.index()].inc();
-                failed = Some(endpoint);
-            }
-            Err(reason) => {
-                count(cluster, &reason);
-                return Err(reason);
-            }
+            Err(reason) => reason,
+        };
+        if is_its_fault(&reason) {
+            cluster.judge(&endpoint, true);
         }
+        let next = if failed.is_none() { another(cluster, Some(endpoint), &reason) } else { None };
+        if next.is_none() {
+            count(cluster, &reason);
+            return Err(reason);
+        }
+        failed = next;
     }
 }
 
