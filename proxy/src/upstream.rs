@@ -70,6 +70,11 @@ impl Lease {
         Self { _place: Some(place), ..self }
     }
 
+    /// True where others have streams on the connection.
+    fn is_shared(&self) -> bool {
+        matches!(self.hold, Hold::Http2(_))
+    }
+
     /// Gives the connection back for the next exchange.
     pub fn give_back(self) {
         match self.hold {

@@ -244,6 +244,37 @@ fn a_request_that_waits_for_its_next_attempt_counts_among_those_under_way() {
 }
 
 #[test]
+fn an_answer_that_is_not_passed_on_gives_its_connection_back() {
+    let long = format!("HTTP/1.1 503 no\r\ncontent-length: {0}\r\n\r\n{1:0$}", 16 * 1024, "");
+    for answer in [UNAVAILABLE, "HTTP/1.1 503 no\r\ncontent-length: 0\r\n\r\n", &long] {
+        let bad = Origin::answering(answer);
+        let proxy = route(&[bad.address()], "on: [5xx], tries: 3, non_idempotent: on");
+
+        assert_eq!(proxy.get("/").status(), 503);
+        assert_eq!(proxy.post("/", "", "body").status(), 503);
+
+        assert_eq!((bad.requests().len(), bad.connections()), (6, 1), "{} bytes", answer.len());
+    }
+}
+
+#[test]
+fn an_answer_that_would_take_long_to_read_takes_its_connection_along() {
+    let longer = format!("HTTP/1.1 503 no\r\ncontent-length: {0}\r\n\r\n{1:0$}", 16 * 1024 + 1, "");
+    let endless = "HTTP/1.1 503 no\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx\r\n".to_owned();
+    let stuck = "HTTP/1.1 503 no\r\ncontent-length: 2\r\n\r\nx".to_owned();
+    for answer in [longer, endless, stuck] {
+        let bad = Origin::answering(answer.clone());
+        let proxy = route(&[bad.address()], "on: [5xx], tries: 2");
+        let mut client = proxy.client();
+
+        client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+
+        assert_eq!(client.head().status(), 503);
+        assert_eq!((bad.requests().len(), bad.connections()), (2, 2), "{} bytes", answer.len());
+    }
+}
+
+#[test]
 fn filters_see_a_request_once_however_often_it_is_sent() {
     let (bad, good) = (unavailable(), Origin::saying("good"));
     let text =

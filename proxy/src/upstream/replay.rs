@@ -32,6 +32,8 @@ struct Source {
     bound: usize,
     /// The attempt that may read; one before gets nothing more.
     attempt: usize,
+    /// True once it has read all of the body.
+    taken: bool,
 }
 
 #[derive(Default)]
@@ -45,7 +47,7 @@ impl Replay {
     /// Of a body of which nothing was read yet; one that sent more than `bound` bytes is not sent again.
     pub fn new(body: RequestBody, bound: usize) -> Self {
         let kept = Some(Kept::default());
-        Self(Rc::new(RefCell::new(Source { body, kept, forgotten: false, bound, attempt: 0 })))
+        Self(Rc::new(RefCell::new(Source { body, kept, forgotten: false, bound, attempt: 0, taken: false })))
     }
 
     /// The body for one more attempt, from its beginning; `Err` when that is gone, `Ok(None)` when there is no body.
@@ -55,7 +57,8 @@ impl Replay {
             return Err(Gone);
         }
         source.attempt += 1;
-        if source.is_untouched() && source.body.is_end_stream() {
+        source.taken = source.is_untouched() && source.body.is_end_stream();
+        if source.taken {
             return Ok(None);
         }
         Ok(Some(Part { source: Rc::clone(&self.0), attempt: source.attempt, next: 0 }))
@@ -65,6 +68,11 @@ impl Replay {
     pub fn is_whole(&self) -> bool {
         let source = self.0.borrow();
         source.kept.is_some() && !source.forgotten
+    }
+
+    /// True once the last attempt has read all of the body.
+    pub fn is_taken(&self) -> bool {
+        self.0.borrow().taken
     }
 
     /// An answer began: nothing will be repeated. The attempt that is answered still gets what it has not sent.
@@ -124,7 +132,13 @@ impl Source {
         if let Some(Ok(frame)) = &frame {
             self.keep(frame);
         }
+        self.taken = frame.is_none();
         Poll::Ready(frame)
+    }
+
+    /// True where nothing comes behind the first `next` frames.
+    fn ends_at(&self, next: usize) -> bool {
+        self.replay(next).is_none() && self.body.is_end_stream()
     }
 }
 
@@ -146,18 +160,17 @@ impl Body for Part {
         if source.attempt != part.attempt {
             return Poll::Ready(Some(Err(Abort)));
         }
-        if let Some(frame) = source.replay(part.next) {
-            part.next += 1;
-            return Poll::Ready(Some(Ok(frame)));
-        }
-        let frame = ready!(source.poll_frame(cx));
+        let frame = match source.replay(part.next) {
+            Some(frame) => Some(Ok(frame)),
+            None => ready!(source.poll_frame(cx)),
+        };
         part.next += 1;
+        source.taken |= source.ends_at(part.next);
         Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        let source = self.source.borrow();
-        source.replay(self.next).is_none() && source.body.is_end_stream()
+        self.source.borrow().ends_at(self.next)
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -233,6 +246,21 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn an_attempt_has_taken_the_body_once_it_has_read_the_last_of_it() {
+        let replay = replay(&["a", "b"], 1024);
+        let mut first = replay.part().unwrap().unwrap();
+
+        first.frame().await.unwrap().unwrap();
+        assert!(!replay.is_taken());
+        first.frame().await.unwrap().unwrap();
+        assert!(replay.is_taken());
+        let mut second = replay.part().unwrap().unwrap();
+        second.frame().await.unwrap().unwrap();
+
+        assert!(!replay.is_taken());
+    }
+
+    #[tokio::test]
     async fn a_body_past_the_bound_goes_on_and_is_not_sent_again() {
         let replay = replay(&["a", "bc", "d"], 3);
 
@@ -256,6 +284,7 @@ mod tests {
         let replay = Replay::new(RequestBody::Empty, 0);
 
         assert!(replay.is_empty() && replay.part().unwrap().is_none());
+        assert!(replay.is_taken());
         assert!(replay.part().unwrap().is_none());
     }
 }

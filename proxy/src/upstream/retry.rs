@@ -5,6 +5,8 @@
 use std::time::Duration;
 
 use http::Request;
+use http_body::Body;
+use http_body_util::BodyExt;
 use tollgate_config::{Ratio, Retry, RetryOn};
 
 use crate::error::Reason;
@@ -19,6 +21,10 @@ use crate::upstream::{Aim, Answer, Unseen, await_endpoint, failed_after, is_idem
 const FEW: usize = 3;
 /// How many times longer than the first the last wait may be.
 const LONGEST: u32 = 10;
+/// The most bytes that are read of an answer which is not passed on: more would cost more than another connection.
+const REST: u64 = 16 * 1024;
+/// The longest wait for them.
+const REST_TIME: Duration = Duration::from_millis(100);
 
 impl Cluster {
     /// The right to one repetition, if there is one at this moment.
@@ -78,6 +84,7 @@ pub(super) async fn send(
         };
         let cause = cause.filter(may);
         repeating = cause.and_then(|cause| cluster.repeat(retry.budget, cause));
+        let is_taken = replay.is_taken();
         let next = repeating.as_ref().and_then(|_| replay.part().ok());
         let Some(next) = next else {
             replay.forget();
@@ -89,9 +96,31 @@ pub(super) async fn send(
         // From here on what is left of the attempt before reads nothing more, and cannot use the kept body up.
         part = next;
         // An answer that is not passed on gives its connection up before another one is asked for.
-        drop(outcome);
+        if let Ok(answer) = outcome {
+            let_go(answer, is_taken).await;
+        }
         tokio::time::sleep(backoff(retry.backoff, tried, cluster.random())).await;
         failed = Some(endpoint);
+    }
+}
+
+/// Reads the rest of an answer that nobody gets where it is short, so that its connection serves on. One on which a part of
+/// the request is still to be sent does not.
+async fn let_go(answer: Answer, is_request_sent: bool) {
+    let Answer { response, lease, .. } = answer;
+    let mut rest = response.into_body();
+    let is_short = rest.size_hint().exact().is_some_and(|bytes| bytes <= REST);
+    if !is_short || !is_request_sent || lease.is_shared() {
+        return;
+    }
+    let read = async {
+        while let Some(frame) = rest.frame().await {
+            frame.ok()?;
+        }
+        Some(())
+    };
+    if let Ok(Some(())) = tokio::time::timeout(REST_TIME, read).await {
+        lease.give_back();
     }
 }
 
