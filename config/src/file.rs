@@ -149,7 +149,7 @@ mapping! {
         "write_timeout" => write_timeout: Option<At<Duration>>,
         /// How long exchanges may go on after the proxy was told to stop.
         "drain_timeout" => drain_timeout: Option<At<Duration>>,
-        /// The most connections of clients.
+        /// The most connections of clients, which get no more than 80 % of the descriptors.
         "connections" => connections: Option<At<NonZeroUsize>>,
         /// The longest wait for a new connection to an endpoint.
         "connect_timeout" => connect_timeout: Option<At<Duration>>,

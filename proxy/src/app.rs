@@ -37,6 +37,7 @@ use crate::app::thread::Assignment;
 use crate::filter::fault::Fault;
 use crate::filter::rollout::{Followed, Trigger};
 use crate::listener::Socket;
+use crate::room::Room;
 use crate::snapshot::ListenerId;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::Registry;
@@ -286,7 +287,8 @@ impl Bound {
     pub fn start(self, signals: bool) -> Result<Running, AppError> {
         let Self { app, sockets, ids, listeners, admin, takeover } = self;
         let App { mut reloader, workers, registry, access_log, resolver, .. } = app;
-        let own = reloader.listeners().addresses();
+        let (own, room) = (reloader.listeners().addresses(), Room::here());
+        descriptors::beyond(reloader.config(), room).iter().for_each(|line| tracing::warn!("{line}"));
         let shared = Arc::new(Shared {
             snapshot: ArcSwap::from_pointee(reloader.snapshot(&ids)),
             registry: Arc::clone(&registry),
@@ -294,6 +296,7 @@ impl Bound {
             loads: (0..workers).map(|_| Load::default()).collect(),
             serving: Default::default(),
             connections: Default::default(),
+            room,
             own: ArcSwap::from_pointee(own),
             connection_ids: Default::default(),
         });

@@ -14,6 +14,7 @@ pub mod frames;
 pub mod listener;
 mod percent;
 pub mod proxy_protocol;
+pub mod room;
 pub mod route;
 pub mod serve;
 pub mod snapshot;

@@ -13,6 +13,7 @@ mod told;
 
 use std::io::Result;
 use std::net::{SocketAddr, TcpListener as StdListener};
+use std::os::fd::AsRawFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -177,7 +178,9 @@ impl Door {
     fn let_in(&self, worker: &Rc<Worker>, stream: TcpStream, source: SocketAddr) {
         let local = worker.local();
         let Some(known) = local.listener(self.listener) else { return };
-        let Some(mut admission) = Admission::new(worker, known.listener.limits.connections) else {
+        let is_kept = worker.shared.room.keeps(stream.as_raw_fd());
+        let admission = if is_kept { None } else { Admission::new(worker, known.listener.limits.connections) };
+        let Some(mut admission) = admission else {
             known.series.refused.inc();
             return;
         };
@@ -203,11 +206,12 @@ pub struct Admission {
 }
 
 impl Admission {
-    /// `None` when the process has as many as it may.
+    /// `None` when the process has as many as it may, or as it has descriptors for.
     fn new(worker: &Worker, limit: usize) -> Option<Self> {
         let shared = Arc::clone(&worker.shared);
         let before = shared.connections.fetch_add(1, Relaxed);
         let admission = Self { shared, worker: None };
+        let limit = limit.min(admission.shared.room.connections);
         (before < limit).then_some(admission)
     }
 

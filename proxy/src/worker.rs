@@ -17,6 +17,7 @@ use crate::filter::chain::Chain;
 use crate::filter::lingering::Lingering;
 use crate::filter::plugin::Plugin;
 use crate::filter::retiring::{Retiring, Stay};
+use crate::room::Room;
 use crate::snapshot::{ListenerId, Local, Place, Snapshot};
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::Registry;
@@ -35,6 +36,8 @@ pub struct Shared {
     pub serving: AtomicUsize,
     /// Client connections of the process.
     pub connections: AtomicUsize,
+    /// How many of them there are descriptors for.
+    pub room: Room,
     /// Where this process listens, admin endpoints included. Only control threads change it.
     pub own: ArcSwap<Vec<SocketAddr>>,
     /// Numbers connections.

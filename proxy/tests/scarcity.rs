@@ -1,18 +1,18 @@
 //! A process that runs out of what the system gives: descriptors, and time.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 #[path = "common/common.rs"]
 mod common;
 
 use std::fs;
 use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::sync::Mutex;
 use std::sync::mpsc::channel;
+use std::sync::{Arc, Barrier, Mutex};
 use std::time::{Duration, Instant};
 
 use common::client::Client;
+use common::h2_raw::{HEADERS, RawH2, left, status};
 use common::modules::Guest;
 use common::origin::{Origin, ok};
 use common::process::{Tollgate, ask};
@@ -33,15 +33,61 @@ fn get(address: SocketAddr) -> u16 {
     client.answer().status()
 }
 
+/// The sum of the samples of that name.
+fn metric(admin: SocketAddr, name: &str) -> usize {
+    let page = ask(admin, "/metrics");
+    let samples = page.text().lines().filter(|line| line.starts_with(name));
+    samples.map(|line| line.rsplit(' ').next().unwrap().parse::<usize>().unwrap()).sum()
+}
+
+/// What takes all descriptors that are left. Clients get only their part, so it is requests of one client to an origin that
+/// says nothing which take the rest, and one connection more that waits to be let in.
+struct Crowd {
+    _requests: RawH2,
+    _waiting: Client,
+    _origin: Origin,
+}
+
+impl Crowd {
+    /// Says nothing for as long as it takes.
+    fn origin() -> Origin {
+        Origin::scripted(|peer| {
+            peer.request()?;
+            peer.stream().set_read_timeout(None)?;
+            peer.wait_for_end()
+        })
+    }
+
+    /// The route to it.
+    fn route(origin: &Origin) -> String {
+        format!("{{ match: {{ path: /left }}, to: {:?}, timeout: 10m }}", origin.url())
+    }
+
+    fn of(origin: Origin, tollgate: &Tollgate, address: SocketAddr) -> Crowd {
+        let mut requests = RawH2::greet(address);
+        for number in 0..99 {
+            requests.send(&left(number * 2 + 1)).unwrap();
+        }
+        let answer = std::iter::repeat_with(|| requests.next().expect("an answer")).find(|frame| frame.kind == HEADERS);
+        assert_eq!(status(&answer.unwrap().payload), 503, "a connection to the origin takes a descriptor");
+        let waiting = Client::connect(address);
+        until("there are no descriptors left", || tollgate.log().contains("cannot accept connections"));
+        Crowd { _requests: requests, _waiting: waiting, _origin: origin }
+    }
+}
+
 #[test]
 fn without_descriptors_it_rests_and_tells_that_it_lives_and_serves_again_once_there_are_some() {
-    let config = "admin: { listen: \"127.0.0.1:0\" }\nlisten: 127.0.0.1:0\nlimits: { header_timeout: 10m }\nroutes: [{ to: echo }]\n";
-    let tollgate = Tollgate::run_under("ulimit -n 64; exec \"$0\" \"$@\"", config);
+    let origin = Crowd::origin();
+    let config = format!(
+        "admin: {{ listen: \"127.0.0.1:0\" }}\nlisten: 127.0.0.1:0\nroutes: [{}, {{ to: echo }}]\n",
+        Crowd::route(&origin)
+    );
+    let tollgate = Tollgate::run_under("ulimit -n 64; exec \"$0\" \"$@\"", &config);
     let address = tollgate.address_after("listening on http://");
     let admin = tollgate.address_after("admin on http://");
 
-    let crowd: Vec<_> = (0..80).map(|_| Client::connect(address)).collect();
-    until("there are no descriptors left", || tollgate.log().contains("cannot accept connections"));
+    let crowd = Crowd::of(origin, &tollgate, address);
     let (begun, used) = (Instant::now(), cpu(tollgate.id()));
     let mut lived = 0;
     until("a second is over", || {
@@ -59,6 +105,58 @@ fn without_descriptors_it_rests_and_tells_that_it_lives_and_serves_again_once_th
     until("it serves again", || get(address) == 200);
 }
 
+#[test]
+fn clients_hold_all_descriptors_they_may_and_requests_get_connections_to_upstreams_all_the_same() {
+    const UPSTREAMS: usize = 4;
+    let gate = Arc::new(Barrier::new(UPSTREAMS));
+    let origin = Origin::scripted(move |peer| {
+        peer.request()?;
+        // Each has a connection of its own before any is answered.
+        gate.wait();
+        peer.send(ok("x"))
+    });
+    let config = format!(
+        "admin: {{ listen: \"127.0.0.1:0\" }}\nlisten: 127.0.0.1:0\nlimits: {{ header_timeout: 10m }}\nroutes: [{{ to: {:?} }}]\n",
+        origin.url()
+    );
+    let tollgate = Tollgate::run_under("ulimit -n 64; exec \"$0\" \"$@\"", &config);
+    let address = tollgate.address_after("listening on http://");
+    let admin = tollgate.address_after("admin on http://");
+    let mut served: Vec<_> = (0..UPSTREAMS).map(|_| Client::connect(address)).collect();
+    until("they are let in", || metric(admin, "tollgate_connections_active{") == UPSTREAMS);
+
+    let crowd: Vec<_> = (0..80).map(|_| Client::connect(address)).collect();
+    let (active, refused) = ("tollgate_connections_active{", "tollgate_connections_refused_total{");
+    until("each is let in or refused", || metric(admin, active) + metric(admin, refused) == 80 + UPSTREAMS);
+    for client in &mut served {
+        client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+    }
+    let answers: Vec<_> = served.iter_mut().map(|client| client.answer().status()).collect();
+
+    assert_eq!(answers, [200; UPSTREAMS]);
+    assert!(metric(admin, refused) > 80 - 48, "{} refused", metric(admin, refused));
+    assert!(!tollgate.log().contains("cannot accept connections"), "{}", tollgate.log());
+    drop(crowd);
+}
+
+#[test]
+fn of_four_hundred_descriptors_clients_get_three_hundred_and_twenty_whatever_is_written() {
+    let config = "admin: { listen: \"127.0.0.1:0\" }\nlisten: 127.0.0.1:0\nlimits: { header_timeout: 10m, connections: 500 }\n\
+                  routes: [{ to: echo }]\n";
+    let tollgate = Tollgate::run_under("ulimit -n 404; exec \"$0\" \"$@\"", config);
+    let address = tollgate.address_after("listening on http://");
+    let admin = tollgate.address_after("admin on http://");
+
+    let crowd: Vec<_> = (0..330).map(|_| Client::connect(address)).collect();
+    let counts = || ["active{", "refused_total{"].map(|what| metric(admin, &format!("tollgate_connections_{what}")));
+    until("each is let in or refused", || counts().iter().sum::<usize>() == 330);
+
+    assert_eq!(counts(), [320, 10]);
+    let warning = "limits.connections: 500 is more than the 320 that clients get of 400 descriptors";
+    assert_eq!(tollgate.log().matches(warning).count(), 1, "{}", tollgate.log());
+    drop(crowd);
+}
+
 /// A proxy with few descriptors and a filter that says `one`, and a client that has a connection.
 struct Scarce {
     tollgate: Tollgate,
@@ -66,39 +164,33 @@ struct Scarce {
     address: SocketAddr,
     admin: SocketAddr,
     kept: Client,
+    /// Taken by the crowd.
+    origin: Option<Origin>,
 }
 
 impl Scarce {
     fn new() -> Scarce {
-        let guest = Guest::from_bytes(&speaker("one"));
+        let (guest, origin) = (Guest::from_bytes(&speaker("one")), Crowd::origin());
         let config = format!(
-            "admin: {{ listen: \"127.0.0.1:0\" }}\nlisten: 127.0.0.1:0\ncache: off\nlimits: {{ header_timeout: 10m }}\n\
-             filters: {{ f: {{ wasm: {:?} }} }}\nroutes: [{{ to: echo, filters: [f] }}]\n",
-            guest.path()
+            "admin: {{ listen: \"127.0.0.1:0\" }}\nlisten: 127.0.0.1:0\ncache: off\n\
+             filters: {{ f: {{ wasm: {:?} }} }}\nroutes: [{}, {{ to: echo, filters: [f] }}]\n",
+            guest.path(),
+            Crowd::route(&origin)
         );
         let tollgate = Tollgate::run_under("ulimit -n 64; exec \"$0\" \"$@\"", &config);
         let address = tollgate.address_after("listening on http://");
         let admin = tollgate.address_after("admin on http://");
-        let mut scarce = Scarce { tollgate, guest, address, admin, kept: Client::connect(address) };
+        let (kept, origin) = (Client::connect(address), Some(origin));
+        let mut scarce = Scarce { tollgate, guest, address, admin, kept, origin };
         assert_eq!(scarce.says(), "one");
         scarce
     }
 
-    /// Takes all descriptors that are left. One connection alone then waits to be let in, so that no more than one is
-    /// snatched of those that are kept back for the admin endpoints.
-    fn crowd(&self) -> Vec<Client> {
-        let folder = format!("/proc/{}/fd", self.tollgate.id());
-        let is_socket =
-            |path: PathBuf| fs::read_link(path).is_ok_and(|what| what.to_string_lossy().starts_with("socket:"));
-        let open = || fs::read_dir(&folder).unwrap().filter(|entry| is_socket(entry.as_ref().unwrap().path())).count();
-        let is_full = || self.tollgate.log().contains("cannot accept connections");
-        let mut crowd = Vec::new();
-        while !is_full() {
-            let before = open();
-            crowd.push(Client::connect(self.address));
-            until("it is let in, or there are no descriptors left", || open() > before || is_full());
-        }
-        crowd
+    /// Takes all descriptors that are left. One connection alone waits to be let in, so that no more than one is snatched of
+    /// those that are kept back for the admin endpoints.
+    fn crowd(&mut self) -> Crowd {
+        let origin = self.origin.take().expect("one crowd");
+        Crowd::of(origin, &self.tollgate, self.address)
     }
 
     /// What the filter says on the connection that there is.

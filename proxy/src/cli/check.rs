@@ -12,8 +12,9 @@ use tollgate_config::{
 };
 
 use super::{Failure, own_program, print};
-use crate::app::{App, PluginSummary, RunOptions};
+use crate::app::{App, PluginSummary, RunOptions, descriptors};
 use crate::filter::compile;
+use crate::room::Room;
 use crate::telemetry::log::{self, LogFormat};
 
 /// Loads the configuration, starts every plugin once, and prints what it found.
@@ -22,17 +23,23 @@ pub(super) fn check(file: &Path) -> Result<(), Failure> {
     if std::env::var_os(log::VARIABLE).is_some() {
         log::init(LogFormat::Text);
     }
+    descriptors::raise_limit();
     let config = tollgate_config::load(file).map_err(Failure::Config)?;
     let options = RunOptions { compiler: own_program(), cache: compile::default_cache(), ..RunOptions::default() };
     let app = App::prepare(config.clone(), &options).map_err(Failure::App)?;
     let mut text = format!("{} is good\n", file.display());
     // A string takes every write.
-    let _ = summarise(&mut text, &config, app.plugins());
+    let _ = summarise(&mut text, &config, Room::here(), app.plugins());
     let _ = section(&mut text, "shown out of its time", app.untimely());
     print(text.as_bytes())
 }
 
-fn summarise(out: &mut String, config: &Config, plugins: impl Iterator<Item = PluginSummary>) -> fmt::Result {
+fn summarise(
+    out: &mut String,
+    config: &Config,
+    room: Room,
+    plugins: impl Iterator<Item = PluginSummary>,
+) -> fmt::Result {
     for listener in &config.listeners {
         writeln!(out, "\nlistener {} on {}", listener.name, listener.address)?;
         write_tls(out, listener)?;
@@ -45,7 +52,8 @@ fn summarise(out: &mut String, config: &Config, plugins: impl Iterator<Item = Pl
     let clusters = config.clusters.iter().flat_map(cluster_risks);
     let listeners =
         config.listeners.iter().flat_map(listener_risks).chain(config.listeners.iter().flat_map(route_risks));
-    let shared = admin_risk(config).into_iter().chain(listeners).chain(clusters);
+    let process = admin_risk(config).into_iter().chain(descriptors::beyond(config, room));
+    let shared = process.chain(listeners).chain(clusters);
     section(out, "not the safe default", shared.chain(plugins))
 }
 
@@ -372,7 +380,7 @@ mod tests {
 
     fn summary(config: &Config, plugins: &[PluginSummary]) -> String {
         let mut text = String::new();
-        summarise(&mut text, config, plugins.iter().cloned()).unwrap();
+        summarise(&mut text, config, Room::of(Some(1024)), plugins.iter().cloned()).unwrap();
         text
     }
 
@@ -411,6 +419,17 @@ mod tests {
         assert!(admin("0.0.0.0:9901").is_some_and(|risk| risk.starts_with("admin on 0.0.0.0:9901 can be reached")));
         assert_eq!(admin("127.0.0.1:9901"), None);
         assert_eq!(admin_risk(&config("listen: 127.0.0.1:8000\nroutes: []\n")), None);
+    }
+
+    #[test]
+    fn more_connections_than_there_are_descriptors_for_are_a_risk() {
+        let connections = |count| {
+            let text = format!("limits: {{ connections: {count} }}\nlisten: 127.0.0.1:8000\nroutes: []\n");
+            summary(&config(&text), &[])
+        };
+
+        assert!(connections(820).contains("\n  limits.connections: 820 is more than the 819 that clients get of 1024"));
+        assert!(!connections(819).contains("connections"), "{}", connections(819));
     }
 
     #[test]

@@ -7,9 +7,9 @@ use tollgate_config::Config;
 
 use super::{Change, Live};
 use crate::app::listeners::{Changes, Committed};
-use crate::app::marks;
 use crate::app::reload::plan::{self, Plan};
 use crate::app::reload::{Answer, Done, LastReload, Refused, tls};
+use crate::app::{descriptors, marks};
 use crate::filter::digest::Digest;
 use crate::filter::generation::Generation;
 use crate::filter::rollout::{Cause, Rollout, Trigger};
@@ -102,6 +102,7 @@ impl Live {
         for note in restarts(&reloader.config, &config) {
             tracing::warn!("{note} changes when the proxy starts again");
         }
+        descriptors::beyond(&config, self.around.shared.room).iter().for_each(|line| tracing::warn!("{line}"));
         self.adopt(config, plans, (changes, tls), cause);
         Ok(Done::Serving)
     }
