@@ -251,6 +251,7 @@ fn limits(said: Option<file::Limits>, spot: Spot) -> file::Limits {
         buffer: or(said.buffer, default.buffer, spot),
         retire_timeout: or(said.retire_timeout, default.retire_timeout, spot),
         upgrade_age: or(said.upgrade_age, Age(default.upgrade_age), spot),
+        memory: or(said.memory, default.memory, spot),
         compile_time: or(said.compile_time, default.compile_time, spot),
         compile_memory: or(said.compile_memory, ByteSize::new(default.compile_memory), spot),
     }

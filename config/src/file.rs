@@ -29,7 +29,7 @@ use crate::cache::Folder;
 use crate::cluster::Protocol;
 use crate::forwarding::Network;
 use crate::interception::{Direction, Mark};
-use crate::limits::{Age, Rate};
+use crate::limits::{Age, MemoryLimit, Rate};
 use crate::listener::{Balance, TcpTarget};
 use crate::proxy_protocol::ProxyProtocol;
 use crate::ratio::Ratio;
@@ -169,6 +169,8 @@ mapping! {
         "retire_timeout" => retire_timeout: Option<At<Duration>>,
         /// How long an upgraded connection may go on in such a filter, or `off`.
         "upgrade_age" => upgrade_age: Option<At<Age>>,
+        /// The most memory of the process before it refuses requests: a size, a share of what its control group allows, or `off`.
+        "memory" => memory: Option<At<MemoryLimit>>,
         /// The most time that compiling one module may take.
         "compile_time" => compile_time: Option<At<Duration>>,
         /// The most memory that compiling one module may take.

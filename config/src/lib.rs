@@ -90,7 +90,7 @@ pub use filter::{
 };
 pub use forwarding::{ForwardFor, Forwarded, Http, Network, Trust, Underscores};
 pub use interception::{Direction, Intercept, Original, Reach};
-pub use limits::Limits;
+pub use limits::{Limits, MemoryLimit};
 pub use listener::{Balance, Listener, Tcp};
 pub use node::Node;
 pub use proxy_protocol::{ProxyProtocol, Senders};

@@ -6,6 +6,7 @@ use std::time::Duration;
 use schemars::{Schema, json_schema};
 use serde_json::Value;
 
+use crate::ratio::{Part, Ratio};
 use crate::scalar::{Bare, Scalar, Unfit};
 use crate::unit::ByteSize;
 
@@ -52,6 +53,8 @@ pub struct Limits {
     pub retire_timeout: Duration,
     /// How long an upgraded connection may go on in such a generation; `None`: until it ends.
     pub upgrade_age: Option<Duration>,
+    /// The most memory that may be resident before requests are refused.
+    pub memory: MemoryLimit,
     /// The most time that compiling one module may take, of the clock and of a processor.
     pub compile_time: Duration,
     /// The most bytes of memory that compiling one module may take.
@@ -81,9 +84,49 @@ impl Default for Limits {
             buffer: ByteSize::kib(1024),
             retire_timeout: Duration::from_secs(300),
             upgrade_age: None,
+            memory: MemoryLimit::Share(Ratio::of_percent(90)),
             compile_time: Duration::from_secs(30),
             compile_memory: 2 << 30,
         }
+    }
+}
+
+/// How much memory the process may have before it refuses requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MemoryLimit {
+    /// Any amount.
+    Off,
+    /// So much, more than nothing, of what its control group allows; any amount where that allows any.
+    Share(Ratio),
+    /// So many bytes.
+    Size(ByteSize),
+}
+
+impl Scalar for MemoryLimit {
+    const EXPECTED: &'static str = "\"off\", a size such as 512MiB, or a share such as 90%";
+    const BARE: Bare = Bare::Lacks(&["MiB", "GiB"]);
+
+    fn parse(text: &str) -> Result<MemoryLimit, Unfit> {
+        match text {
+            "off" => Ok(MemoryLimit::Off),
+            _ if text.ends_with('%') => Part::parse(text).map(|Part(share)| MemoryLimit::Share(share)),
+            _ if text.starts_with(|letter: char| letter.is_ascii_digit()) => {
+                ByteSize::parse(text).map(MemoryLimit::Size)
+            }
+            _ => Err(Unfit::value("is not known here; write \"off\", a size such as 512MiB, or a share such as 90%")),
+        }
+    }
+
+    fn spell(&self) -> Value {
+        match self {
+            MemoryLimit::Off => "off".into(),
+            MemoryLimit::Share(share) => share.spell(),
+            MemoryLimit::Size(size) => size.spell(),
+        }
+    }
+
+    fn schema() -> Schema {
+        json_schema!({ "type": "string", "pattern": r"^(off|[0-9]+(B|KiB|MiB|GiB|kB|MB|GB)|[0-9]+(\.[0-9]{1,4})?%)$" })
     }
 }
 
@@ -153,6 +196,18 @@ mod tests {
         assert_eq!(Rate(Some(ByteSize::kib(1))).spell(), "1KiB");
         for text in ["", "on", "none", "0B", "1024", "1KiB/s"] {
             assert!(Rate::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn memory_is_a_size_a_share_or_off() {
+        let read = ["off", "512MiB", "90%"].map(|text| MemoryLimit::parse(text).unwrap());
+
+        let (share, size) = (Ratio::of_percent(90), ByteSize::kib(512 * 1024));
+        assert_eq!(read, [MemoryLimit::Off, MemoryLimit::Size(size), MemoryLimit::Share(share)]);
+        assert_eq!(read.map(|limit| limit.spell()), ["off", "512MiB", "90%"]);
+        for text in ["", "on", "0%", "101%", "0B", "512", "-5%", "5 %", "half"] {
+            assert!(MemoryLimit::parse(text).is_err(), "{text}");
         }
     }
 

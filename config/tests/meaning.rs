@@ -9,9 +9,9 @@ use std::time::Duration;
 use tollgate_config::{
     AbiVersion, AccessLog, Admin, Allow, Alpn, Balance, Budget, ByteSize, Cache, Canary, ClientTls, ClusterId, Code,
     Config, Direction, Dns, EmptyBody, Expectation, Faults, GuestErrors, HashKey, HeaderPause, HostMatch, Initial,
-    Intercept, Isolation, Keeping, Limits, LogFormat, LogTarget, Node, OnError, Original, Outliers, PathMatch,
-    PathSpelling, PeerName, Pick, PluginId, Policy, Probe, Protocol, ProxyProtocol, Quota, Ratio, Reach, Rollout,
-    Senders, Target, Tcp, TestRequest, TlsVersion, ValueMatch, load, parse,
+    Intercept, Isolation, Keeping, Limits, LogFormat, LogTarget, MemoryLimit, Node, OnError, Original, Outliers,
+    PathMatch, PathSpelling, PeerName, Pick, PluginId, Policy, Probe, Protocol, ProxyProtocol, Quota, Ratio, Reach,
+    Rollout, Senders, Target, Tcp, TestRequest, TlsVersion, ValueMatch, load, parse,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -93,6 +93,7 @@ fn every_key_has_its_effect() {
     assert_eq!(limits.upstream_idle_timeout, Duration::from_secs(30));
     assert_eq!(limits.retire_timeout, Duration::from_secs(120));
     assert_eq!(limits.upgrade_age, Some(Duration::from_secs(3600)));
+    assert_eq!(limits.memory, MemoryLimit::Size(ByteSize::kib(256 * 1024)));
     assert_eq!((limits.compile_time, limits.compile_memory), (Duration::from_secs(20), 512 << 20));
     let to = LogTarget::File("conf/access.log".into());
     let properties = vec!["user".to_owned(), "wasm.plan".to_owned()];

@@ -9,6 +9,7 @@ pub mod drain;
 mod ending;
 mod listeners;
 mod marks;
+mod memory;
 pub mod reload;
 mod takeover;
 mod thread;
@@ -417,6 +418,8 @@ impl Control {
             let orders = self.orders.clone();
             doors.push(tasks.spawn(async move { while !contained(reload_at(&mut hang_ups, &orders)).await {} }));
         }
+        let shared = Arc::clone(&self.shared);
+        tasks.spawn(async move { while !contained(memory::watch(&shared)).await {} });
         let (orders, mut followed) = (self.orders, self.followed);
         doors.push(tasks.spawn(async move { while !contained(follow(&orders, &mut followed)).await {} }));
         let (mut bells, mut takeover) = (self.bells, self.takeover);

@@ -120,11 +120,12 @@ impl Client {
 #[derive(Clone, Default)]
 pub struct Handle(Rc<Bell>);
 
-/// True once the connection is to drain, and whom to wake for it; and whether its client is sending a head.
+/// True once the connection is to drain, and whom to wake for it; and whether its client is sending a head, or it is idle.
 #[derive(Default)]
 struct Bell {
     draining: Cell<bool>,
     asking: Cell<bool>,
+    idle: Cell<bool>,
     waker: Cell<Option<Waker>>,
 }
 
@@ -155,6 +156,16 @@ impl Handle {
     /// True while the client has sent a part of a head.
     pub fn is_asking(&self) -> bool {
         self.0.asking.get()
+    }
+
+    /// Notes whether the connection waits for a request and may be closed at any time.
+    pub fn set_idle(&self, idle: bool) {
+        self.0.idle.set(idle);
+    }
+
+    /// True while it waits for a request and was not told to drain.
+    pub fn is_idle(&self) -> bool {
+        self.0.idle.get() && !self.is_draining()
     }
 
     /// Whom `drain` wakes.

@@ -92,6 +92,8 @@ pub enum Reason {
         /// True for the request's body.
         request: bool,
     },
+    /// The process is short of memory.
+    Overloaded,
     /// A broken invariant of ours; the exchange is ended, the process goes on.
     Internal(&'static str),
 }
@@ -110,7 +112,7 @@ impl Reason {
             Self::ClientGone => StatusCode::BAD_REQUEST,
             Self::RequestTimeout | Self::SlowBody | Self::SlowReader => StatusCode::REQUEST_TIMEOUT,
             Self::UpstreamConnect | Self::UpstreamTls { .. } => StatusCode::SERVICE_UNAVAILABLE,
-            Self::UpstreamOverflow | Self::UpstreamBusy => StatusCode::SERVICE_UNAVAILABLE,
+            Self::UpstreamOverflow | Self::UpstreamBusy | Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
             Self::FilterFailed { .. } | Self::FilterPausesTooMany(_) | Self::FilterOverShare(_) => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
@@ -141,7 +143,7 @@ impl Reason {
             Self::FilterPaused(_) | Self::FilterFailed { .. } | Self::FilterResponded(_) => Side::Filter,
             Self::LocalResponseRefused(_) | Self::FilterClosed(_) | Self::FilterPausesTooMany(_) => Side::Filter,
             Self::FilterOverShare(_) => Side::Filter,
-            Self::Internal(_) => Side::Internal,
+            Self::Internal(_) | Self::Overloaded => Side::Internal,
         }
     }
 
@@ -150,11 +152,11 @@ impl Reason {
         matches!(self, Self::UpstreamConnect | Self::UpstreamTls { sent: false, .. })
     }
 
-    /// True when framing of the client's connection is in doubt, so it must not be used again.
+    /// True when the client's connection must not be used again: its framing is in doubt, or there is no memory for it.
     pub fn closes(&self) -> bool {
         matches!(self, Self::BadRequest(_) | Self::TargetTooLong | Self::HeadersTooLarge)
             || matches!(self, Self::RequestTimeout | Self::SlowBody | Self::SlowReader)
-            || matches!(self, Self::UnknownVersion | Self::UnknownExpectation)
+            || matches!(self, Self::UnknownVersion | Self::UnknownExpectation | Self::Overloaded)
     }
 }
 
@@ -191,6 +193,7 @@ impl fmt::Display for Reason {
             Self::FilterClosed(plugin) => write!(f, "filter_closed:{plugin}"),
             Self::BodyOverLimit { request: true } => f.write_str("request_body_over_limit"),
             Self::BodyOverLimit { request: false } => f.write_str("response_body_over_limit"),
+            Self::Overloaded => f.write_str("overloaded"),
             Self::Internal(what) => write!(f, "internal:{what}"),
         }
     }

@@ -13,6 +13,7 @@ pub mod filter;
 pub mod frames;
 pub mod listener;
 mod percent;
+pub mod pressure;
 pub mod proxy_protocol;
 pub mod room;
 pub mod route;

@@ -26,6 +26,7 @@ use tollgate_config::Balance;
 
 use crate::listener::connection::Settings;
 use crate::snapshot::ListenerId;
+use crate::telemetry::metrics::Measure;
 use crate::telemetry::panics::outlive;
 use crate::worker::{Shared, Worker};
 
@@ -148,6 +149,7 @@ impl Door {
     async fn open(&self, worker: &Rc<Worker>) {
         let mut failing = false;
         loop {
+            self.rest(worker).await;
             match self.socket.accept().await {
                 Ok((stream, source)) => {
                     failing = false;
@@ -161,6 +163,19 @@ impl Door {
                     tokio::time::sleep(REST).await;
                 }
             }
+        }
+    }
+
+    /// Lets nobody in while there is far too little memory.
+    async fn rest(&self, worker: &Worker) {
+        if !worker.is_shut() {
+            return;
+        }
+        if let Some(known) = worker.local().listener(self.listener) {
+            known.series.overload[Measure::Paused.index()].inc();
+        }
+        while worker.is_shut() {
+            tokio::time::sleep(REST).await;
         }
     }
 
@@ -178,6 +193,10 @@ impl Door {
     fn let_in(&self, worker: &Rc<Worker>, stream: TcpStream, source: SocketAddr) {
         let local = worker.local();
         let Some(known) = local.listener(self.listener) else { return };
+        if known.tcp.is_some() && worker.sheds() {
+            known.series.overload[Measure::Shed.index()].inc();
+            return;
+        }
         let is_kept = worker.shared.room.keeps(stream.as_raw_fd());
         let admission = if is_kept { None } else { Admission::new(worker, known.listener.limits.connections) };
         let Some(mut admission) = admission else {

@@ -38,7 +38,7 @@ use crate::filter::pump::Pump;
 use crate::serve::account::Account;
 pub use crate::serve::answer::ResponseBody;
 use crate::snapshot::{LocalListener, LocalRoute};
-use crate::telemetry::metrics::{ClusterSeries, UpstreamFailure, class_index};
+use crate::telemetry::metrics::{ClusterSeries, Measure, UpstreamFailure, class_index};
 use crate::upstream::body::{AnswerBody, ClientBody, RequestBody};
 use crate::upstream::cluster::affinity::Affinity;
 use crate::upstream::cluster::{Cluster, Endpoint};
@@ -68,7 +68,11 @@ pub async fn serve(client: Rc<Client>, request: Request<Incoming>) -> Result<Res
         return answer::failure(lost.account, &lost.client, version, Reason::NoRoute);
     };
     upgrade::keep(&mut accepted, &route, body.is_end_stream());
+    let sheds = client.worker.sheds();
     let exchange = Serving::begin(client, route, &accepted, body.is_end_stream());
+    if sheds {
+        return exchange.shed();
+    }
     if exchange.route.filters.is_empty() {
         exchange.run_plain(accepted.head, body).await
     } else {
@@ -118,6 +122,16 @@ impl Serving {
         let account = Account::open(&client, &route, &exchange, accepted);
         let (version, method) = (accepted.version, accepted.head.method.clone());
         Self { account, client, route, exchange, version, method }
+    }
+
+    /// For want of memory no filter and no upstream hears of it.
+    #[cold]
+    fn shed(self) -> Result<Response<ResponseBody>, Abort> {
+        let Self { account, client, version, .. } = self;
+        if let Some(known) = client.worker.local().listener(client.listener) {
+            known.series.overload[Measure::Shed.index()].inc();
+        }
+        answer::failure(account, &client, version, Reason::Overloaded)
     }
 
     /// Without filters: head and body go straight on, both ways.

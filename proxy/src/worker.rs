@@ -17,10 +17,11 @@ use crate::filter::chain::Chain;
 use crate::filter::lingering::Lingering;
 use crate::filter::plugin::Plugin;
 use crate::filter::retiring::{Retiring, Stay};
+use crate::pressure::{Level, Pressure};
 use crate::room::Room;
 use crate::snapshot::{ListenerId, Local, Place, Snapshot};
 use crate::telemetry::access_log::AccessLog;
-use crate::telemetry::metrics::Registry;
+use crate::telemetry::metrics::{Measure, Registry};
 
 /// What all workers share.
 pub struct Shared {
@@ -75,6 +76,8 @@ pub struct Load {
     pub heads: AtomicUsize,
     /// While the worker drains: what is left on listeners that drain first. Only the worker writes it.
     pub first: First,
+    /// What is to be done for want of memory. Only the control thread writes it, when it changes.
+    pub pressure: Level,
 }
 
 /// What is left on the listeners of a worker that drain first.
@@ -280,6 +283,33 @@ impl Worker {
         &self.shared.loads[self.index]
     }
 
+    /// True where a request is refused for want of memory. A worker that serves nothing takes one all the same, and counts
+    /// not what is meant to last: memory that the allocator keeps for later must not end all service.
+    pub fn sheds(&self) -> bool {
+        self.load().pressure.pressure() >= Pressure::Over && self.is_serving()
+    }
+
+    /// True where nobody is let in for want of memory; with the same exception.
+    pub fn is_shut(&self) -> bool {
+        self.load().pressure.pressure() >= Pressure::FarOver && self.is_serving()
+    }
+
+    fn is_serving(&self) -> bool {
+        let exchanges = self.exchanges.borrow();
+        exchanges.iter().any(|(_, live)| !live.exchange.lasts.get() && !live.exchange.is_passage.get())
+    }
+
+    /// Closes what is idle, of clients and of upstreams.
+    fn close_idle(&self, local: &Local) {
+        for (_, (listener, connection)) in self.connections.borrow().iter().filter(|(_, (_, known))| known.is_idle()) {
+            connection.drain();
+            if let Some(known) = local.listener(*listener) {
+                known.series.overload[Measure::Closed.index()].inc();
+            }
+        }
+        local.clusters.iter().for_each(|cluster| cluster.close_idle());
+    }
+
     /// Knows a client connection until `disconnect`.
     pub fn connect(&self, listener: ListenerId, handle: Handle) -> usize {
         self.connections.borrow_mut().insert((listener, handle))
@@ -341,6 +371,9 @@ impl Worker {
         let local = self.local();
         local.clusters.iter().for_each(|cluster| cluster.sweep());
         local.plugins().for_each(|plugin| plugin.sample());
+        if self.load().pressure.pressure() >= Pressure::Tight {
+            self.close_idle(&local);
+        }
         let is_over = local.left().any(|known| !self.is_open(known.listener.id));
         // What is left of other snapshots is worn for good: nothing takes its place.
         if is_over || local.current().any(|plugin| plugin.wears_out()) {

@@ -31,6 +31,7 @@ pub(super) fn global(said: &file::Limits) -> Limits {
         buffer: or(&said.buffer, default.buffer),
         retire_timeout: or(&said.retire_timeout, default.retire_timeout),
         upgrade_age: said.upgrade_age.as_ref().map_or(default.upgrade_age, |age| age.value.0),
+        memory: or(&said.memory, default.memory),
         compile_time: or(&said.compile_time, default.compile_time),
         compile_memory: said.compile_memory.as_ref().map_or(default.compile_memory, |size| size.value.bytes()),
     }

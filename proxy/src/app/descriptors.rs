@@ -33,7 +33,8 @@ pub(crate) fn beyond(config: &Config, room: Room) -> Vec<String> {
     let global = (String::new(), config.limits.connections, Limits::default().connections);
     let listeners = config.listeners.iter();
     let own = listeners.map(|own| (format!("listener {}: ", own.name), own.limits.connections, global.1));
-    let said = std::iter::once(global.clone()).chain(own).filter(|(_, connections, inherited)| connections != inherited);
+    let said =
+        std::iter::once(global.clone()).chain(own).filter(|(_, connections, inherited)| connections != inherited);
     let too_many = said.filter(|(_, connections, _)| *connections > room.connections);
     let line = |(whose, connections, _): (String, usize, usize)| {
         format!(

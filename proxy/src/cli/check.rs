@@ -6,9 +6,9 @@ use std::fmt::{self, Write};
 use std::path::Path;
 
 use tollgate_config::{
-    Admin, Budget, ByteSize, Cluster, ClusterId, Config, HostMatch, Listener, OnError, PathChange, PathMatch,
-    PathSpelling, Plugin, PluginId, Policy, Protocol, Quota, Reach, Redirect, Retry, Route, RouteMatch, Scheme,
-    Senders, Target, Trust, Underscores, ValueMatch,
+    Admin, Budget, ByteSize, Cluster, ClusterId, Config, HostMatch, Listener, MemoryLimit, OnError, PathChange,
+    PathMatch, PathSpelling, Plugin, PluginId, Policy, Protocol, Quota, Reach, Redirect, Retry, Route, RouteMatch,
+    Scheme, Senders, Target, Trust, Underscores, ValueMatch,
 };
 
 use super::{Failure, own_program, print};
@@ -52,7 +52,7 @@ fn summarise(
     let clusters = config.clusters.iter().flat_map(cluster_risks);
     let listeners =
         config.listeners.iter().flat_map(listener_risks).chain(config.listeners.iter().flat_map(route_risks));
-    let process = admin_risk(config).into_iter().chain(descriptors::beyond(config, room));
+    let process = admin_risk(config).into_iter().chain(memory_risk(config)).chain(descriptors::beyond(config, room));
     let shared = process.chain(listeners).chain(clusters);
     section(out, "not the safe default", shared.chain(plugins))
 }
@@ -223,6 +223,11 @@ fn admin_risk(config: &Config) -> Option<String> {
         }
         _ => None,
     }
+}
+
+fn memory_risk(config: &Config) -> Option<String> {
+    let is_off = config.limits.memory == MemoryLimit::Off;
+    is_off.then(|| "limits.memory: off lets requests take memory until the system ends the process".to_owned())
 }
 
 fn cluster_risks(cluster: &Cluster) -> Vec<String> {
@@ -430,6 +435,17 @@ mod tests {
 
         assert!(connections(820).contains("\n  limits.connections: 820 is more than the 819 that clients get of 1024"));
         assert!(!connections(819).contains("connections"), "{}", connections(819));
+    }
+
+    #[test]
+    fn memory_without_a_bound_is_a_risk() {
+        let memory = |limit| {
+            let text = format!("limits: {{ memory: {limit} }}\nlisten: 127.0.0.1:8000\nroutes: []\n");
+            summary(&config(&text), &[])
+        };
+
+        assert!(memory("off").contains("\n  limits.memory: off lets requests take memory"), "{}", memory("off"));
+        assert!(!memory("99%").contains("memory"), "{}", memory("99%"));
     }
 
     #[test]

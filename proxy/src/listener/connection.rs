@@ -357,9 +357,9 @@ enum Told {
 }
 
 /// A transport under its connection's timeouts.
-struct Timed<D> {
+struct Timed<'l, D> {
     client: Rc<Client>,
-    limits: Limits,
+    limits: &'l Limits,
     told: Told,
     drain: D,
     drained: bool,
@@ -374,11 +374,11 @@ struct Timed<D> {
     since: Instant,
 }
 
-impl<D> Timed<D> {
-    fn new(client: &Rc<Client>, settings: &Settings, told: Told, drain: D) -> Self {
+impl<'l, D> Timed<'l, D> {
+    fn new(client: &Rc<Client>, settings: &'l Settings, told: Told, drain: D) -> Self {
         let since = client.worker.clock.now();
         let late = client.worker.drains(client.listener) || !client.worker.knows(client.listener);
-        let limits = settings.limits;
+        let limits = &settings.limits;
         let client = Rc::clone(client);
         let (drained, rests, phase, progress) = (false, false, Phase::Head, (0, 0));
         Self { client, limits, told, drain, drained, rests, late, phase, progress, since }
@@ -452,6 +452,8 @@ impl<D> Timed<D> {
         }
         let asking = self.told == Told::ByClosing && phase == Phase::Head && self.client.progress.unread_head.get();
         self.client.handle.set_asking(asking);
+        // HTTP/1.1 has no word that a connection is about to end, so there only one that rests counts as idle.
+        self.client.handle.set_idle(self.told == Told::InFrames && phase == Phase::Idle);
         let deadline = tokio::time::Instant::from_std(self.since + self.limit());
         if deadline < sleep.deadline() {
             sleep.as_mut().reset(deadline);

@@ -16,11 +16,14 @@ pub(super) async fn until_next(client: &Client, io: &ClientIo, limit: Duration) 
         client.handle.register(cx.waker());
         if client.handle.is_draining() { Poll::Ready(()) } else { Poll::Pending }
     });
-    tokio::select! {
+    client.handle.set_idle(true);
+    let comes = tokio::select! {
         // What came before the connection was told to drain is still served.
         biased;
         readable = io.readable() => readable.is_ok(),
         () = drained => false,
         () = tokio::time::sleep(limit) => false,
-    }
+    };
+    client.handle.set_idle(false);
+    comes
 }

@@ -25,11 +25,13 @@ use self::guest::GuestTable;
 pub use self::guest::{DEFAULT_SERIES, GuestMetrics, Undefined};
 use self::heartbeat::Heartbeats;
 pub use self::heartbeat::{Pulse, STUCK};
+pub use self::process::resident_bytes;
 pub use self::series::{
-    AccessLogSeries, CLASSES, ClusterSeries, EndpointSeries, FAILURES, ListenerSeries, PAUSED, PHASES, PluginSeries,
-    ReloadSeries, RetryCause, RouteSeries, TcpSeries, TlsReloadSeries, TlsSeries, Track, UpstreamFailure, class_index,
-    failure_index, phase_index,
+    AccessLogSeries, CLASSES, ClusterSeries, EndpointSeries, FAILURES, ListenerSeries, Measure, PAUSED, PHASES,
+    PluginSeries, ReloadSeries, RetryCause, RouteSeries, TcpSeries, TlsReloadSeries, TlsSeries, Track, UpstreamFailure,
+    class_index, failure_index, phase_index,
 };
+use crate::pressure::Memory;
 
 /// Everything the process counts.
 #[derive(Debug)]
@@ -40,6 +42,8 @@ pub struct Registry {
     access_log: Arc<AccessLogSeries>,
     reloads: ReloadSeries,
     tls_reloads: TlsReloadSeries,
+    /// Guards a copy of a few numbers; the control thread alone has them changed.
+    memory: Mutex<Memory>,
     /// Guards which series exist, not their values; held while a snapshot is taken up and while a scrape lists them.
     tables: Mutex<Tables>,
 }
@@ -91,6 +95,7 @@ impl Registry {
             access_log: Arc::default(),
             reloads: ReloadSeries::new(started),
             tls_reloads: TlsReloadSeries::default(),
+            memory: Mutex::default(),
             tables: Mutex::default(),
         })
     }
@@ -108,6 +113,16 @@ impl Registry {
     /// How each worker is, in their order.
     pub fn pulses(&self) -> Vec<Pulse> {
         self.heartbeats.pulses(Instant::now())
+    }
+
+    /// The memory of the process was looked at.
+    pub fn set_memory(&self, memory: Memory) {
+        *self.memory.lock().unwrap_or_else(PoisonError::into_inner) = memory;
+    }
+
+    /// What the memory of the process was when it was last looked at.
+    pub fn memory(&self) -> Memory {
+        *self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The worker number under which the control thread keeps series of its own, such as those of starting VMs.

@@ -260,6 +260,12 @@ impl Cluster {
         }
     }
 
+    /// Closes connections that nobody uses.
+    pub fn close_idle(&self) {
+        self.crew.borrow().endpoints.iter().for_each(|endpoint| endpoint.close_idle());
+        self.originals.iter().for_each(Originals::close_idle);
+    }
+
     /// True where endpoints are judged by what comes of attempts at them.
     pub(super) fn judges(&self) -> bool {
         self.fleet.config.outliers.is_some()
@@ -331,6 +337,11 @@ impl Endpoint {
         self.pool.retire();
         self.http2.iter().for_each(|http2| http2.retire());
         self.member.vitals.set_active(worker, 0);
+    }
+
+    fn close_idle(&self) {
+        self.pool.close_idle();
+        self.http2.iter().for_each(|http2| http2.close_idle());
     }
 
     fn sweep(&self) {

@@ -223,6 +223,12 @@ impl Pool {
         self.sessions.borrow_mut().clear();
     }
 
+    /// Closes what nobody uses at this moment.
+    pub(super) fn close_idle(&self) {
+        let now = Some(self.now());
+        self.sessions.borrow_mut().retain(|session| !session.ends(now));
+    }
+
     /// Drops connections that died or were unused for too long.
     pub fn sweep(&self) {
         let oldest = self.now().checked_sub(self.bounds().idle_timeout);

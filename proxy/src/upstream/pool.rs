@@ -275,6 +275,12 @@ impl Pool {
         self.idle.borrow_mut().clear();
     }
 
+    /// Closes what nobody uses at this moment.
+    pub(super) fn close_idle(&self) {
+        // Taken first: what ends with a connection may look at the pool.
+        drop(self.idle.take());
+    }
+
     /// Drops idle connections that died or are past their time.
     pub fn sweep(&self) {
         let now = self.clock.now();

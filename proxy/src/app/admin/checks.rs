@@ -5,8 +5,10 @@
 use std::time::{Duration, SystemTime};
 
 use super::{AdminState, Stage};
+use crate::app::memory::said;
 use crate::app::reload::{LastReload, Sight, tls};
 use crate::filter::rollout::View;
+use crate::pressure::{Memory, Pressure};
 use crate::telemetry::metrics::{Pulse, Registry};
 use crate::telemetry::timestamp::Timestamp;
 
@@ -58,6 +60,7 @@ pub(super) async fn all(state: &AdminState) -> Vec<Check> {
     let mut checks = vec![of_stage(state.readiness.stage())];
     checks.extend(workers.map(|(worker, pulse)| of_worker(worker, pulse)));
     let sight: &Sight = &state.orders.sight();
+    checks.push(of_memory(state.registry.memory()));
     checks.push(of_config(sight.last_reload.as_ref()));
     checks.extend(sight.plugins.iter().map(of_filter));
     checks.extend(sight.tls.iter().map(|view| of_tls(view, SystemTime::now())));
@@ -107,6 +110,14 @@ fn of_worker(worker: usize, pulse: Pulse) -> Check {
         }
     };
     Check { name: format!("worker {worker}"), finding, text }
+}
+
+/// Others would have no memory either, if all of them were given up.
+fn of_memory(memory: Memory) -> Check {
+    let finding = if memory.pressure == Pressure::Calm { Finding::Good } else { Finding::Noted };
+    let bound = memory.bound.map_or_else(|| "no bound".to_owned(), |bound| said(bound).to_string());
+    let text = format!("{} of {bound}, {}", said(memory.resident), memory.pressure.measure());
+    Check { name: "memory".to_owned(), finding, text }
 }
 
 fn of_config(last: Option<&LastReload>) -> Check {
@@ -185,6 +196,16 @@ mod tests {
         let stuck = of_worker(3, Pulse::Stuck(Duration::from_millis(3250)));
 
         assert_eq!(stuck, check("worker 3", Finding::Bad, "stuck for 3.2 s, most likely in a filter"));
+    }
+
+    #[test]
+    fn memory_that_is_short_is_noted_with_what_is_done_about_it() {
+        let memory = |bound, pressure| of_memory(Memory { resident: 500 << 20, bound, pressure });
+
+        let calm = check("memory", Finding::Good, "500MiB of no bound, nothing is refused");
+        assert_eq!(memory(None, Pressure::Calm), calm);
+        let over = check("memory", Finding::Noted, "500MiB of 450MiB, requests are refused (overloaded)");
+        assert_eq!(memory(Some(450 << 20), Pressure::Over), over);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 
 use super::*;
 use crate::app::reload::Sight;
+use crate::pressure::Memory;
 
 /// Admin endpoints on a port of their own, which end with the test.
 struct TestAdmin {
@@ -82,6 +83,7 @@ async fn ready_follows_the_stage_and_says_what_is_not_ready() {
 
     let starting = admin.get("/ready").await;
     admin.registry.beat(0, Instant::now());
+    admin.registry.set_memory(Memory { resident: 64 << 20, ..Memory::default() });
     admin.readiness.set(Stage::Ready);
     let ready = admin.get("/ready").await;
     let verbose = admin.get("/ready?verbose").await;
@@ -91,7 +93,8 @@ async fn ready_follows_the_stage_and_says_what_is_not_ready() {
     assert!(starting.starts_with("HTTP/1.1 503 ") && starting.contains("\r\n\r\nstage: starting"), "{starting}");
     assert!(ready.starts_with("HTTP/1.1 200 ") && ready.ends_with("\r\n\r\nready\n"), "{ready}");
     assert!(draining.starts_with("HTTP/1.1 503 ") && draining.contains("\r\n\r\nstage: draining"), "{draining}");
-    let lines = "\r\n\r\nready\n[+] stage: ready\n[+] worker 0: serving\n[+] config: as at the start\n";
+    let lines = "\r\n\r\nready\n[+] stage: ready\n[+] worker 0: serving\n[+] memory: 64MiB of no bound, nothing is refused\n\
+                 [+] config: as at the start\n";
     assert!(verbose.starts_with("HTTP/1.1 200 ") && verbose.ends_with(lines), "{verbose}");
 }
 

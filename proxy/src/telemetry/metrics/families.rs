@@ -63,6 +63,9 @@ families! {
     CONNECTION_FLOODS = Counter "tollgate_connection_floods_total" ["listener"]
         "Client connections ended because of a flood of HTTP/2 frames, errors among them.";
 
+    OVERLOAD = Counter "tollgate_overload_actions_total" ["listener", "action"]
+        "What was done for want of memory: requests refused (shed), idle connections closed, waits before new ones (paused).";
+
     TLS_HANDSHAKES = Counter "tollgate_tls_handshakes_total" ["listener", "session"]
         "TLS handshakes with clients that succeeded, by session: new or resumed.";
     TLS_FAILURES = Counter "tollgate_tls_handshake_failures_total" ["listener", "reason"]

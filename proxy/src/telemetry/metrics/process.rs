@@ -19,7 +19,7 @@ impl Process {
     pub(super) fn look() -> Process {
         let read = |name| fs::read_to_string(format!("/proc/self/{name}")).ok();
         Process {
-            resident_bytes: read("status").and_then(|text| resident_bytes(&text)),
+            resident_bytes: read("status").and_then(|text| resident(&text)),
             cpu_seconds: read("stat").and_then(|text| cpu_seconds(&text)),
             // The directory that is being listed has a descriptor too.
             open_fds: fs::read_dir("/proc/self/fd").ok().map(|fds| fds.count().saturating_sub(1)),
@@ -27,8 +27,13 @@ impl Process {
     }
 }
 
+/// Resident memory at this moment, in bytes.
+pub fn resident_bytes() -> Option<u64> {
+    resident(&fs::read_to_string("/proc/self/status").ok()?)
+}
+
 /// Reads `VmRSS:   1234 kB`.
-fn resident_bytes(status: &str) -> Option<u64> {
+fn resident(status: &str) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     let kib: u64 = line.trim().strip_suffix(" kB")?.trim().parse().ok()?;
     kib.checked_mul(1024)
@@ -51,8 +56,8 @@ mod tests {
 
     #[test]
     fn resident_memory_is_read_in_bytes() {
-        assert_eq!(resident_bytes("Name:\tx\nVmRSS:\t    2048 kB\n"), Some(2048 * 1024));
-        assert_eq!(resident_bytes("Name:\tx\n"), None);
+        assert_eq!(resident("Name:\tx\nVmRSS:\t    2048 kB\n"), Some(2048 * 1024));
+        assert_eq!(resident("Name:\tx\n"), None);
     }
 
     #[test]

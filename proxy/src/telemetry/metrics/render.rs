@@ -15,7 +15,7 @@ use super::cell::{Counter, Gauge, Histogram};
 use super::families;
 use super::process::Process;
 use super::series::{
-    CLASSES, ClusterSeries, FAILURES, ListenerSeries, PluginSeries, RetryCause, RouteSeries, TcpSeries,
+    CLASSES, ClusterSeries, FAILURES, ListenerSeries, Measure, PluginSeries, RetryCause, RouteSeries, TcpSeries,
     UpstreamFailure, phase_index,
 };
 use super::{ModuleInfo, Registry};
@@ -100,6 +100,10 @@ fn add_listener(page: &mut Page, listener: &str, series: &[Arc<ListenerSeries>])
     page.counter(&families::CONNECTIONS_REFUSED, &labels, total(series, |series| &series.refused));
     page.counter(&families::CONNECTION_ERRORS, &labels, total(series, |series| &series.protocol_errors));
     page.counter(&families::CONNECTION_FLOODS, &labels, total(series, |series| &series.floods));
+    for measure in Measure::ALL {
+        let count = total(series, |series| &series.overload[measure.index()]);
+        page.counter(&families::OVERLOAD, &[listener, measure.as_str()], count);
+    }
     let handshakes = [0, 1].map(|at| total(series, |series| &series.tls.handshakes[at]));
     let failures = ClientFailure::ALL.map(|why| (why, total(series, |series| &series.tls.failures[why.index()])));
     if handshakes.iter().chain(failures.iter().map(|(_, count)| count)).all(|count| *count == 0.0) {

@@ -231,8 +231,43 @@ pub struct ListenerSeries {
     pub protocol_errors: Counter,
     /// Connections ended because of a flood of frames.
     pub floods: Counter,
+    /// What was done for want of memory, by [`Measure::index`].
+    pub overload: [Counter; Measure::COUNT],
     /// Handshakes, where TLS is spoken.
     pub tls: TlsSeries,
+}
+
+/// What is done for want of memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Measure {
+    /// A request was refused, or a connection that would be passed on.
+    Shed,
+    /// An idle connection was closed.
+    Closed,
+    /// A worker began to let nobody in.
+    Paused,
+}
+
+impl Measure {
+    /// How many there are.
+    pub const COUNT: usize = 3;
+
+    /// Every one, each at its [`Measure::index`].
+    pub const ALL: [Measure; Measure::COUNT] = [Measure::Shed, Measure::Closed, Measure::Paused];
+
+    /// The place in [`ListenerSeries::overload`].
+    pub fn index(self) -> usize {
+        self as usize
+    }
+
+    /// The value of the label `action`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Measure::Shed => "shed",
+            Measure::Closed => "closed",
+            Measure::Paused => "paused",
+        }
+    }
 }
 
 /// Handshakes with clients of one listener on one worker.

@@ -67,6 +67,11 @@ impl Originals {
         Self { rule, vitals, known: RefCell::default(), turn: Cell::new(0), machine: RefCell::default() }
     }
 
+    /// Closes connections that nobody uses.
+    pub(super) fn close_idle(&self) {
+        self.known.borrow().values().for_each(|known| known.endpoint.close_idle());
+    }
+
     /// Lets go of connections that are past their time, and of destinations that nobody used for that long.
     pub(super) fn sweep(&self, now: Instant, idle: Duration) {
         self.known.borrow_mut().retain(|_, known| {

@@ -1,0 +1,240 @@
+//! A process that is short of memory: what is idle goes first, then requests are refused, then connections wait, and all of it
+//! is over once there is memory again.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+#[path = "common/common.rs"]
+mod common;
+
+use std::fs;
+use std::net::SocketAddr;
+
+use common::client::Client;
+use common::h2;
+use common::modules::probes;
+use common::origin::Origin;
+use common::process::{Tollgate, ask};
+use common::proxy::TestProxy;
+use common::{admin, until};
+
+const ACTIONS: &str = "tollgate_overload_actions_total";
+const GET: &str = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+const MIB: usize = 1 << 20;
+
+/// A proxy that always has far too little memory, with a route to an origin that holds what it is asked for.
+fn starving() -> (Origin, TestProxy) {
+    let origin = Origin::silent();
+    let url = origin.url();
+    let routes = format!("[{{ match: {{ path: /held }}, to: {url:?} }}, {{ to: echo }}]");
+    (origin, TestProxy::with(&format!("limits: {{ memory: 1MiB }}\nroutes: {routes}")))
+}
+
+/// A client whose request is with the origin.
+fn hold(origin: &Origin, proxy: &TestProxy) -> Client {
+    let mut held = proxy.client();
+    held.send("GET /held HTTP/1.1\r\nhost: a\r\n\r\n");
+    until("the request is with the origin", || origin.requests().len() == 1);
+    held
+}
+
+/// What has been done so far.
+fn actions(proxy: &TestProxy, action: &str) -> f64 {
+    proxy.metric(ACTIONS, &[&format!("action={action:?}")])
+}
+
+#[test]
+fn a_worker_with_a_request_under_way_refuses_others_and_one_without_serves() {
+    let (origin, proxy) = starving();
+    let held = hold(&origin, &proxy);
+
+    let mut refused = proxy.client();
+    until("a request is refused", || {
+        refused.send(GET);
+        let answer = refused.answer();
+        // Until the memory was looked at for the first time.
+        let is_refused = answer.status() == 503;
+        assert_eq!(answer.field("connection"), is_refused.then_some("close"), "{answer:?}");
+        is_refused
+    });
+
+    assert!(refused.is_closed());
+    assert_eq!(actions(&proxy, "shed"), 1.0);
+    assert_eq!(proxy.metric("tollgate_http_requests_total", &["class=\"5xx\"", "cluster=\"echo\""]), 1.0);
+    drop(held);
+    until("it serves", || proxy.get("/").status() == 200);
+}
+
+#[test]
+fn a_request_of_http2_is_refused_and_its_connection_stays() {
+    let (origin, proxy) = starving();
+    let _held = hold(&origin, &proxy);
+
+    let statuses = h2::talk(proxy.address(), |mut sender| async move {
+        let mut statuses = Vec::new();
+        while statuses.iter().filter(|status| **status == 503).count() < 2 {
+            let answer = sender.send_request(h2::get("/")).await.expect("an answer");
+            statuses.push(answer.status().as_u16());
+        }
+        statuses
+    });
+
+    assert!(statuses.iter().all(|status| [200, 503].contains(status)), "{statuses:?}");
+}
+
+#[test]
+fn while_memory_is_far_too_short_connections_wait_until_the_worker_is_free() {
+    let (origin, proxy) = starving();
+    let held = hold(&origin, &proxy);
+    // Each lets the door look, the first perhaps before the memory was looked at.
+    until("nobody is let in", || {
+        let _ = proxy.client();
+        actions(&proxy, "paused") > 0.0
+    });
+
+    let mut waiting = proxy.client();
+    waiting.send(GET);
+    let before = proxy.metric("tollgate_connections_total", &[]);
+    drop(held);
+
+    assert_eq!(waiting.answer().status(), 200);
+    assert!(proxy.metric("tollgate_connections_total", &[]) > before);
+}
+
+#[test]
+fn connections_that_rest_are_closed_on_either_side() {
+    let origin = Origin::saying("x");
+    let proxy = TestProxy::with(&format!("limits: {{ memory: 1MiB }}\nroutes: [{{ to: {:?} }}]", origin.url()));
+    let mut client = proxy.client();
+    client.send(GET);
+    assert_eq!(client.answer().status(), 200);
+
+    // Long before `idle_timeout` and `upstream_idle_timeout`, which are a minute.
+    assert!(client.is_closed());
+
+    assert_eq!(actions(&proxy, "closed"), 1.0);
+    proxy.counts("tollgate_connections_active", &[], 0.0);
+    proxy.counts("tollgate_upstream_connections_active", &[], 0.0);
+}
+
+#[test]
+fn what_is_meant_to_last_does_not_keep_a_worker_from_serving() {
+    let origin = Origin::scripted(|peer| {
+        peer.head()?;
+        peer.wait_for_end()
+    });
+    let url = origin.url();
+    let routes = format!("[{{ match: {{ path: /held }}, to: {url:?}, stream: true }}, {{ to: echo }}]");
+    let proxy = TestProxy::with(&format!("limits: {{ memory: 1MiB }}\nroutes: {routes}"));
+    let _held = hold(&origin, &proxy);
+    let mut rests = proxy.client();
+    rests.send(GET);
+    assert_eq!(rests.answer().status(), 200);
+    assert!(rests.is_closed(), "the memory is short by now");
+
+    assert_eq!(proxy.get("/").status(), 200);
+    assert_eq!((actions(&proxy, "shed"), actions(&proxy, "paused")), (0.0, 0.0));
+}
+
+#[test]
+fn connections_that_would_be_passed_on_are_not_let_in_beside_a_request() {
+    let (held, passed) = (Origin::silent(), Origin::saying("x"));
+    let proxy = TestProxy::with(&format!(
+        "limits: {{ memory: 1MiB }}\nlisteners:\n- {{ name: web, listen: '127.0.0.1:0', routes: [{{ to: {:?} }}] }}\n\
+         - {{ name: raw, listen: '127.0.0.1:0', tcp: {{ to: 'tcp://{}' }} }}\n",
+        held.url(),
+        passed.address()
+    ));
+    let _held = hold(&held, &proxy);
+
+    until("one is not let in", || {
+        let mut client = Client::connect(proxy.address_of("raw"));
+        // It may be closed before the first byte.
+        let _ = client.try_send(GET);
+        client.try_answer().is_err()
+    });
+
+    assert_eq!(proxy.metric(ACTIONS, &["listener=\"raw\"", "action=\"shed\""]), 1.0);
+}
+
+/// A process of its own, whose memory nobody else has.
+struct House {
+    tollgate: Tollgate,
+    address: SocketAddr,
+    admin: SocketAddr,
+    rest: String,
+}
+
+impl House {
+    fn new() -> House {
+        let filters = probes(&[("keeper", "{ request_body: [body-buffer] }")]);
+        let rest = format!(
+            "{filters}telemetry: {{ access_log: {{ format: json, to: access.log }} }}\n\
+             routes: [{{ match: {{ path: /kept }}, to: echo, filters: [keeper] }}, {{ to: echo }}]\n"
+        );
+        let tollgate = Tollgate::run(&config("off", &rest));
+        let address = tollgate.address_after("listening on http://");
+        let admin = tollgate.address_after("admin on http://");
+        House { tollgate, address, admin, rest }
+    }
+
+    /// So many bytes more than are resident may be.
+    fn allow(&self, more: usize) {
+        let page = ask(self.admin, "/metrics");
+        let line = page.text().lines().find_map(|line| line.strip_prefix("process_resident_memory_bytes "));
+        let resident: usize = line.unwrap().parse().unwrap();
+        let text = config(&format!("{}B", resident + more), &self.rest)
+            .replace("listen: 127.0.0.1:0", &format!("listen: {}", self.address))
+            .replace("listen: \"127.0.0.1:0\"", &format!("listen: \"{}\"", self.admin));
+        fs::write(self.tollgate.folder().join("tollgate.yaml"), text).unwrap();
+        assert_eq!(admin::ask(self.admin, "POST /reload").status(), 200);
+    }
+
+    /// The line of the memory among all checks; the process is ready whatever it says.
+    fn told(&self) -> String {
+        let ready = ask(self.admin, "/ready?verbose");
+        assert_eq!(ready.status(), 200, "{ready:?}");
+        ready.text().lines().find(|line| line.contains("memory: ")).unwrap().to_owned()
+    }
+}
+
+fn config(memory: &str, rest: &str) -> String {
+    format!(
+        "admin: {{ listen: \"127.0.0.1:0\" }}\nlisten: 127.0.0.1:0\nwatch: off\n\
+         limits: {{ memory: {memory}, buffer: 128MiB }}\n{rest}"
+    )
+}
+
+#[test]
+fn bodies_that_a_filter_keeps_have_others_refused_and_the_next_ones_served_once_they_are_gone() {
+    let house = House::new();
+    house.allow(24 * MIB);
+    until("the memory was looked at", || house.told().starts_with("[+] memory: "));
+    let mut asking = Client::connect(house.address);
+
+    let mut upload = Client::connect(house.address);
+    upload.send(format!("POST /kept HTTP/1.1\r\nhost: a\r\ncontent-length: {}\r\n\r\n", 90 * MIB));
+    upload.send(vec![b'x'; 80 * MIB]);
+    until("a request is refused", || {
+        asking.send(GET);
+        let answer = asking.answer();
+        answer.status() == 503 && answer.field("connection") == Some("close")
+    });
+    until("it is told", || {
+        house.told().starts_with("[!] memory: ") && house.told().ends_with("no connection is accepted")
+    });
+    let mut slipped = Client::connect(house.address);
+    slipped.send(GET);
+    let slipped = slipped.answer();
+    let mut waiting = Client::connect(house.address);
+    waiting.send(GET);
+    drop(upload);
+
+    assert_eq!(slipped.status(), 503, "the door had been open to it");
+    assert_eq!(waiting.answer().status(), 200);
+    until("it is over", || house.told().starts_with("[+] memory: "));
+    let log = house.tollgate.log();
+    assert_eq!(log.matches("and no connection is accepted").count(), 1, "{log}");
+    assert_eq!(log.matches("memory is no longer short").count(), 1, "{log}");
+    let written = || fs::read_to_string(house.tollgate.folder().join("access.log")).unwrap();
+    until("it is in the access log", || written().matches("\"overloaded\"").count() == 2);
+}
