@@ -70,10 +70,11 @@ pub struct Accounting {
 }
 
 impl Accounting {
-    /// Of a connection that a client made.
-    pub fn of_client(now: Instant) -> Self {
+    /// Of a connection that a client made, on which so many streams may be open at a time.
+    pub fn of_client(now: Instant, streams: u32) -> Self {
         let (received, sent) = (Reader::after(PREFACE_LENGTH), Reader::after(0));
-        Self { received, sent, begun: false, without_progress: Spell::new(now), streams: Some(Streams::new(now)) }
+        let streams = Some(Streams::new(now, streams));
+        Self { received, sent, begun: false, without_progress: Spell::new(now), streams }
     }
 
     /// Of a connection to an upstream.

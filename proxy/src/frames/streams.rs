@@ -7,16 +7,18 @@ use super::{Breach, Spell};
 
 /// Resets in a spell from which on it matters whether they were answered.
 const RESETS: u32 = 100;
-/// Streams that are known at a time. More than h2 lets be open: those it refuses are known until it has said so.
-const KNOWN: usize = 512;
+/// Streams that are known beside those that may be open: those that h2 refuses, until it has said so.
+const REFUSED: usize = 400;
 
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Streams {
     /// The youngest that was opened.
     pub(super) last: u32,
-    /// In the order in which they were opened.
+    /// In the order in which they were opened, which is that of their numbers.
     open: Vec<Stream>,
+    /// The most of them.
+    most: usize,
     resets: Spell,
     unanswered: u32,
 }
@@ -28,8 +30,10 @@ struct Stream {
 }
 
 impl Streams {
-    pub(super) fn new(now: Instant) -> Self {
-        Self { last: 0, open: Vec::new(), resets: Spell::new(now), unanswered: 0 }
+    /// Of a connection on which so many may be open at a time.
+    pub(super) fn new(now: Instant, streams: u32) -> Self {
+        let most = usize::try_from(streams).unwrap_or(usize::MAX).saturating_add(REFUSED);
+        Self { last: 0, open: Vec::new(), most, resets: Spell::new(now), unanswered: 0 }
     }
 
     /// A frame of the client's.
@@ -37,7 +41,7 @@ impl Streams {
         match frame.kind {
             Kind::Headers if frame.stream > self.last => {
                 self.last = frame.stream;
-                if self.open.len() < KNOWN {
+                if self.open.len() < self.most {
                     self.open.push(Stream { id: frame.stream, is_answered: false });
                 }
                 Ok(())
@@ -73,8 +77,7 @@ impl Streams {
         if resets >= RESETS && self.unanswered * 2 > resets { Err(Breach::Resets) } else { Ok(()) }
     }
 
-    /// The youngest are the ones that frames are about.
     fn place(&self, id: u32) -> Option<usize> {
-        self.open.iter().rposition(|stream| stream.id == id)
+        self.open.binary_search_by_key(&id, |stream| stream.id).ok()
     }
 }

@@ -13,6 +13,8 @@ const CONTINUATION: u8 = 9;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 const PADDED: u8 = 8;
+/// Streams that may be open.
+const STREAMS: u32 = 100;
 
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
@@ -24,7 +26,12 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
 
 /// A connection on which the client's preface has come.
 fn client(now: Instant) -> Accounting {
-    let mut frames = Accounting::of_client(now);
+    client_with(STREAMS, now)
+}
+
+/// The same where so many streams may be open.
+fn client_with(streams: u32, now: Instant) -> Accounting {
+    let mut frames = Accounting::of_client(now, streams);
     frames.received(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", now).unwrap();
     settled(frames)
 }
@@ -70,7 +77,7 @@ fn a_thousand_frames_without_progress_are_borne_and_one_more_is_a_flood() {
 #[test]
 fn a_clients_connection_begins_with_settings() {
     let now = Instant::now();
-    let mut frames = Accounting::of_client(now);
+    let mut frames = Accounting::of_client(now, STREAMS);
     frames.received(&[b'x'; PREFACE_LENGTH], now).unwrap();
 
     assert_eq!(frames.received(&frame(PING, 0, 0, &[0; 8]), now), Err(Breach::Preface));
@@ -131,6 +138,49 @@ fn a_hundred_resets_of_which_over_half_are_unanswered_are_a_flood() {
     assert_eq!(resets(0), Some((100, Breach::Resets)));
     assert_eq!(resets(4), Some((100, Breach::Resets)));
     assert_eq!(resets(6), None);
+}
+
+/// So many streams are open, quiet and not answered.
+fn crowded(streams: u32) -> Accounting {
+    let now = Instant::now();
+    let mut frames = client_with(streams, now);
+    for number in 0..streams {
+        let head = frame(HEADERS, END_HEADERS, number * 2 + 1, &[0x82]);
+        frames.received(&head, now).unwrap();
+        frames.without_progress.count = 0;
+    }
+    frames
+}
+
+#[test]
+fn however_many_streams_may_be_open_an_upload_on_any_of_them_is_progress() {
+    for stream in [1, 2 * 512 + 1, 2 * 999 + 1] {
+        let upload = |number: u32, _: &mut Accounting| {
+            if number.is_multiple_of(900) { frame(DATA, 0, stream, b"x") } else { frame(PING, 0, 0, &[0; 8]) }
+        };
+
+        assert_eq!(ended_after(crowded(1000), upload), None, "{stream}");
+    }
+}
+
+#[test]
+fn however_many_streams_may_be_open_resets_of_all_of_them_are_counted() {
+    let end = ended_after(crowded(1000), |number, _| frame(RST_STREAM, 0, 2 * (1000 - number) + 1, &[0; 4]));
+
+    assert_eq!(end, Some((100, Breach::Resets)));
+}
+
+#[test]
+fn streams_beyond_those_that_may_be_open_are_known_only_up_to_a_number() {
+    let mut frames = crowded(STREAMS);
+    let now = Instant::now();
+    for number in STREAMS..10 * STREAMS {
+        frames.received(&frame(HEADERS, END_HEADERS, number * 2 + 1, &[0x82]), now).unwrap();
+        frames.without_progress.count = 0;
+    }
+
+    let is_known = |number: u32| frames.streams.as_ref().is_some_and(|streams| streams.is_open(number * 2 + 1));
+    assert_eq!([499, 500].map(is_known), [true, false]);
 }
 
 #[test]
@@ -243,7 +293,7 @@ proptest! {
     #[test]
     fn any_bytes_are_counted_without_a_panic(received in vec(any::<u8>(), 0..2000), sent in vec(any::<u8>(), 0..2000)) {
         let now = Instant::now();
-        let mut frames = Accounting::of_client(now);
+        let mut frames = Accounting::of_client(now, STREAMS);
 
         let _ = all(&mut frames, &received, now);
         frames.sent(&sent);

@@ -153,7 +153,12 @@ async fn http2(client: &Rc<Client>, io: ClientIo, settings: &Settings) -> hyper:
     let exchanges = Rc::clone(client);
     let service = service_fn(move |request: Request<Incoming>| serve::serve(Rc::clone(&exchanges), request));
     let clock = Rc::clone(&client.worker.clock);
-    let io = Guarded::new(io, Accounting::of_client(clock.now()), clock, Watched::new(client, settings));
+    let io = Guarded::new(
+        io,
+        Accounting::of_client(clock.now(), settings.limits.streams),
+        clock,
+        Watched::new(client, settings),
+    );
     let transport = http2_builder(settings, Streams::of(client)).serve_connection(io, service);
     let drain = |transport: &mut Pin<Box<http2::Connection<_, _, _>>>| transport.as_mut().graceful_shutdown();
     match Timed::new(client, settings, Told::InFrames, drain).run(Box::pin(transport)).await {
