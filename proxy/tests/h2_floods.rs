@@ -23,6 +23,7 @@ use common::h2_raw::{
     DATA, END_HEADERS, ENHANCE_YOUR_CALM, GOAWAY, HEADERS, PROTOCOL_ERROR, RawH2, WHOLE, asks, frame, get, goaway_code,
     ping, post, reset, window,
 };
+use common::h2_wire;
 use common::origin::Origin;
 use common::proxy::TestProxy;
 use common::until;
@@ -224,6 +225,31 @@ fn an_upload_of_small_pieces_is_no_flood() {
     client.send(&frame(HEADERS, END_HEADERS, 1, &post(&[("content-length", "2000")]))).unwrap();
     for _ in 0..2000 {
         client.send(&frame(DATA, 0, 1, b"x")).unwrap();
+    }
+    client.send(&ping(b"stillon?")).unwrap();
+
+    while client.next().expect("a sign of life").payload != b"stillon?" {}
+    assert_eq!(proxy.metric(FLOODS, &[]), 0.0);
+}
+
+#[test]
+fn an_upload_beside_a_thousand_quiet_streams_is_no_flood() {
+    const QUIET: u32 = 1000;
+    let origin = Origin::silent();
+    let routes = format!("[{{ match: {{ headers: {{ x-up: y }} }}, to: {:?} }}, {{ to: echo }}]", origin.url());
+    let proxy = TestProxy::with(&format!("limits: {{ streams: 2000 }}\nroutes: {routes}"));
+    let (mut client, upload) = (RawH2::greet(proxy.address()), QUIET * 2 + 1);
+
+    for number in 0..QUIET {
+        client.send(&frame(HEADERS, END_HEADERS, number * 2 + 1, &post(&[]))).unwrap();
+        // A thousand heads would be so many frames without progress.
+        if number % 500 == 499 {
+            client.send(&frame(DATA, 0, number * 2 + 1, b"x")).unwrap();
+        }
+    }
+    client.send(&frame(HEADERS, END_HEADERS, upload, &post(&[("x-up", "y"), ("content-length", "2000")]))).unwrap();
+    for _ in 0..2000 {
+        client.send(&frame(DATA, 0, upload, b"x")).unwrap();
     }
     client.send(&ping(b"stillon?")).unwrap();
 

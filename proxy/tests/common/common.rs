@@ -12,6 +12,7 @@ pub(crate) mod frames;
 pub(crate) mod h2;
 pub(crate) mod h2_origin;
 pub(crate) mod h2_raw;
+pub(crate) mod h2_wire;
 pub(crate) mod hole;
 pub(crate) mod log;
 pub(crate) mod modules;

@@ -1,6 +1,6 @@
-//! The floods, and after how many frames each has to be over.
+//! The floods, and after how many frames each has to be over. `soak floods` of the benchmarks sends the same ones.
 
-use crate::common::h2_raw::{
+use super::h2_wire::{
     ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PADDED, PING, PRIORITISED, PRIORITY, RST_STREAM,
     SETTINGS, WHOLE, asks, block, frame, get, post, reset, settings, window,
 };
