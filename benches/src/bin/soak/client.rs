@@ -40,6 +40,11 @@ impl Client {
         Ok(Client { stream })
     }
 
+    /// The socket itself.
+    pub(crate) fn into_stream(self) -> TcpStream {
+        self.stream
+    }
+
     /// GET with these further lines of the head, each with its line end.
     pub(crate) fn ask(&mut self, path: &str, lines: &str) -> io::Result<Reply> {
         self.stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: soak.test\r\n{lines}\r\n").as_bytes())?;

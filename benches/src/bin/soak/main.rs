@@ -1,5 +1,5 @@
-//! The long forms of what hot swap promises, against the built program: swaps under load and during bodies, faults, and how
-//! long things take.
+//! The long forms of what is promised, against the built program: swaps under load and during bodies, faults, floods, clients
+//! that are too slow, and how long things take.
 //!
 //! Counts are promises: one that is broken ends it with code 1. Times and sizes are reported and judged by nobody.
 
@@ -7,12 +7,15 @@ mod bodies;
 mod client;
 mod faults;
 mod figures;
+mod floods;
 mod guests;
 mod link;
 mod memory;
 mod section;
+mod silent;
 mod stage;
 mod swaps;
+mod times;
 mod traffic;
 
 use std::fs;
@@ -30,7 +33,7 @@ use crate::section::Section;
 use crate::stage::Stage;
 use crate::swaps::Amount;
 
-/// The long forms of what hot swap promises, against the built program.
+/// The long forms of what is promised, against the built program.
 #[derive(Debug, Parser)]
 #[command(name = "soak")]
 struct Arguments {
@@ -69,10 +72,15 @@ enum Scenario {
     Figures,
     /// Something goes wrong every second
     Faults,
+    /// Floods of HTTP/2 beside a victim
+    Floods,
+    /// Clients that are too slow, at default limits: 40 seconds in either form
+    Times,
 }
 
 impl Scenario {
-    const ALL: [Scenario; 4] = [Scenario::Swaps, Scenario::Bodies, Scenario::Figures, Scenario::Faults];
+    const ALL: [Scenario; 6] =
+        [Scenario::Swaps, Scenario::Bodies, Scenario::Figures, Scenario::Faults, Scenario::Floods, Scenario::Times];
 }
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -121,6 +129,8 @@ impl Arguments {
             Scenario::Bodies => bodies::run(stage),
             Scenario::Figures => figures::run(stage),
             Scenario::Faults => faults::run(stage),
+            Scenario::Floods => floods::run(stage),
+            Scenario::Times => times::run(stage),
         }
     }
 }

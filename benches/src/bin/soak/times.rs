@@ -1,0 +1,94 @@
+//! Clients that are too slow, each of its kind, at the limits that hold by default, and beside them some that may be.
+//!
+//! All of them at once: who has to be ended is, and who may be slow goes on for longer than any of the others. How long the
+//! first took is reported.
+
+mod beside;
+mod origin;
+mod slow;
+
+use std::net::SocketAddr;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use self::origin::Origin;
+use crate::section::Section;
+use crate::stage::{Proxy, Stage};
+
+/// How long whoever may be slow is slow: longer than all others are borne.
+const LASTS: Duration = Duration::from_secs(36);
+/// How long anybody may take until it is given up.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How often a byte comes of those who are slow.
+const DRIP: Duration = Duration::from_secs(1);
+/// How often a wait looks again.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// A client that has to be ended: its name, what is the goal, and how it comes to its end.
+type Ended = (&'static str, &'static str, fn(&Proxy) -> anyhow::Result<()>);
+/// A client that may be slow: its name, and what it does.
+type Borne = (&'static str, fn(SocketAddr) -> anyhow::Result<()>);
+
+const SLOW: [Ended; 9] = [
+    ("silent from the start", "10 s ± 1", slow::silent),
+    ("silent after the preface of HTTP/2", "10 s ± 1", slow::silent_http2),
+    ("a head that comes byte by byte", "10 s ± 1", slow::head),
+    ("a second head that comes byte by byte", "10 s ± 1", slow::second_head),
+    ("a head of HTTP/2 that comes byte by byte", "10 s ± 1", slow::head_http2),
+    ("a body that comes byte by byte", "within 30 s", slow::body),
+    ("a body of HTTP/2 that comes byte by byte", "within 30 s", slow::body_http2),
+    ("a reader that stalls", "30 s ± 1", slow::reader),
+    ("a reader of HTTP/2 that stalls", "30 s ± 1", slow::reader_http2),
+];
+
+const BESIDE: [Borne; 6] = [
+    ("a stream of gRPC up, byte by byte", beside::grpc_up),
+    ("a stream of gRPC down that nobody reads for a while", beside::grpc_down),
+    ("a body up, byte by byte, where the route has `stream: true`", beside::stream_up),
+    ("a body down that nobody reads for a while, likewise", beside::stream_down),
+    ("an upgraded connection without a byte", beside::upgrade),
+    ("one whose client sends and takes nothing for a while", beside::upgrade_stalled),
+];
+
+/// See the module.
+pub(crate) fn run(stage: &Stage) -> anyhow::Result<Section> {
+    let mut section = Section::new("times: clients that are too slow, at default limits, and those that may be slow");
+    let origin = Origin::start()?;
+    let to = origin.address;
+    let proxy = stage.start(&format!(
+        "routes:\n- {{ match: {{ path: /stream/ }}, to: \"http://{to}\", stream: true, timeout: 10m }}\n\
+         - {{ name: http1, match: {{ path: /endless/http1 }}, to: \"http://{to}\" }}\n\
+         - {{ name: http2, match: {{ path: /endless/http2 }}, to: \"http://{to}\" }}\n\
+         - {{ match: {{ path: /upgrade }}, to: \"http://{to}\", upgrade: [websocket] }}\n\
+         - {{ to: \"http://{to}\", timeout: 10m }}\n"
+    ))?;
+    let asked = &proxy;
+    let (ended, borne) = thread::scope(|scope| {
+        let slow = SLOW.map(|(.., act)| scope.spawn(move || timed(|| act(asked))));
+        let beside = BESIDE.map(|(_, act)| scope.spawn(move || act(asked.address)));
+        (slow.map(thread::ScopedJoinHandle::join), beside.map(thread::ScopedJoinHandle::join))
+    });
+    let panicked = |_| Err(anyhow::anyhow!("the client panicked"));
+    for ((name, goal, _), outcome) in SLOW.into_iter().zip(ended) {
+        match outcome.unwrap_or_else(panicked) {
+            Ok(took) => {
+                section.must(name, true, format!("ended after {:.1} s; the goal is {goal}", took.as_secs_f64()))
+            }
+            Err(error) => section.must(name, false, format!("not ended as it should be: {error:#}")),
+        }
+    }
+    for ((name, _), outcome) in BESIDE.into_iter().zip(borne) {
+        let found = outcome.unwrap_or_else(|_| Err(anyhow::anyhow!("the client panicked")));
+        let words = found
+            .as_ref()
+            .map_or_else(|error| format!("{error:#}"), |()| format!("goes on after {} s", LASTS.as_secs()));
+        section.must(name, found.is_ok(), words);
+    }
+    section.must("SIGTERM ends the proxy", proxy.end(), "exit code 0");
+    Ok(section)
+}
+
+fn timed(act: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<Duration> {
+    let began = Instant::now();
+    act().map(|()| began.elapsed())
+}
