@@ -12,3 +12,4 @@ pub mod report;
 pub mod rounds;
 pub mod stats;
 pub mod target;
+pub mod tls;

@@ -1,4 +1,5 @@
-//! What a client's connection costs that does nothing: KiB of resident memory for each of many, over HTTP/1.1 and HTTP/2.
+//! What a client's connection costs that does nothing: KiB of resident memory for each of many, over HTTP/1.1 and HTTP/2,
+//! each without TLS and with it.
 //!
 //! Each asks once, so that everything a connection gets with its first request is there. What the kernel keeps for a socket
 //! is not in it. Nothing is judged.
@@ -7,13 +8,16 @@ use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use clap::Parser;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustls::ClientConfig;
 use tollgate_benches::process::Process;
 use tollgate_benches::target::free_address;
+use tollgate_benches::tls::{self, Identity};
 
 /// Connections before the first look, so that what is made once is made.
 const FIRST: usize = 200;
@@ -38,13 +42,35 @@ fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     raise()?;
     let mut out = io::stdout().lock();
-    for (name, ask) in [("HTTP/1.1", http1 as fn(&mut TcpStream) -> io::Result<()>), ("HTTP/2", http2)] {
-        let bytes = measure(&arguments, ask).with_context(|| name.to_owned())?;
+    for (name, way) in WAYS {
+        let bytes = measure(&arguments, way).with_context(|| name.to_owned())?;
         let each = bytes as f64 / arguments.connections as f64 / KIB;
         writeln!(out, "{name}: {} idle connections, {each:.1} KiB each", arguments.connections)?;
+        out.flush()?;
     }
     Ok(())
 }
+
+/// A stream, with TLS or without.
+trait Stream: Read + Write {}
+
+impl<S: Read + Write> Stream for S {}
+
+/// What is spoken.
+#[derive(Clone, Copy)]
+struct Way {
+    /// Asks once, and waits for the answer.
+    ask: fn(&mut dyn Stream) -> io::Result<()>,
+    /// With TLS: what is offered.
+    tls: Option<&'static str>,
+}
+
+const WAYS: [(&str, Way); 4] = [
+    ("HTTP/1.1", Way { ask: http1, tls: None }),
+    ("HTTP/2", Way { ask: http2, tls: None }),
+    ("HTTP/1.1 with TLS", Way { ask: http1, tls: Some("http/1.1") }),
+    ("HTTP/2 with TLS", Way { ask: http2, tls: Some("h2") }),
+];
 
 /// As many descriptors as the system allows.
 fn raise() -> anyhow::Result<()> {
@@ -53,21 +79,25 @@ fn raise() -> anyhow::Result<()> {
 }
 
 /// How many bytes the proxy has grown by.
-fn measure(arguments: &Arguments, ask: fn(&mut TcpStream) -> io::Result<()>) -> anyhow::Result<u64> {
+fn measure(arguments: &Arguments, way: Way) -> anyhow::Result<u64> {
     let folder = tempfile::tempdir()?;
     let address = free_address()?;
     let file = folder.path().join("tollgate.yaml");
     let limits = "limits: { idle_timeout: 1h, connections: 100000 }";
-    fs::write(
-        &file,
-        format!("workers: 1\nadmin: off\ncache: off\nlisten: {address}\n{limits}\nroutes: [{{ to: echo }}]\n"),
-    )?;
+    let identity = Identity::make(folder.path())?;
+    let (tls, client) = match way.tls {
+        Some(protocol) => (format!("  {}\n", identity.listener()), Some(identity.client(protocol)?)),
+        None => (String::new(), None),
+    };
+    let listener = format!("listeners:\n- listen: {address}\n{tls}  routes: [{{ to: echo }}]\n");
+    fs::write(&file, format!("workers: 1\nadmin: off\ncache: off\n{limits}\n{listener}"))?;
     let words = [arguments.tollgate.clone().into(), "run".into(), "--config".into(), file.into()];
     let proxy = Process::start("tollgate", words, folder.path().join("log"))?;
     await_start(address)?;
-    let mut clients = open(address, FIRST, ask)?;
+    let speak = |count| open(address, count, way.ask, client.as_ref());
+    let mut clients = speak(FIRST)?;
     let before = resident(proxy.id())?;
-    clients.extend(open(address, arguments.connections, ask)?);
+    clients.extend(speak(arguments.connections)?);
     std::thread::sleep(REST);
     let after = resident(proxy.id())?;
     drop(clients);
@@ -90,24 +120,31 @@ fn await_start(address: SocketAddr) -> anyhow::Result<()> {
 fn open(
     address: SocketAddr,
     count: usize,
-    ask: fn(&mut TcpStream) -> io::Result<()>,
+    ask: fn(&mut dyn Stream) -> io::Result<()>,
+    tls: Option<&Arc<ClientConfig>>,
 ) -> anyhow::Result<Vec<TcpStream>> {
     let connect = |_| {
         let mut client = TcpStream::connect(address)?;
         client.set_read_timeout(Some(Duration::from_secs(20)))?;
-        ask(&mut client)?;
-        Ok(client)
+        let Some(config) = tls else {
+            ask(&mut client)?;
+            return Ok(client);
+        };
+        let mut secured = tls::stream(config, client)?;
+        ask(&mut secured)?;
+        // The client's own state is of no more use.
+        Ok(secured.into_parts().1)
     };
     (0..count).map(connect).collect()
 }
 
-fn http1(client: &mut TcpStream) -> io::Result<()> {
+fn http1(client: &mut dyn Stream) -> io::Result<()> {
     client.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")?;
     answered(client)
 }
 
 /// The preface, settings, and a GET of the static table (RFC 7541 appendix A); then the acknowledgement of settings.
-fn http2(client: &mut TcpStream) -> io::Result<()> {
+fn http2(client: &mut dyn Stream) -> io::Result<()> {
     client.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0")?;
     client.write_all(b"\0\0\x06\x01\x05\0\0\0\x01\x82\x86\x84\x01\x01a")?;
     answered(client)?;
@@ -115,7 +152,7 @@ fn http2(client: &mut TcpStream) -> io::Result<()> {
 }
 
 /// The echo's answer ends with a brace and a line.
-fn answered(client: &mut TcpStream) -> io::Result<()> {
+fn answered(client: &mut dyn Stream) -> io::Result<()> {
     let (mut answer, mut some) = (Vec::new(), [0; 4096]);
     while !answer.windows(2).any(|end| end == b"}\n") {
         let length = client.read(&mut some)?;
