@@ -11,6 +11,7 @@ use std::net::SocketAddr;
 
 use common::client::Client;
 use common::h2;
+use common::h2_raw::{GOAWAY, HEADERS, RawH2, asks};
 use common::modules::probes;
 use common::origin::Origin;
 use common::process::{Tollgate, ask};
@@ -114,6 +115,19 @@ fn connections_that_rest_are_closed_on_either_side() {
     assert_eq!(actions(&proxy, "closed"), 1.0);
     proxy.counts("tollgate_connections_active", &[], 0.0);
     proxy.counts("tollgate_upstream_connections_active", &[], 0.0);
+}
+
+#[test]
+fn a_connection_of_http2_that_rests_is_told_that_it_ends() {
+    let (_origin, proxy) = starving();
+    let mut client = RawH2::greet(proxy.address());
+    client.send(&asks(1)).unwrap();
+
+    let frames: Vec<_> = std::iter::from_fn(|| client.next()).collect();
+
+    let at = |kind| frames.iter().position(|frame| frame.kind == kind);
+    assert!(at(HEADERS).is_some() && at(HEADERS) < at(GOAWAY), "{frames:?}");
+    assert_eq!(actions(&proxy, "closed"), 1.0);
 }
 
 #[test]
