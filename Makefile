@@ -9,7 +9,7 @@ GUESTS := --target $(GUEST) $(FILTERS:%=-p %)
 override CARGO_TARGET_DIR := $(CURDIR)/target
 export CARGO_TARGET_DIR
 
-.PHONY: help run test test-netns check filters examples interop bench idle soak fuzz fuzz-http1 dist guest-target
+.PHONY: help run test test-netns check filters examples interop bench idle hostile soak fuzz fuzz-http1 dist guest-target
 
 help: ## list the verbs
 	@sed -n 's/^\([a-z0-9-]*\):[^#]*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -58,6 +58,9 @@ bench: filters ## measure the CPU time of a proxied request
 soak: filters ## run the long forms of promises: SOAK=short, SCENARIOS="swaps bodies figures faults floods times"
 	cargo build --release -p tollgate
 	cargo run --release -p tollgate-benches --bin soak -- $(if $(filter short,$(SOAK)),--short) $(SCENARIOS) $(SOAK_FLAGS)
+
+hostile: ## play the hostile corpus against a release build, and show how long others waited
+	cargo test --release -p tollgate --test hostile -- --nocapture --test-threads=1
 
 idle: ## measure what 8,000 connections cost that do nothing, over HTTP/1.1, HTTP/2 and TLS: CONNECTIONS=8000
 	cargo build --release -p tollgate

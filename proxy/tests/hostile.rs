@@ -2,7 +2,8 @@
 //!
 //! Every one is contained: the request that met it is answered as the table says, the next one to the same filter is served,
 //! a neighbour on the same worker gets its answers all the while, no byte that a filter may not send reaches client or
-//! origin, memory stays within bounds, and SIGTERM ends the process. Times are printed and not judged.
+//! origin, memory stays within bounds, and SIGTERM ends the process. Times are printed and not judged: `make hostile` shows
+//! them, of a release build.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
@@ -25,6 +26,7 @@ mod table;
 
 use std::collections::BTreeSet;
 use std::io::Write;
+use std::time::Duration;
 
 use exchange::{Waits, connect, play};
 use house::{House, MODES};
@@ -46,26 +48,36 @@ fn contained(group: &str) {
     let (alone, together): (Vec<&Row>, Vec<&Row>) = rows.iter().partition(|row| row.alone);
     let mut houses: Vec<Vec<&Row>> = alone.into_iter().map(|row| vec![row]).collect();
     houses.extend((!together.is_empty()).then_some(together));
-    let (mut waits, mut faults) = (Waits::default(), Vec::new());
+    let (mut waits, mut faults) = (Vec::new(), Vec::new());
     for rows in houses {
         let house = House::of(&rows);
         for (row, mode) in rows.iter().flat_map(|row| MODES.map(|mode| (row, mode))) {
             match play(&house, row, mode) {
-                Ok(of_row) => waits = waits.longest(of_row),
+                Ok(of_row) => waits.push((format!("{} ({mode})", row.name), of_row)),
                 Err(why) => faults.push(why),
             }
         }
         faults.extend(end(house, &rows));
     }
-    eprintln!(
-        "{group}: {} modules; a neighbour waited {:?} at most, the next good answer came after {:?} at most, \
-         memory grew by {} KiB at most",
-        rows.len(),
-        waits.neighbour,
-        waits.next,
-        waits.growth
-    );
+    report(group, rows.len(), &waits);
     assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
+}
+
+/// Shows how long others waited, and for whom the longest.
+fn report(group: &str, modules: usize, waits: &[(String, Waits)]) {
+    let growth = waits.iter().map(|(_, waits)| waits.growth).max().unwrap_or_default();
+    eprintln!("{group}: {modules} modules; memory grew by {growth} KiB at most");
+    eprintln!("  a neighbour waited {}", longest(waits, |waits| waits.neighbour));
+    eprintln!("  the next good answer came after {}", longest(waits, |waits| waits.next));
+}
+
+/// The wait in the middle, and the three longest with whose they are.
+fn longest(waits: &[(String, Waits)], wait: impl Fn(&Waits) -> Duration) -> String {
+    let mut rows: Vec<_> = waits.iter().map(|(name, waits)| (wait(waits), name)).collect();
+    rows.sort_unstable_by(|one, other| other.cmp(one));
+    let middle = rows.get(rows.len() / 2).map(|(wait, _)| *wait).unwrap_or_default();
+    let worst = rows.iter().take(3).map(|(wait, name)| format!("{wait:.1?} {name}")).collect::<Vec<_>>();
+    format!("{middle:.1?} in the middle, at most {}", worst.join(", "))
 }
 
 /// Ends a house while hostile requests are under way, and says what is wrong with what it leaves.

@@ -25,17 +25,6 @@ pub(crate) struct Waits {
     pub(crate) growth: u64,
 }
 
-impl Waits {
-    /// The longer of each.
-    pub(crate) fn longest(self, other: Waits) -> Waits {
-        Waits {
-            neighbour: self.neighbour.max(other.neighbour),
-            next: self.next.max(other.next),
-            growth: self.growth.max(other.growth),
-        }
-    }
-}
-
 /// Plays a row in one mode, and says what is wrong.
 pub(crate) fn play(house: &House, row: &Row, mode: &str) -> Result<Waits, String> {
     let asked = house.origin.requests(&format!("/{}", row.stem())).len();
