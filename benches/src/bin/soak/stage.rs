@@ -68,9 +68,14 @@ impl Stage {
 
     /// The same, with the time from the start of the process to its first answer.
     pub(crate) fn start_timed(&self, rest: &str) -> anyhow::Result<(Proxy, Duration)> {
+        self.start_as(|address| format!("listen: {address}\n{rest}"))
+    }
+
+    /// The same where everything but workers and admin endpoints is said for the address at which it is to answer.
+    pub(crate) fn start_as(&self, said: impl FnOnce(SocketAddr) -> String) -> anyhow::Result<(Proxy, Duration)> {
         let (address, admin) = (free_address()?, free_address()?);
         let file = self.folder.path().join(format!("{}.yaml", address.port()));
-        fs::write(&file, format!("workers: 1\nadmin: {{ listen: \"{admin}\" }}\nlisten: {address}\n{rest}"))?;
+        fs::write(&file, format!("workers: 1\nadmin: {{ listen: \"{admin}\" }}\n{}", said(address)))?;
         let words: [OsString; 4] = [self.tollgate.clone().into(), "run".into(), "--config".into(), file.into()];
         let log = self.folder.path().join(format!("{}.log", address.port()));
         let began = Instant::now();

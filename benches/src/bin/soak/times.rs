@@ -11,6 +11,9 @@ use std::net::SocketAddr;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use tollgate_benches::target::free_address;
+use tollgate_benches::tls::Identity;
+
 use self::origin::Origin;
 use crate::section::Section;
 use crate::stage::{Proxy, Stage};
@@ -25,13 +28,22 @@ const DRIP: Duration = Duration::from_secs(1);
 const LOOK: Duration = Duration::from_millis(50);
 
 /// A client that has to be ended: its name, what is the goal, and how it comes to its end.
-type Ended = (&'static str, &'static str, fn(&Proxy) -> anyhow::Result<()>);
+type Ended = (&'static str, &'static str, fn(&Scene) -> anyhow::Result<()>);
 /// A client that may be slow: its name, and what it does.
 type Borne = (&'static str, fn(SocketAddr) -> anyhow::Result<()>);
 
-const SLOW: [Ended; 9] = [
+/// What they meet.
+struct Scene {
+    proxy: Proxy,
+    /// Where TLS is spoken.
+    tls: SocketAddr,
+}
+
+const SLOW: [Ended; 11] = [
     ("silent from the start", "10 s ± 1", slow::silent),
     ("silent after the preface of HTTP/2", "10 s ± 1", slow::silent_http2),
+    ("silent where TLS is spoken", "10 s ± 1", slow::silent_tls),
+    ("a handshake that comes byte by byte", "10 s ± 1", slow::handshake),
     ("a head that comes byte by byte", "10 s ± 1", slow::head),
     ("a second head that comes byte by byte", "10 s ± 1", slow::second_head),
     ("a head of HTTP/2 that comes byte by byte", "10 s ± 1", slow::head_http2),
@@ -54,18 +66,11 @@ const BESIDE: [Borne; 6] = [
 pub(crate) fn run(stage: &Stage) -> anyhow::Result<Section> {
     let mut section = Section::new("times: clients that are too slow, at default limits, and those that may be slow");
     let origin = Origin::start()?;
-    let to = origin.address;
-    let proxy = stage.start(&format!(
-        "routes:\n- {{ match: {{ path: /stream/ }}, to: \"http://{to}\", stream: true, timeout: 10m }}\n\
-         - {{ name: http1, match: {{ path: /endless/http1 }}, to: \"http://{to}\" }}\n\
-         - {{ name: http2, match: {{ path: /endless/http2 }}, to: \"http://{to}\" }}\n\
-         - {{ match: {{ path: /upgrade }}, to: \"http://{to}\", upgrade: [websocket] }}\n\
-         - {{ to: \"http://{to}\", timeout: 10m }}\n"
-    ))?;
-    let asked = &proxy;
+    let scene = scene(stage, origin.address)?;
+    let met = &scene;
     let (ended, borne) = thread::scope(|scope| {
-        let slow = SLOW.map(|(.., act)| scope.spawn(move || timed(|| act(asked))));
-        let beside = BESIDE.map(|(_, act)| scope.spawn(move || act(asked.address)));
+        let slow = SLOW.map(|(.., act)| scope.spawn(move || timed(|| act(met))));
+        let beside = BESIDE.map(|(_, act)| scope.spawn(move || act(met.proxy.address)));
         (slow.map(thread::ScopedJoinHandle::join), beside.map(thread::ScopedJoinHandle::join))
     });
     let panicked = |_| Err(anyhow::anyhow!("the client panicked"));
@@ -84,8 +89,25 @@ pub(crate) fn run(stage: &Stage) -> anyhow::Result<Section> {
             .map_or_else(|error| format!("{error:#}"), |()| format!("goes on after {} s", LASTS.as_secs()));
         section.must(name, found.is_ok(), words);
     }
-    section.must("SIGTERM ends the proxy", proxy.end(), "exit code 0");
+    section.must("SIGTERM ends the proxy", scene.proxy.end(), "exit code 0");
     Ok(section)
+}
+
+fn scene(stage: &Stage, origin: SocketAddr) -> anyhow::Result<Scene> {
+    let (tls, identity) = (free_address()?, Identity::make(stage.folder.path())?);
+    let (proxy, _) = stage.start_as(|address| {
+        format!(
+            "listeners:\n- listen: {address}\n  routes:\n\
+             \x20 - {{ match: {{ path: /stream/ }}, to: \"http://{origin}\", stream: true, timeout: 10m }}\n\
+             \x20 - {{ name: http1, match: {{ path: /endless/http1 }}, to: \"http://{origin}\" }}\n\
+             \x20 - {{ name: http2, match: {{ path: /endless/http2 }}, to: \"http://{origin}\" }}\n\
+             \x20 - {{ match: {{ path: /upgrade }}, to: \"http://{origin}\", upgrade: [websocket] }}\n\
+             \x20 - {{ to: \"http://{origin}\", timeout: 10m }}\n\
+             - listen: {tls}\n  {}\n  routes: [{{ to: echo }}]\n",
+            identity.listener()
+        )
+    })?;
+    Ok(Scene { proxy, tls })
 }
 
 fn timed(act: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<Duration> {
