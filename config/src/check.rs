@@ -5,6 +5,7 @@ mod admin;
 mod cluster;
 mod clusters;
 mod connect;
+mod dns;
 mod intercept;
 mod limits;
 mod plugins;
@@ -46,7 +47,8 @@ pub(crate) fn check(long: &Long, origin: &Path, report: &mut Report<'_>) -> Conf
     let limits = limits::global(&long.limits);
     let (admin, admin_token) = admin::admin(long.admin.as_ref(), report);
     let plugins = Plugins::of(long);
-    let clusters = Clusters::of(&long.clusters, (limits, folder), report);
+    let dns = dns::dns(&long.dns, report);
+    let clusters = Clusters::of(&long.clusters, (limits, dns.clone(), folder), report);
     let taken = Taken::by(admin, long);
     let mut check = Check { folder, limits, plugins, clusters, taken, report };
     check.workers(long);
@@ -59,6 +61,7 @@ pub(crate) fn check(long: &Long, origin: &Path, report: &mut Report<'_>) -> Conf
         cache: cache(long.cache.as_ref(), folder),
         watch: long.watch.as_ref().is_none_or(|watch| watch.value == choice::Watch::On),
         limits,
+        dns,
         listeners,
         plugins: plugins.into_list(folder, &clusters, report),
         clusters: clusters.into_list(),

@@ -10,13 +10,13 @@ use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use schemars::Schema;
 use serde_json::Value;
 
+use crate::dns::Dns;
 use crate::interception::Original;
 use crate::proxy_protocol::ProxyProtocol;
 use crate::ratio::Ratio;
-use crate::scalar::{Bare, Scalar, Unfit, Word};
+use crate::scalar::{Scalar, Unfit, Word};
 use crate::tls::ClientTls;
 
 pub use balance::{HashKey, Pick};
@@ -93,45 +93,6 @@ impl Endpoint {
     /// One like any other.
     pub(crate) fn new(host: String, port: u16) -> Endpoint {
         Endpoint { host, port, weight: 1, priority: 0 }
-    }
-}
-
-/// How names are looked up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Dns {
-    /// How long an answer is used before the name is looked up again.
-    pub refresh: Duration,
-    /// How long the last answer is used while a name cannot be looked up.
-    pub keep: Duration,
-}
-
-impl Default for Dns {
-    fn default() -> Dns {
-        Dns { refresh: Duration::from_secs(5), keep: Duration::from_secs(300) }
-    }
-}
-
-/// How long an answer is used: resolvers are asked ten times a second at the most.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct RefreshWait(pub(crate) Duration);
-
-impl Scalar for RefreshWait {
-    const EXPECTED: &'static str = Duration::EXPECTED;
-    const BARE: Bare = Duration::BARE;
-
-    fn parse(text: &str) -> Result<RefreshWait, Unfit> {
-        match Duration::parse(text)? {
-            wait if wait < Duration::from_millis(100) => Err(Unfit::value("is too short, 100ms are the least")),
-            wait => Ok(RefreshWait(wait)),
-        }
-    }
-
-    fn spell(&self) -> Value {
-        self.0.spell()
-    }
-
-    fn schema() -> Schema {
-        Duration::schema()
     }
 }
 

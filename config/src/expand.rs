@@ -3,6 +3,7 @@
 
 mod chain;
 mod cluster;
+mod dns;
 mod emit;
 mod filter;
 mod http;
@@ -41,6 +42,8 @@ pub(crate) struct Long {
     pub(crate) admin: Option<Admin>,
     /// With every key present.
     pub(crate) limits: file::Limits,
+    /// With every key present but the servers, which need not be.
+    pub(crate) dns: file::dns::Dns,
     pub(crate) listeners: Vec<Listener>,
     /// Those the user named, then those that chains brought, in order of appearance.
     pub(crate) filters: Named<Name, Filter>,
@@ -121,7 +124,8 @@ pub(crate) fn expand(said: File, report: &mut Report<'_>) -> Long {
         limits: limits(said.limits, said.spot),
         listeners,
         filters: chains.into_filters(),
-        clusters: cluster::filled(said.clusters),
+        clusters: cluster::filled(said.clusters, said.dns.as_ref()),
+        dns: dns::global(said.dns, said.spot),
         telemetry: said.telemetry.map(telemetry),
         watch: or(said.watch, Watch::default(), said.spot),
         cache: said.cache,

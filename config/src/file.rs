@@ -6,6 +6,7 @@ pub(crate) mod at;
 pub(crate) mod choice;
 pub(crate) mod cluster;
 pub(crate) mod data;
+pub(crate) mod dns;
 mod filter;
 pub(crate) mod http;
 pub(crate) mod intercept;
@@ -70,6 +71,8 @@ mapping! {
         "admin" => admin: Option<Admin>,
         /// Bounds for the whole process.
         "limits" => limits: Option<Limits>,
+        /// How names are looked up, unless a cluster says it for itself.
+        "dns" => dns: Option<dns::Dns>,
         /// The address of the only listener.
         "listen" => listen: Option<At<SocketAddr>>,
         /// The routes of the only listener.
@@ -339,8 +342,8 @@ mapping! {
         "proxy_protocol" => proxy_protocol: Option<At<ProxyProtocol>>,
         /// How one is picked.
         "balance" => balance: Option<cluster::Balance>,
-        /// How the names of hosts are looked up.
-        "dns" => dns: Option<cluster::Dns>,
+        /// How the names of hosts are looked up, where that is not as everywhere.
+        "dns" => dns: Option<dns::Dns>,
         /// Bounds in place of the global ones.
         "limits" => limits: Option<cluster::ClusterLimits>,
         /// What the proxy asks every endpoint by itself; nothing unless written.

@@ -45,6 +45,7 @@ mod bound;
 mod cache;
 mod check;
 mod cluster;
+mod dns;
 mod error;
 mod expand;
 mod file;
@@ -80,9 +81,9 @@ use report::Report;
 pub use admin::{Admin, Token};
 pub use cache::Cache;
 pub use cluster::{
-    Cluster, ClusterId, Dns, Endpoint, HashKey, Health, Initial, Outliers, Pick, Probe, Protocol, Retry, RetryOn,
-    Statuses,
+    Cluster, ClusterId, Endpoint, HashKey, Health, Initial, Outliers, Pick, Probe, Protocol, Retry, RetryOn, Statuses,
 };
+pub use dns::{Dns, Family, Resolver};
 pub use error::{Code, Fault, Faults, Place};
 pub use filter::{
     AbiVersion, Budget, Canary, EmptyBody, Expectation, GuestErrors, HeaderPause, Isolation, Keeping, OnError, Plugin,
@@ -121,6 +122,8 @@ pub struct Config {
     pub watch: bool,
     /// The global limits.
     pub limits: Limits,
+    /// How names are looked up, by filters and by clusters that say nothing of it.
+    pub dns: Dns,
     /// At least one, in the order written.
     pub listeners: Vec<Listener>,
     /// Every plugin that some chain names; [`PluginId`] counts in it.

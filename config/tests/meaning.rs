@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use tollgate_config::{
     AbiVersion, AccessLog, Admin, Allow, Alpn, Balance, Budget, ByteSize, Cache, Canary, ClientTls, ClusterId, Code,
-    Config, Direction, Dns, EmptyBody, Expectation, Faults, GuestErrors, HashKey, HeaderPause, HostMatch, Initial,
-    Intercept, Isolation, Keeping, Limits, LogFormat, LogTarget, MemoryLimit, Node, OnError, Original, Outliers,
-    PathMatch, PathSpelling, PeerName, Pick, PluginId, Policy, Probe, Protocol, ProxyProtocol, Quota, Ratio, Reach,
+    Config, Direction, Dns, EmptyBody, Expectation, Family, Faults, GuestErrors, HashKey, HeaderPause, HostMatch,
+    Initial, Intercept, Isolation, Keeping, Limits, LogFormat, LogTarget, MemoryLimit, Node, OnError, Original, Outliers,
+    PathMatch, PathSpelling, PeerName, Pick, PluginId, Policy, Probe, Protocol, ProxyProtocol, Quota, Ratio, Reach, Resolver,
     Rollout, Senders, Target, Tcp, TestRequest, TlsVersion, ValueMatch, load, parse,
 };
 
@@ -623,7 +623,7 @@ fn a_cluster_says_how_its_endpoints_are_picked_and_asked_and_when_requests_are_r
     assert_eq!((app.requests, app.retries, app.upstream_connections, app.pending), (Some(30), Some(4), 10, 20));
     assert_eq!((app.connect_timeout, app.upstream_idle_timeout), (SECOND * 3 / 10, SECOND * 5));
     assert_eq!(app.pool_timeout, SECOND * 4 / 10);
-    assert_eq!(app.dns, Dns { refresh: SECOND / 10, keep: SECOND * 3600 });
+    assert_eq!(app.dns, Dns { refresh: SECOND / 10, keep: SECOND * 3600, ..Dns::default() });
     let health = app.health.as_ref().unwrap();
     let Probe::Http { path, statuses } = &health.probe else { panic!("a path") };
     assert_eq!((path.as_str(), health.initial), ("/health?full", Initial::Unhealthy));
@@ -635,6 +635,40 @@ fn a_cluster_says_how_its_endpoints_are_picked_and_asked_and_when_requests_are_r
     assert_eq!((&ring.pick, &near.pick), (&Pick::RingHash(cookie), &Pick::Maglev(HashKey::Source)));
     assert_eq!(table.pick, Pick::Maglev(HashKey::Header("x-user".to_owned())));
     assert_eq!(table.health.as_ref().unwrap().probe, Probe::Grpc(String::new()));
+}
+
+#[test]
+fn names_are_looked_up_as_a_cluster_says_and_else_as_the_configuration_does() {
+    let config = good("dns");
+
+    let [plain, own, library, short, url] = config.clusters.as_slice() else { panic!("five clusters") };
+    let servers = ["10.0.0.10:53", "[fd00::10]:5353"].map(|server| server.parse().unwrap());
+    let global = Dns {
+        resolver: Resolver::Servers(servers.into()),
+        family: Family::All,
+        refresh: SECOND * 300,
+        keep: SECOND * 60,
+    };
+    assert_eq!((&config.dns, &plain.dns, &url.dns), (&global, &global, &global));
+    let other = Resolver::Servers(vec!["127.0.0.1:5353".parse().unwrap()]);
+    assert_eq!(own.dns, Dns { resolver: other, family: Family::Ipv6, ..global.clone() });
+    assert_eq!(library.dns, Dns { resolver: Resolver::System, refresh: SECOND * 5, ..global.clone() });
+    assert_eq!(short.dns, Dns { refresh: SECOND, keep: SECOND * 3600, ..global });
+}
+
+#[test]
+fn names_are_looked_up_by_name_servers_unless_something_else_is_written() {
+    let config = chained("[]");
+
+    let usual = Dns { resolver: Resolver::Dns, family: Family::PreferIpv4, refresh: SECOND * 300, keep: SECOND * 300 };
+    assert_eq!((&config.dns, &Dns::default()), (&usual, &usual));
+    let text = "listen: 127.0.0.1:0\nroutes: [{ to: app }]\ndns: { resolver: system, refresh: 1m }\n\
+                clusters: { app: { hosts: ['a:80'], dns: { servers: [10.0.0.1] } } }\n";
+    let config = self::config(text);
+    let [app] = config.clusters.as_slice() else { panic!("one cluster") };
+    assert_eq!((&config.dns.resolver, config.dns.refresh), (&Resolver::System, SECOND * 60));
+    assert_eq!(app.dns.resolver, Resolver::Servers(vec!["10.0.0.1:53".parse().unwrap()]));
+    assert_eq!(app.dns.refresh, SECOND * 60);
 }
 
 #[test]

@@ -279,13 +279,18 @@ fn configuration() -> impl Strategy<Value = Value> {
         Just(json!({ "upgrade_age": "off", "retire_timeout": "300s" })),
         Just(json!({ "upgrade_age": "60m", "compile_memory": "1024MiB", "compile_time": "1s" })),
     ]);
+    let dns = maybe(prop_oneof![
+        Just(json!({ "resolver": "system", "family": "all" })),
+        Just(json!({ "servers": ["10.0.0.10:53", "::1"], "keep": "60m" })),
+        Just(json!({ "refresh": "500ms", "family": "ipv4" })),
+    ]);
     let log = maybe(prop_oneof![
         Just(json!({ "access_log": { "format": "text" } })),
         Just(json!({ "access_log": { "properties": ["user", "1"] } })),
     ]);
-    let around = (admin, log, maybe(1u32..1024), maybe(node()), (cache, watch, limits));
+    let around = (admin, log, maybe(1u32..1024), maybe(node()), (cache, watch, limits, dns));
     (listeners, named, around).prop_map(
-        |((routes, listeners), named, (admin, log, workers, node, (cache, watch, limits)))| {
+        |((routes, listeners), named, (admin, log, workers, node, (cache, watch, limits, dns)))| {
             let listen = routes.as_ref().map(|_| "127.0.0.1:0".into());
             keys(vec![
                 ("listen", listen),
@@ -298,6 +303,7 @@ fn configuration() -> impl Strategy<Value = Value> {
                 ("telemetry", log),
                 ("cache", cache),
                 ("limits", limits),
+                ("dns", dns),
                 ("watch", watch),
                 ("workers", workers.map(Value::from)),
             ])
@@ -307,7 +313,8 @@ fn configuration() -> impl Strategy<Value = Value> {
 
 /// The clusters that every generated configuration defines.
 fn clusters() -> Value {
-    json!({ "app": { "hosts": ["10.0.0.1:80"] }, "grpc": { "hosts": ["10.0.0.2:80"], "protocol": "h2" } })
+    let dns = json!({ "servers": ["10.0.0.1:5353"], "refresh": "1m" });
+    json!({ "app": { "hosts": ["10.0.0.1:80"], "dns": dns }, "grpc": { "hosts": ["10.0.0.2:80"], "protocol": "h2" } })
 }
 
 /// Everything a configuration means, places left out.

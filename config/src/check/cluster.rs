@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use crate::cluster::retry::{RetryWord, Switch};
 use crate::cluster::status::{Class, Statuses};
-use crate::cluster::{Cluster, Dns, Endpoint, HashKey, Health, Outliers, Pick, Probe, Protocol, Retry, RetryOn};
+use crate::cluster::{Cluster, Endpoint, HashKey, Health, Outliers, Pick, Probe, Protocol, Retry, RetryOn};
+use crate::dns::Dns;
 use crate::error::Code;
 use crate::file::at::At;
 use crate::file::cluster::{self as said, Condition, Host, StatusMatch};
@@ -14,8 +15,10 @@ use crate::proxy_protocol::ProxyProtocol;
 use crate::ratio::Ratio;
 use crate::report::Report;
 
+use super::dns;
+
 /// A cluster of these endpoints that says nothing of itself.
-pub(super) fn plain(name: String, endpoints: Vec<Endpoint>, limits: Limits) -> Cluster {
+pub(super) fn plain(name: String, endpoints: Vec<Endpoint>, (limits, dns): (Limits, &Dns)) -> Cluster {
     Cluster {
         name,
         endpoints,
@@ -25,7 +28,7 @@ pub(super) fn plain(name: String, endpoints: Vec<Endpoint>, limits: Limits) -> C
         mark: None,
         proxy_protocol: None,
         pick: Pick::default(),
-        dns: Dns::default(),
+        dns: dns.clone(),
         health: None,
         outliers: None,
         panic: Ratio::of_percent(50),
@@ -42,8 +45,13 @@ pub(super) fn plain(name: String, endpoints: Vec<Endpoint>, limits: Limits) -> C
 }
 
 /// A cluster as it is written.
-pub(super) fn cluster(name: &str, said: &file::Cluster, limits: Limits, report: &mut Report<'_>) -> Cluster {
-    let plain = plain(name.to_owned(), said.hosts.0.iter().map(endpoint).collect(), limits);
+pub(super) fn cluster(
+    name: &str,
+    said: &file::Cluster,
+    (limits, names): (Limits, &Dns),
+    report: &mut Report<'_>,
+) -> Cluster {
+    let plain = plain(name.to_owned(), said.hosts.0.iter().map(endpoint).collect(), (limits, names));
     let own = said.limits.as_ref();
     let count = |key: fn(&said::ClusterLimits) -> &Option<At<std::num::NonZeroUsize>>| {
         own.and_then(|own| key(own).as_ref()).map(|count| count.value.get())
@@ -55,7 +63,7 @@ pub(super) fn cluster(name: &str, said: &file::Cluster, limits: Limits, report: 
         protocol: said.protocol.as_ref().map(|protocol| protocol.value).unwrap_or_default(),
         proxy_protocol: proxy_protocol(said, report),
         pick: said.balance.as_ref().map(pick).unwrap_or_default(),
-        dns: said.dns.as_ref().map(dns).unwrap_or_default(),
+        dns: said.dns.as_ref().map_or_else(|| names.clone(), |said| dns::dns(said, report)),
         health: health(said, report),
         outliers: said.outliers.as_ref().and_then(|said| outliers(name, said, report)),
         panic: said.panic.as_ref().map_or(plain.panic, |panic| panic.value),
@@ -114,14 +122,6 @@ fn key(said: &said::Hash) -> HashKey {
         .as_ref()
         .map(|said| HashKey::Cookie { name: said.name.value.0.clone(), ttl: said.ttl.as_ref().map(|ttl| ttl.value) });
     header.or(cookie).unwrap_or(HashKey::Source)
-}
-
-fn dns(said: &said::Dns) -> Dns {
-    let default = Dns::default();
-    Dns {
-        refresh: said.refresh.as_ref().map_or(default.refresh, |wait| wait.value.0),
-        keep: said.keep.as_ref().map_or(default.keep, |wait| wait.value),
-    }
 }
 
 /// `None` where nothing is asked; where that is no question, it was reported.

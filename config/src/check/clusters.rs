@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::{cluster, tls};
 use crate::cluster::{Cluster, ClusterId, Endpoint, Protocol};
+use crate::dns::Dns;
 use crate::error::Code;
 use crate::file;
 use crate::file::at::At;
@@ -29,6 +30,8 @@ pub(super) struct Clusters<'l> {
     original: Option<Origin>,
     list: Vec<Cluster>,
     limits: Limits,
+    /// How names are looked up by clusters that say nothing of it.
+    dns: Dns,
 }
 
 /// The target `original` of one listener.
@@ -44,11 +47,11 @@ impl<'l> Clusters<'l> {
     /// The clusters with a name.
     pub(super) fn of(
         said: &'l Named<Name, file::Cluster>,
-        (limits, folder): (Limits, &Path),
+        (limits, dns, folder): (Limits, Dns, &Path),
         report: &mut Report<'_>,
     ) -> Clusters<'l> {
-        let mut clusters =
-            Clusters { said, ids: HashMap::new(), urls: HashMap::new(), original: None, list: Vec::new(), limits };
+        let (ids, urls, list) = (HashMap::new(), HashMap::new(), Vec::new());
+        let mut clusters = Clusters { said, ids, urls, original: None, list, limits, dns };
         for (name, written) in &said.entries {
             if ["echo", "original"].contains(&name.value.0.as_str()) {
                 let word = &name.value.0;
@@ -58,12 +61,17 @@ impl<'l> Clusters<'l> {
             }
             let id = written.as_ref().map(|said| {
                 let tls = said.tls.as_ref().map(|said| tls::of_cluster(said, folder, report));
-                let cluster = cluster::cluster(&name.value.0, said, limits, report);
+                let cluster = cluster::cluster(&name.value.0, said, clusters.defaults(), report);
                 clusters.add(Cluster { tls, ..cluster })
             });
             clusters.ids.insert(name.value.0.clone(), id);
         }
         clusters
+    }
+
+    /// What a cluster has that says nothing of its own.
+    fn defaults(&self) -> (Limits, &Dns) {
+        (self.limits, &self.dns)
     }
 
     fn add(&mut self, cluster: Cluster) -> ClusterId {
@@ -178,7 +186,7 @@ impl<'l> Clusters<'l> {
         let is_new = !self.list.iter().any(|known| known.name == name);
         let name = self.free(&if is_new { name } else { format!("{name}-{several}") });
         let (original, mark) = (Some(*original), *mark);
-        let id = self.add(Cluster { original, mark, ..cluster::plain(name, Vec::new(), self.limits) });
+        let id = self.add(Cluster { original, mark, ..cluster::plain(name, Vec::new(), self.defaults()) });
         if let Some(origin) = &mut self.original {
             origin.id = Some(id);
         }
@@ -199,7 +207,7 @@ impl<'l> Clusters<'l> {
             return *id;
         }
         let name = self.free(&endpoint.to_string());
-        let cluster = cluster::plain(name.clone(), vec![endpoint.clone()], self.limits);
+        let cluster = cluster::plain(name.clone(), vec![endpoint.clone()], self.defaults());
         let id = self.add(Cluster { tls, ..cluster });
         self.ids.insert(name, Some(id));
         self.urls.insert(key, id);

@@ -4,35 +4,34 @@ use crate::bound::{Count, Size, Wait};
 use crate::cluster::balance::PickWord;
 use crate::cluster::retry::Switch;
 use crate::cluster::status::Class;
-use crate::cluster::{Dns, Health, Initial, Outliers, Protocol, RefreshWait, Retry};
+use crate::cluster::{Health, Initial, Outliers, Protocol, Retry};
 use crate::file::at::At;
 use crate::file::cluster::{Balance, Condition, Host, HostEntry, StatusMatch};
 use crate::file::read::{Named, SomeOf};
 use crate::file::{self, Cluster};
 use crate::limits::Age;
 use crate::ratio::{Part, Ratio};
-use crate::report::Spot;
 use crate::scalar::Name;
 
-use super::{or, tls};
+use super::{dns, or, tls};
 
 /// [`crate::Cluster::panic`] when none is written.
 const PANIC: Ratio = Ratio::of_percent(50);
 
-/// Every cluster with its defaults.
-pub(super) fn filled(said: Option<Named<Name, Cluster>>) -> Named<Name, Cluster> {
+/// Every cluster with its defaults, of which `names` has those for looking names up.
+pub(super) fn filled(said: Option<Named<Name, Cluster>>, names: Option<&file::dns::Dns>) -> Named<Name, Cluster> {
     let entries = said.unwrap_or(Named::EMPTY).entries.into_iter();
-    Named { entries: entries.map(|(name, said)| (name, said.map(cluster))).collect() }
+    Named { entries: entries.map(|(name, said)| (name, said.map(|said| cluster(said, names)))).collect() }
 }
 
-fn cluster(said: Cluster) -> Cluster {
+fn cluster(said: Cluster, names: Option<&file::dns::Dns>) -> Cluster {
     let spot = said.spot;
     Cluster {
         hosts: SomeOf(said.hosts.0.into_iter().map(host).collect()),
         tls: said.tls.map(tls::of_cluster),
         protocol: or(said.protocol, Protocol::default(), spot),
         balance: said.balance.or_else(|| Some(Balance::Word(At::new(PickWord::default(), spot)))),
-        dns: Some(dns(said.dns, spot)),
+        dns: Some(dns::of_cluster(said.dns, names, spot)),
         health: said.health.map(health),
         outliers: said.outliers.map(outliers),
         panic: or(said.panic, PANIC, spot),
@@ -50,16 +49,6 @@ fn host(said: Host) -> Host {
     }
     let (weight, priority) = (or(weight, Count(1), spot), or(priority, Count(0), spot));
     Host::Weighed(HostEntry { spot, host, weight, priority })
-}
-
-fn dns(said: Option<file::cluster::Dns>, spot: Spot) -> file::cluster::Dns {
-    let default = Dns::default();
-    let (refresh, keep) = said.map_or((None, None), |said| (said.refresh, said.keep));
-    file::cluster::Dns {
-        spot,
-        refresh: or(refresh, RefreshWait(default.refresh), spot),
-        keep: or(keep, default.keep, spot),
-    }
 }
 
 fn health(said: file::cluster::Health) -> file::cluster::Health {

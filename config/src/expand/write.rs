@@ -15,6 +15,7 @@ impl Long {
             ("workers", self.workers.write(view)),
             ("admin", self.admin.write(view)),
             ("limits", self.limits.write(view)),
+            ("dns", self.dns.write(view)),
             ("listeners", self.listeners.write(view)),
             ("filters", named(self.filters.write(view))),
             ("clusters", named(self.clusters.write(view))),

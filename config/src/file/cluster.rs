@@ -12,7 +12,7 @@ use crate::bound::{Count, Size, Wait};
 use crate::cluster::balance::PickWord;
 use crate::cluster::retry::{RetryWord, Switch};
 use crate::cluster::status::{Class, Status};
-use crate::cluster::{CookieName, Endpoint, Initial, RefreshWait};
+use crate::cluster::{CookieName, Endpoint, Initial};
 use crate::file::at::At;
 use crate::file::choice::any_of;
 use crate::file::read::{Read, Reader, SomeOf, mapping};
@@ -71,17 +71,6 @@ mapping! {
         "name" => name: At<CookieName>,
         /// How long clients keep the one that the proxy gives to those who lack it; it gives none unless this is written.
         "ttl" => ttl: Option<At<Duration>>,
-    }
-    later []
-}
-
-mapping! {
-    /// How the names of hosts are looked up.
-    Dns, "dns" {
-        /// How long an answer is used before the name is looked up again.
-        "refresh" => refresh: Option<At<RefreshWait>>,
-        /// How long the last answer is used while a name cannot be looked up.
-        "keep" => keep: Option<At<Duration>>,
     }
     later []
 }

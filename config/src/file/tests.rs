@@ -49,7 +49,7 @@ const MAPPINGS: [(&str, &[&str], &[&str]); 47] = [
     ("Hashed", cluster::Hashed::KEYS, cluster::Hashed::LATER),
     ("Hash", cluster::Hash::KEYS, cluster::Hash::LATER),
     ("Cookie", cluster::Cookie::KEYS, cluster::Cookie::LATER),
-    ("Dns", cluster::Dns::KEYS, cluster::Dns::LATER),
+    ("Dns", dns::Dns::KEYS, dns::Dns::LATER),
     ("ClusterLimits", cluster::ClusterLimits::KEYS, cluster::ClusterLimits::LATER),
     ("Health", cluster::Health::KEYS, cluster::Health::LATER),
     ("Ejection", cluster::Ejection::KEYS, cluster::Ejection::LATER),
