@@ -44,7 +44,7 @@ use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::Registry;
 use crate::telemetry::panics::{contained, outlive};
 use crate::tls;
-use crate::upstream::resolve::{Resolve, System};
+use crate::upstream::resolve::{Resolve, Resolvers};
 use crate::worker::{Load, Shared};
 
 /// What the command line may say about a run.
@@ -58,7 +58,7 @@ pub struct RunOptions {
     pub compiler: Option<PathBuf>,
     /// Where compiled modules are kept, unless the configuration says otherwise.
     pub cache: Option<PathBuf>,
-    /// Who looks up the names of endpoints; the system's resolver unless it is another.
+    /// Who looks names up, in place of whatever the configuration says.
     pub resolver: Option<Arc<dyn Resolve>>,
     /// A Unix socket where the sockets of a process that serves are had, and where a successor has this one's.
     pub takeover: Option<PathBuf>,
@@ -144,7 +144,7 @@ pub struct App {
     workers: usize,
     registry: Arc<Registry>,
     access_log: Option<AccessLog>,
-    resolver: Arc<dyn Resolve>,
+    resolver: Option<Arc<dyn Resolve>>,
     takeover: Option<PathBuf>,
     untimely: Vec<tls::fault::Fault>,
 }
@@ -164,8 +164,7 @@ impl App {
             Some(settings) => Some(AccessLog::open(settings, registry.access_log())?),
             None => None,
         };
-        let resolver = options.resolver.clone().unwrap_or_else(|| Arc::new(System::default()));
-        let takeover = options.takeover.clone();
+        let (resolver, takeover) = (options.resolver.clone(), options.takeover.clone());
         Ok(Self { reloader, workers, registry, access_log, resolver, takeover, untimely })
     }
 
@@ -290,6 +289,7 @@ impl Bound {
         let App { mut reloader, workers, registry, access_log, resolver, .. } = app;
         let (own, room) = (reloader.listeners().addresses(), Room::here());
         descriptors::beyond(reloader.config(), room).iter().for_each(|line| tracing::warn!("{line}"));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let shared = Arc::new(Shared {
             snapshot: ArcSwap::from_pointee(reloader.snapshot(&ids)),
             registry: Arc::clone(&registry),
@@ -300,8 +300,8 @@ impl Bound {
             room,
             own: ArcSwap::from_pointee(own),
             connection_ids: Default::default(),
+            resolvers: Resolvers::new(runtime.handle(), resolver.clone()),
         });
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         // Signals are taken over before anybody is told that the process is ready.
         let (signals, hang_ups) = runtime.block_on(async {
             let hang_ups = signals.then(|| signal(SignalKind::hangup())).transpose()?;
@@ -313,7 +313,8 @@ impl Bound {
         let succeeded = Arc::<Notify>::default();
         let told = Told { hands: hands.clone(), succeeded: Arc::clone(&succeeded) };
         let control = runtime.handle().clone();
-        let around = Surroundings { shared: Arc::clone(&shared), control, hands, follow, resolver };
+        let resolvers = Resolvers::new(&control, resolver);
+        let around = Surroundings { shared: Arc::clone(&shared), control, hands, follow, resolvers };
         let token = reloader.config().admin_token.clone();
         let (live, orders) = Live::new(reloader, around);
         // It may be compiling when the process ends, so nobody waits for it.

@@ -29,6 +29,7 @@ use crate::tls::server::Server;
 use crate::upstream::cluster::{Cluster, PeerLimits};
 use crate::upstream::fleet::Fleet;
 use crate::upstream::own::Own;
+use crate::upstream::resolve::Resolvers;
 
 pub use self::routes::{Routes, Split};
 use self::routes::{clusters, distinct, names};
@@ -284,6 +285,8 @@ pub struct Place<'a> {
     pub workers: usize,
     /// Where counters come from.
     pub registry: &'a Arc<Registry>,
+    /// Who looks names up for filters.
+    pub resolvers: &'a Arc<Resolvers>,
     /// The worker's clock.
     pub clock: &'a Rc<Clock>,
     /// Exchanges and connections in flight on the worker.
@@ -385,7 +388,7 @@ impl Place<'_> {
             serving.rewire(generation.callees(self.registry, self.worker, clusters));
             return Rc::clone(serving);
         }
-        let means = generation.means(self.registry, (self.worker, self.crowd), clusters);
+        let means = generation.means((self.registry, self.resolvers), (self.worker, self.crowd), clusters);
         Plugin::new(Arc::clone(generation), means, known().next().map(|worn| &**worn))
     }
 

@@ -22,6 +22,7 @@ use crate::room::Room;
 use crate::snapshot::{ListenerId, Local, Place, Snapshot};
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::{Measure, Registry};
+use crate::upstream::resolve::Resolvers;
 
 /// What all workers share.
 pub struct Shared {
@@ -43,6 +44,8 @@ pub struct Shared {
     pub own: ArcSwap<Vec<SocketAddr>>,
     /// Numbers connections.
     pub connection_ids: AtomicU64,
+    /// Who looks names up for filters; they take nothing away from those of endpoints.
+    pub resolvers: Arc<Resolvers>,
 }
 
 impl Shared {
@@ -389,5 +392,6 @@ fn stay(local: &Local) -> Stay {
 }
 
 fn place<'a>(worker: usize, shared: &'a Shared, (clock, crowd): (&'a Rc<Clock>, &'a Rc<Cell<usize>>)) -> Place<'a> {
-    Place { worker, workers: shared.loads.len(), registry: &shared.registry, clock, crowd }
+    let (registry, resolvers) = (&shared.registry, &shared.resolvers);
+    Place { worker, workers: shared.loads.len(), registry, resolvers, clock, crowd }
 }

@@ -4,6 +4,10 @@
 
 #[path = "common/common.rs"]
 mod common;
+#[path = "dns/name_server.rs"]
+mod name_server;
+#[path = "dns/servers.rs"]
+mod servers;
 
 use std::collections::BTreeSet;
 use std::io;
@@ -15,7 +19,7 @@ use common::clusters::{answers, endpoints, yaml};
 use common::origin::{Origin, ok};
 use common::proxy::TestProxy;
 use common::until;
-use tollgate::upstream::resolve::{LookedUp, Resolve};
+use tollgate::upstream::resolve::{Found, LookedUp, Resolve};
 
 /// A resolver that knows what it is told.
 #[derive(Debug, Default)]
@@ -53,7 +57,9 @@ impl Resolve for Told {
         Box::pin(async move {
             assert_eq!(name, "app.test");
             self.asked.fetch_add(1, SeqCst);
-            self.addresses.lock().unwrap().clone().ok_or_else(|| io::Error::other("it is broken"))
+            let addresses = self.addresses.lock().unwrap().clone();
+            let addresses = addresses.ok_or_else(|| io::Error::other("it is broken"))?;
+            Ok(Found { addresses, ttl: None })
         })
     }
 }

@@ -28,6 +28,8 @@ pub struct Reach {
     pub calls: Vec<Callee>,
     /// The host names it may look up.
     pub resolve: Vec<HostMatch>,
+    /// How it looks them up; the usual way where there are none.
+    pub dns: config::Dns,
     /// The longest a look-up may take.
     pub patience: Duration,
     /// The most bytes of an answer's body, of a message, and of messages that wait to be sent.
@@ -48,8 +50,8 @@ pub struct Callee {
 pub struct CalleeId(pub usize);
 
 impl Reach {
-    /// What the configuration lets a plugin reach.
-    pub fn new(plugin: &config::Plugin, clusters: &[config::Cluster]) -> Self {
+    /// What the configuration lets a plugin reach, with the clusters and the way of looking names up that it has.
+    pub fn new(plugin: &config::Plugin, (clusters, dns): (&[config::Cluster], &config::Dns)) -> Self {
         let callee = |id: &ClusterId| {
             let cluster = clusters.get(id.0)?;
             Some(Callee { name: cluster.name.clone(), protocol: cluster.protocol })
@@ -57,6 +59,8 @@ impl Reach {
         Self {
             calls: plugin.allow.calls.iter().filter_map(callee).collect(),
             resolve: plugin.allow.resolve.clone(),
+            // A change is of no concern to a plugin that looks nothing up.
+            dns: if plugin.allow.resolve.is_empty() { config::Dns::default() } else { dns.clone() },
             patience: plugin.quota.callout_timeout,
             body: usize::try_from(plugin.quota.callout_body).unwrap_or(usize::MAX),
         }

@@ -23,6 +23,7 @@ use crate::filter::spares::Spares;
 use crate::telemetry::log::LineQuota;
 use crate::telemetry::metrics::{CalloutSeries, ModuleInfo, PluginSeries, Registry, Track};
 use crate::upstream::cluster::Cluster;
+use crate::upstream::resolve::Resolvers;
 
 /// The label of callouts that were refused before there was a cluster.
 pub(super) const NO_CLUSTER: &str = "none";
@@ -190,7 +191,7 @@ impl Generation {
     /// What the plugin works with on a worker.
     pub fn means(
         &self,
-        registry: &Registry,
+        (registry, resolvers): (&Registry, &Resolvers),
         (worker, crowd): (usize, &Rc<Cell<usize>>),
         clusters: &[Rc<Cluster>],
     ) -> Means {
@@ -198,6 +199,7 @@ impl Generation {
         Means {
             callees: Rc::new(self.callees(registry, worker, clusters).into()),
             reach: Arc::clone(&self.reach),
+            resolver: resolvers.of(&self.reach.dns),
             series: (
                 registry.plugin(worker, (name, self.track), self.plugin.quota.metric_series),
                 registry.callouts(worker, name, NO_CLUSTER),

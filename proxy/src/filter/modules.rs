@@ -48,6 +48,8 @@ pub struct Modules {
     fresh: HashMap<String, Arc<SharedData>>,
     queues: Arc<SharedQueues>,
     clusters: Vec<config::Cluster>,
+    /// How plugins look names up.
+    dns: config::Dns,
     registry: Arc<Registry>,
     node: Arc<Node>,
     /// The last number of each plugin.
@@ -87,6 +89,7 @@ impl Modules {
             fresh: HashMap::new(),
             queues: Arc::default(),
             clusters: Vec::new(),
+            dns: config::Dns::default(),
             registry,
             node: Arc::new(Node::new(&config.node)),
             numbers: HashMap::new(),
@@ -134,6 +137,7 @@ impl Modules {
     /// Takes another configuration as the one that generations are made for; the one before can be taken again.
     pub fn configure(&mut self, config: &Config) {
         self.clusters.clone_from(&config.clusters);
+        self.dns.clone_from(&config.dns);
         (self.settings.time, self.settings.memory) = (config.limits.compile_time, config.limits.compile_memory);
         if let Some(compiler) = &mut self.compiler {
             compiler.bound(config.limits.compile_time, config.limits.compile_memory);
@@ -202,7 +206,7 @@ impl Modules {
         let module = self.compile(*digest, bytes, plugin.abi.map(abi_version));
         let module = module.map_err(|kind| fault(plugin, origin, Some(*digest), kind))?;
         let settings = Arc::new(self.settings(plugin));
-        let reach = Arc::new(Reach::new(plugin, &self.clusters));
+        let reach = Arc::new(Reach::new(plugin, (&self.clusters, &self.dns)));
         let (plugin, origin) = (Arc::clone(plugin), origin.clone());
         Ok(self.generation(Parts { plugin, digest: *digest, origin, module, settings, mould: None, reach }, track))
     }
@@ -301,7 +305,7 @@ impl Modules {
             allow: known.allow.clone(),
             ..plugin.clone()
         };
-        known.is_same(&alike) && *generation.reach == Reach::new(plugin, &self.clusters)
+        known.is_same(&alike) && *generation.reach == Reach::new(plugin, (&self.clusters, &self.dns))
     }
 
     fn compile(&mut self, digest: Digest, bytes: &Bytes, abi: Option<AbiVersion>) -> Result<Module, Arc<FaultKind>> {

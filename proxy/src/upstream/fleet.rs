@@ -5,6 +5,7 @@
 
 pub mod keeper;
 pub mod member;
+mod names;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -21,6 +22,8 @@ use crate::telemetry::metrics::Registry;
 use crate::upstream::balance::table::Table;
 use crate::upstream::fleet::member::{Member, Vitals, now};
 
+/// The most addresses of one name.
+const ADDRESSES: usize = 64;
 /// Reports of workers that wait to be read; one that finds no room is about what others have told already.
 const REPORTS: usize = 64;
 
@@ -69,7 +72,9 @@ impl Fleet {
     /// endpoints that are in both is kept.
     pub fn new(config: &config::Cluster, workers: usize, registry: &Arc<Registry>, before: Option<&Self>) -> Arc<Self> {
         let (reports, reported) = mpsc::channel(REPORTS);
-        let names = before.map(|before| locked(&before.names).clone()).unwrap_or_default();
+        let named = |name: &str| config.endpoints.iter().any(|endpoint| endpoint.host == name);
+        let mut names = before.map(|before| locked(&before.names).clone()).unwrap_or_default();
+        names.retain(|name, _| named(name));
         let fleet = Self {
             config: config.clone(),
             registry: Arc::clone(registry),
@@ -129,6 +134,7 @@ impl Fleet {
 
     /// What a name is at this moment; no answer leaves what there was for as long as that may be kept.
     fn resolved(&self, name: &str, found: Option<Vec<IpAddr>>) {
+        let found = found.map(in_order);
         let (mut names, moment) = (locked(&self.names), Instant::now());
         let known = names.get(name);
         let answer = match (found, known) {
@@ -217,6 +223,14 @@ fn addresses(host: &str, names: &HashMap<String, Answer>) -> Vec<IpAddr> {
         Ok(address) => vec![address],
         Err(_) => names.get(host).map(|answer| answer.addresses.clone()).unwrap_or_default(),
     }
+}
+
+/// Each once, in numerical order, so that the same answer in another order changes nothing.
+fn in_order(mut addresses: Vec<IpAddr>) -> Vec<IpAddr> {
+    addresses.sort_unstable();
+    addresses.dedup();
+    addresses.truncate(ADDRESSES);
+    addresses
 }
 
 fn table(pick: &Pick, members: &[Arc<Member>]) -> Option<Table> {

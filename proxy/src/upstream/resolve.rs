@@ -1,25 +1,62 @@
-//! Looking up the names of endpoints, off the workers.
+//! Looking names up for the whole process, off the workers: whatever asks runs on the control side.
 //!
-//! The system's resolver knows `/etc/hosts`, search domains and whatever else the machine is set up with, but tells no time
-//! to live: how long an answer is used is configured. It cannot be interrupted either, so threads are what is bounded.
+//! Whom one asks is configured: name servers (`servers`), or the resolver of the system (`system`). How often that happens,
+//! and what becomes of a name of which nothing is found, is the business of whoever asks.
 
-use std::collections::BTreeSet;
+mod asking;
+mod files;
+mod servers;
+mod setup;
+mod system;
+
 use std::fmt::Debug;
 use std::future::Future;
 use std::io;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use tokio::runtime::Handle;
+use tokio::task::JoinSet;
+use tollgate_config::{self as config, Family};
 
-/// The most addresses of one name.
-const ADDRESSES: usize = 64;
-/// The most look-ups at a time, each of which occupies a thread until the resolver answers.
-const THREADS: usize = 8;
+use crate::upstream::resolve::files::Files;
+use crate::upstream::resolve::servers::Servers;
+use crate::upstream::resolve::system::System;
 
-/// The addresses of a name, or why there are none.
-pub type LookedUp<'a> = Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>> + Send + 'a>>;
+/// What is found out about a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// In the order of whoever knows them, each once.
+    pub addresses: Vec<IpAddr>,
+    /// How long they may be used; `None` where nobody says.
+    pub ttl: Option<Duration>,
+}
+
+impl Found {
+    /// Those addresses that count, each once; `None` where there are none.
+    fn among(addresses: impl IntoIterator<Item = IpAddr>, family: Family, ttl: Option<Duration>) -> Option<Self> {
+        let mut all: Vec<IpAddr> = Vec::new();
+        for address in addresses {
+            if !all.contains(&address) {
+                all.push(address);
+            }
+        }
+        let (four, six): (Vec<_>, Vec<_>) = all.iter().partition(|address| address.is_ipv4());
+        let addresses = match family {
+            Family::Ipv4 => four,
+            Family::Ipv6 => six,
+            Family::PreferIpv4 => Some(four).filter(|four| !four.is_empty()).unwrap_or(six),
+            Family::PreferIpv6 => Some(six).filter(|six| !six.is_empty()).unwrap_or(four),
+            Family::All => all,
+        };
+        (!addresses.is_empty()).then_some(Self { addresses, ttl })
+    }
+}
+
+/// What is known of a name, or why nothing is.
+pub type LookedUp<'a> = Pin<Box<dyn Future<Output = io::Result<Found>> + Send + 'a>>;
 
 /// Whoever knows the addresses of names.
 pub trait Resolve: Debug + Send + Sync {
@@ -27,58 +64,97 @@ pub trait Resolve: Debug + Send + Sync {
     fn look_up<'a>(&'a self, name: &'a str) -> LookedUp<'a>;
 }
 
-/// The resolver of the system.
+/// Every resolver that some configuration asks for. What they have under way at a time is bounded for all of them together.
 #[derive(Debug)]
-pub struct System {
-    threads: Arc<Semaphore>,
+pub struct Resolvers {
+    control: Handle,
+    /// Answers in place of all others.
+    instead: Option<Arc<dyn Resolve>>,
+    system: Arc<System>,
+    /// Those that somebody has, by the name servers that are named. Held for a look.
+    servers: Mutex<Vec<(Vec<SocketAddr>, Weak<Servers>)>>,
 }
 
-impl Default for System {
-    fn default() -> Self {
-        Self { threads: Arc::new(Semaphore::new(THREADS)) }
+impl Resolvers {
+    /// Resolvers that work on the runtime `control`; `instead` answers in place of whatever a configuration asks for.
+    pub fn new(control: &Handle, instead: Option<Arc<dyn Resolve>>) -> Arc<Self> {
+        let (system, servers) = (Arc::new(System::default()), Mutex::default());
+        Arc::new(Self { control: control.clone(), instead, system, servers })
     }
-}
 
-impl Resolve for System {
-    fn look_up<'a>(&'a self, name: &'a str) -> LookedUp<'a> {
-        Box::pin(async move {
-            let thread = Arc::clone(&self.threads).acquire_owned().await.map_err(io::Error::other)?;
-            let name = name.to_owned();
-            let looking = tokio::task::spawn_blocking(move || {
-                let found = (name.as_str(), 0).to_socket_addrs();
-                drop(thread);
-                found.map(useful)
-            });
-            looking.await.map_err(io::Error::other)?
+    /// Whoever looks names up in this way. May be asked on any thread.
+    pub fn of(&self, dns: &config::Dns) -> Arc<dyn Resolve> {
+        if let Some(instead) = &self.instead {
+            return Arc::clone(instead);
+        }
+        let whom = match &dns.resolver {
+            config::Resolver::System => Whom::System(Arc::clone(&self.system)),
+            config::Resolver::Dns => Whom::Servers(self.servers(&[])),
+            config::Resolver::Servers(listed) => Whom::Servers(self.servers(listed)),
+        };
+        Arc::new(Clerk { control: self.control.clone(), whom, family: dns.family })
+    }
+
+    /// Those who ask the same name servers know alike which of them are silent.
+    fn servers(&self, listed: &[SocketAddr]) -> Arc<Servers> {
+        let mut known = self.servers.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|(_, servers)| servers.strong_count() > 0);
+        let same = known.iter().find(|(addresses, _)| addresses == listed).and_then(|(_, servers)| servers.upgrade());
+        same.unwrap_or_else(|| {
+            let servers = Arc::new(Servers::new(listed.to_vec(), Files::default(), &self.system));
+            known.push((listed.to_vec(), Arc::downgrade(&servers)));
+            servers
         })
     }
 }
 
-/// Each once, in numerical order, so that the same answer in another order changes nothing. A name with addresses of both
-/// kinds is used by those of IPv4: many a name, `localhost` the first, has one of IPv6 that nobody listens on.
-fn useful(found: impl Iterator<Item = SocketAddr>) -> Vec<IpAddr> {
-    let found: BTreeSet<IpAddr> = found.map(|address| address.ip()).collect();
-    let is_mixed = found.iter().any(IpAddr::is_ipv4);
-    found.into_iter().filter(|address| address.is_ipv4() || !is_mixed).take(ADDRESSES).collect()
+#[derive(Clone, Debug)]
+enum Whom {
+    Servers(Arc<Servers>),
+    System(Arc<System>),
+}
+
+/// Has names looked up on the control side, for whoever asks wherever that is.
+#[derive(Debug)]
+struct Clerk {
+    control: Handle,
+    whom: Whom,
+    family: Family,
+}
+
+impl Resolve for Clerk {
+    fn look_up<'a>(&'a self, name: &'a str) -> LookedUp<'a> {
+        Box::pin(async move {
+            if let Ok(address) = name.parse() {
+                return Ok(Found { addresses: vec![address], ttl: None });
+            }
+            if !is_name(name) {
+                return Err(io::Error::other("it is no host name"));
+            }
+            let (whom, name, family) = (self.whom.clone(), name.to_owned(), self.family);
+            // It ends with this future.
+            let mut task = JoinSet::new();
+            task.spawn_on(async move { whom.look_up(&name, family).await }, &self.control);
+            let found = task.join_next().await.ok_or_else(|| io::Error::other("nothing was asked"))?;
+            found.map_err(io::Error::other)?
+        })
+    }
+}
+
+impl Whom {
+    async fn look_up(&self, name: &str, family: Family) -> io::Result<Found> {
+        match self {
+            Self::Servers(servers) => servers.look_up(name, family).await,
+            Self::System(system) => system.look_up(name, family).await,
+        }
+    }
+}
+
+/// What else could stand in a name, an escape or a space, would make another name of it on its way.
+fn is_name(name: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    !name.is_empty() && name.len() <= 254 && name.bytes().all(fits)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn the_system_knows_itself_and_not_what_nobody_is_called() {
-        let system = System::default();
-
-        assert_eq!(system.look_up("127.0.0.1").await.unwrap(), [IpAddr::from([127, 0, 0, 1])]);
-        assert!(system.look_up("no such name").await.is_err());
-    }
-
-    #[test]
-    fn addresses_come_once_and_in_order_and_those_of_ipv4_where_there_are_any() {
-        let addresses = ["[::1]:0", "127.0.0.2:0", "127.0.0.1:0", "127.0.0.2:0"].map(|text| text.parse().unwrap());
-
-        assert_eq!(useful(addresses.into_iter()), [IpAddr::from([127, 0, 0, 1]), IpAddr::from([127, 0, 0, 2])]);
-        assert_eq!(useful(addresses[..1].iter().copied()).len(), 1);
-    }
-}
+mod tests;

@@ -23,7 +23,7 @@ use crate::filter::slot::Slot;
 use crate::filter::spares;
 use crate::listener::Socket;
 use crate::snapshot::{ListenerId, Snapshot};
-use crate::upstream::resolve::Resolve;
+use crate::upstream::resolve::Resolvers;
 use crate::worker::Shared;
 
 /// How often canaries are judged and what waits is looked at.
@@ -55,7 +55,7 @@ pub(in crate::app) struct Surroundings {
     /// Which files are to be followed.
     pub(in crate::app) follow: watch::Sender<Vec<Followed>>,
     /// Who looks up the names of endpoints.
-    pub(in crate::app) resolver: Arc<dyn Resolve>,
+    pub(in crate::app) resolvers: Arc<Resolvers>,
 }
 
 /// See the module.
@@ -253,7 +253,7 @@ impl Live {
         let Self { reloader, around, .. } = self;
         let clients = reloader.tls.parties(&reloader.config).clients;
         let clusters = reloader.fleets.iter().zip(clients);
-        clusters.for_each(|(fleet, tls)| fleet.keep(&around.control, &around.resolver, tls));
+        clusters.for_each(|(fleet, tls)| fleet.keep(&around.control, &around.resolvers, tls));
     }
 
     fn show(&self) {

@@ -18,6 +18,7 @@ use crate::filter::callout::{CalleeId, Event, Question, Reach, Task};
 use crate::filter::plugin::Plugin;
 use crate::telemetry::metrics::{CalloutKind, CalloutSeries, PluginSeries};
 use crate::upstream::cluster::Cluster;
+use crate::upstream::resolve::Resolve;
 
 /// What gRPC calls the failure of a callout that reaches nobody.
 const UNAVAILABLE: u32 = 14;
@@ -27,6 +28,8 @@ const UNAVAILABLE: u32 = 14;
 pub struct Means {
     /// What the plugin may reach.
     pub reach: Arc<Reach>,
+    /// Who looks names up for it.
+    pub resolver: Arc<dyn Resolve>,
     /// The clusters of [`Reach::calls`], in that order, as this worker uses them at the moment.
     pub callees: Rc<RefCell<Vec<LocalCallee>>>,
     /// What this worker counts about the plugin, and about callouts that were refused.
@@ -58,7 +61,8 @@ pub struct Desk {
 impl Desk {
     /// The desk of a VM that arrives at the plugin's worker.
     pub fn new(plugin: Weak<Plugin>, means: Means) -> Rc<Self> {
-        Rc::new(Self { plugin, means, resolver: Resolver::default(), tasks: RefCell::default() })
+        let resolver = Resolver::new(&means.resolver);
+        Rc::new(Self { plugin, means, resolver, tasks: RefCell::default() })
     }
 
     /// Where refused callouts are counted.

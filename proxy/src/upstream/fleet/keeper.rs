@@ -17,25 +17,22 @@ use crate::telemetry::panics::contained;
 use crate::tls::client::Client;
 use crate::upstream::balance::hash;
 use crate::upstream::fleet::member::{Vitals, now};
+use crate::upstream::fleet::names::Looker;
 use crate::upstream::health::{self, Asked, Streak};
 use crate::upstream::outliers;
-use crate::upstream::resolve::Resolve;
+use crate::upstream::resolve::{Resolve, Resolvers};
 
-/// The longest wait for a look-up.
-const PATIENCE: Duration = Duration::from_secs(5);
 /// The most questions to endpoints of one cluster at a time.
 const QUESTIONS: usize = 64;
-/// How soon a name is looked up again that was not found.
-const NEGATIVE: Duration = Duration::from_secs(1);
 
 impl Fleet {
     /// Has somebody look after the endpoints from now on, where there is something to look after.
-    pub fn keep(self: &Arc<Self>, control: &Handle, resolver: &Arc<dyn Resolve>, tls: Option<Arc<Client>>) {
+    pub fn keep(self: &Arc<Self>, control: &Handle, resolvers: &Resolvers, tls: Option<Arc<Client>>) {
         let Some(reported) = locked(&self.reported).take() else { return };
         if !self.is_kept() {
             return;
         }
-        let keeper = control.spawn(keep(Arc::downgrade(self), reported, Arc::clone(resolver), tls));
+        let keeper = control.spawn(keep(Arc::downgrade(self), reported, resolvers.of(&self.config.dns), tls));
         *locked(&self.keeper) = Some(keeper.abort_handle());
     }
 }
@@ -50,8 +47,9 @@ async fn keep(
     // They end with this task.
     let mut tasks = JoinSet::new();
     for name in kept.names() {
-        let (fleet, name, resolver) = (Weak::clone(&fleet), name.to_owned(), Arc::clone(&resolver));
-        tasks.spawn(async move { while !contained(look_up(&fleet, &name, &resolver)).await {} });
+        let (fleet, resolver) = (Weak::clone(&fleet), Arc::clone(&resolver));
+        let mut looker = Looker::new(fleet, name, resolver);
+        tasks.spawn(async move { while !contained(looker.run()).await {} });
     }
     if let Some(outliers) = kept.config.outliers {
         let (fleet, mut reported) = (Weak::clone(&fleet), reported);
@@ -63,29 +61,6 @@ async fn keep(
     }
     drop(kept);
     while tasks.join_next().await.is_some() {}
-}
-
-/// Looks a name up over and over.
-async fn look_up(fleet: &Weak<Fleet>, name: &str, resolver: &Arc<dyn Resolve>) {
-    loop {
-        let found = tokio::time::timeout(PATIENCE, resolver.look_up(name)).await;
-        let found = match found {
-            Ok(Ok(addresses)) if !addresses.is_empty() => Some(addresses),
-            Ok(Ok(_)) => told(name, "it has no address"),
-            Ok(Err(error)) => told(name, &error.to_string()),
-            Err(_) => told(name, "no answer in time"),
-        };
-        let Some(fleet) = fleet.upgrade() else { return };
-        let pause = if found.is_some() { fleet.config.dns.refresh } else { fleet.config.dns.refresh.min(NEGATIVE) };
-        fleet.resolved(name, found);
-        drop(fleet);
-        tokio::time::sleep(pause).await;
-    }
-}
-
-fn told<T>(name: &str, why: &str) -> Option<T> {
-    tracing::warn!(name, why, "a name cannot be looked up");
-    None
 }
 
 /// Leaves those alone for a while that were reported, and takes them back.

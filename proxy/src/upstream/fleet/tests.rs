@@ -1,5 +1,9 @@
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::time::Duration;
+
+use super::names::Looker;
 use super::*;
-use crate::upstream::resolve::{LookedUp, Resolve};
+use crate::upstream::resolve::{Found, LookedUp, Resolve, Resolvers};
 
 const CLUSTERS: &str = "clusters: { app: { hosts: [10.0.0.1:80, 'app.test:81'], health: { tcp: true } } }";
 
@@ -110,8 +114,8 @@ impl Resolve for Silent {
 async fn looking_after_endpoints_ends_with_their_cluster() {
     let (held, fleet) = (Arc::new(()), fleet(CLUSTERS, None));
     let resolver: Arc<dyn Resolve> = Arc::new(Silent { _held: Arc::clone(&held) });
-    fleet.keep(&tokio::runtime::Handle::current(), &resolver, None);
-    drop(resolver);
+    let control = tokio::runtime::Handle::current();
+    fleet.keep(&control, &Resolvers::new(&control, Some(resolver)), None);
     tokio::task::yield_now().await;
     assert_eq!(Arc::strong_count(&held), 2);
 
@@ -120,4 +124,69 @@ async fn looking_after_endpoints_ends_with_their_cluster() {
     while Arc::strong_count(&held) > 1 {
         tokio::task::yield_now().await;
     }
+}
+
+const WINDOW: Duration = Duration::from_secs(3600);
+
+#[test]
+fn addresses_count_in_their_order_and_up_to_their_bound() {
+    let fleet = fleet("clusters: { app: { hosts: ['a.test:81'] } }", None);
+
+    fleet.resolved("a.test", Some(vec![ip(3), ip(2), ip(3)]));
+    assert_eq!(addresses(&fleet), ["127.0.0.2:81", "127.0.0.3:81"]);
+    fleet.resolved("a.test", Some((0..=u8::MAX).rev().map(ip).collect()));
+
+    let members = fleet.roster().members.clone();
+    assert_eq!((members.len(), members[63].address.to_string()), (64, "127.0.0.63:81".to_owned()));
+}
+
+#[test]
+fn what_was_known_of_a_name_that_a_definition_lost_is_forgotten() {
+    let before = fleet(CLUSTERS, None);
+    before.resolved("app.test", Some(vec![ip(2)]));
+
+    let between = fleet("clusters: { app: { hosts: [10.0.0.1:80] } }", Some(&before));
+    let after = fleet(CLUSTERS, Some(&between));
+
+    assert_eq!(addresses(&after), ["10.0.0.1:80"]);
+}
+
+/// Answers once it is told what, and counts what was begun and what came to its end.
+#[derive(Debug)]
+struct Late {
+    told: watch::Receiver<Option<Vec<IpAddr>>>,
+    begun: AtomicUsize,
+    ended: AtomicUsize,
+}
+
+impl Resolve for Late {
+    fn look_up<'a>(&'a self, _: &'a str) -> LookedUp<'a> {
+        Box::pin(async {
+            self.begun.fetch_add(1, SeqCst);
+            let mut told = self.told.clone();
+            let told = told.wait_for(Option::is_some).await.map_err(std::io::Error::other)?;
+            self.ended.fetch_add(1, SeqCst);
+            Ok(Found { addresses: told.clone().unwrap_or_default(), ttl: Some(WINDOW) })
+        })
+    }
+}
+
+#[tokio::test]
+async fn a_look_up_that_hangs_counts_as_no_answer_until_there_is_one() {
+    let (tell, told) = watch::channel(None);
+    let late = Arc::new(Late { told, begun: AtomicUsize::default(), ended: AtomicUsize::default() });
+    let (fleet, resolver) = (fleet(CLUSTERS, None), Arc::clone(&late) as Arc<dyn Resolve>);
+    let mut changed = fleet.watch();
+    let mut looker = Looker::new(Arc::downgrade(&fleet), "app.test", resolver);
+    looker.patience = Duration::from_millis(1);
+
+    let looking = tokio::spawn(async move { looker.run().await });
+    changed.wait_for(|()| fleet.roster().settled).await.unwrap();
+    assert_eq!(addresses(&fleet), ["10.0.0.1:80"]);
+    tell.send_replace(Some(vec![ip(2)]));
+    changed.wait_for(|()| fleet.roster().members.len() == 2).await.unwrap();
+
+    // It was the same one all the time.
+    assert_eq!((late.begun.load(SeqCst), late.ended.load(SeqCst)), (1, 1));
+    looking.abort();
 }

@@ -1,0 +1,99 @@
+//! Looks names up in the way the C library does, without a thread for each: hosts of a file first, then name servers.
+//! Other sources that a system may be set up with are the library's alone.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tollgate_config::Family;
+
+use super::Found;
+use super::asking::Asking;
+use super::files::Files;
+use super::setup::Setup;
+use super::system::System;
+
+/// The longest look-up.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long an address out of a file is used.
+const OF_FILE: Duration = Duration::from_secs(5);
+/// The most names that are asked for at a time.
+const NAMES: usize = 64;
+
+/// See the module.
+pub(super) struct Servers {
+    /// Who is asked; nobody: whom the system says.
+    listed: Vec<SocketAddr>,
+    files: Files,
+    /// Asked where no name server is known.
+    system: Arc<System>,
+    places: Semaphore,
+    /// As the system last said. Held for a look.
+    current: Mutex<Option<Arc<Asking>>>,
+    /// True while the system's resolver takes the place of name servers.
+    is_replaced: AtomicBool,
+}
+
+impl Servers {
+    /// Those that are listed; where none is, those that the files name.
+    pub(super) fn new(listed: Vec<SocketAddr>, files: Files, system: &Arc<System>) -> Self {
+        let (places, current) = (Semaphore::new(NAMES), Mutex::default());
+        Self { listed, files, system: Arc::clone(system), places, current, is_replaced: AtomicBool::new(false) }
+    }
+
+    /// The addresses of a name, within five seconds from its turn on.
+    pub(super) async fn look_up(&self, name: &str, family: Family) -> io::Result<Found> {
+        let place = self.places.acquire().await.map_err(io::Error::other)?;
+        let (files, wanted) = (self.files.clone(), name.to_owned());
+        let said = tokio::task::spawn_blocking(move || files.read(&wanted)).await.map_err(io::Error::other)?;
+        if let Some(found) = Found::among(said.addresses, family, Some(OF_FILE)) {
+            return Ok(found);
+        }
+        let Some(setup) = self.setup(said.resolv) else {
+            // The system's resolver has turns of its own, and may take any time.
+            drop(place);
+            return self.system.look_up(name, family).await;
+        };
+        let asking = self.asking(setup)?;
+        let found = tokio::time::timeout(PATIENCE, asking.look_up(name, family)).await;
+        found.unwrap_or_else(|_| Err(io::Error::other("no name server answers in time")))
+    }
+
+    /// Whom to ask; `None` where nobody is known.
+    fn setup(&self, resolv: io::Result<String>) -> Option<Setup> {
+        if !self.listed.is_empty() {
+            return Some(Setup::listed(&self.listed));
+        }
+        let setup = match resolv {
+            Ok(text) => Setup::read(&text).ok_or_else(|| "it names no server that can be asked".to_owned()),
+            Err(error) => Err(error.to_string()),
+        };
+        let was_replaced = self.is_replaced.swap(setup.is_err(), Relaxed);
+        if let (Err(why), false) = (&setup, was_replaced) {
+            let file = self.files.resolv.display();
+            tracing::warn!(%file, why, "name servers are not known, the system's resolver looks names up");
+        }
+        setup.ok()
+    }
+
+    /// Who asked before goes on as long as the system is set up in the same way.
+    fn asking(&self, setup: Setup) -> io::Result<Arc<Asking>> {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(asking) = current.as_ref().filter(|asking| *asking.setup() == setup) {
+            return Ok(Arc::clone(asking));
+        }
+        let asking = Arc::new(Asking::new(setup)?);
+        *current = Some(Arc::clone(&asking));
+        Ok(asking)
+    }
+}
+
+impl fmt::Debug for Servers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Servers").field("listed", &self.listed).field("files", &self.files).finish_non_exhaustive()
+    }
+}
