@@ -3,10 +3,11 @@
 //! All faults are reported, not only the first. Nothing listens and nothing is left running.
 
 use std::fmt::{self, Write};
+use std::net::IpAddr;
 use std::path::Path;
 
 use tollgate_config::{
-    Admin, Budget, ByteSize, Cluster, ClusterId, Config, HostMatch, Listener, MemoryLimit, OnError, PathChange,
+    Admin, Budget, ByteSize, Cluster, ClusterId, Config, Dns, Endpoint, HostMatch, Listener, MemoryLimit, OnError, PathChange,
     PathMatch, PathSpelling, Plugin, PluginId, Policy, Protocol, Quota, Reach, Redirect, Retry, Route, RouteMatch,
     Scheme, Senders, Target, Trust, Underscores, ValueMatch,
 };
@@ -244,6 +245,13 @@ fn cluster_risks(cluster: &Cluster) -> Vec<String> {
     }
     if cluster.tls.as_ref().is_some_and(|tls| !tls.verify) {
         risks.push(format!("{whose}: tls.verify: off believes whoever answers, with any certificate"));
+    }
+    let is_name = |endpoint: &Endpoint| endpoint.host.parse::<IpAddr>().is_err();
+    if cluster.dns.keep > Dns::default().keep && cluster.endpoints.iter().any(is_name) {
+        risks.push(format!(
+            "{whose}: dns.keep sends requests to addresses that no name server has confirmed for {:?}",
+            cluster.dns.keep
+        ));
     }
     let judged = cluster.health.is_some() || cluster.outliers.is_some();
     if judged && cluster.panic.parts_per_million() == 0 {
@@ -606,6 +614,22 @@ mod tests {
         assert!(none.is_empty(), "{none:?}");
         assert!(both[0].contains("allow: loopback lets") && both[1].contains("allow: link_local lets"), "{both:?}");
         assert_eq!(both.len(), 2);
+    }
+
+    #[test]
+    fn addresses_that_are_kept_for_longer_than_usual_are_a_risk() {
+        let risks = |host: &str, dns: &str| {
+            let text = format!(
+                "listen: 127.0.0.1:0\nroutes: [{{ to: app }}]\ndns: {dns}\nclusters: {{ app: {{ hosts: ['{host}'] }} }}"
+            );
+            cluster_risks(&config(&text).clusters[0])
+        };
+
+        assert!(risks("app.test:80", "{ keep: 5m }").is_empty() && risks("10.0.0.1:80", "{ keep: 1h }").is_empty());
+        assert_eq!(
+            risks("app.test:80", "{ keep: 301s }"),
+            ["cluster app: dns.keep sends requests to addresses that no name server has confirmed for 301s"]
+        );
     }
 
     #[test]
