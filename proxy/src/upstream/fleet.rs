@@ -65,6 +65,8 @@ pub struct Roster {
     pub table: Option<Table>,
     /// True once every name was looked up, found or not.
     pub settled: bool,
+    /// True once it was settled, whatever names came since: endpoints that come from then on are new among others.
+    begun: bool,
 }
 
 impl Fleet {
@@ -87,7 +89,7 @@ impl Fleet {
             reported: Mutex::new(Some(reported)),
             keeper: Mutex::new(None),
         };
-        fleet.gather(before.is_none());
+        fleet.gather();
         fleet.forgive();
         Arc::new(fleet)
     }
@@ -146,7 +148,7 @@ impl Fleet {
         names.insert(name.to_owned(), answer);
         drop(names);
         if is_news {
-            self.gather(false);
+            self.gather();
         }
     }
 
@@ -162,11 +164,12 @@ impl Fleet {
         }
     }
 
-    /// Makes the roster of what is known of names. Members that stay are the same; with `first`, fresh ones are no news.
-    fn gather(&self, first: bool) {
+    /// Makes the roster of what is known of names. Members that stay are the same; those that come while the cluster
+    /// begins, or where there is no other, start as they will go on.
+    fn gather(&self) {
         let (before, names) = (self.roster(), locked(&self.names));
         let mut vitals: HashMap<SocketAddr, Arc<Vitals>> = HashMap::new();
-        let is_first = first || before.members.is_empty();
+        let is_first = !before.begun || before.members.is_empty();
         let mut members = Vec::new();
         for endpoint in &self.config.endpoints {
             for ip in addresses(&endpoint.host, &names) {
@@ -181,8 +184,8 @@ impl Fleet {
         }
         let settled = self.names().all(|name| names.contains_key(name));
         drop(names);
-        let table = table(&self.config.pick, &members);
-        self.roster.store(Arc::new(Roster { members, table, settled }));
+        let (table, begun) = (table(&self.config.pick, &members), before.begun || settled);
+        self.roster.store(Arc::new(Roster { members, table, settled, begun }));
         self.touch();
     }
 
@@ -214,7 +217,7 @@ impl Fleet {
 impl Roster {
     /// The same members, for a cluster that takes the place of theirs.
     fn inherited(&self) -> Self {
-        Self { members: self.members.clone(), table: None, settled: self.settled }
+        Self { members: self.members.clone(), table: None, settled: self.settled, begun: self.begun }
     }
 }
 

@@ -128,6 +128,46 @@ async fn looking_after_endpoints_ends_with_their_cluster() {
 
 const WINDOW: Duration = Duration::from_secs(3600);
 
+/// Whether each endpoint gets less than its weight, in their order.
+fn warming(fleet: &Fleet) -> Vec<bool> {
+    fleet.roster().members.iter().map(|member| member.vitals.is_warming(WINDOW, now())).collect()
+}
+
+#[test]
+fn what_comes_while_a_cluster_begins_starts_as_it_goes_on() {
+    let fleet = fleet("clusters: { app: { hosts: [10.0.0.1:80, 'a.test:81', 'b.test:81'] } }", None);
+
+    fleet.resolved("b.test", Some(vec![ip(2)]));
+    fleet.resolved("a.test", Some(vec![ip(3)]));
+    assert_eq!(warming(&fleet), [false, false, false]);
+    fleet.resolved("a.test", Some(vec![ip(3), ip(4)]));
+
+    assert_eq!(addresses(&fleet), ["10.0.0.1:80", "127.0.0.3:81", "127.0.0.4:81", "127.0.0.2:81"]);
+    assert_eq!(warming(&fleet), [false, false, true, false]);
+}
+
+#[test]
+fn a_name_that_a_definition_adds_brings_endpoints_that_are_new_among_others() {
+    let before = fleet("clusters: { app: { hosts: [10.0.0.1:80] } }", None);
+
+    let after = fleet("clusters: { app: { hosts: [10.0.0.1:80, 'a.test:81'] } }", Some(&before));
+    assert!(!after.roster().settled);
+    after.resolved("a.test", Some(vec![ip(3)]));
+
+    assert_eq!(warming(&after), [false, true]);
+}
+
+#[test]
+fn where_there_is_no_other_endpoint_none_is_new() {
+    let fleet = fleet("clusters: { app: { hosts: ['a.test:81'] } }", None);
+    fleet.resolved("a.test", None);
+    assert!(fleet.roster().settled && fleet.roster().members.is_empty());
+
+    fleet.resolved("a.test", Some(vec![ip(3), ip(4)]));
+
+    assert_eq!(warming(&fleet), [false, false]);
+}
+
 #[test]
 fn addresses_count_in_their_order_and_up_to_their_bound() {
     let fleet = fleet("clusters: { app: { hosts: ['a.test:81'] } }", None);
