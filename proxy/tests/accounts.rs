@@ -5,34 +5,18 @@
 #[path = "common/common.rs"]
 mod common;
 
-use std::sync::Mutex;
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::{fs, io};
+use std::fs;
+use std::sync::mpsc::Sender;
 
 use common::client::Client;
 use common::modules::{Guest, probes_with};
-use common::origin::{Origin, ok};
+use common::origin::Origin;
 use common::proxy::TestProxy;
 use common::wire::Message;
-use common::{PATIENCE, until};
+use common::until;
 
 const PAGE: usize = 64 << 10;
 const MIB: usize = 1 << 20;
-
-/// An origin that answers each request once it is told to.
-fn on_demand() -> (Origin, Sender<()>) {
-    let (say, said) = channel();
-    let said: Mutex<Receiver<()>> = Mutex::new(said);
-    let origin = Origin::scripted(move |peer| {
-        while peer.request()?.is_some() {
-            let said = said.lock().unwrap().recv_timeout(PATIENCE);
-            said.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?;
-            peer.send(ok("late"))?;
-        }
-        Ok(())
-    });
-    (origin, say)
-}
 
 fn count(proxy: &TestProxy, name: &str, label: &str) -> f64 {
     proxy.metric(&format!("tollgate_filter_{name}_total"), &["filter=\"f\"", label])
@@ -87,7 +71,7 @@ impl Stage {
     }
 
     fn with(filters: &str) -> Stage {
-        let (origin, say) = on_demand();
+        let (origin, say) = Origin::held("late");
         let to = origin.url();
         let proxy = TestProxy::with(&format!(
             "workers: 1\n{filters}\nroutes:\n\
@@ -368,7 +352,7 @@ fn recycled(proxy: &TestProxy) -> f64 {
 
 #[test]
 fn a_vm_above_its_mark_is_replaced_once_and_an_exchange_that_is_held_upstream_ends_in_it() {
-    let (guest, (origin, say)) = (counting(), on_demand());
+    let (guest, (origin, say)) = (counting(), Origin::held("late"));
     let proxy = counted(&guest, "recycle: 4MiB", &origin);
     assert_eq!([seen(&proxy), seen(&proxy)], ["1", "2"]);
 
@@ -394,7 +378,7 @@ fn a_vm_above_its_mark_is_replaced_once_and_an_exchange_that_is_held_upstream_en
 
 #[test]
 fn an_exchange_that_is_paused_in_a_vm_above_its_mark_goes_on_in_it() {
-    let ((auth, say), origin) = (on_demand(), Origin::saying("x"));
+    let ((auth, say), origin) = (Origin::held("late"), Origin::saying("x"));
     let settings = "allow: { calls: [auth] }, budget: { time: 1s, memory: 16MiB, recycle: 8MiB }";
     let config = "{ call_response: [\"body-get -> request-headers x-user\", \"continue request\"] }";
     let proxy = TestProxy::with(&format!(

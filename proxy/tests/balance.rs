@@ -137,15 +137,7 @@ fn a_hashed_request_whose_endpoint_refuses_goes_to_the_next_one() {
 
 #[test]
 fn a_request_over_the_limit_of_its_cluster_is_503() {
-    let (release, held) = mpsc::channel::<()>();
-    let held = Mutex::new(held);
-    let origin = Origin::scripted(move |peer| {
-        while peer.request()?.is_some() {
-            let _ = held.lock().unwrap().recv_timeout(PATIENCE);
-            peer.send(ok("x"))?;
-        }
-        Ok(())
-    });
+    let (origin, release) = Origin::held("x");
     let proxy = proxy(&[origin.address()], ", limits: { requests: 1 }", "");
     let mut client = proxy.client();
     client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n");

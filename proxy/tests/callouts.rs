@@ -6,15 +6,12 @@
 #[path = "common/common.rs"]
 mod common;
 
-use std::io;
-use std::sync::mpsc;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use common::modules::probes_with;
 use common::origin::{Origin, ok, refusing};
 use common::proxy::TestProxy;
-use common::{PATIENCE, log, until};
+use common::{log, until};
 
 const SETTINGS: &str = "budget: { time: 1s }, allow: { calls: [auth] }";
 
@@ -34,21 +31,6 @@ fn calling_with(settings: &str, auth: &str, to: &Origin, config: &str) -> TestPr
 fn ended(proxy: &TestProxy, cluster: &str, outcome: &str) -> f64 {
     let labels = [format!("cluster=\"{cluster}\""), format!("outcome=\"{outcome}\"")];
     proxy.metric("tollgate_filter_callouts_total", &["filter=\"a\"", "kind=\"http\"", &labels[0], &labels[1]])
-}
-
-/// An origin that answers each request once the sender says so.
-fn on_demand(answer: &str) -> (Origin, mpsc::Sender<()>) {
-    let (say, said) = mpsc::channel();
-    let (said, answer) = (Arc::new(Mutex::new(said)), ok(answer));
-    let origin = Origin::scripted(move |peer| {
-        while peer.request()?.is_some() {
-            let said = said.lock().unwrap().recv_timeout(PATIENCE);
-            said.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?;
-            peer.send(&answer)?;
-        }
-        Ok(())
-    });
-    (origin, say)
 }
 
 #[test]
@@ -298,7 +280,7 @@ fn a_redirect_is_an_answer_like_any_other() {
 
 #[test]
 fn an_answer_that_comes_after_its_exchange_reaches_nobody() {
-    let (auth, say) = on_demand("late");
+    let (auth, say) = Origin::held("late");
     let origin = Origin::saying("upstream");
     let config = "{ request_headers: [\"call auth 5000 / ''\"], call_response: [\"set response-headers x-late yes\", \
                   \"log info late\"], response_headers: [\"resume-after-ticks 2\"], configure: [\"tick 10\"] }";
@@ -349,7 +331,7 @@ fn one_callback_makes_four_callouts_and_one_exchange_eight() {
 
 #[test]
 fn a_vm_has_so_many_callouts_under_way() {
-    let (origin, (auth, say)) = (Origin::saying("upstream"), on_demand("x"));
+    let (origin, (auth, say)) = (Origin::saying("upstream"), Origin::held("x"));
     let settings = "budget: { time: 1s }, allow: { calls: [auth] }, quota: { callouts: 2 }";
     let config = "{ request_headers: [\"call auth 5000 / '' -> request-headers x-call\"] }";
     let proxy = calling_with(settings, &auth.address().to_string(), &origin, config);
@@ -366,7 +348,7 @@ fn a_vm_has_so_many_callouts_under_way() {
 
 #[test]
 fn a_vm_that_dies_takes_its_callouts_with_it() {
-    let (origin, (auth, say)) = (Origin::saying("upstream"), on_demand("x"));
+    let (origin, (auth, say)) = (Origin::saying("upstream"), Origin::held("x"));
     let config = "{ request_headers: [\"call auth 5000 / ''\"], call_response: [\"log info answered\"] }";
     let proxy = calling(&auth.address().to_string(), &origin, config);
     proxy.get("/");

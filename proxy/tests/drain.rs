@@ -5,30 +5,14 @@
 #[path = "common/common.rs"]
 mod common;
 
-use std::sync::Mutex;
-use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Instant;
 
 use common::client::Client;
-use common::origin::{Origin, ok};
+use common::origin::Origin;
 use common::proxy::TestProxy;
-use common::{PATIENCE, h2, until};
+use common::{h2, until};
 
 const ASK: &str = "GET /held HTTP/1.1\r\nhost: a\r\n\r\n";
-
-/// An origin whose answers wait for a word, and the one who says it.
-fn held() -> (Origin, Sender<()>) {
-    let (release, held) = channel::<()>();
-    let held: Mutex<Receiver<()>> = Mutex::new(held);
-    let origin = Origin::scripted(move |peer| {
-        while peer.request()?.is_some() {
-            let _ = held.lock().unwrap().recv_timeout(PATIENCE);
-            peer.send(ok("finished"))?;
-        }
-        Ok(())
-    });
-    (origin, release)
-}
 
 /// `/held` goes to the origin, everything else to the built-in echo.
 fn proxy(limits: &str, origin: &Origin) -> TestProxy {
@@ -48,7 +32,7 @@ fn waiting(proxy: &TestProxy, origin: &Origin) -> Client {
 
 #[test]
 fn an_exchange_under_way_is_finished_before_the_end() {
-    let (origin, release) = held();
+    let (origin, release) = Origin::held("finished");
     let mut proxy = proxy("", &origin);
     let mut client = waiting(&proxy, &origin);
     let mut idle = proxy.client();
@@ -67,7 +51,7 @@ fn an_exchange_under_way_is_finished_before_the_end() {
 
 #[test]
 fn an_exchange_of_http2_under_way_is_finished_before_the_end() {
-    let (origin, release) = held();
+    let (origin, release) = Origin::held("finished");
     let mut proxy = proxy("", &origin);
 
     let answer = h2::talk(proxy.address(), |mut sender| {
@@ -89,7 +73,7 @@ fn an_exchange_of_http2_under_way_is_finished_before_the_end() {
 
 #[test]
 fn who_comes_late_is_served_once_until_the_last_exchange_ends() {
-    let (origin, release) = held();
+    let (origin, release) = Origin::held("finished");
     let mut proxy = proxy("", &origin);
     let mut client = waiting(&proxy, &origin);
     let mut idle = proxy.client();
@@ -112,7 +96,7 @@ fn who_comes_late_is_served_once_until_the_last_exchange_ends() {
 
 #[test]
 fn who_connected_before_the_end_or_is_sending_a_head_is_served_once() {
-    let (origin, release) = held();
+    let (origin, release) = Origin::held("finished");
     let mut proxy = proxy("", &origin);
     let mut client = waiting(&proxy, &origin);
     let (mut silent, mut slow, mut idle) = (proxy.client(), proxy.client(), proxy.client());
@@ -141,7 +125,7 @@ fn who_connected_before_the_end_or_is_sending_a_head_is_served_once() {
 
 #[test]
 fn a_head_on_its_way_holds_the_end_up_as_long_as_it_may_take() {
-    let (origin, _release) = held();
+    let (origin, _release) = Origin::held("finished");
     let mut proxy = proxy("header_timeout: 1s", &origin);
     let mut client = proxy.client();
     client.send("GET / HTTP/1.1\r\n");
@@ -155,7 +139,7 @@ fn a_head_on_its_way_holds_the_end_up_as_long_as_it_may_take() {
 
 #[test]
 fn an_exchange_that_does_not_end_is_cut_at_the_deadline() {
-    let (origin, _release) = held();
+    let (origin, _release) = Origin::held("finished");
     let mut proxy = proxy("drain_timeout: 300ms", &origin);
     let mut client = waiting(&proxy, &origin);
 
@@ -167,7 +151,7 @@ fn an_exchange_that_does_not_end_is_cut_at_the_deadline() {
 
 #[test]
 fn being_told_twice_hurries() {
-    let (origin, _release) = held();
+    let (origin, _release) = Origin::held("finished");
     let mut proxy = proxy("drain_timeout: 10m", &origin);
     let mut client = waiting(&proxy, &origin);
 
@@ -180,7 +164,7 @@ fn being_told_twice_hurries() {
 
 #[test]
 fn with_nothing_under_way_the_end_is_near() {
-    let (origin, _release) = held();
+    let (origin, _release) = Origin::held("finished");
     let mut proxy = proxy("drain_timeout: 10m", &origin);
     let mut idle = proxy.client();
     idle.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
@@ -195,7 +179,7 @@ fn with_nothing_under_way_the_end_is_near() {
 
 #[test]
 fn a_connection_that_never_says_anything_does_not_hold_the_end_up() {
-    let (origin, _release) = held();
+    let (origin, _release) = Origin::held("finished");
     let mut proxy = proxy("drain_timeout: 10m, header_timeout: 10m", &origin);
     let _silent = [proxy.client(), proxy.client()];
     proxy.counts("tollgate_connections_total", &[], 2.0);
@@ -206,7 +190,7 @@ fn a_connection_that_never_says_anything_does_not_hold_the_end_up() {
 
 #[test]
 fn a_drained_proxy_leaves_its_address() {
-    let (origin, _release) = held();
+    let (origin, _release) = Origin::held("finished");
     let mut proxy = proxy("", &origin);
     let address = proxy.address();
 
@@ -224,7 +208,7 @@ mod process {
 
     #[test]
     fn sigterm_finishes_what_is_under_way_and_ends_with_0() {
-        let (origin, release) = held();
+        let (origin, release) = Origin::held("finished");
         let admin = common::origin::free();
         let mut tollgate = Tollgate::run(&format!(
             "admin: {{ listen: {:?} }}\nlisten: 127.0.0.1:0\nroutes: [{{ to: {:?} }}]\n",
@@ -262,7 +246,7 @@ mod process {
 
 #[test]
 fn a_request_whose_head_came_in_part_is_read_and_served() {
-    let (origin, release) = held();
+    let (origin, release) = Origin::held("finished");
     let mut proxy = proxy("", &origin);
     let mut client = waiting(&proxy, &origin);
     let (mut fresh, mut used, mut idle) = (proxy.client(), proxy.client(), proxy.client());

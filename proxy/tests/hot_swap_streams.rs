@@ -7,8 +7,8 @@ mod common;
 
 use std::io::{self, Read, Write};
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
 use std::thread;
 
 use common::client::Client;
@@ -18,7 +18,7 @@ use common::proxy::TestProxy;
 use common::swaps::{module, speaker};
 use common::tcp::{connect, echo, exactly};
 use common::wire::{self, Kind};
-use common::{PATIENCE, log, until};
+use common::{log, until};
 use tollgate::app::reload::{Done, Order};
 
 /// One probe of that name which says `word` on every answer, and these lists of commands.
@@ -37,21 +37,6 @@ fn around(name: &str, auth: &Origin, to: &Origin) -> String {
     )
 }
 
-/// An origin that answers each request once it is told to.
-fn on_demand(answer: &str) -> (Origin, Sender<()>) {
-    let (say, said) = channel();
-    let (said, answer): (Mutex<Receiver<()>>, _) = (Mutex::new(said), ok(answer));
-    let origin = Origin::scripted(move |peer| {
-        while peer.request()?.is_some() {
-            let said = said.lock().unwrap().recv_timeout(PATIENCE);
-            said.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?;
-            peer.send(&answer)?;
-        }
-        Ok(())
-    });
-    (origin, say)
-}
-
 fn is_draining(proxy: &TestProxy, generations: &[u64]) -> bool {
     proxy.plugin("f").draining.iter().map(|brief| brief.number).eq(generations.iter().copied())
 }
@@ -64,7 +49,7 @@ fn ask(proxy: &TestProxy) -> Client {
 
 #[test]
 fn an_answer_that_comes_late_reaches_the_generation_that_asked() {
-    let ((auth, say), origin) = (on_demand("alice"), Origin::saying("upstream"));
+    let ((auth, say), origin) = (Origin::held("alice"), Origin::saying("upstream"));
     let around = around("f", &auth, &origin);
     let calls = "request_headers: [\"call auth 15000 / ''\", pause], \
                  call_response: [\"body-get -> request-headers x-user\", \"continue request\"]";
@@ -85,7 +70,7 @@ fn an_answer_that_comes_late_reaches_the_generation_that_asked() {
 
 #[test]
 fn an_answer_that_comes_after_the_exchange_reaches_the_generation_that_asked() {
-    let ((auth, say), origin) = (on_demand("noted"), Origin::saying("upstream"));
+    let ((auth, say), origin) = (Origin::held("noted"), Origin::saying("upstream"));
     let around = around("f", &auth, &origin);
     let proxy = TestProxy::with(&probe("f", "one", "log: [\"call auth 15000 / ''\"]", "", &around));
     assert_eq!(proxy.get("/").field("x-by"), Some("one"));
@@ -140,7 +125,7 @@ fn a_paused_exchange_goes_on_and_ends_in_its_own_generation() {
 
 #[test]
 fn an_exchange_whose_upstream_is_slow_ends_in_its_own_generation() {
-    let (auth, (origin, say)) = (Origin::silent(), on_demand("upstream"));
+    let (auth, (origin, say)) = (Origin::silent(), Origin::held("upstream"));
     let around = around("f", &auth, &origin);
     let proxy = TestProxy::with(&probe("f", "one", "", "", &around));
     let mut client = ask(&proxy);
@@ -376,7 +361,7 @@ fn a_connection_that_is_passed_on_ends_with_its_generation_where_that_may_not_gr
 
 #[test]
 fn a_fifth_replaced_generation_waits_and_no_exchange_is_cut_for_it() {
-    let ((auth, say), origin) = (on_demand("alice"), Origin::saying("upstream"));
+    let ((auth, say), origin) = (Origin::held("alice"), Origin::saying("upstream"));
     let waits = |word: &str| {
         let calls = "request_headers: [\"call auth 15000 / ''\", pause], call_response: [\"continue request\"]";
         probe("f", word, calls, "", &around("f", &auth, &origin))
@@ -425,7 +410,7 @@ struct Crowded {
 
 impl Crowded {
     fn new() -> Self {
-        let ((origin, say), guest) = (on_demand("upstream"), Guest::from_bytes(&speaker("0")));
+        let ((origin, say), guest) = (Origin::held("upstream"), Guest::from_bytes(&speaker("0")));
         let proxy = TestProxy::with(&format!(
             "watch: off\nfilters: {{ f: {{ wasm: {:?} }} }}\nroutes: [{{ to: {:?}, filters: [f] }}]",
             guest.path(),
@@ -493,7 +478,7 @@ fn a_rollback_does_not_wait_for_room_and_what_waited_is_forgotten() {
 /// A proxy with four replaced generations that have an exchange each, and a canary that gets every exchange: what is
 /// asked of it, who answers, and who waits.
 fn crowded_canary(rules: &str) -> (TestProxy, String, Origin, Sender<()>, Vec<Client>, Guest) {
-    let ((origin, say), guest) = (on_demand("upstream"), Guest::from_bytes(&speaker("0")));
+    let ((origin, say), guest) = (Origin::held("upstream"), Guest::from_bytes(&speaker("0")));
     let yaml = |rules: &str| {
         format!(
             "watch: off\nfilters: {{ f: {{ wasm: {{ stable: {:?}{rules} }} }} }}\nroutes: [{{ to: {:?}, filters: [f] }}]",

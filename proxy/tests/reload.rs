@@ -186,15 +186,7 @@ fn a_listener_that_is_added_serves_and_the_others_go_on() {
 
 #[test]
 fn a_listener_that_is_removed_lets_its_connections_end() {
-    let (say, said) = std::sync::mpsc::channel::<()>();
-    let said = std::sync::Mutex::new(said);
-    let slow = Origin::scripted(move |peer| {
-        while peer.request()?.is_some() {
-            let _ = said.lock().unwrap().recv_timeout(PATIENCE);
-            peer.send(common::origin::ok("slow"))?;
-        }
-        Ok(())
-    });
+    let (slow, say) = Origin::held("slow");
     let one = Origin::saying("one");
     let (first, second) = (free(), free());
     let proxy = TestProxy::with(&format!("listeners:\n{}{}", listener("a", first, &one), listener("b", second, &slow)));

@@ -5,9 +5,10 @@
 #[path = "common/common.rs"]
 mod common;
 
+use common::client::Client;
 use common::h2;
 use common::modules::probes;
-use common::origin::{Origin, ok};
+use common::origin::Origin;
 use common::proxy::TestProxy;
 
 /// A proxy whose only route shares exchanges among origins that answer with their names.
@@ -98,29 +99,41 @@ fn the_idle_timeout_of_a_route_holds_in_place_of_the_listeners() {
     proxy.counts("tollgate_http_active_requests", &[], 0.0);
 }
 
+/// A client that has sent half of a request for `path`.
+fn half(proxy: &TestProxy, path: &str) -> Client {
+    let mut client = proxy.client();
+    client.send(format!("POST {path} HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\n\r\nab"));
+    client
+}
+
 #[test]
-fn the_request_timeout_of_a_route_holds_unless_it_is_a_stream() {
-    let origin = Origin::answering(ok("late"));
+fn the_request_timeout_of_a_route_holds_in_place_of_the_listeners() {
+    let origin = Origin::saying("late");
+    let route = format!("to: {:?}, request_timeout: 50ms", origin.url());
+    let proxy = TestProxy::with(&format!("routes: [{{ {route} }}]\n"));
+
+    assert_eq!(half(&proxy, "/").answer().status(), 408);
+}
+
+#[test]
+fn a_longer_request_timeout_and_a_stream_outlast_the_one_of_the_listener() {
+    let origin = Origin::saying("late");
     let proxy = TestProxy::with(&format!(
-        "limits: {{ request_timeout: 300ms }}\nroutes:\n\
+        "limits: {{ request_timeout: 50ms }}\nroutes:\n\
          - {{ match: {{ path: /stream }}, to: {to:?}, stream: true }}\n\
          - {{ match: {{ path: /long }}, to: {to:?}, request_timeout: 1h }}\n\
-         - {{ match: {{ path: /short }}, to: {to:?}, request_timeout: 100ms }}\n",
+         - {{ to: {to:?} }}\n",
         to = origin.url()
     ));
-    let half = |path: &str| {
-        let mut client = proxy.client();
-        client.send(format!("POST {path} HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\n\r\nab"));
-        client
-    };
+    let (mut stream, mut long) = (half(&proxy, "/stream"), half(&proxy, "/long"));
+    proxy.counts("tollgate_http_active_requests", &[], 2.0);
 
-    let (mut stream, mut long) = (half("/stream"), half("/long"));
-    let short = half("/short").answer();
-    let limited = half("/").answer().status();
+    // It comes last and is ended, so for those before it the time of the listener is over as well.
+    let limited = half(&proxy, "/").answer().status();
     stream.send("cd");
     long.send("cd");
 
-    assert_eq!((short.status(), limited), (408, 404));
+    assert_eq!(limited, 408);
     assert_eq!((stream.answer().text(), long.answer().text()), ("late", "late"));
 }
 

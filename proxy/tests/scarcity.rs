@@ -7,8 +7,7 @@ mod common;
 
 use std::fs;
 use std::net::SocketAddr;
-use std::sync::mpsc::channel;
-use std::sync::{Arc, Barrier, Mutex};
+use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
 use common::client::Client;
@@ -17,7 +16,7 @@ use common::modules::Guest;
 use common::origin::{Origin, ok};
 use common::process::{Tollgate, ask};
 use common::swaps::speaker;
-use common::{PATIENCE, admin, until};
+use common::{admin, until};
 use serde_json::{Value, json};
 
 /// CPU time of a process, in hundredths of a second.
@@ -258,15 +257,7 @@ fn the_soft_limit_of_descriptors_is_raised_to_the_hard_one_but_for_a_few() {
 
 #[test]
 fn a_process_that_was_stopped_for_a_while_finishes_what_was_under_way() {
-    let (release, held) = channel::<()>();
-    let held = Mutex::new(held);
-    let origin = Origin::scripted(move |peer| {
-        while peer.request()?.is_some() {
-            let _ = held.lock().unwrap().recv_timeout(PATIENCE);
-            peer.send(ok("finished"))?;
-        }
-        Ok(())
-    });
+    let (origin, release) = Origin::held("finished");
     let config = "admin: { listen: \"127.0.0.1:0\" }\nlisten: 127.0.0.1:0\nlimits: { stream_idle_timeout: 4s }\n";
     let tollgate = Tollgate::run(&format!("{config}routes: [{{ to: {:?}, timeout: 1m }}]\n", origin.url()));
     let address = tollgate.address_after("listening on http://");

@@ -7,14 +7,12 @@
 mod common;
 
 use std::net::SocketAddr;
-use std::sync::Mutex;
-use std::sync::mpsc::{Receiver, Sender, channel};
 
 use common::client::Client;
 use common::origin::{Origin, ok};
 use common::process::Tollgate;
 use common::proxy::TestProxy;
-use common::{PATIENCE, tcp, until};
+use common::{tcp, until};
 
 /// Listeners of both directions that answer themselves, but for `/held` of the inbound one.
 fn proxy(limits: &str, origin: &Origin) -> TestProxy {
@@ -36,20 +34,6 @@ listeners:
     ))
 }
 
-/// An origin whose answers wait for a word, and the one who says it.
-fn held() -> (Origin, Sender<()>) {
-    let (release, held) = channel::<()>();
-    let held: Mutex<Receiver<()>> = Mutex::new(held);
-    let origin = Origin::scripted(move |peer| {
-        while peer.request()?.is_some() {
-            let _ = held.lock().unwrap().recv_timeout(PATIENCE);
-            peer.send(ok("finished"))?;
-        }
-        Ok(())
-    });
-    (origin, release)
-}
-
 fn get(client: &mut Client, path: &str) -> (u16, Option<String>) {
     client.send(format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n"));
     let answer = client.answer();
@@ -66,7 +50,7 @@ fn waiting(proxy: &TestProxy, origin: &Origin) -> Client {
 
 #[test]
 fn what_the_application_sends_out_is_served_as_usual_until_what_came_in_is_done() {
-    let (origin, release) = held();
+    let (origin, release) = Origin::held("finished");
     let mut proxy = proxy("", &origin);
     let (inbound, outbound) = (proxy.address_of("inbound"), proxy.address_of("outbound"));
     let mut client = waiting(&proxy, &origin);
@@ -94,7 +78,7 @@ fn what_the_application_sends_out_is_served_as_usual_until_what_came_in_is_done(
 
 #[test]
 fn what_came_in_and_does_not_end_leaves_what_goes_out_a_part_of_the_time() {
-    let (origin, _release) = held();
+    let (origin, _release) = Origin::held("finished");
     let mut proxy = proxy("drain_timeout: 5s", &origin);
     let (_client, outbound) = (waiting(&proxy, &origin), proxy.address_of("outbound"));
     assert_eq!(get(&mut Client::connect(outbound), "/"), (200, None));
@@ -108,7 +92,7 @@ fn what_came_in_and_does_not_end_leaves_what_goes_out_a_part_of_the_time() {
 
 #[test]
 fn told_twice_it_ends_at_once_whatever_came_in() {
-    let (origin, _release) = held();
+    let (origin, _release) = Origin::held("finished");
     let mut proxy = proxy("drain_timeout: 1h", &origin);
     let mut client = waiting(&proxy, &origin);
 

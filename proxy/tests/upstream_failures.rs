@@ -6,14 +6,12 @@
 mod common;
 
 use std::net::SocketAddr;
-use std::sync::Mutex;
-use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use common::hole::BlackHole;
 use common::origin::{Origin, ok, refusing};
 use common::proxy::TestProxy;
-use common::{PATIENCE, frames, until};
+use common::{frames, until};
 
 /// A cluster of these hosts behind the only route.
 fn cluster(limits: &str, hosts: &[SocketAddr]) -> TestProxy {
@@ -257,15 +255,7 @@ fn hosts_take_turns() {
 
 #[test]
 fn over_its_connections_an_exchange_waits_and_over_the_queue_it_is_503() {
-    let (release, held) = mpsc::channel::<()>();
-    let held = Mutex::new(held);
-    let origin = Origin::scripted(move |peer| {
-        while peer.request()?.is_some() {
-            let _ = held.lock().unwrap().recv_timeout(PATIENCE);
-            peer.send(ok("x"))?;
-        }
-        Ok(())
-    });
+    let (origin, release) = Origin::held("x");
     let limits = "upstream_connections: 1, pending: 1, pool_timeout: 10s";
     let proxy = TestProxy::with(&format!("limits: {{ {limits} }}\nroutes: [{{ to: {:?} }}]", origin.url()));
     let mut clients = [proxy.client(), proxy.client()];

@@ -3,6 +3,7 @@
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -81,6 +82,21 @@ impl Origin {
     /// Reads one head, then waits for the end of the connection without a word.
     pub(crate) fn silent() -> Origin {
         Origin::scripted(|peer| peer.request().and_then(|_| peer.wait_for_end()))
+    }
+
+    /// Reads each request, and gives this answer once there is a word for it: one word, one answer.
+    pub(crate) fn held(body: &str) -> (Origin, Sender<()>) {
+        let (release, held) = channel();
+        let (held, answer): (Mutex<Receiver<()>>, _) = (Mutex::new(held), ok(body));
+        let origin = Origin::scripted(move |peer| {
+            while peer.request()?.is_some() {
+                let released = held.lock().unwrap().recv_timeout(PATIENCE);
+                released.map_err(|_| io::Error::from(ErrorKind::TimedOut))?;
+                peer.send(&answer)?;
+            }
+            Ok(())
+        });
+        (origin, release)
     }
 
     /// Where it listens.

@@ -4,16 +4,14 @@ use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::os::unix::fs::FileExt;
 use std::process::Command;
-use std::sync::Mutex;
-use std::sync::mpsc::{Receiver, Sender, channel};
 
 use tempfile::TempDir;
 
 use crate::common::client::Client;
 use crate::common::modules::Guest;
-use crate::common::origin::{Origin, ok};
+use crate::common::origin::Origin;
 use crate::common::process::Tollgate;
-use crate::common::{PATIENCE, until};
+use crate::common::until;
 
 /// A wall clock to be set, for processes that are started under it.
 struct WallClock {
@@ -90,20 +88,6 @@ fn calling() -> Guest {
     )
 }
 
-/// An origin whose answers wait for a word, and the one who says it.
-fn held() -> (Origin, Sender<()>) {
-    let (release, held) = channel::<()>();
-    let held: Mutex<Receiver<()>> = Mutex::new(held);
-    let origin = Origin::scripted(move |peer| {
-        while peer.request()?.is_some() {
-            let _ = held.lock().unwrap().recv_timeout(PATIENCE);
-            peer.send(ok("finished"))?;
-        }
-        Ok(())
-    });
-    (origin, release)
-}
-
 fn asking(address: SocketAddr, path: &str) -> Client {
     let mut client = Client::connect(address);
     ask_again(&mut client, path);
@@ -130,7 +114,7 @@ fn second_of(tollgate: &Tollgate, path: &str) -> i64 {
 
 #[test]
 fn a_clock_that_is_set_ends_nothing_that_waits_and_the_access_log_follows_it() {
-    let (clock, (origin, release)) = (WallClock::new(), held());
+    let (clock, (origin, release)) = (WallClock::new(), Origin::held("finished"));
     let guests = [ticking(20, "short tick"), ticking(600_000, "long tick"), calling()];
     let tollgate = clock.run(&format!(
         "admin: off\nlisten: 127.0.0.1:0\ntelemetry: {{ access_log: {{ format: json, to: access.log }} }}\n\
