@@ -14,6 +14,7 @@ pub(crate) mod h2_origin;
 pub(crate) mod h2_raw;
 pub(crate) mod h2_wire;
 pub(crate) mod hole;
+pub(crate) mod load;
 pub(crate) mod log;
 pub(crate) mod modules;
 pub(crate) mod origin;

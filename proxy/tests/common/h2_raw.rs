@@ -49,7 +49,41 @@ impl RawH2 {
         frame
     }
 
-    /// The same, but that `gave_up` tells of a wait in vain.
+    /// The next frame that is no ping of the proxy's; those are answered.
+    fn next_said(&mut self) -> Option<Frame> {
+        loop {
+            let frame = self.next()?;
+            if frame.kind != PING || frame.flags & ACK != 0 {
+                return Some(frame);
+            }
+            // Whoever closes has no use for it.
+            let _ = self.send(&self::frame(PING, ACK, 0, &frame.payload));
+        }
+    }
+
+    /// The status and the body of the answer on this stream, whole. Pings are answered on the way.
+    pub(crate) fn answer(&mut self, stream: u32) -> (u16, Vec<u8>) {
+        let (mut code, mut body) = (0, Vec::new());
+        loop {
+            let frame = self.next_said().expect("an answer");
+            match frame.kind {
+                HEADERS if frame.stream == stream && code == 0 => code = status(&frame.payload),
+                DATA if frame.stream == stream => body.extend_from_slice(&frame.payload),
+                _ => {}
+            }
+            if frame.stream == stream && frame.ends_stream() {
+                return (code, body);
+            }
+        }
+    }
+
+    /// Waits for the proxy to close; the codes of GOAWAY on the way. Pings are answered.
+    pub(crate) fn parted(&mut self) -> Vec<u32> {
+        let frames = std::iter::from_fn(|| self.next_said());
+        frames.filter(|frame| frame.kind == GOAWAY).map(|frame| goaway_code(&frame)).collect()
+    }
+
+    /// The next frame like [`RawH2::next`], but that `gave_up` tells of a wait in vain.
     pub(crate) fn try_next(&mut self) -> Option<Frame> {
         let mut head = [0; 9];
         let frame = self.reader.read_exact(&mut head).and_then(|()| {

@@ -102,13 +102,31 @@ pub(crate) fn post(more: &[(&str, &str)]) -> Vec<u8> {
     block(&[&[(":method", "POST")], &BASE[1..], more].concat())
 }
 
+/// A whole GET of this path.
+pub(crate) fn asks_for(stream: u32, path: &str) -> Vec<u8> {
+    let fields = BASE.map(|(name, value)| (name, if name == ":path" { path } else { value }));
+    frame(HEADERS, WHOLE, stream, &block(&fields))
+}
+
 /// A GET that is whole.
 pub(crate) fn asks(stream: u32) -> Vec<u8> {
     frame(HEADERS, WHOLE, stream, &get(&[]))
 }
 
-/// A whole GET of `/left`.
+/// The path of requests that nobody waits for.
+pub(crate) const LEFT: &str = "/left";
+
+/// A whole GET of [`LEFT`].
 pub(crate) fn left(stream: u32) -> Vec<u8> {
-    let fields = BASE.map(|(name, value)| (name, if name == ":path" { "/left" } else { value }));
-    frame(HEADERS, WHOLE, stream, &block(&fields))
+    asks_for(stream, LEFT)
+}
+
+/// A POST of [`LEFT`] with further fields, whose body is to come.
+pub(crate) fn left_open(stream: u32, more: &[(&str, &str)]) -> Vec<u8> {
+    let fields = BASE.map(|(name, value)| match name {
+        ":method" => (name, "POST"),
+        ":path" => (name, LEFT),
+        _ => (name, value),
+    });
+    frame(HEADERS, END_HEADERS, stream, &block(&[&fields[..], more].concat()))
 }
