@@ -10,10 +10,11 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::{Sender, channel};
 
 use common::client::Client;
+use common::h2_raw::{RawH2, asks_for};
+use common::load::Load;
 use common::origin::{Origin, ok};
 use common::process::{Tollgate, ask};
 use common::proxy::{TestProxy, prepare_with};
@@ -103,50 +104,6 @@ fn a_successor_answers_at_the_same_addresses_and_its_predecessor_ends() {
     assert_eq!(ask(second.admin, "/ready").status(), 200);
 }
 
-/// Asks on one connection until it is closed between two exchanges, sixteen times at most; answers how often.
-fn talk(address: SocketAddr) -> usize {
-    let mut client = Client::connect(address);
-    for exchange in 0..16 {
-        // RFC 9112 §9.5: a connection may be closed at the moment when the next request is sent; that one is to be repeated.
-        let sent = client.try_send(ASK).is_ok() && client.stream().peek(&mut [0]).is_ok_and(|seen| seen > 0);
-        if exchange > 0 && !sent {
-            return exchange;
-        }
-        let answer = client.answer();
-        assert_eq!((answer.status(), answer.text()), (200, "here"));
-        if answer.field("connection") == Some("close") {
-            return exchange + 1;
-        }
-    }
-    16
-}
-
-#[test]
-fn no_connection_and_no_exchange_is_lost_in_ten_takeovers_under_load() {
-    let (place, origin) = (Place::new(), origin("here"));
-    let mut current = place.run(&says(&origin, ""));
-    let (address, over, answered) = (current.address, AtomicBool::new(false), AtomicUsize::new(0));
-
-    std::thread::scope(|scope| {
-        let load = || {
-            while !over.load(Relaxed) {
-                answered.fetch_add(talk(address), Relaxed);
-            }
-        };
-        let clients: Vec<_> = (0..4).map(|_| scope.spawn(load)).collect();
-        for _ in 0..10 {
-            until("the current one attends", || place.attends());
-            let before = answered.load(Relaxed);
-            let next = place.run(&says(&origin, ""));
-            let mut gone = std::mem::replace(&mut current, next);
-            assert_eq!(gone.tollgate.code(), Some(0), "{}", gone.tollgate.log());
-            until("the successor answers", || answered.load(Relaxed) > before + 100);
-        }
-        over.store(true, Relaxed);
-        clients.into_iter().for_each(|client| client.join().unwrap());
-    });
-}
-
 /// An origin that answers `/held` only when it is told to, and the one who says it.
 fn held() -> (Origin, Sender<()>) {
     let (release, held) = channel::<()>();
@@ -163,12 +120,55 @@ fn held() -> (Origin, Sender<()>) {
     (origin, release)
 }
 
+/// How often it was asked for what it holds.
+fn asked(origin: &Origin) -> usize {
+    origin.requests().iter().filter(|request| request.target() == "/held").count()
+}
+
 /// A client whose exchange waits for the origin.
 fn waiting(process: &Process, origin: &Origin) -> Client {
-    let mut client = Client::connect(process.address);
+    let (mut client, before) = (Client::connect(process.address), asked(origin));
     client.send("GET /held HTTP/1.1\r\nhost: a\r\n\r\n");
-    until("the exchange is under way", || origin.requests().iter().any(|request| request.target() == "/held"));
+    until("the exchange is under way", || asked(origin) > before);
     client
+}
+
+/// The same over HTTP/2.
+fn waiting_h2(process: &Process, origin: &Origin) -> RawH2 {
+    let (mut client, before) = (RawH2::greet(process.address), asked(origin));
+    client.send(&asks_for(1, "/held")).unwrap();
+    until("the exchange is under way", || asked(origin) > before);
+    client
+}
+
+const TAKEOVERS: usize = 10;
+
+#[test]
+fn no_connection_and_no_exchange_is_lost_in_ten_takeovers_under_load() {
+    let (place, (origin, release)) = (Place::new(), held());
+    let mut current = place.run(&says(&origin, ""));
+    let load = Load::on(current.address, &[("/load", &["here"])]);
+
+    load.during(|| {
+        for _ in 0..TAKEOVERS {
+            until("the current one attends", || place.attends());
+            let mut held = waiting(&current, &origin);
+            let mut held_h2 = waiting_h2(&current, &origin);
+            let next = place.run(&says(&origin, ""));
+            let mut gone = std::mem::replace(&mut current, next);
+            load.goes_on();
+            (0..2).for_each(|_| release.send(()).unwrap());
+
+            assert_eq!(held.answer().text(), "here");
+            assert_eq!(held_h2.answer(1), (200, b"here".to_vec()));
+            assert_eq!(gone.tollgate.code(), Some(0), "{}", gone.tollgate.log());
+            load.goes_on();
+        }
+    });
+
+    // Each takeover ends each connection once: two of HTTP/1.1 that are kept, and one of HTTP/2 with four streams.
+    let away = load.is_whole(&[&origin]);
+    assert!(away <= TAKEOVERS * 6, "{away} requests met a connection that ended");
 }
 
 #[test]
