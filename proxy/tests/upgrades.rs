@@ -1,110 +1,26 @@
-//! Connections that change to another protocol: who may, what is passed on, what is not, and how all of it ends.
+//! Connections that change to another protocol: who may, what is passed on, and what is not.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 #[path = "common/common.rs"]
 mod common;
 
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::sync::{Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use common::client::Client;
-use common::modules::Guest;
-use common::origin::{Origin, Peer, ok};
+use common::origin::Origin;
 use common::proxy::TestProxy;
-use common::swaps::speaker;
 use common::tcp::{connect, pattern, to_end};
 use common::tls::{Authority, Files, Hand, named, shake_on};
-use common::wire::{Message, read_head};
+use common::upgrades::{
+    AGREED, HANDSHAKE, PLAIN, active, agreeing, check, echo, exactly, ordinary, pour, proxy, switched,
+};
+use common::wire::read_head;
 use common::{PATIENCE, until};
 use rustls::version::TLS13;
-use socket2::SockRef;
-use tollgate::app::reload::Done;
-
-/// RFC 6455, section 1.3.
-const HANDSHAKE: &str = "GET /chat HTTP/1.1\r\nhost: a\r\nconnection: Upgrade\r\nupgrade: WebSocket\r\n\
-    sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-const AGREED: &str = "HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
-    sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
-const PLAIN: &str = "GET /plain HTTP/1.1\r\nhost: a\r\n\r\n";
-
-/// An endpoint that agrees to the first request of each connection, and goes on as told.
-fn agreeing(then: impl Fn(&mut Peer) -> io::Result<()> + Send + Sync + 'static) -> Origin {
-    Origin::scripted(move |peer| {
-        peer.request()?;
-        peer.send(AGREED)?;
-        then(peer)
-    })
-}
-
-/// An endpoint that agrees, and says back what it hears.
-fn echo() -> Origin {
-    agreeing(|peer| {
-        let mut bytes = vec![0; 1 << 16];
-        loop {
-            match peer.read(&mut bytes)? {
-                0 => return Ok(()),
-                length => peer.send(&bytes[..length])?,
-            }
-        }
-    })
-}
-
-/// An endpoint that agrees, and tells the test what it heard to the end.
-fn listening() -> (Origin, mpsc::Receiver<Result<Vec<u8>, ErrorKind>>) {
-    let (tell, told) = mpsc::channel();
-    let tell = Mutex::new(tell);
-    let origin = agreeing(move |peer| {
-        let heard = to_end(peer.reader());
-        tell.lock().unwrap().send(heard.map_err(|error| error.kind())).unwrap();
-        peer.send("bye")
-    });
-    (origin, told)
-}
-
-/// A proxy that lets clients change to WebSockets with `origin`, under these limits and with further top-level lines.
-fn proxy_with(limits: &str, lines: &str, route: &str, origin: &Origin) -> TestProxy {
-    TestProxy::with(&format!(
-        "limits: {{ {limits} }}\n{lines}\nroutes: [{{ name: r, to: {:?}, upgrade: [websocket], {route} }}]",
-        origin.url()
-    ))
-}
-
-fn proxy(origin: &Origin) -> TestProxy {
-    proxy_with("", "", "", origin)
-}
-
-/// A client that was agreed with.
-fn switched(proxy: &TestProxy) -> Client {
-    let mut client = proxy.client();
-    client.send(HANDSHAKE);
-    let answer = client.any_head();
-    assert_eq!(answer.status(), 101, "{answer:?}");
-    client
-}
-
-fn exactly(client: &mut Client, length: usize) -> Vec<u8> {
-    let mut bytes = vec![0; length];
-    client.reader().read_exact(&mut bytes).unwrap();
-    bytes
-}
-
-fn active(proxy: &TestProxy) -> f64 {
-    proxy.metric("tollgate_http_upgraded_active", &["route=\"r\""])
-}
-
-/// The answer to a request that is no upgrade, and what the origin was asked.
-fn ordinary(proxy: &TestProxy, origin: &Origin, request: &str) -> (Message, Message) {
-    let mut client = proxy.client();
-    client.send(request);
-    let answer = client.answer();
-    let asked = origin.requests().pop().unwrap();
-    assert_eq!((asked.field("upgrade"), asked.field("connection")), (None, None), "{request}");
-    (answer, asked)
-}
 
 #[test]
 fn a_websocket_is_agreed_on_and_its_frames_are_passed_on() {
@@ -143,23 +59,6 @@ fn a_websocket_is_agreed_on_and_its_frames_are_passed_on() {
     assert_eq!((bytes("\"request\""), bytes("\"response\"")), (MASKED.len() as f64, HELLO.len() as f64));
 }
 
-fn pour(stream: &mut impl Write, length: usize) {
-    for start in (0..length).step_by(1 << 16) {
-        let bytes: Vec<u8> = (start..start + (1 << 16)).map(pattern).collect();
-        stream.write_all(&bytes).unwrap();
-    }
-}
-
-fn check(reader: &mut impl Read, length: usize) {
-    let (mut at, mut bytes) = (0, vec![0; 1 << 16]);
-    while at < length {
-        let read = reader.read(&mut bytes).unwrap();
-        assert!(read > 0, "ended after {at} bytes");
-        assert!(bytes[..read].iter().enumerate().all(|(offset, byte)| *byte == pattern(at + offset)));
-        at += read;
-    }
-}
-
 #[test]
 fn sixteen_mebibytes_go_both_ways_at_once() {
     let length = 16 << 20;
@@ -185,39 +84,6 @@ fn sixteen_mebibytes_go_both_ways_at_once() {
     for way in ["\"request\"", "\"response\""] {
         proxy.counts("tollgate_http_body_bytes_total", &["route=\"r\"", way], length as f64);
     }
-}
-
-#[test]
-fn the_end_of_one_way_leaves_the_other_open() {
-    let (origin, heard) = listening();
-    let proxy = proxy(&origin);
-    let mut client = switched(&proxy);
-
-    client.send("all of it");
-    client.end();
-
-    assert_eq!(heard.recv_timeout(PATIENCE).unwrap().unwrap(), b"all of it");
-    assert_eq!(to_end(client.reader()).unwrap(), b"bye");
-}
-
-#[test]
-fn an_endpoint_may_end_first_and_still_listen() {
-    let (tell, told) = mpsc::channel();
-    let tell = Mutex::new(tell);
-    let origin = agreeing(move |peer| {
-        peer.send("bye")?;
-        peer.stream().shutdown(Shutdown::Write)?;
-        tell.lock().unwrap().send(to_end(peer.reader())?).unwrap();
-        Ok(())
-    });
-    let proxy = proxy(&origin);
-    let mut client = switched(&proxy);
-
-    assert_eq!(to_end(client.reader()).unwrap(), b"bye");
-    client.send("one more thing");
-    client.end();
-
-    assert_eq!(told.recv_timeout(PATIENCE).unwrap(), b"one more thing");
 }
 
 #[test]
@@ -373,49 +239,6 @@ fn any_protocol_that_a_route_names_is_passed_on_with_any_method_but_head() {
 }
 
 #[test]
-fn an_endpoint_that_breaks_off_is_told_to_the_client() {
-    let origin = agreeing(|peer| {
-        let mut first = [0];
-        peer.reader().read_exact(&mut first)?;
-        if first[0] == b'!' { peer.reset() } else { Ok(()) }
-    });
-    let proxy = proxy(&origin);
-
-    let (mut cut, mut ended) = (switched(&proxy), switched(&proxy));
-    cut.send("!");
-    ended.send(".");
-
-    assert_eq!(to_end(cut.reader()).map_err(|error| error.kind()), Err(ErrorKind::ConnectionReset));
-    assert_eq!(to_end(ended.reader()).unwrap(), b"");
-    drop((cut, ended));
-    until("both are over", || active(&proxy) == 0.0);
-}
-
-#[test]
-fn what_was_said_is_whole_although_its_endpoint_closes_before_it_heard_all() {
-    let length = 4 << 20;
-    let origin = agreeing(move |peer| {
-        let mut first = [0];
-        peer.reader().read_exact(&mut first)?;
-        pour(peer.stream(), length);
-        Ok(())
-    });
-    let proxy = proxy(&origin);
-    let mut client = switched(&proxy);
-    let mut writer = client.stream().try_clone().unwrap();
-
-    let pouring = thread::spawn(move || {
-        // At some point nobody listens any more.
-        while writer.write_all(&[b'x'; 1 << 16]).is_ok() {}
-    });
-    check(client.reader(), length);
-    client.stream().shutdown(Shutdown::Both).unwrap();
-
-    pouring.join().unwrap();
-    until("it is over", || active(&proxy) == 0.0);
-}
-
-#[test]
 fn a_connection_changes_under_tls_and_behind_proxy_headers_on_both_sides() {
     let (files, authority, origin) = (Files::new(), Authority::new("ca"), echo());
     let ca = files.write("ca.pem", authority.pem());
@@ -453,253 +276,4 @@ fn a_connection_changes_under_tls_and_behind_proxy_headers_on_both_sides() {
     assert_eq!(to_end(client.reader()).unwrap(), b"");
     // The near proxy says whom it was told of, the far one whom the near one told of.
     assert_eq!(origin.request().field("x-forwarded-for"), Some("192.0.2.1"));
-}
-
-#[test]
-fn a_client_that_breaks_off_is_told_to_the_endpoint() {
-    let (origin, heard) = listening();
-    let proxy = proxy(&origin);
-    let mut client = switched(&proxy);
-    client.send("x");
-    proxy.counts("tollgate_http_upgraded_active", &["route=\"r\""], 1.0);
-
-    SockRef::from(&*client.stream()).set_linger(Some(Duration::ZERO)).unwrap();
-    drop(client);
-
-    assert_eq!(heard.recv_timeout(PATIENCE).unwrap(), Err(ErrorKind::ConnectionReset));
-    until("it is over", || active(&proxy) == 0.0);
-}
-
-#[test]
-fn a_connection_on_which_nothing_moves_is_ended() {
-    let (origin, heard) = listening();
-    let proxy = proxy_with("stream_idle_timeout: 300ms", "", "", &origin);
-    let mut client = switched(&proxy);
-
-    client.send("last words");
-
-    assert_eq!(heard.recv_timeout(PATIENCE).unwrap().unwrap(), b"last words");
-    assert!(to_end(client.reader()).unwrap().len() <= 3);
-}
-
-#[test]
-fn a_connection_counts_against_the_bounds_of_its_cluster_until_it_ends() {
-    let origin = echo();
-    let proxy = proxy_with("upstream_connections: 1, pending: 1, pool_timeout: 200ms", "", "", &origin);
-    let mut client = switched(&proxy);
-
-    assert_eq!(proxy.send(HANDSHAKE).status(), 503);
-    assert_eq!(proxy.metric("tollgate_upstream_connections_active", &[]), 1.0);
-    client.send("x");
-    assert_eq!(exactly(&mut client, 1), b"x");
-    client.end();
-    assert!(client.is_closed());
-
-    until("its place is free", || active(&proxy) == 0.0);
-    drop(switched(&proxy));
-    assert_eq!(origin.connections(), 2);
-}
-
-#[test]
-fn a_drain_waits_for_a_changed_connection() {
-    let origin = echo();
-    let mut proxy = proxy(&origin);
-    let (mut client, mut idle) = (switched(&proxy), proxy.client());
-    idle.send(PLAIN);
-    // The origin agrees to whatever it is asked, which nobody asked for.
-    assert_eq!(idle.answer().status(), 502);
-
-    proxy.drain();
-    assert!(idle.is_closed(), "the worker has heard of the drain");
-    client.send("still here");
-    assert_eq!(exactly(&mut client, 10), b"still here");
-    client.end();
-
-    assert!(client.is_closed());
-    proxy.ended();
-}
-
-#[test]
-fn a_drain_does_not_wait_for_ever() {
-    let origin = echo();
-    let mut proxy = proxy_with("drain_timeout: 300ms", "", "", &origin);
-    let mut client = switched(&proxy);
-
-    proxy.drain();
-
-    assert!(client.is_closed());
-    proxy.ended();
-}
-
-fn filtered(limits: &str, guest: &Guest, origin: &Origin) -> TestProxy {
-    let filters = format!("watch: off\nfilters: {{ f: {{ wasm: {:?}, on_error: deny }} }}", guest.path());
-    proxy_with(limits, &filters, "filters: [f]", origin)
-}
-
-fn calls(proxy: &TestProxy, phase: &str) -> f64 {
-    proxy.metric("tollgate_filter_calls_total", &["filter=\"f\"", &format!("phase=\"{phase}\"")])
-}
-
-/// A guest that signs answers with this word, and hears of the end and of bodies.
-fn signing(word: &str) -> Vec<u8> {
-    common::swaps::module(
-        word,
-        r#"(func (export "proxy_on_request_body") (param i32 i32 i32) (result i32) (i32.const 0))
-        (func (export "proxy_on_response_body") (param i32 i32 i32) (result i32) (i32.const 0))
-        (func (export "proxy_on_done") (param i32) (result i32) (i32.const 1))
-        (func (export "proxy_on_log") (param i32))"#,
-    )
-}
-
-#[test]
-fn filters_see_the_heads_and_the_end_and_nothing_between() {
-    let (guest, origin) = (Guest::from_bytes(&signing("me")), echo());
-    let proxy = filtered("", &guest, &origin);
-    let mut client = proxy.client();
-
-    client.send(HANDSHAKE);
-    let answer = client.any_head();
-    client.send("some bytes");
-    assert_eq!(exactly(&mut client, 10), b"some bytes");
-
-    assert_eq!((answer.status(), answer.field("x-by")), (101, Some("me")));
-    assert_eq!((answer.all("upgrade"), answer.all("connection")), (vec!["websocket"], vec!["upgrade"]));
-    assert_eq!((calls(&proxy, "done"), calls(&proxy, "log")), (0.0, 0.0));
-    client.end();
-    assert!(client.is_closed());
-    until("the filter hears of the end", || calls(&proxy, "log") == 1.0);
-    assert_eq!((calls(&proxy, "request_body"), calls(&proxy, "response_body")), (0.0, 0.0));
-}
-
-#[test]
-fn a_filter_may_answer_instead() {
-    let origin = echo();
-    let refusing = |phase: &str| {
-        Guest::from_wat(&format!(
-            r#"(module
-            (import "env" "proxy_send_local_response"
-                (func $respond (param i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))
-            (memory (export "memory") 1)
-            (func (export "proxy_abi_version_0_2_1"))
-            (func (export "malloc") (param i32) (result i32) (i32.const 4096))
-            (func (export "proxy_on_context_create") (param i32 i32))
-            (func (export "{phase}") (param i32 i32 i32) (result i32)
-                (drop (call $respond (i32.const 403) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)
-                    (i32.const 0) (i32.const 0) (i32.const -1)))
-                (i32.const 1)))"#
-        ))
-    };
-    for (phase, asked) in [("proxy_on_request_headers", 0), ("proxy_on_response_headers", 1)] {
-        let before = origin.requests().len();
-        let guest = refusing(phase);
-        let proxy = filtered("", &guest, &origin);
-        let mut client = proxy.client();
-
-        client.send(HANDSHAKE);
-        let answer = client.answer();
-
-        assert_eq!((answer.status(), answer.field("upgrade")), (403, None), "{phase}");
-        assert_eq!(origin.requests().len() - before, asked);
-        assert_eq!(proxy.metric("tollgate_http_upgrades_total", &[]), 0.0);
-        until("no connection is left", || proxy.metric("tollgate_upstream_connections_active", &[]) == 0.0);
-    }
-}
-
-fn is_draining(proxy: &TestProxy, generations: &[u64]) -> bool {
-    proxy.plugin("f").draining.iter().map(|brief| brief.number).eq(generations.iter().copied())
-}
-
-fn swap(proxy: &TestProxy, guest: &Guest, word: &str) {
-    guest.replace(&signing(word));
-    assert_eq!(proxy.order(guest.look()).unwrap(), Done::Serving);
-}
-
-#[test]
-fn a_changed_connection_keeps_its_generation_however_long_it_lasts() {
-    let (guest, origin) = (Guest::from_bytes(&signing("one")), echo());
-    let proxy = filtered("retire_timeout: 100ms", &guest, &origin);
-    let mut old = switched(&proxy);
-
-    swap(&proxy, &guest, "two");
-    let mut new = switched(&proxy);
-    // Its time is over by far once another generation has come and gone.
-    swap(&proxy, &guest, "three");
-    new.end();
-    assert!(new.is_closed());
-    until("the second generation is gone", || is_draining(&proxy, &[1]));
-    old.send("still here");
-
-    assert_eq!(exactly(&mut old, 10), b"still here");
-    assert_eq!(calls(&proxy, "done"), 1.0);
-    old.end();
-    assert!(old.is_closed());
-    until("the first generation ends with its connection", || is_draining(&proxy, &[]));
-    assert_eq!(calls(&proxy, "done"), 2.0);
-}
-
-#[test]
-fn a_changed_connection_ends_with_its_generation_where_that_may_not_grow_old() {
-    let (guest, origin) = (Guest::from_bytes(&signing("one")), echo());
-    let proxy = filtered("upgrade_age: 200ms", &guest, &origin);
-    let mut old = switched(&proxy);
-
-    guest.replace(&speaker("two"));
-    assert_eq!(proxy.order(guest.look()).unwrap(), Done::Serving);
-
-    let ended = to_end(old.reader());
-    assert!(ended.as_ref().map_or_else(|error| error.kind() == ErrorKind::ConnectionReset, Vec::is_empty), "{ended:?}");
-    until("the generation is gone", || is_draining(&proxy, &[]));
-    drop(switched(&proxy));
-}
-
-#[test]
-fn a_request_that_a_filter_sends_elsewhere_asks_only_what_that_route_allows() {
-    let (origin, elsewhere) = (echo(), Origin::answering(ok("elsewhere")));
-    let guest = Guest::from_wat(
-        r#"(module
-        (import "env" "proxy_replace_header_map_value" (func $put (param i32 i32 i32 i32 i32) (result i32)))
-        (memory (export "memory") 1)
-        (data (i32.const 0) ":path")
-        (data (i32.const 16) "/other")
-        (func (export "proxy_abi_version_0_2_1"))
-        (func (export "malloc") (param i32) (result i32) (i32.const 4096))
-        (func (export "proxy_on_context_create") (param i32 i32))
-        (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
-            (drop (call $put (i32.const 0) (i32.const 0) (i32.const 5) (i32.const 16) (i32.const 6)))
-            (i32.const 0)))"#,
-    );
-    let proxy = TestProxy::with(&format!(
-        "filters: {{ f: {{ wasm: {:?} }} }}\nroutes:\n- {{ to: {:?}, upgrade: [websocket], filters: [f] }}\n\
-         - {{ match: {{ path: /other }}, to: {:?} }}",
-        guest.path(),
-        origin.url(),
-        elsewhere.url()
-    ));
-
-    let (answer, asked) = ordinary(&proxy, &elsewhere, HANDSHAKE);
-
-    assert_eq!((answer.text(), asked.target()), ("elsewhere", "/other"));
-    assert_eq!(origin.requests().len(), 0);
-}
-
-#[test]
-fn the_access_log_has_one_line_for_all_of_it() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("access.log");
-    let log = format!("telemetry: {{ access_log: {{ format: json, to: {:?} }} }}", file.display().to_string());
-    let origin = echo();
-    let proxy = proxy_with("", &log, "", &origin);
-    let mut client = switched(&proxy);
-
-    client.send("12345");
-    assert_eq!(exactly(&mut client, 5), b"12345");
-    client.end();
-    assert!(client.is_closed());
-
-    let line = || std::fs::read_to_string(&file).unwrap_or_default();
-    until("the line is written", || line().ends_with('\n'));
-    let line: serde_json::Value = serde_json::from_str(&line()).unwrap();
-    assert_eq!((&line["status"], &line["path"]), (&101.into(), &"/chat".into()));
-    assert_eq!((&line["request_bytes"], &line["response_bytes"]), (&5.into(), &5.into()), "{line}");
-    assert!(line.get("reason").is_none_or(serde_json::Value::is_null), "{line}");
 }

@@ -1,0 +1,182 @@
+//! How connections that changed to another protocol end, and what they hold up until then.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+#[path = "common/common.rs"]
+mod common;
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::Shutdown;
+use std::sync::{Mutex, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use common::origin::Origin;
+use common::tcp::to_end;
+use common::upgrades::{HANDSHAKE, PLAIN, active, agreeing, check, echo, exactly, pour, proxy, proxy_with, switched};
+use common::{PATIENCE, until};
+use socket2::SockRef;
+
+/// An endpoint that agrees, and tells the test what it heard to the end.
+fn listening() -> (Origin, mpsc::Receiver<Result<Vec<u8>, ErrorKind>>) {
+    let (tell, told) = mpsc::channel();
+    let tell = Mutex::new(tell);
+    let origin = agreeing(move |peer| {
+        let heard = to_end(peer.reader());
+        tell.lock().unwrap().send(heard.map_err(|error| error.kind())).unwrap();
+        peer.send("bye")
+    });
+    (origin, told)
+}
+
+#[test]
+fn the_end_of_one_way_leaves_the_other_open() {
+    let (origin, heard) = listening();
+    let proxy = proxy(&origin);
+    let mut client = switched(&proxy);
+
+    client.send("all of it");
+    client.end();
+
+    assert_eq!(heard.recv_timeout(PATIENCE).unwrap().unwrap(), b"all of it");
+    assert_eq!(to_end(client.reader()).unwrap(), b"bye");
+}
+
+#[test]
+fn an_endpoint_may_end_first_and_still_listen() {
+    let (tell, told) = mpsc::channel();
+    let tell = Mutex::new(tell);
+    let origin = agreeing(move |peer| {
+        peer.send("bye")?;
+        peer.stream().shutdown(Shutdown::Write)?;
+        tell.lock().unwrap().send(to_end(peer.reader())?).unwrap();
+        Ok(())
+    });
+    let proxy = proxy(&origin);
+    let mut client = switched(&proxy);
+
+    assert_eq!(to_end(client.reader()).unwrap(), b"bye");
+    client.send("one more thing");
+    client.end();
+
+    assert_eq!(told.recv_timeout(PATIENCE).unwrap(), b"one more thing");
+}
+
+#[test]
+fn an_endpoint_that_breaks_off_is_told_to_the_client() {
+    let origin = agreeing(|peer| {
+        let mut first = [0];
+        peer.reader().read_exact(&mut first)?;
+        if first[0] == b'!' { peer.reset() } else { Ok(()) }
+    });
+    let proxy = proxy(&origin);
+
+    let (mut cut, mut ended) = (switched(&proxy), switched(&proxy));
+    cut.send("!");
+    ended.send(".");
+
+    assert_eq!(to_end(cut.reader()).map_err(|error| error.kind()), Err(ErrorKind::ConnectionReset));
+    assert_eq!(to_end(ended.reader()).unwrap(), b"");
+    drop((cut, ended));
+    until("both are over", || active(&proxy) == 0.0);
+}
+
+#[test]
+fn what_was_said_is_whole_although_its_endpoint_closes_before_it_heard_all() {
+    let length = 4 << 20;
+    let origin = agreeing(move |peer| {
+        let mut first = [0];
+        peer.reader().read_exact(&mut first)?;
+        pour(peer.stream(), length);
+        Ok(())
+    });
+    let proxy = proxy(&origin);
+    let mut client = switched(&proxy);
+    let mut writer = client.stream().try_clone().unwrap();
+
+    let pouring = thread::spawn(move || {
+        // At some point nobody listens any more.
+        while writer.write_all(&[b'x'; 1 << 16]).is_ok() {}
+    });
+    check(client.reader(), length);
+    client.stream().shutdown(Shutdown::Both).unwrap();
+
+    pouring.join().unwrap();
+    until("it is over", || active(&proxy) == 0.0);
+}
+
+#[test]
+fn a_client_that_breaks_off_is_told_to_the_endpoint() {
+    let (origin, heard) = listening();
+    let proxy = proxy(&origin);
+    let mut client = switched(&proxy);
+    client.send("x");
+    proxy.counts("tollgate_http_upgraded_active", &["route=\"r\""], 1.0);
+
+    SockRef::from(&*client.stream()).set_linger(Some(Duration::ZERO)).unwrap();
+    drop(client);
+
+    assert_eq!(heard.recv_timeout(PATIENCE).unwrap(), Err(ErrorKind::ConnectionReset));
+    until("it is over", || active(&proxy) == 0.0);
+}
+
+#[test]
+fn a_connection_on_which_nothing_moves_is_ended() {
+    let (origin, heard) = listening();
+    let proxy = proxy_with("stream_idle_timeout: 300ms", "", "", &origin);
+    let mut client = switched(&proxy);
+
+    client.send("last words");
+
+    assert_eq!(heard.recv_timeout(PATIENCE).unwrap().unwrap(), b"last words");
+    assert!(to_end(client.reader()).unwrap().len() <= 3);
+}
+
+#[test]
+fn a_connection_counts_against_the_bounds_of_its_cluster_until_it_ends() {
+    let origin = echo();
+    let proxy = proxy_with("upstream_connections: 1, pending: 1, pool_timeout: 200ms", "", "", &origin);
+    let mut client = switched(&proxy);
+
+    assert_eq!(proxy.send(HANDSHAKE).status(), 503);
+    assert_eq!(proxy.metric("tollgate_upstream_connections_active", &[]), 1.0);
+    client.send("x");
+    assert_eq!(exactly(&mut client, 1), b"x");
+    client.end();
+    assert!(client.is_closed());
+
+    until("its place is free", || active(&proxy) == 0.0);
+    drop(switched(&proxy));
+    assert_eq!(origin.connections(), 2);
+}
+
+#[test]
+fn a_drain_waits_for_a_changed_connection() {
+    let origin = echo();
+    let mut proxy = proxy(&origin);
+    let (mut client, mut idle) = (switched(&proxy), proxy.client());
+    idle.send(PLAIN);
+    // The origin agrees to whatever it is asked, which nobody asked for.
+    assert_eq!(idle.answer().status(), 502);
+
+    proxy.drain();
+    assert!(idle.is_closed(), "the worker has heard of the drain");
+    client.send("still here");
+    assert_eq!(exactly(&mut client, 10), b"still here");
+    client.end();
+
+    assert!(client.is_closed());
+    proxy.ended();
+}
+
+#[test]
+fn a_drain_does_not_wait_for_ever() {
+    let origin = echo();
+    let mut proxy = proxy_with("drain_timeout: 300ms", "", "", &origin);
+    let mut client = switched(&proxy);
+
+    proxy.drain();
+
+    assert!(client.is_closed());
+    proxy.ended();
+}
