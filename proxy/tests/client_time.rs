@@ -6,15 +6,18 @@
 #[path = "common/common.rs"]
 mod common;
 
-use std::sync::{Mutex, mpsc};
+use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
 
 use common::PATIENCE;
 use common::client::Client;
 use common::h2_raw::{
-    ACK, CANCEL, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, NO_ERROR, PING, PREFACE, RST_STREAM, RawH2, WHOLE,
-    asks, frame, get, goaway_code, ping, post, settings, status, window,
+    ACK, BASE, CANCEL, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, NO_ERROR, PING, PREFACE, RST_STREAM, RawH2,
+    WHOLE, asks, block, frame, get, goaway_code, ping, post, settings, status, window,
 };
-use common::origin::Origin;
+use common::origin::{Origin, ok};
 use common::proxy::TestProxy;
 use common::until;
 
@@ -26,11 +29,23 @@ struct House {
 
 impl House {
     fn of(origin: &Origin, limits: &str) -> House {
+        House::routed(limits, &format!("{{ to: {:?} }}", origin.url()))
+    }
+
+    /// What is below `/stream` is a stream, what is beside it is none.
+    fn beside_a_stream(origin: &Origin, limits: &str) -> House {
+        let url = origin.url();
+        House::routed(
+            limits,
+            &format!("{{ match: {{ path: /stream }}, to: {url:?}, stream: true }}, {{ to: {url:?} }}"),
+        )
+    }
+
+    fn routed(limits: &str, routes: &str) -> House {
         let folder = tempfile::tempdir().unwrap();
         let log = folder.path().join("log");
-        let url = origin.url();
         let proxy = TestProxy::with(&format!(
-            "limits: {{ {limits} }}\ntelemetry: {{ access_log: {{ format: json, to: {log:?} }} }}\nroutes: [{{ to: {url:?} }}]"
+            "limits: {{ {limits} }}\ntelemetry: {{ access_log: {{ format: json, to: {log:?} }} }}\nroutes: [{routes}]"
         ));
         House { proxy, folder }
     }
@@ -70,6 +85,15 @@ fn begin_http1(house: &House) -> Client {
     let mut client = house.proxy.client();
     client.send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1000\r\n\r\nx");
     client
+}
+
+/// The fields of a request for `/stream`.
+fn of_a_stream(method: &'static str) -> Vec<u8> {
+    block(&BASE.map(|(name, value)| match name {
+        ":method" => (name, method),
+        ":path" => (name, "/stream"),
+        _ => (name, value),
+    }))
 }
 
 /// Begins a body over HTTP/2 and waits.
@@ -128,7 +152,7 @@ fn a_body_that_keeps_to_the_rate_has_the_time_of_a_request() {
     let sending = std::thread::spawn(move || {
         // Far more than a byte a second, and never the whole body.
         let mut left = 900;
-        while left > 0 && stopped.recv_timeout(std::time::Duration::from_millis(5)).is_err() {
+        while left > 0 && stopped.recv_timeout(Duration::from_millis(5)).is_err() {
             left -= 1;
             if std::io::Write::write_all(&mut uplink, b"x").is_err() {
                 break;
@@ -151,7 +175,7 @@ fn a_body_that_the_upstream_does_not_take_is_not_the_clients_fault() {
         left.lock().unwrap().recv_timeout(PATIENCE).unwrap();
         Ok(())
     });
-    let house = House::of(&origin, "body_grace: 50ms, request_timeout: 1s, stream_idle_timeout: 10m");
+    let house = House::of(&origin, "body_grace: 300ms, request_timeout: 2s, stream_idle_timeout: 10m");
     let mut client = house.proxy.client();
     client.send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 67108864\r\n\r\n");
     let mut uplink = client.stream().try_clone().unwrap();
@@ -173,6 +197,71 @@ fn a_slow_stream_of_grpc_ends_when_it_is_idle() {
 
     assert_eq!(status_of(&mut begin_http2(&house, "application/grpc")), 504);
     assert_eq!(house.reason(), "stream_idle");
+}
+
+#[test]
+fn a_slow_body_of_a_route_for_streams_goes_on_and_one_beside_it_is_ended() {
+    let origin = Origin::saying("late");
+    let house = House::beside_a_stream(&origin, "body_grace: 50ms, stream_idle_timeout: 10m, request_timeout: 10m");
+    let (mut plain, mut framed) = (house.proxy.client(), RawH2::greet(house.proxy.address()));
+    plain.send("POST /stream HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\nx");
+    let begun = [frame(HEADERS, END_HEADERS, 1, &of_a_stream("POST")), frame(DATA, 0, 1, b"x")];
+    framed.send(&begun.concat()).unwrap();
+    house.proxy.counts("tollgate_http_active_requests", &[], 2.0);
+
+    // They come last and are ended, so the time of those before them is over as well.
+    assert_eq!(begin_http1(&house).answer().status(), 408);
+    assert_eq!(status_of(&mut begin_http2(&house, "text/plain")), 408);
+    plain.send("x");
+    framed.send(&frame(DATA, END_STREAM, 1, b"x")).unwrap();
+
+    assert_eq!(plain.answer().text(), "late");
+    assert_eq!(framed.answer(1), (200, b"late".to_vec()));
+}
+
+/// Writes this until it is told to stop, often enough that nothing is idle.
+fn trickle(mut to: impl Write, piece: &[u8], over: &AtomicBool) -> io::Result<()> {
+    while !over.load(SeqCst) {
+        to.write_all(piece)?;
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    Ok(())
+}
+
+#[test]
+fn an_exchange_in_which_one_side_alone_sends_is_not_idle() {
+    let over = Arc::<AtomicBool>::default();
+    let told = Arc::clone(&over);
+    let origin = Origin::scripted(move |peer| match peer.request()?.unwrap_or_default().target() {
+        "/up" => peer.send(ok("all")),
+        "/down" => {
+            peer.send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")?;
+            trickle(peer.stream(), b"1\r\nx\r\n", &told)?;
+            peer.send("0\r\n\r\n")
+        }
+        _ => peer.wait_for_end(),
+    });
+    let limits = "stream_idle_timeout: 1s, body_rate: off, request_timeout: 10m";
+    let house = House::routed(limits, &format!("{{ to: {:?}, timeout: 10m }}", origin.url()));
+    let (mut up, mut down) = (house.proxy.client(), house.proxy.client());
+    up.send("POST /up HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n");
+    down.send("GET /down HTTP/1.1\r\nhost: a\r\n\r\n");
+    house.proxy.counts("tollgate_http_active_requests", &[], 2.0);
+
+    let uplink = up.stream().try_clone().unwrap();
+    let idle = std::thread::scope(|scope| {
+        let sending = scope.spawn(|| trickle(uplink, b"1\r\nx\r\n", &over));
+        // It comes last and is ended, so for those before it the time is over as well.
+        let idle = house.proxy.get("/idle").status();
+        over.store(true, SeqCst);
+        sending.join().unwrap().unwrap();
+        idle
+    });
+    assert_eq!((idle, house.reason()), (504, "stream_idle".to_owned()));
+    up.send("0\r\n\r\n");
+
+    assert_eq!(up.answer().text(), "all");
+    assert!(!down.answer().body.is_empty());
 }
 
 #[test]
@@ -229,6 +318,46 @@ fn a_client_that_opens_no_window_loses_the_stream_and_not_the_connection() {
     }
 }
 
+/// Opens the window by what came until the answer is whole; its length.
+fn taken(client: &mut RawH2) -> usize {
+    let mut length = 0;
+    loop {
+        let frame = client.next().expect("the connection goes on");
+        assert_ne!(frame.kind, RST_STREAM);
+        if frame.kind == DATA && !frame.payload.is_empty() {
+            length += frame.payload.len();
+            let more = u32::try_from(frame.payload.len()).unwrap();
+            client.send(&[window(0, more), window(1, more)].concat()).unwrap();
+        }
+        if frame.kind == DATA && frame.flags & END_STREAM != 0 {
+            return length;
+        }
+    }
+}
+
+#[test]
+fn a_client_of_a_route_for_streams_that_reads_nothing_goes_on_and_one_beside_it_is_ended() {
+    let origin = large();
+    let house = House::beside_a_stream(&origin, "write_timeout: 50ms, stream_idle_timeout: 10m");
+    let (mut plain, mut framed) = (house.proxy.client(), RawH2::connect(house.proxy.address()));
+    plain.send("GET /stream HTTP/1.1\r\nhost: a\r\n\r\n");
+    let asking = frame(HEADERS, WHOLE, 1, &of_a_stream("GET"));
+    framed.send(&[PREFACE, &settings(&[(4, 1000)]), &asking].concat()).unwrap();
+    until("both are with the origin", || origin.requests().len() == 2);
+
+    // Those that come second begin after the first were ended, and are ended: the time of the streams is over as well.
+    for _ in 0..2 {
+        let mut beside = house.proxy.client();
+        beside.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+        let mut beside_framed = stalled(&house, 1000, "text/plain");
+        while beside_framed.next().expect("the connection goes on").kind != RST_STREAM {}
+        house.proxy.counts("tollgate_http_active_requests", &[], 2.0);
+    }
+
+    assert_eq!(plain.answer().body.len(), 64 << 20);
+    assert_eq!(taken(&mut framed), 64 << 20);
+}
+
 #[test]
 fn a_stream_of_grpc_may_wait_for_a_window_until_it_is_idle() {
     let origin = large();
@@ -249,20 +378,8 @@ fn a_client_that_widens_its_window_in_time_gets_the_whole_answer() {
     });
     let house = House::of(&origin, "write_timeout: 10s");
     let mut client = stalled(&house, 1000, "text/plain");
-    let mut length = 0;
 
-    loop {
-        let frame = client.next().expect("the connection goes on");
-        assert_ne!(frame.kind, RST_STREAM);
-        if frame.kind == DATA && !frame.payload.is_empty() {
-            length += frame.payload.len();
-            let more = u32::try_from(frame.payload.len()).unwrap();
-            client.send(&[window(0, more), window(1, more)].concat()).unwrap();
-        }
-        if frame.kind == DATA && frame.flags & END_STREAM != 0 {
-            break;
-        }
-    }
+    let length = taken(&mut client);
 
     assert_eq!(length, 1 << 20);
 }

@@ -313,3 +313,24 @@ fn a_name_is_looked_up() {
 
     assert_eq!(proxy.get("/").text(), "x");
 }
+
+#[test]
+fn an_exchange_waits_for_a_connection_for_so_long_and_is_then_503() {
+    let (origin, release) = Origin::held("x");
+    let proxy = TestProxy::with(&format!(
+        "limits: {{ upstream_connections: 1, connect_timeout: 300ms }}\nroutes: [{{ to: {:?}, timeout: 10m }}]",
+        origin.url()
+    ));
+    let mut first = proxy.client();
+    first.send("GET /first HTTP/1.1\r\nhost: a\r\n\r\n");
+    until("the only connection is used", || origin.requests().len() == 1);
+
+    let queued = proxy.get("/queued").status();
+    release.send(()).unwrap();
+
+    assert_eq!((queued, first.answer().text()), (503, "x"));
+    assert_eq!(origin.request().target(), "/first");
+    // Whoever gave up has left the queue.
+    release.send(()).unwrap();
+    assert_eq!((proxy.get("/next").text(), origin.connections()), ("x", 1));
+}
