@@ -1,8 +1,8 @@
 //! How connections begin and end: the preface, settings, pings, GOAWAY, and what is an error of the whole connection.
 
 use crate::common::h2_raw::{
-    ACK, END_HEADERS, FLOW_CONTROL_ERROR, FRAME_SIZE_ERROR, GOAWAY, HEADERS, NO_ERROR, PING, PREFACE, PROTOCOL_ERROR,
-    PUSH_PROMISE, SETTINGS, asks, frame, get, left, ping, post, reset, settings,
+    ACK, END_HEADERS, FLOW_CONTROL_ERROR, FRAME_SIZE_ERROR, GOAWAY, NO_ERROR, PING, PREFACE, PROTOCOL_ERROR,
+    PUSH_PROMISE, SETTINGS, asks, frame, get, left, left_open, ping, reset, settings,
 };
 use crate::row::Verdict::{Closed, Connection, Ends, Ignored, Pieces, Says, Sees};
 use crate::row::{Row, row};
@@ -182,7 +182,7 @@ fn pings() -> Vec<Row> {
 
 fn ends() -> Vec<Row> {
     let promise = [&2u32.to_be_bytes()[..], &get(&[])].concat();
-    let open = frame(HEADERS, END_HEADERS, 1, &post(&[]));
+    let open = left_open(1, &[]);
     vec![
         row(("§6.8", "generic/3.8/1"), "a client that goes away", &[go_away(0, NO_ERROR)], Connection(NO_ERROR)),
         row(

@@ -1,8 +1,6 @@
 //! Windows: nothing is sent without one, none overflows, and one that shrinks may fall below nothing (RFC 9113 §6.9).
 
-use crate::common::h2_raw::{
-    END_HEADERS, FLOW_CONTROL_ERROR, HEADERS, PROTOCOL_ERROR, asks, frame, post, settings, window,
-};
+use crate::common::h2_raw::{FLOW_CONTROL_ERROR, PROTOCOL_ERROR, asks, left_open, settings, window};
 use crate::row::Verdict::{Connection, Ignored, Pieces, Sees, Stream};
 use crate::row::{Row, row};
 
@@ -24,7 +22,7 @@ fn in_turn(
 }
 
 pub(crate) fn rows() -> Vec<Row> {
-    let open = || frame(HEADERS, END_HEADERS, 1, &post(&[]));
+    let open = || left_open(1, &[]);
     vec![
         row(("§6.9", "generic/3.9/1"), "a window for the connection", &[window(0, 1)], Ignored),
         row(("§6.9", "generic/3.9/2"), "a window for a stream", &[asks(1), window(1, 1)], Sees("GET /", &[], "")),

@@ -2,7 +2,7 @@
 
 use crate::common::h2_raw::{
     ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, FRAME_SIZE_ERROR, HEADERS, PADDED, PING, PRIORITISED, PRIORITY,
-    PROTOCOL_ERROR, RST_STREAM, WHOLE, WINDOW_UPDATE, asks, frame, get, post, reset,
+    PROTOCOL_ERROR, RST_STREAM, WHOLE, WINDOW_UPDATE, asks, frame, get, left_open, post, reset,
 };
 use crate::row::Verdict::{Connection, Ends, Ignored, Says, Sees, Stream};
 use crate::row::{Row, row};
@@ -48,7 +48,7 @@ fn forms() -> Vec<Row> {
         row(
             ("§4.2", "http2/4.2/2"),
             "data over the size of a frame",
-            &[open(), frame(DATA, 0, 1, &[b'x'; 16385])],
+            &[left_open(1, &[]), frame(DATA, 0, 1, &[b'x'; 16385])],
             Connection(FRAME_SIZE_ERROR),
         ),
         row(
@@ -115,19 +115,19 @@ fn bodies() -> Vec<Row> {
         row(
             ("§6.1", "http2/6.1/3"),
             "data with more padding than payload",
-            &[open(), data(END_STREAM | PADDED, b"\x06test")],
+            &[left_open(1, &[]), data(END_STREAM | PADDED, b"\x06test")],
             Connection(PROTOCOL_ERROR),
         ),
         row(
             ("§6.1", ""),
             "data with as much padding as payload",
-            &[open(), data(END_STREAM | PADDED, b"\x05test")],
+            &[left_open(1, &[]), data(END_STREAM | PADDED, b"\x05test")],
             Connection(PROTOCOL_ERROR),
         ),
         row(
             ("§6.1", ""),
             "padded data without the length of its padding",
-            &[open(), data(END_STREAM | PADDED, b"")],
+            &[left_open(1, &[]), data(END_STREAM | PADDED, b"")],
             Ends(FRAME_SIZE_ERROR),
         ),
     ]
@@ -207,13 +207,13 @@ fn priorities() -> Vec<Row> {
         row(
             ("§6.3", "http2/6.3/2"),
             "a priority of four bytes",
-            &[open(), frame(PRIORITY, 0, 1, &[0; 4])],
+            &[left_open(1, &[]), frame(PRIORITY, 0, 1, &[0; 4])],
             Ends(FRAME_SIZE_ERROR),
         ),
         row(
             ("RFC 7540 §5.3.1", "http2/5.3.1/2"),
             "a priority after itself",
-            &[open(), priority(1, 1, 255)],
+            &[left_open(1, &[]), priority(1, 1, 255)],
             Stream(1, PROTOCOL_ERROR),
         ),
     ]
@@ -231,7 +231,7 @@ fn short() -> Vec<Row> {
         row(
             ("§6.4", "http2/6.4/3"),
             "a reset of three bytes",
-            &[open(), frame(RST_STREAM, 0, 1, &[0; 3])],
+            &[left_open(1, &[]), frame(RST_STREAM, 0, 1, &[0; 3])],
             Ends(FRAME_SIZE_ERROR),
         ),
         row(
@@ -246,6 +246,8 @@ fn short() -> Vec<Row> {
 fn continued() -> Vec<Row> {
     let block = get(&[]);
     let (first, rest) = block.split_at(10);
+    let left = left_open(1, &[]);
+    let (left_first, left_rest) = left[9..].split_at(10);
     let (second, third) = rest.split_at(10);
     let begun = |stream: u32, flags: u8| frame(HEADERS, flags, stream, first);
     let more = |flags: u8, piece: &[u8]| frame(CONTINUATION, flags, 1, piece);
@@ -284,19 +286,19 @@ fn continued() -> Vec<Row> {
         row(
             ("§6.10", "http2/6.10/4"),
             "a piece after the end of a head",
-            &[open(), more(END_HEADERS, b"")],
+            &[left_open(1, &[]), more(END_HEADERS, b"")],
             Connection(PROTOCOL_ERROR),
         ),
         row(
             ("§6.10", "http2/6.10/5"),
             "a piece after the last piece",
-            &[begun(1, 0), more(END_HEADERS, rest), more(END_HEADERS, b"")],
+            &[frame(HEADERS, 0, 1, left_first), more(END_HEADERS, left_rest), more(END_HEADERS, b"")],
             Connection(PROTOCOL_ERROR),
         ),
         row(
             ("§6.10", "http2/6.10/6"),
             "a piece after data",
-            &[open(), frame(DATA, 0, 1, b"x"), more(END_HEADERS, b"")],
+            &[left_open(1, &[]), frame(DATA, 0, 1, b"x"), more(END_HEADERS, b"")],
             Connection(PROTOCOL_ERROR),
         ),
         row(

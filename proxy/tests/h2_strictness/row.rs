@@ -1,21 +1,21 @@
 //! One row of the table, and how it is played.
 
+use std::sync::{Arc, Mutex};
+
 use crate::common::frames::Frame;
 use crate::common::h2_raw::{
-    ACK, DATA, END_STREAM, GOAWAY, HEADERS, PING, PREFACE, PROTOCOL_ERROR, RST_STREAM, RawH2, SETTINGS, asks,
+    ACK, DATA, END_STREAM, GOAWAY, HEADERS, LEFT, PING, PREFACE, PROTOCOL_ERROR, RST_STREAM, RawH2, SETTINGS, asks,
     goaway_code, ping, settings, status,
 };
-use crate::common::origin::Origin;
+use crate::common::origin::{Origin, ok};
 use crate::common::proxy::TestProxy;
-use crate::common::wire::Message;
+use crate::common::wire::{self, Kind, Message};
 
 /// What the origin answers.
 pub(crate) const BODY: &str = "0123456789";
 
-/// The path of a request whose row does not wait for it.
-pub(crate) const LEFT: &str = "/left";
-
-/// What a sequence comes to.
+/// What a sequence comes to. Unless it says more, nothing of it reaches the origin: not even a head. Only what a row asks
+/// of [`LEFT`] may, whose head is good; a body that is not never makes it whole.
 #[derive(Debug)]
 pub(crate) enum Verdict {
     /// GOAWAY with this code, and the end.
@@ -25,13 +25,13 @@ pub(crate) enum Verdict {
     Ends(u32),
     /// The end, without GOAWAY: nobody spoke HTTP/2.
     Closed,
-    /// This stream is reset with this code, and the connection goes on. No whole request reached the origin.
+    /// This stream is reset with this code, and the connection goes on.
     Stream(u32, u32),
-    /// Stream 1 gets this status of the proxy's own, and the connection goes on. Nothing reached the origin.
+    /// Stream 1 gets this status of the proxy's own, and the connection goes on.
     Status(u16),
     /// Stream 1 gets the origin's answer, to a request of this method and target with these fields, and this body.
     Sees(&'static str, &'static [(&'static str, &'static str)], &'static str),
-    /// The body of the answer comes in pieces of these lengths, and no more comes.
+    /// The body of the origin's answer comes in pieces of these lengths, and no more comes.
     Pieces(&'static [usize]),
     /// This frame comes, and the connection goes on.
     Says(u8, u8, &'static [u8]),
@@ -52,6 +52,8 @@ pub(crate) struct Row {
     pub(crate) parts: Vec<Vec<u8>>,
     /// False where the preface is part of the row.
     pub(crate) greets: bool,
+    /// True where a good request comes first, and is answered.
+    pub(crate) answered: bool,
     pub(crate) verdict: Verdict,
 }
 
@@ -62,12 +64,46 @@ pub(crate) fn row(
     bytes: &[Vec<u8>],
     verdict: Verdict,
 ) -> Row {
-    Row { name, rule, h2spec, parts: vec![bytes.concat()], greets: true, verdict }
+    Row { name, rule, h2spec, parts: vec![bytes.concat()], greets: true, answered: false, verdict }
+}
+
+/// An origin that answers, and tells whole requests from those of which it got the head.
+pub(crate) struct Witness {
+    origin: Origin,
+    whole: Arc<Mutex<Vec<Message>>>,
+}
+
+impl Witness {
+    pub(crate) fn start() -> Witness {
+        let whole = Arc::<Mutex<Vec<Message>>>::default();
+        let kept = Arc::clone(&whole);
+        let origin = Origin::scripted(move |peer| {
+            loop {
+                let mut request = peer.head()?;
+                wire::read_body(peer.reader(), &mut request, Kind::Request)?;
+                let answer = if request.method() == "HEAD" { ok(BODY).replace(BODY, "") } else { ok(BODY) };
+                kept.lock().unwrap().push(request);
+                peer.send(answer)?;
+            }
+        });
+        Witness { origin, whole }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        self.origin.url()
+    }
+
+    /// The heads and the whole requests since it was asked last. What was left behind with a good head may come late.
+    fn take(&self) -> (Vec<Message>, Vec<Message>) {
+        let (mut heads, mut whole) = (self.origin.take_requests(), std::mem::take(&mut *self.whole.lock().unwrap()));
+        heads.retain(|head| head.target() != LEFT);
+        whole.retain(|request| (request.method(), request.target()) != ("GET", LEFT));
+        (heads, whole)
+    }
 }
 
 /// Plays a row on a connection of its own; `Err` says what else it came to.
-pub(crate) fn play(proxy: &TestProxy, origin: &Origin, row: &Row) -> Result<(), String> {
-    let before = origin.requests().len();
+pub(crate) fn play(proxy: &TestProxy, witness: &Witness, row: &Row) -> Result<(), String> {
     let mut client = RawH2::connect(proxy.address());
     if row.greets {
         client.send(&[PREFACE, &settings(&[])].concat()).unwrap();
@@ -81,11 +117,9 @@ pub(crate) fn play(proxy: &TestProxy, origin: &Origin, row: &Row) -> Result<(), 
         let _ = client.send(part);
     }
     let fault = judge(&mut client, &mut seen, &row.verdict).err();
-    let mut requests = origin.requests().split_off(before);
-    // What a row before this one had asked for may come late.
-    requests.retain(|request| request.target() != LEFT);
+    let (heads, whole) = witness.take();
     let fault = client.gave_up.then(|| "nothing more came".to_owned()).or(fault);
-    let fault = fault.or_else(|| wrong_request(&row.verdict, &requests));
+    let fault = fault.or_else(|| wrong_requests(row, &heads, &whole));
     let Some(fault) = fault else { return Ok(()) };
     Err(format!("{} ({}): {:?} is due, but {fault}; frames: {}", row.name, row.rule, row.verdict, show(&seen)))
 }
@@ -175,27 +209,27 @@ fn data(seen: &[Frame]) -> Vec<usize> {
         .collect()
 }
 
-fn wrong_request(verdict: &Verdict, requests: &[Message]) -> Option<String> {
-    match verdict {
-        Verdict::Sees(start, fields, body) => {
-            let [request] = requests else { return Some(format!("the origin saw {} requests", requests.len())) };
-            let wanted: Vec<_> = fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-            let is_it = request.start == format!("{start} HTTP/1.1")
-                && wanted.iter().all(|field| request.fields.contains(field))
-                && request.text() == *body;
-            (!is_it).then(|| format!("the origin saw {request:?}"))
-        }
-        Verdict::Stream(..) | Verdict::Status(_) => {
-            (!requests.is_empty()).then(|| format!("the origin saw {requests:?}"))
-        }
-        Verdict::Ignored => (requests.len() != 1).then(|| format!("the origin saw {requests:?}")),
+fn wrong_requests(row: &Row, heads: &[Message], whole: &[Message]) -> Option<String> {
+    let due = match &row.verdict {
+        Verdict::Sees(..) | Verdict::Pieces(_) | Verdict::Ignored => 1,
         Verdict::Connection(_)
         | Verdict::Ends(_)
         | Verdict::Closed
-        | Verdict::Pieces(_)
+        | Verdict::Stream(..)
+        | Verdict::Status(_)
         | Verdict::Says(..)
-        | Verdict::GoesOn => None,
+        | Verdict::GoesOn => usize::from(row.answered),
+    };
+    if (heads.len(), whole.len()) != (due, due) {
+        return Some(format!("{due} requests are due, and the origin saw {heads:?}, whole {whole:?}"));
     }
+    let Verdict::Sees(start, fields, body) = &row.verdict else { return None };
+    let mut wanted = fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    let request = &whole[0];
+    let is_it = request.start == format!("{start} HTTP/1.1")
+        && wanted.all(|field| request.fields.contains(&field))
+        && request.text() == *body;
+    (!is_it).then(|| format!("the origin saw {request:?}"))
 }
 
 fn show(seen: &[Frame]) -> String {

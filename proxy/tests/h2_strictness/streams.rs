@@ -2,7 +2,7 @@
 
 use crate::common::h2_raw::{
     CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PROTOCOL_ERROR, REFUSED_STREAM, RST_STREAM, STREAM_CLOSED,
-    WHOLE, asks, block, frame, get, left, post, reset, window,
+    WHOLE, asks, block, frame, get, left, left_open, post, reset, window,
 };
 use crate::row::Verdict::{Connection, Ends, GoesOn, Ignored, Says, Sees, Stream};
 use crate::row::{BODY, Row, row};
@@ -19,14 +19,14 @@ fn piece() -> Vec<u8> {
     frame(CONTINUATION, END_HEADERS, 1, &get(&[]))
 }
 
-/// The second part comes after the answer has begun to come.
+/// The second part comes after the answer to the first has begun to come.
 fn answered(
     rule: (&'static str, &'static str),
     name: &'static str,
     then: Vec<u8>,
     verdict: crate::row::Verdict,
 ) -> Row {
-    Row { parts: vec![asks(1), then], ..row(rule, name, &[], verdict) }
+    Row { parts: vec![asks(1), then], answered: true, ..row(rule, name, &[], verdict) }
 }
 
 pub(crate) fn rows() -> Vec<Row> {
@@ -88,7 +88,7 @@ fn half_closed() -> Vec<Row> {
 }
 
 fn closed() -> Vec<Row> {
-    let after_reset = |more: Vec<u8>| [open(1), reset(1, 8), more];
+    let after_reset = |more: Vec<u8>| [left_open(1, &[]), reset(1, 8), more];
     vec![
         row(("§5.1 closed", "http2/5.1/8"), "data after a reset", &after_reset(data()), Stream(1, STREAM_CLOSED)),
         row(("§5.1 closed", "http2/5.1/9"), "a head after a reset", &after_reset(asks(1)), Ends(STREAM_CLOSED)),
@@ -114,16 +114,19 @@ fn closed() -> Vec<Row> {
 }
 
 fn identifiers() -> Vec<Row> {
-    let crowd = (0..101).flat_map(|number| open(number * 2 + 1)).collect();
+    let crowd = (0..101).flat_map(|number| left_open(number * 2 + 1, &[])).collect();
     vec![
         row(("§5.1.1", "http2/5.1.1/1"), "a stream of an even number", &[asks(2)], Connection(PROTOCOL_ERROR)),
         row(("§5.1.1", "http2/5.1.1/2"), "a stream below another one", &[left(5), left(3)], Connection(PROTOCOL_ERROR)),
-        row(
-            ("§5.1.1", ""),
-            "the last stream there can be",
-            &[asks(0x7fff_ffff)],
-            Says(DATA, END_STREAM, BODY.as_bytes()),
-        ),
+        Row {
+            answered: true,
+            ..row(
+                ("§5.1.1", ""),
+                "the last stream there can be",
+                &[asks(0x7fff_ffff)],
+                Says(DATA, END_STREAM, BODY.as_bytes()),
+            )
+        },
         row(("§5.1.2", "http2/5.1.2/1"), "one stream more than may be open", &[crowd], Stream(201, REFUSED_STREAM)),
     ]
 }
@@ -149,7 +152,7 @@ fn exchanges() -> Vec<Row> {
         row(
             ("§8.1", "http2/8.1/1"),
             "a second head that does not end the stream",
-            &[open(1), frame(HEADERS, END_HEADERS, 1, &trailers)],
+            &[left_open(1, &[]), frame(HEADERS, END_HEADERS, 1, &trailers)],
             Stream(1, PROTOCOL_ERROR),
         ),
     ]
