@@ -45,6 +45,35 @@ const PIECES: &[&[u8]] = &[
     b"http://b/",
 ];
 
+/// Lines that a request may have.
+const LINES: &[&[u8]] = &[
+    b"x: y\r\n",
+    b"X-A:1 \t\r\n",
+    b"x-a:\t2, 3\r\n",
+    b"x-empty:\r\n",
+    b"x: \xff\r\n",
+    b"x_y: 1\r\n",
+    b"accept: */*;q=0.5\r\n",
+    b"cookie: a=1\r\n",
+    b"authorization: b\r\n",
+    b"connection: x-a, cookie\r\n",
+    b"Connection: keep-alive\r\n",
+    b"keep-alive: 1\r\n",
+    b"te: trailers\r\n",
+    b"trailer: x\r\n",
+    b"proxy-authorization: b\r\n",
+    b"proxy-connection: x\r\n",
+    b"x-forwarded-for: 1\r\n",
+    b"forwarded: for=1\r\n",
+    b"expect: 100-continue\r\n",
+    b"upgrade: h2c\r\n",
+    b"http2-settings: x\r\n",
+];
+
+/// What a path may have behind a slash.
+const SEGMENTS: &[&[u8]] =
+    &[b"a", b"/", b"./", b"../", b".", b"..", b"%2e", b"%2E%2e/", b"%41", b"%3b", b"%c3%A4", b"a;b/", b"?", b"?a=/../"];
+
 /// Random numbers that come again for the same seed (xorshift64*).
 pub(crate) struct Dice(u64);
 
@@ -54,7 +83,7 @@ impl Dice {
     }
 
     /// A number below `end`, which is not 0.
-    fn below(&mut self, end: usize) -> usize {
+    pub(crate) fn below(&mut self, end: usize) -> usize {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
@@ -77,6 +106,38 @@ pub(crate) fn mutant(seeds: &[Vec<u8>], dice: &mut Dice) -> Vec<u8> {
         change(&mut bytes, seeds, dice);
     }
     bytes
+}
+
+/// One of the seeds, changed so that it mostly stays a request.
+pub(crate) fn variant(seeds: &[Vec<u8>], dice: &mut Dice) -> Vec<u8> {
+    let mut bytes = dice.pick(seeds).clone();
+    for _ in 0..1 + dice.below(4) {
+        tweak(&mut bytes, dice);
+    }
+    bytes
+}
+
+fn tweak(bytes: &mut Vec<u8>, dice: &mut Dice) {
+    let places = |is_it: fn(&u8) -> bool| -> Vec<usize> {
+        bytes.iter().enumerate().filter(|(_, byte)| is_it(byte)).map(|(at, _)| at).collect()
+    };
+    let kind = dice.below(4);
+    let places = match kind {
+        0 => places(|byte| *byte == b'\n'),
+        1 => places(|byte| *byte == b'/'),
+        _ => places(u8::is_ascii_alphanumeric),
+    };
+    if places.is_empty() {
+        return;
+    }
+    let at = *dice.pick(&places);
+    match kind {
+        0 => drop(bytes.splice(at + 1..at + 1, dice.pick(LINES).iter().copied())),
+        1 => drop(bytes.splice(at + 1..at + 1, dice.pick(SEGMENTS).iter().copied())),
+        2 => bytes[at] = *dice.pick(b"aZ09"),
+        _ if bytes[at].is_ascii_alphabetic() => bytes[at] ^= 0x20,
+        _ => {}
+    }
 }
 
 fn change(bytes: &mut Vec<u8>, seeds: &[Vec<u8>], dice: &mut Dice) {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use crate::reference::Request;
+use crate::reference::{Request, sorted};
 
 pub(crate) struct RawOrigin {
     address: SocketAddr,
@@ -69,22 +69,35 @@ fn serve(stream: TcpStream, shared: &Shared) -> io::Result<()> {
 /// What a proxy sends is framed in one way alone; anything else ends the connection.
 fn read(reader: &mut impl BufRead) -> io::Result<Request> {
     let start = line(reader)?;
-    let method = start.split(|byte| *byte == b' ').next().unwrap_or_default().to_vec();
-    let (mut length, mut is_chunked) = (0, false);
+    let words: Vec<&[u8]> = start.split(|byte| *byte == b' ').collect();
+    let [method, target, b"HTTP/1.1"] = words[..] else { return Err(bad()) };
+    let (mut length, mut is_chunked, mut host, mut fields) = (0, false, Vec::new(), Vec::new());
     loop {
         let field = line(reader)?;
         if field.is_empty() {
             break;
         }
-        if let Some(value) = field.strip_prefix(b"content-length: ") {
-            length = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok()).ok_or_else(bad)?;
+        let colon = field.windows(2).position(|pair| pair == b": ").ok_or_else(bad)?;
+        let (name, value) = (field[..colon].to_vec(), field[colon + 2..].to_vec());
+        match &name[..] {
+            b"content-length" => {
+                length = std::str::from_utf8(&value).ok().and_then(|text| text.parse().ok()).ok_or_else(bad)?;
+            }
+            b"transfer-encoding" if value == b"chunked" => is_chunked = true,
+            b"host" => host = value,
+            _ => fields.push((name, value)),
         }
-        is_chunked |= field == b"transfer-encoding: chunked";
     }
+    let (method, target, fields) = (method.to_vec(), target.to_vec(), sorted(fields));
+    let body = body(reader, length, is_chunked)?;
+    Ok(Request { method, target, host, fields, body })
+}
+
+fn body(reader: &mut impl BufRead, length: u64, is_chunked: bool) -> io::Result<Vec<u8>> {
     let mut body = Vec::new();
     if !is_chunked {
         exactly(reader, length, &mut body)?;
-        return Ok(Request { method, body });
+        return Ok(body);
     }
     loop {
         let size = line(reader)?;
@@ -94,7 +107,7 @@ fn read(reader: &mut impl BufRead) -> io::Result<Request> {
         // Behind the last chunk this is the end of a section that may hold trailers.
         while !line(reader)?.is_empty() {}
         if size == 0 {
-            return Ok(Request { method, body });
+            return Ok(body);
         }
     }
 }

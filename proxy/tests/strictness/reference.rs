@@ -1,14 +1,39 @@
 //! Requests of HTTP/1.1 as the grammar of RFC 9112 has them, read from a whole stream at once: small, slow, and without a
 //! line in common with the proxy. What RFC 9112 lets a server guess or repair is an end here.
 //!
-//! It knows nothing of the proxy's bounds, its spelling of paths or the names that it refuses: there the proxy is stricter.
-//! Of targets it takes what RFC 3986 has and what the URL standard lets browsers leave as it is.
+//! It knows nothing of the proxy's bounds or the names that it refuses: there the proxy is stricter. Of targets it takes
+//! what RFC 3986 has and what the URL standard lets browsers leave as it is. What belongs to a connection, and what only
+//! proxies say of clients, is no part of a request here.
 
-/// One request.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#![allow(dead_code, reason = "not every file of tests that reads requests looks at all of them")]
+
+/// One request, as it is to reach an origin.
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Request {
     pub(crate) method: Vec<u8>,
+    /// Path and query, or `*`.
+    pub(crate) target: Vec<u8>,
+    /// Whom it is for: the authority of the target, or else the field.
+    pub(crate) host: Vec<u8>,
+    /// The fields that travel on, by name; those of one name in their order.
+    pub(crate) fields: Vec<(Vec<u8>, Vec<u8>)>,
     pub(crate) body: Vec<u8>,
+}
+
+impl std::fmt::Debug for Request {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {} to {}", self.method.escape_ascii(), self.target.escape_ascii(), self.host.escape_ascii())?;
+        for (name, value) in &self.fields {
+            write!(f, ", {}: {}", name.escape_ascii(), value.escape_ascii())?;
+        }
+        write!(f, ", {:?}", self.body.escape_ascii().to_string())
+    }
+}
+
+/// Fields in the order in which requests are compared.
+pub(crate) fn sorted(mut fields: Vec<(Vec<u8>, Vec<u8>)>) -> Vec<(Vec<u8>, Vec<u8>)> {
+    fields.sort_by(|one, other| one.0.cmp(&other.0));
+    fields
 }
 
 /// What comes behind the requests of a stream.
@@ -66,7 +91,10 @@ fn one(stream: &[u8]) -> Result<Option<Whole<'_>>, Invalid> {
     }
     let Some((body, rest)) = body(&fields, is_11, rest)? else { return Ok(None) };
     let closes = closes(&fields, is_11);
-    Ok(Some((Request { method: method.to_vec(), body }, rest, closes)))
+    let (authority, target) = parts(target);
+    let host = authority.or_else(|| all(&fields, "host").first().copied()).unwrap_or(b"localhost").to_vec();
+    let fields = sorted(travelling(&fields));
+    Ok(Some((Request { method: method.to_vec(), target, host, fields, body }, rest, closes)))
 }
 
 /// A name in small letters and a value without the space around it.
@@ -84,6 +112,84 @@ fn field(line: &[u8]) -> Result<Field<'_>, Invalid> {
 
 fn all<'a>(fields: &[Field<'a>], name: &str) -> Vec<&'a [u8]> {
     fields.iter().filter(|(known, _)| known == name.as_bytes()).map(|(_, value)| *value).collect()
+}
+
+/// The authority of an absolute target, and the path and query of any.
+fn parts(target: &[u8]) -> (Option<&[u8]>, Vec<u8>) {
+    if target == b"*" || target.starts_with(b"/") {
+        return (None, target.to_vec());
+    }
+    let rest = &target[find(target, b"://").map_or(0, |at| at + 3)..];
+    let end = rest.iter().position(|byte| b"/?".contains(byte)).unwrap_or(rest.len());
+    let slash: &[u8] = if rest[end..].starts_with(b"/") { b"" } else { b"/" };
+    (Some(&rest[..end]), [slash, &rest[end..]].concat())
+}
+
+/// Without what is between a client and this hop (RFC 9110 §7.6.1), what frames the body, and what only proxies say.
+fn travelling(fields: &[Field<'_>]) -> Vec<(Vec<u8>, Vec<u8>)> {
+    const STAYS: &str = "connection te upgrade keep-alive transfer-encoding proxy-connection proxy-authorization \
+        http2-settings host content-length expect forwarded";
+    const KEPT: &str = "authorization cookie set-cookie";
+    let named: Vec<_> = all(fields, "connection").iter().flat_map(|value| tokens(value)).collect();
+    let is_among = |name: &[u8], list: &str| list.split_whitespace().any(|known| known.as_bytes() == name);
+    let travels = |name: &Vec<u8>| {
+        let is_named = named.contains(name) && !is_among(name, KEPT);
+        !is_among(name, STAYS) && !is_named && !name.starts_with(b"x-forwarded-")
+    };
+    let kept = fields.iter().filter(|(name, _)| travels(name));
+    kept.map(|(name, value)| (name.clone(), value.to_vec())).collect()
+}
+
+/// The words of a list, in small letters.
+fn tokens(value: &[u8]) -> Vec<Vec<u8>> {
+    value.split(|byte| *byte == b',').map(|token| token.trim_ascii().to_ascii_lowercase()).collect()
+}
+
+/// A target whose path is in its one spelling (RFC 3986 §6.2.2); `None` where there is none, since readers are known that
+/// take it for another path.
+pub(crate) fn spelled(target: &[u8]) -> Option<Vec<u8>> {
+    let end = target.iter().position(|byte| *byte == b'?').unwrap_or(target.len());
+    let (path, query) = target.split_at(end);
+    if path == b"*" {
+        return Some(target.to_vec());
+    }
+    let plain = unescaped(path)?;
+    let (mut kept, mut is_folder) = (Vec::new(), false);
+    for segment in plain.split(|byte| *byte == b'/') {
+        is_folder = matches!(segment, b"" | b"." | b"..");
+        match segment {
+            b"" | b"." => {}
+            b".." => drop(kept.pop()),
+            _ if [&b".;"[..], b"..;", b".%3B", b"..%3B"].iter().any(|odd| segment.starts_with(odd)) => return None,
+            _ => kept.push(segment),
+        }
+    }
+    let mut spelled: Vec<u8> = kept.iter().flat_map(|segment| [b"/", *segment].concat()).collect();
+    if is_folder || kept.is_empty() {
+        spelled.push(b'/');
+    }
+    Some([&spelled, query].concat())
+}
+
+/// A path whose escapes are undone where they may be, and in capitals where not.
+fn unescaped(path: &[u8]) -> Option<Vec<u8>> {
+    let (mut plain, mut at) = (Vec::new(), 0);
+    while let Some(byte) = path.get(at) {
+        if *byte != b'%' {
+            plain.push(*byte);
+            at += 1;
+            continue;
+        }
+        let digit = |at: usize| path.get(at).and_then(|byte| char::from(*byte).to_digit(16));
+        let byte = u8::try_from(digit(at + 1)? * 16 + digit(at + 2)?).ok()?;
+        match byte {
+            b'/' | b'\\' | 0 => return None,
+            _ if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) => plain.push(byte),
+            _ => plain.extend(format!("%{byte:02X}").bytes()),
+        }
+        at += 3;
+    }
+    Some(plain)
 }
 
 fn is_token(bytes: &[u8]) -> bool {
@@ -146,11 +252,8 @@ fn is_authority(authority: &[u8]) -> bool {
 }
 
 fn closes(fields: &[Field<'_>], is_11: bool) -> bool {
-    let values = all(fields, "connection");
-    let has = |token: &[u8]| {
-        let mut tokens = values.iter().flat_map(|value| value.split(|byte| *byte == b','));
-        tokens.any(|found| found.trim_ascii().eq_ignore_ascii_case(token))
-    };
+    let named: Vec<_> = all(fields, "connection").iter().flat_map(|value| tokens(value)).collect();
+    let has = |token: &[u8]| named.iter().any(|found| found == token);
     has(b"close") || (!is_11 && !has(b"keep-alive"))
 }
 
