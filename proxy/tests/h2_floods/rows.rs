@@ -1,8 +1,8 @@
 //! The floods, and after how many frames each has to be over. `soak floods` of the benchmarks sends the same ones.
 
 use super::h2_wire::{
-    ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PADDED, PING, PRIORITISED, PRIORITY, RST_STREAM,
-    SETTINGS, WHOLE, asks, block, frame, get, post, reset, settings, window,
+    ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, HEADERS, PADDED, PING, PRIORITISED, PRIORITY,
+    PROTOCOL_ERROR, RST_STREAM, SETTINGS, WHOLE, asks, block, frame, get, post, reset, settings, window,
 };
 
 /// A thousand frames without progress are borne.
@@ -18,18 +18,20 @@ pub(crate) struct Flood {
     /// What comes before.
     pub(crate) begin: fn() -> Vec<u8>,
     pub(crate) frame: fn(u32) -> Vec<u8>,
-    /// Counted as a flood for sure, and told so; others may end in h2 before, by this error or the next one.
+    /// Counted as a flood for sure; others may end in h2 before.
     pub(crate) is_counted: bool,
+    /// What GOAWAY tells its client.
+    pub(crate) code: u32,
 }
 
 /// A flood that the proxy counts.
 const fn counted(name: &'static str, begin: fn() -> Vec<u8>, frame: fn(u32) -> Vec<u8>) -> Flood {
-    Flood { name, frames: CONTROL, begin, frame, is_counted: true }
+    Flood { name, frames: CONTROL, begin, frame, is_counted: true, code: ENHANCE_YOUR_CALM }
 }
 
 /// A flood that h2 ends.
 const fn known(name: &'static str, frames: u32, begin: fn() -> Vec<u8>, frame: fn(u32) -> Vec<u8>) -> Flood {
-    Flood { name, frames, begin, frame, is_counted: false }
+    Flood { name, frames, begin, frame, is_counted: false, code: ENHANCE_YOUR_CALM }
 }
 
 fn nothing() -> Vec<u8> {
@@ -111,9 +113,13 @@ pub(crate) const ROWS: &[Flood] = &[
         let stream = odd(number);
         frame(HEADERS, WHOLE | PRIORITISED, stream, &[&stream.to_be_bytes()[..], &[15], &get(&[])].concat())
     }),
-    known("second heads that do not end their requests", ERRORS, nothing, |number| {
-        [posts(odd(number)), frame(HEADERS, END_HEADERS, odd(number), &block(&[("x", "y")]))].concat()
-    }),
+    Flood {
+        // h2 takes more of them for an error of another kind.
+        code: PROTOCOL_ERROR,
+        ..known("second heads that do not end their requests", ERRORS, nothing, |number| {
+            [posts(odd(number)), frame(HEADERS, END_HEADERS, odd(number), &block(&[("x", "y")]))].concat()
+        })
+    },
     known("bodies longer than was said", ERRORS, nothing, |number| {
         let head = frame(HEADERS, END_HEADERS, odd(number), &post(&[("content-length", "1")]));
         [head, frame(DATA, 0, odd(number), b"xx")].concat()
