@@ -2,7 +2,8 @@
 //! line in common with the proxy. What RFC 9112 lets a server guess or repair is an end here.
 //!
 //! It knows nothing of the proxy's bounds or the names that it refuses: there the proxy is stricter. Of targets it takes
-//! what RFC 3986 has and what the URL standard lets browsers leave as it is. What belongs to a connection, and what only
+//! what RFC 3986 has and what the URL standard lets browsers leave as it is; also a quote and a backslash, which have a
+//! place in no path that is in its one spelling. What belongs to a connection, and what only
 //! proxies say of clients, is no part of a request here.
 
 #![allow(dead_code, reason = "not every file of tests that reads requests looks at all of them")]
@@ -176,7 +177,7 @@ fn unescaped(path: &[u8]) -> Option<Vec<u8>> {
     let (mut plain, mut at) = (Vec::new(), 0);
     while let Some(byte) = path.get(at) {
         if *byte != b'%' {
-            plain.push(*byte);
+            plain.push(Some(*byte).filter(|byte| !b"\"\\".contains(byte))?);
             at += 1;
             continue;
         }
@@ -219,8 +220,8 @@ fn is_target(method: &[u8], target: &[u8]) -> bool {
         Some(at) => (&target[path_at..path_at + at], &target[path_at + at + 1..]),
         None => (&target[path_at..], &b""[..]),
     };
-    let in_path = |byte: &u8| byte.is_ascii_alphanumeric() || b"/-._~!$&'()*+,;=:@%[]^|{}".contains(byte);
-    let in_query = |byte: &u8| in_path(byte) || b"?`\\".contains(byte);
+    let in_path = |byte: &u8| byte.is_ascii_alphanumeric() || b"/-._~!$&'()*+,;=:@%[]^|{}\"\\".contains(byte);
+    let in_query = |byte: &u8| (in_path(byte) && *byte != b'"') || b"?`".contains(byte);
     path.iter().all(in_path) && query.iter().all(in_query)
 }
 
