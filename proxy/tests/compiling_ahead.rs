@@ -9,7 +9,6 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 use std::thread;
-use std::time::Duration;
 
 use common::modules::Guest;
 use common::proxy::{TestProxy, config, prepare_with};
@@ -273,8 +272,12 @@ fn a_module_is_compiled_within_the_bounds_of_the_configuration_that_brings_it() 
     let change = scene.ask(Order::Configure(Box::new(config(&yaml(&bound("60s"), &scene.a, &scene.b)))));
     scene.compiler.is_waited_for();
 
-    // Longer than the bound before.
-    thread::sleep(Duration::from_millis(1500));
+    // Elsewhere the bound before has ended one that began later.
+    let other = Scene::new(&bound("1s"));
+    other.compiler.hold();
+    other.a.replace(&speaker("two"));
+    let stopped = other.proxy.order(Order::Reload(Trigger::Signal)).unwrap_err().to_string();
+    assert!(stopped.contains("its compilation was stopped after 1s"), "{stopped}");
     scene.compiler.release();
 
     assert_eq!(change.join().unwrap().unwrap(), Done::Serving);

@@ -521,8 +521,16 @@ fn a_canary_whose_time_is_over_takes_over_once_there_is_room_and_is_made_ready_o
     let tried = proxy.plugin("f").canary.unwrap().0.number;
     assert_eq!(proxy.configure(&rules).unwrap(), Done::Serving);
 
-    // Time for rules to be asked in; none of it is needed.
-    thread::sleep(std::time::Duration::from_millis(300));
+    // Rules are asked again and again: elsewhere a canary has come and taken over by now.
+    let beside = Guest::from_bytes(&speaker("stable"));
+    let rules = format!(
+        "watch: off\nfilters: {{ f: {{ wasm: {{ stable: {:?}, promote_after: 1ms }} }} }}\nroutes: [{{ to: echo, filters: [f] }}]",
+        beside.path()
+    );
+    let beside = TestProxy::with(&rules);
+    beside.order(Order::Stage("f".into(), speaker("canary").into())).unwrap();
+    beside.order(Order::Canary("f".into(), Some(tollgate_config::Ratio::of_percent(100)))).unwrap();
+    until("it takes over", || beside.plugin("f").canary.is_none());
     assert_eq!(proxy.plugin("f").canary.unwrap().0.number, tried);
     (0..4).for_each(|_| say.send(()).unwrap());
     clients.iter_mut().for_each(|client| assert_eq!(client.answer().status(), 200));

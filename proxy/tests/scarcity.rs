@@ -15,6 +15,7 @@ use common::h2_raw::{HEADERS, RawH2, left, status};
 use common::modules::Guest;
 use common::origin::{Origin, ok};
 use common::process::{Tollgate, ask};
+use common::proxy::TestProxy;
 use common::swaps::speaker;
 use common::{admin, until};
 use serde_json::{Value, json};
@@ -258,7 +259,8 @@ fn the_soft_limit_of_descriptors_is_raised_to_the_hard_one_but_for_a_few() {
 #[test]
 fn a_process_that_was_stopped_for_a_while_finishes_what_was_under_way() {
     let (origin, release) = Origin::held("finished");
-    let config = "admin: { listen: \"127.0.0.1:0\" }\nlisten: 127.0.0.1:0\nlimits: { stream_idle_timeout: 4s }\n";
+    let limits = "limits: { stream_idle_timeout: 4s }\n";
+    let config = format!("admin: {{ listen: \"127.0.0.1:0\" }}\nlisten: 127.0.0.1:0\n{limits}");
     let tollgate = Tollgate::run(&format!("{config}routes: [{{ to: {:?}, timeout: 1m }}]\n", origin.url()));
     let address = tollgate.address_after("listening on http://");
     let admin = tollgate.address_after("admin on http://");
@@ -270,8 +272,10 @@ fn a_process_that_was_stopped_for_a_while_finishes_what_was_under_way() {
 
     tollgate.signal("STOP");
     (0..20).for_each(|_| release.send(()).unwrap());
-    // What is tried is being stopped for so long; nothing is waited for.
-    std::thread::sleep(Duration::from_secs(5));
+    // One that goes on loses an exchange meanwhile: so long nothing moved.
+    let silent = Origin::silent();
+    let beside = TestProxy::with(&format!("{limits}routes: [{{ to: {:?}, timeout: 1m }}]", silent.url()));
+    assert_eq!(beside.get("/").status(), 504);
     tollgate.signal("CONT");
     let live = ask(admin, "/live");
     let answers: Vec<_> = clients.iter_mut().map(|client| client.answer().status()).collect();
