@@ -114,7 +114,7 @@ fn every_flood_is_ended_in_so_many_frames_and_a_victim_is_served_all_the_while()
         let before = proxy.metric(FLOODS, &[]);
         let code = ended(&proxy, flood);
 
-        assert_eq!(code, Some(flood.code), "{}", flood.name);
+        assert!(code.is_some_and(|code| flood.codes.contains(&code)), "{}: {code:?}", flood.name);
         if flood.is_counted {
             proxy.counts(FLOODS, &[], before + 1.0);
         }

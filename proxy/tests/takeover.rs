@@ -9,8 +9,6 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::sync::mpsc::{Sender, channel};
 
 use common::client::Client;
 use common::h2_raw::{RawH2, asks_for};
@@ -104,22 +102,6 @@ fn a_successor_answers_at_the_same_addresses_and_its_predecessor_ends() {
     assert_eq!(ask(second.admin, "/ready").status(), 200);
 }
 
-/// An origin that answers `/held` only when it is told to, and the one who says it.
-fn held() -> (Origin, Sender<()>) {
-    let (release, held) = channel::<()>();
-    let held = Mutex::new(held);
-    let origin = Origin::scripted(move |peer| {
-        while let Some(request) = peer.request()? {
-            if request.target() == "/held" {
-                let _ = held.lock().unwrap().recv_timeout(PATIENCE);
-            }
-            peer.send(ok("here"))?;
-        }
-        Ok(())
-    });
-    (origin, release)
-}
-
 /// How often it was asked for what it holds.
 fn asked(origin: &Origin) -> usize {
     origin.requests().iter().filter(|request| request.target() == "/held").count()
@@ -145,7 +127,7 @@ const TAKEOVERS: usize = 10;
 
 #[test]
 fn no_connection_and_no_exchange_is_lost_in_ten_takeovers_under_load() {
-    let (place, (origin, release)) = (Place::new(), held());
+    let (place, (origin, release)) = (Place::new(), Origin::held_there("here"));
     let mut current = place.run(&says(&origin, ""));
     let load = Load::on(current.address, &[("/load", &["here"])]);
 
@@ -173,7 +155,7 @@ fn no_connection_and_no_exchange_is_lost_in_ten_takeovers_under_load() {
 
 #[test]
 fn the_signal_that_follows_a_successor_cuts_nothing() {
-    let (place, (origin, release)) = (Place::new(), held());
+    let (place, (origin, release)) = (Place::new(), Origin::held_there("here"));
     let mut first = place.run(&says(&origin, ""));
     until("the first attends", || place.attends());
     let mut client = waiting(&first, &origin);
@@ -191,7 +173,7 @@ fn the_signal_that_follows_a_successor_cuts_nothing() {
 
 #[test]
 fn a_successor_of_a_process_that_drains_cuts_nothing() {
-    let (place, (origin, release)) = (Place::new(), held());
+    let (place, (origin, release)) = (Place::new(), Origin::held_there("here"));
     let mut first = place.run(&says(&origin, ""));
     until("the first attends", || place.attends());
     let mut client = waiting(&first, &origin);

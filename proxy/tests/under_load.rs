@@ -7,16 +7,14 @@
 mod common;
 
 use std::net::{SocketAddr, TcpStream};
-use std::sync::Mutex;
-use std::sync::mpsc::{Receiver, Sender, channel};
 
 use common::client::Client;
 use common::h2_raw::{DATA, END_HEADERS, END_STREAM, HEADERS, NO_ERROR, RawH2, asks_for, frame, post};
 use common::load::Load;
-use common::origin::{Origin, free, ok};
+use common::origin::{Origin, free};
 use common::process::{Tollgate, ask};
 use common::proxy::TestProxy;
-use common::{PATIENCE, until};
+use common::until;
 use tollgate::app::reload::Done;
 
 const TURNS: usize = 40;
@@ -106,26 +104,6 @@ fn forty_configurations_under_load_lose_nothing() {
 
 const LARGE: usize = 16 << 20;
 
-/// Answers what is asked for by its path: at once, largely, or when it is told to.
-fn origin() -> (Origin, Sender<()>) {
-    let (release, held) = channel();
-    let held: Mutex<Receiver<()>> = Mutex::new(held);
-    let origin = Origin::scripted(move |peer| {
-        while let Some(request) = peer.request()? {
-            match request.target() {
-                "/held" => {
-                    held.lock().unwrap().recv_timeout(PATIENCE).unwrap();
-                    peer.send(ok("held"))?;
-                }
-                "/large" => peer.send(ok(&"x".repeat(LARGE)))?,
-                _ => peer.send(ok("here"))?,
-            }
-        }
-        Ok(())
-    });
-    (origin, release)
-}
-
 /// Clients in every state that a connection may be in when the end is told.
 struct Clients {
     idle: Client,
@@ -193,11 +171,12 @@ impl Clients {
 
 #[test]
 fn sigterm_under_load_loses_none_of_the_slow_the_half_sent_and_the_idle() {
-    let (origin, release) = origin();
+    let ((origin, release), large) = (Origin::held_there("here"), Origin::saying(&"x".repeat(LARGE)));
     let mut tollgate = Tollgate::run(&format!(
         "admin: {{ listen: 127.0.0.1:0 }}\nlisten: 127.0.0.1:0\n\
          limits: {{ header_timeout: 10m, body_grace: 10m, write_timeout: 10m, drain_timeout: 10m }}\n\
-         routes: [{{ to: {:?}, timeout: 10m }}]\n",
+         routes: [{{ match: {{ path: /large }}, to: {:?} }}, {{ to: {:?}, timeout: 10m }}]\n",
+        large.url(),
         origin.url()
     ));
     let address = tollgate.address_after("listening on http://");
@@ -206,9 +185,8 @@ fn sigterm_under_load_loses_none_of_the_slow_the_half_sent_and_the_idle() {
 
     let mut clients = load.during(|| {
         let mut clients = Clients::of(address);
-        until("the origin was asked", || {
-            ["/large", "/held"].iter().all(|path| origin.requests().iter().any(|request| request.target() == *path))
-        });
+        until("the large answer is on its way", || large.requests().len() == 1);
+        until("one is held", || origin.requests().iter().any(|request| request.target() == "/held"));
         // The only worker has read what was sent before.
         load.goes_on();
         tollgate.signal("TERM");
@@ -221,7 +199,7 @@ fn sigterm_under_load_loses_none_of_the_slow_the_half_sent_and_the_idle() {
     clients.others_end_in_their_time();
     release.send(()).unwrap();
 
-    assert_eq!(clients.held.answer().text(), "held");
+    assert_eq!(clients.held.answer().text(), "here");
     assert!(clients.held.is_closed());
     assert_eq!(tollgate.code(), Some(0), "{}", tollgate.log());
     load.is_whole(&[&origin]);

@@ -86,12 +86,23 @@ impl Origin {
 
     /// Reads each request, and gives this answer once there is a word for it: one word, one answer.
     pub(crate) fn held(body: &str) -> (Origin, Sender<()>) {
+        Origin::holding(body, |_| true)
+    }
+
+    /// The same for `/held` alone; everything else is answered at once.
+    pub(crate) fn held_there(body: &str) -> (Origin, Sender<()>) {
+        Origin::holding(body, |request| request.target() == "/held")
+    }
+
+    fn holding(body: &str, is_held: fn(&Message) -> bool) -> (Origin, Sender<()>) {
         let (release, held) = channel();
         let (held, answer): (Mutex<Receiver<()>>, _) = (Mutex::new(held), ok(body));
         let origin = Origin::scripted(move |peer| {
-            while peer.request()?.is_some() {
-                let released = held.lock().unwrap().recv_timeout(PATIENCE);
-                released.map_err(|_| io::Error::from(ErrorKind::TimedOut))?;
+            while let Some(request) = peer.request()? {
+                if is_held(&request) {
+                    let released = held.lock().unwrap().recv_timeout(PATIENCE);
+                    released.map_err(|_| io::Error::from(ErrorKind::TimedOut))?;
+                }
                 peer.send(&answer)?;
             }
             Ok(())
