@@ -204,7 +204,7 @@ async fn http1(client: &Rc<Client>, mut io: ClientIo, settings: &Settings) -> hy
             last = (begun, now);
         }
         let rested = REST + now.saturating_duration_since(last.1);
-        if !resting::until_next(client, &io, settings.limits.idle_timeout.saturating_sub(rested)).await {
+        if !resting::until_next(&client.handle, &io, settings.limits.idle_timeout.saturating_sub(rested)).await {
             return Ok(());
         }
     }
@@ -368,6 +368,8 @@ struct Timed<'l, D> {
     told: Told,
     drain: D,
     drained: bool,
+    /// Its socket was looked at once more before it is closed.
+    looked_again: bool,
     /// True for a transport that is given up when it has nothing to do, and made anew.
     rests: bool,
     /// True for a connection that came while the worker drains or after its listener left: closing it unread would lose
@@ -385,8 +387,9 @@ impl<'l, D> Timed<'l, D> {
         let late = client.worker.drains(client.listener) || !client.worker.knows(client.listener);
         let limits = &settings.limits;
         let client = Rc::clone(client);
-        let (drained, rests, phase, progress) = (false, false, Phase::Head, (0, 0));
-        Self { client, limits, told, drain, drained, rests, late, phase, progress, since }
+        let (phase, progress) = (Phase::Head, (0, 0));
+        let (drained, looked_again, rests) = (false, false, false);
+        Self { client, limits, told, drain, drained, looked_again, rests, late, phase, progress, since }
     }
 
     /// Completes with how the transport ended, and with the transport itself where something is left to be done with it.
@@ -412,6 +415,9 @@ impl<'l, D> Timed<'l, D> {
                 // nothing else would wake it.
                 if !self.is_to_drain() {
                     break;
+                }
+                if self.is_to_look_again(cx) {
+                    return Poll::Pending;
                 }
                 self.drained = true;
                 (self.drain)(running);
@@ -440,6 +446,18 @@ impl<'l, D> Timed<'l, D> {
         let asked = self.client.handle.is_draining() || (self.late && self.client.begun.get() > 0);
         // Whoever connected just before, or is sending a head, has not heard of the end.
         asked && !self.drained && (self.told == Told::InFrames || self.current() != Phase::Head)
+    }
+
+    /// True once, where closing would lose a request that has come, and of which the runtime has not heard: it looks at its
+    /// sockets between tasks, and wakes this one after that.
+    fn is_to_look_again(&mut self, cx: &mut Context<'_>) -> bool {
+        let is_due = self.told == Told::ByClosing && self.current() == Phase::Idle && !self.looked_again;
+        if is_due {
+            self.looked_again = true;
+            // Its waker is kept until then, whatever becomes of the future.
+            let _ = std::pin::pin!(tokio::task::yield_now()).poll(cx);
+        }
+        is_due
     }
 
     fn listen(&self, cx: &Context<'_>) {
