@@ -16,7 +16,7 @@ use common::load::Load;
 use common::origin::{Origin, ok};
 use common::process::{Tollgate, ask};
 use common::proxy::{TestProxy, prepare_with};
-use common::{PATIENCE, until};
+use common::until;
 use tempfile::TempDir;
 use tollgate::app::RunOptions;
 use tollgate::app::reload::{Done, Refused};
@@ -148,9 +148,9 @@ fn no_connection_and_no_exchange_is_lost_in_ten_takeovers_under_load() {
         }
     });
 
-    // Each takeover ends each connection once: two of HTTP/1.1 that are kept, and one of HTTP/2 with four streams.
+    // Three connections that are kept end in each takeover, and few of them in the very moment of a request.
     let away = load.is_whole(&[&origin]);
-    assert!(away <= TAKEOVERS * 6, "{away} requests met a connection that ended");
+    assert!(away <= TAKEOVERS, "{away} requests met a connection that ended");
 }
 
 #[test]

@@ -124,18 +124,22 @@ impl Load {
     fn ask_by_h1(&self, client: usize, lines: &str) {
         while !self.is_over() {
             let (mut connection, mut is_first) = (Client::connect(self.address), true);
-            while self.exchange(&mut connection, is_first, lines) {
+            while let Some(goes_on) = self.exchange(&mut connection, is_first, lines) {
                 self.rounds[client].fetch_add(1, SeqCst);
                 is_first = false;
-                if self.is_over() || !lines.is_empty() {
+                if self.is_over() || !goes_on {
                     break;
                 }
             }
         }
     }
 
-    /// One exchange; false where the connection had ended before it, which only one that was served may.
-    fn exchange(&self, client: &mut Client, is_first: bool, lines: &str) -> bool {
+    /// One exchange; answers whether another one may follow, and nothing where the connection had ended before it, which
+    /// only one that was served may.
+    fn exchange(&self, client: &mut Client, is_first: bool, lines: &str) -> Option<bool> {
+        if !is_first && has_ended(client) {
+            return None;
+        }
         let (number, ask) = self.next();
         let bytes = format!("POST {}/{number} HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\n{lines}\r\nx", ask.0);
         let sent = client.try_send(bytes).and_then(|()| client.stream().peek(&mut [0]));
@@ -143,11 +147,11 @@ impl Load {
             let in_vain = sent.is_err_and(|error| matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut));
             assert!(!in_vain && !is_first, "{}/{number} was not answered", ask.0);
             self.turned_away(number);
-            return false;
+            return None;
         }
         let answer = client.answer();
         self.answered(number, ask, answer.status(), &answer.body);
-        true
+        Some(answer.field("connection") != Some("close"))
     }
 
     fn ask_by_h2(&self, client: usize) {
@@ -187,4 +191,13 @@ impl Load {
         }
         served
     }
+}
+
+/// True where the proxy has closed by now, as clients look before they send.
+fn has_ended(client: &mut Client) -> bool {
+    let stream = client.stream();
+    stream.set_nonblocking(true).unwrap();
+    let seen = stream.peek(&mut [0]);
+    stream.set_nonblocking(false).unwrap();
+    !seen.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
 }
