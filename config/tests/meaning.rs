@@ -11,10 +11,10 @@ use std::time::Duration;
 
 use common::{config, good};
 use tollgate_config::{
-    AccessLog, Admin, Alpn, Balance, Budget, ByteSize, Cache, ClientTls, ClusterId, Direction, Dns, Family, GuestErrors,
-    HashKey, HostMatch, Initial, Intercept, Isolation, Keeping, Limits, LogFormat, LogTarget, MemoryLimit, OnError, Original,
-    Outliers, PathMatch, PathSpelling, PeerName, Pick, PluginId, Policy, Probe, Protocol, ProxyProtocol, Ratio, Reach,
-    Resolver, Rollout, Senders, Target, Tcp, TlsVersion, ValueMatch,
+    AccessLog, Admin, Alpn, Balance, Budget, ByteSize, Cache, ClientTls, ClusterId, Direction, Dns, Family,
+    GuestErrors, HashKey, HostMatch, Initial, Intercept, Isolation, Keeping, Limits, LogFormat, LogTarget, MemoryLimit,
+    OnError, Original, Outliers, PathMatch, PathSpelling, PeerName, Pick, PluginId, Policy, Probe, Protocol,
+    ProxyProtocol, Ratio, Reach, Resolver, Rollout, Senders, Target, Tcp, TlsVersion, ValueMatch,
 };
 
 const SECOND: Duration = Duration::from_secs(1);

@@ -12,8 +12,8 @@ use common::client::Client;
 use common::modules::{Guest, probes_with};
 use common::origin::Origin;
 use common::proxy::TestProxy;
-use common::wire::Message;
 use common::until;
+use common::wire::Message;
 
 const PAGE: usize = 64 << 10;
 const MIB: usize = 1 << 20;

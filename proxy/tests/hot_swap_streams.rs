@@ -6,8 +6,8 @@
 mod common;
 
 use std::io::{self, Read, Write};
-use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::mpsc::Sender;
 use std::thread;
 

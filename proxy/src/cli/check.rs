@@ -7,9 +7,9 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use tollgate_config::{
-    Admin, Budget, ByteSize, Cluster, ClusterId, Config, Dns, Endpoint, HostMatch, Listener, MemoryLimit, OnError, PathChange,
-    PathMatch, PathSpelling, Plugin, PluginId, Policy, Protocol, Quota, Reach, Redirect, Retry, Route, RouteMatch,
-    Scheme, Senders, Target, Trust, Underscores, ValueMatch,
+    Admin, Budget, ByteSize, Cluster, ClusterId, Config, Dns, Endpoint, HostMatch, Listener, MemoryLimit, OnError,
+    PathChange, PathMatch, PathSpelling, Plugin, PluginId, Policy, Protocol, Quota, Reach, Redirect, Retry, Route,
+    RouteMatch, Scheme, Senders, Target, Trust, Underscores, ValueMatch,
 };
 
 use super::{Failure, own_program, print};
