@@ -73,6 +73,11 @@ impl Level {
         self.0.store(pressure as u8, Relaxed);
     }
 
+    /// True where it has come to this step or further; every request asks.
+    pub fn has_reached(&self, pressure: Pressure) -> bool {
+        self.0.load(Relaxed) >= pressure as u8
+    }
+
     /// The step at this moment.
     pub fn pressure(&self) -> Pressure {
         let step = self.0.load(Relaxed);
@@ -122,11 +127,13 @@ mod tests {
 
     #[test]
     fn what_is_set_is_read() {
-        let gauge = Level::default();
+        let level = Level::default();
         for pressure in [Pressure::Over, Pressure::Calm, Pressure::FarOver, Pressure::Tight] {
-            gauge.set(pressure);
+            level.set(pressure);
 
-            assert_eq!(gauge.pressure(), pressure);
+            assert_eq!(level.pressure(), pressure);
+            let reached = Pressure::STEPS.map(|step| level.has_reached(step));
+            assert_eq!(reached, Pressure::STEPS.map(|step| step <= pressure));
         }
     }
 }

@@ -289,12 +289,12 @@ impl Worker {
     /// True where a request is refused for want of memory. A worker that serves nothing takes one all the same, and counts
     /// not what is meant to last: memory that the allocator keeps for later must not end all service.
     pub fn sheds(&self) -> bool {
-        self.load().pressure.pressure() >= Pressure::Over && self.is_serving()
+        self.load().pressure.has_reached(Pressure::Over) && self.is_serving()
     }
 
     /// True where nobody is let in for want of memory; with the same exception.
     pub fn is_shut(&self) -> bool {
-        self.load().pressure.pressure() >= Pressure::FarOver && self.is_serving()
+        self.load().pressure.has_reached(Pressure::FarOver) && self.is_serving()
     }
 
     fn is_serving(&self) -> bool {
@@ -374,7 +374,7 @@ impl Worker {
         let local = self.local();
         local.clusters.iter().for_each(|cluster| cluster.sweep());
         local.plugins().for_each(|plugin| plugin.sample());
-        if self.load().pressure.pressure() >= Pressure::Tight {
+        if self.load().pressure.has_reached(Pressure::Tight) {
             self.close_idle(&local);
         }
         let is_over = local.left().any(|known| !self.is_open(known.listener.id));
