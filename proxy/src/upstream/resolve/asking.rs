@@ -20,7 +20,9 @@ use tollgate_config::Family;
 use super::Found;
 use super::setup::Setup;
 
-/// How long one server has for its answer; a datagram that may be lost is sent again meanwhile.
+/// How long all servers together have for an answer, one after the other.
+const ANSWERS: Duration = Duration::from_millis(4500);
+/// How long one has at least; a datagram that may be lost is sent again meanwhile.
 const ANSWER: Duration = Duration::from_millis(1500);
 
 /// What asking for addresses came to.
@@ -46,7 +48,8 @@ pub(super) struct Asking {
 impl Asking {
     /// What it sends and receives, it does on the runtime that it is used on.
     pub(super) fn new(setup: Setup) -> io::Result<Self> {
-        let servers = setup.servers.iter().map(|address| one(*address)).collect::<Result<_, _>>();
+        let patience = patience(setup.servers.len());
+        let servers = setup.servers.iter().map(|address| one(*address, patience)).collect::<Result<_, _>>();
         Ok(Self { servers: servers.map_err(io::Error::other)?, setup, first: AtomicUsize::new(0) })
     }
 
@@ -113,8 +116,14 @@ impl Asking {
     }
 }
 
+/// How long each of so many servers has: a name that it has to ask others for takes its time.
+fn patience(servers: usize) -> Duration {
+    let share = u32::try_from(servers).ok().and_then(|servers| ANSWERS.checked_div(servers));
+    share.unwrap_or_default().max(ANSWER)
+}
+
 /// One server. It is asked once for each question here, and nothing that it says is kept: who asks again wants to know anew.
-fn one(address: SocketAddr) -> Result<TokioResolver, NetError> {
+fn one(address: SocketAddr, patience: Duration) -> Result<TokioResolver, NetError> {
     let port = |mut connection: ConnectionConfig| {
         connection.port = address.port();
         connection
@@ -122,7 +131,7 @@ fn one(address: SocketAddr) -> Result<TokioResolver, NetError> {
     let connections = vec![port(ConnectionConfig::udp()), port(ConnectionConfig::tcp())];
     let config = ResolverConfig::from_name_servers(vec![NameServerConfig::new(address.ip(), true, connections)]);
     let mut options = ResolverOpts::default();
-    options.timeout = ANSWER;
+    options.timeout = patience;
     options.attempts = 0;
     options.cache_size = 0;
     options.edns0 = false;
@@ -221,6 +230,13 @@ mod tests {
         let records = [alias("a.test.", 1, "b.test."), alias("b.test.", 1, "a.test.")];
 
         assert_eq!(addresses(&name("a.test."), RecordType::A, &records), Told::Nothing);
+    }
+
+    #[test]
+    fn servers_share_the_time_for_an_answer_and_each_has_some() {
+        let patience = [0, 1, 2, 3, 8].map(|servers| patience(servers).as_millis());
+
+        assert_eq!(patience, [1500, 4500, 2250, 1500, 1500]);
     }
 
     #[test]
