@@ -71,7 +71,7 @@ impl Scene {
         let origin = RawOrigin::start();
         // What the proxy tells upstreams about clients is no part of a request.
         let http = match setting {
-            Setting::Default => "request_id: off, forwarded: { for: off }",
+            Setting::Default | Setting::Tunnels => "request_id: off, forwarded: { for: off }",
             Setting::Keep => "request_id: off, forwarded: { for: off }, path: keep, underscores: allow",
         };
         let url = format!("http://{}", origin.address());

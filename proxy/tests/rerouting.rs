@@ -142,14 +142,30 @@ fn a_request_that_no_route_wants_any_more_is_404_through_its_filters() {
 }
 
 #[test]
-fn what_is_changed_after_the_last_callback_for_headers_leads_nowhere_else() {
+fn what_is_changed_while_the_head_waits_for_the_body_leads_elsewhere() {
     let fork = fork("{ path: /new }");
     let late = "set request-headers :path /new; raw proxy_clear_route_cache";
 
-    let body = fork.proxy.post("/", &format!("x-probe-request-body: body-buffer; {late}\r\n"), "body");
+    // Its length is known, so the head leaves with the first bytes that filters let go.
+    let answer = fork.proxy.post("/", &format!("x-probe-request-body: body-buffer; {late}\r\n"), "body");
+
+    assert_eq!((answer.text(), fork.new.request().target()), ("new", "/new"));
+    assert_eq!(fork.old.connections(), 0);
+}
+
+#[test]
+fn what_is_changed_once_the_head_has_left_leads_nowhere_else() {
+    let fork = fork("{ path: /new }");
+    let late = "set request-headers :path /new; raw proxy_clear_route_cache";
+
+    let body = fork.proxy.send(format!(
+        "POST / HTTP/1.1\r\nhost: test\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\
+         x-probe-request-body: body-buffer; {late}\r\n\r\n4\r\nbody\r\n0\r\n\r\n"
+    ));
     let answered = fork.proxy.ask("/", &format!("x-probe-response-headers: {late}\r\n"));
 
     assert_eq!((body.text(), answered.text()), ("old", "old"));
+    assert!(fork.old.requests().iter().all(|request| request.target() == "/"));
     assert_eq!(fork.new.connections(), 0);
 }
 

@@ -100,8 +100,10 @@ fn what_was_said_is_whole_although_its_endpoint_closes_before_it_heard_all() {
     });
     check(client.reader(), length);
     client.stream().shutdown(Shutdown::Both).unwrap();
-
     pouring.join().unwrap();
+
+    // Until now it has not read on, and has kept its socket.
+    drop(origin);
     until("it is over", || active(&proxy) == 0.0);
 }
 

@@ -6,7 +6,6 @@
 mod common;
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use common::hole::BlackHole;
 use common::origin::{Origin, ok, refusing};

@@ -24,6 +24,7 @@ use tollgate::snapshot::{ListenerId, Local, Place, Snapshot};
 use tollgate::telemetry::metrics::Registry;
 use tollgate::tls::Parties;
 use tollgate::upstream::fleet;
+use tollgate::upstream::resolve::Resolvers;
 use tollgate_config::{HostMatch, PathMatch, Route, RouteMatch, Target, ValueMatch};
 
 /// Look-ups of which instructions are counted.
@@ -99,6 +100,7 @@ impl Shape {
             request_timeout: None,
             stream: false,
             upgrade: Vec::new(),
+            connect: false,
             chain: Vec::new(),
         }
     }
@@ -190,7 +192,10 @@ fn change(routes: usize) -> anyhow::Result<Change> {
     let with_snapshot = resident()?;
     let second = Arc::new(Snapshot::new(2, &config, &ids, Vec::new(), around()));
     let (clock, crowd) = (Rc::new(Clock::new()), Rc::default());
-    let place = Place { worker: 0, workers: 1, registry: &registry, clock: &clock, crowd: &crowd };
+    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    let resolvers = Resolvers::new(runtime.handle(), None);
+    let (registry, resolvers) = (&registry, &resolvers);
+    let place = Place { worker: 0, workers: 1, registry, resolvers, clock: &clock, crowd: &crowd };
     let before_worker = resident()?;
     let (taken_up, local) = timed(|| Local::new(Arc::clone(&first), &place, None, |_| false));
     let with_worker = resident()?;

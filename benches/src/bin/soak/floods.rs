@@ -5,6 +5,7 @@
 #[allow(clippy::unwrap_used, dead_code, reason = "it is the tests', who fail by panicking and need more of it")]
 #[path = "../../../../proxy/tests/common/h2_wire.rs"]
 mod h2_wire;
+#[allow(dead_code, reason = "only the tests look at what a flood is told")]
 #[path = "../../../../proxy/tests/h2_floods/rows.rs"]
 mod rows;
 
