@@ -18,6 +18,7 @@ run: filters ## build filters and proxy, serve config/quickstart.yaml on port 80
 	cargo build --release -p tollgate
 	exec target/release/tollgate run --config config/quickstart.yaml
 
+# All tests are built for the whole workspace: a part of it has its crates with fewer features, and builds wasmtime anew.
 test: filters ## build the filters, run every test
 	cargo test --workspace --no-fail-fast
 
@@ -36,35 +37,35 @@ filters: guest-target ## compile the filters to target/wasm32-wasip1/filter
 
 # Their tools come from npm and PyPI and are kept in target/guests; no other verb needs them.
 examples: ## build guests in four languages, run each behind the proxy (needs node and Python)
-	cargo build -p tollgate
+	cargo test --workspace --no-run
 	examples/guests/build.sh
-	cargo test -p tollgate-examples --test guests -- --ignored
+	cargo test --workspace --test guests -- --ignored
 
 # Root, or a user namespace; iptables is fetched to target/peers where it is missing.
 test-netns: filters ## run a sidecar between network namespaces, with rules of the kernel that lead connections to it
-	cargo test -p tollgate --test netns --no-run
+	cargo test --workspace --test netns --no-run
 	proxy/tests/netns/run.sh
 
 # The peers that are not installed come as packages of the machine's own distribution and are kept in target/peers.
 interop: filters ## put real peers before and behind the proxy: curl, nghttp, openssl, nginx, haproxy, tonic, websockets
 	examples/interop/fetch.sh
-	cargo build -p tollgate
-	cargo test -p tollgate-examples --test interop -- --ignored
+	cargo test --workspace --no-run
+	cargo test --workspace --test interop -- --ignored
 
 bench: filters ## measure the CPU time of a proxied request
-	cargo build --profile dist -p tollgate
-	cargo run --profile dist -p tollgate-benches --bin proxy-cpu
+	cargo build --profile dist --workspace --bin tollgate --bin proxy-cpu
+	target/dist/proxy-cpu
 
 soak: filters ## run the long forms of promises: SOAK=short, SCENARIOS="swaps bodies figures faults floods times"
-	cargo build --release -p tollgate
-	cargo run --release -p tollgate-benches --bin soak -- $(if $(filter short,$(SOAK)),--short) $(SCENARIOS) $(SOAK_FLAGS)
+	cargo build --release --workspace --bin tollgate --bin soak
+	target/release/soak $(if $(filter short,$(SOAK)),--short) $(SCENARIOS) $(SOAK_FLAGS)
 
 hostile: ## play the hostile corpus against a release build, and show how long others waited
 	cargo test --release -p tollgate --test hostile -- --nocapture --test-threads=1
 
 idle: ## measure what 8,000 connections cost that do nothing, over HTTP/1.1, HTTP/2 and TLS: CONNECTIONS=8000
-	cargo build --release -p tollgate
-	cargo run --release -p tollgate-benches --bin idle -- --tollgate target/release/tollgate $(if $(CONNECTIONS),--connections $(CONNECTIONS))
+	cargo build --release --workspace --bin tollgate --bin idle
+	target/release/idle --tollgate target/release/tollgate $(if $(CONNECTIONS),--connections $(CONNECTIONS))
 
 dist: ## build the binary that is shipped, target/dist/tollgate
 	cargo build --profile dist -p tollgate
@@ -78,7 +79,7 @@ fuzz: ## fuzz tollgate-abi: TARGET=pairs, property_path, hostcalls or modules, S
 
 # A finding names its seed: TOLLGATE_FUZZ_SEED=... has the same inputs made again.
 fuzz-http1: ## fuzz the front end for HTTP/1.1 against a reference parser, SECONDS=600
-	TOLLGATE_FUZZ_SECONDS=$(SECONDS) cargo test -p tollgate --test http1_fuzz what_is_passed_on -- --nocapture
+	TOLLGATE_FUZZ_SECONDS=$(SECONDS) cargo test --workspace --test http1_fuzz what_is_passed_on -- --nocapture
 
 # Only a target is added, never a toolchain.
 guest-target:

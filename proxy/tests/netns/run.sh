@@ -84,4 +84,4 @@ fi
 find_iptables
 export PATH
 cd "$root"
-cargo test -p tollgate --test netns -- --ignored --test-threads=1 "$@"
+cargo test --workspace --test netns -- --ignored --test-threads=1 "$@"
