@@ -76,9 +76,9 @@ fn pair(proxy: &Proxy, flood: &Flood, time: Duration) -> anyhow::Result<Row> {
         stamped: false,
     };
     let without = victim.run()?;
-    let over = AtomicBool::new(false);
+    let (over, bytes) = (AtomicBool::new(false), bytes(flood));
     let (with, floods) = thread::scope(|scope| {
-        let flooding = scope.spawn(|| flood_until(proxy.address, flood, &over));
+        let flooding = scope.spawn(|| flood_until(proxy.address, &bytes, &over));
         let with = victim.run();
         over.store(true, Ordering::Relaxed);
         (with, flooding.join())
@@ -87,8 +87,17 @@ fn pair(proxy: &Proxy, flood: &Flood, time: Duration) -> anyhow::Result<Row> {
     Ok(Row { name: flood.name, is_counted: flood.is_counted, without, with: with?, ended, endless })
 }
 
+/// All that a flooding client says, made beforehand: it shares its core with the victim, whom only the proxy is to hold up.
+fn bytes(flood: &Flood) -> Vec<u8> {
+    let greeting = [h2_wire::PREFACE, &h2_wire::settings(&[]), &(flood.begin)()].concat();
+    (0..flood.frames).fold(greeting, |mut bytes, number| {
+        bytes.extend((flood.frame)(number));
+        bytes
+    })
+}
+
 /// One flood after the other; how long each took, and how many were not ended.
-fn flood_until(address: SocketAddr, flood: &Flood, over: &AtomicBool) -> io::Result<(Vec<Duration>, u64)> {
+fn flood_until(address: SocketAddr, flood: &[u8], over: &AtomicBool) -> io::Result<(Vec<Duration>, u64)> {
     let (mut ended, mut endless) = (Vec::new(), 0);
     while !over.load(Ordering::Relaxed) {
         match send(address, flood)? {
@@ -101,18 +110,14 @@ fn flood_until(address: SocketAddr, flood: &Flood, over: &AtomicBool) -> io::Res
 }
 
 /// From the first frame to the end of the connection; `None` when it does not end.
-fn send(address: SocketAddr, flood: &Flood) -> io::Result<Option<Duration>> {
+fn send(address: SocketAddr, flood: &[u8]) -> io::Result<Option<Duration>> {
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
-    stream.write_all(&[h2_wire::PREFACE, &h2_wire::settings(&[])].concat())?;
     let began = Instant::now();
     // Whatever is written after the end is lost, and where nothing can be written the read below tells why.
-    let mut sending = stream.write_all(&(flood.begin)());
-    for number in 0..flood.frames {
-        sending = sending.and_then(|()| stream.write_all(&(flood.frame)(number)));
-    }
+    let _ = stream.write_all(flood);
     let mut some = [0; 16 * 1024];
     loop {
         match stream.read(&mut some) {
