@@ -26,8 +26,8 @@ use crate::traffic::{Outcome, Traffic};
 
 /// How long a flood may go on before it counts as not ended.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// How long the flooding client rests before it comes back.
-const REST: Duration = Duration::from_millis(50);
+/// How long the flooding client rests before it comes back: what is looked at is a flood, not connections in plenty.
+const REST: Duration = Duration::from_secs(1);
 /// Requests of the victim in a second.
 const PACE: f64 = 500.0;
 
