@@ -8,7 +8,7 @@ use crate::client::Handle;
 use crate::listener::io::ClientIo;
 
 /// How long hyper keeps its buffers for the next request. Clients that ask all the time never wait as long.
-pub(super) const REST: Duration = Duration::from_millis(500);
+pub(super) const REST: Duration = Duration::from_millis(100);
 
 /// Waits for the first byte of the next request, or for the client's end; false when the connection is to close before.
 pub(super) async fn until_next(handle: &Handle, io: &ClientIo, limit: Duration) -> bool {
