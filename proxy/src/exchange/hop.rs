@@ -76,8 +76,10 @@ fn names_trailers(headers: &HeaderMap) -> bool {
 }
 
 fn strip_named(headers: &mut HeaderMap) {
-    let values = headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
-    let names = values.flat_map(|value| value.split(',')).filter_map(|name| name.trim().parse::<HeaderName>().ok());
+    // One word that is none, or has bytes beyond ASCII, hides none of the others.
+    let words =
+        headers.get_all(header::CONNECTION).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    let names = words.filter_map(|word| HeaderName::from_bytes(word.trim_ascii()).ok());
     let named: Vec<HeaderName> = names.filter(|name| !NEVER_NAMED.contains(name)).collect();
     for name in named {
         headers.remove(name);
@@ -319,6 +321,17 @@ mod tests {
         let mut left: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
         left.sort_unstable();
         assert_eq!(left, ["authorization", "x-public"]);
+    }
+
+    #[test]
+    fn a_word_of_connection_that_is_no_name_hides_none_of_the_others() {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONNECTION, HeaderValue::from_bytes(b"\xa0, X-Private\t,").unwrap());
+        headers.insert("x-private", HeaderValue::from_static("1"));
+
+        strip(&mut headers, |_| false);
+
+        assert!(headers.is_empty(), "{headers:?}");
     }
 
     #[test]
