@@ -66,6 +66,19 @@ fn a_worker_with_a_request_under_way_refuses_others_and_one_without_serves() {
 }
 
 #[test]
+fn a_tunnel_is_refused_beside_a_request() {
+    let origin = Origin::silent();
+    let url = origin.url();
+    let routes = format!("[{{ to: {url:?} }}, {{ to: {url:?}, upgrade: [connect] }}]");
+    let proxy = TestProxy::with(&format!("limits: {{ memory: 1MiB }}\nroutes: {routes}"));
+    let _held = hold(&origin, &proxy);
+
+    until("a tunnel is refused", || proxy.send("CONNECT a:1 HTTP/1.1\r\nhost: a:1\r\n\r\n").status() == 503);
+
+    assert_eq!(actions(&proxy, "shed"), 1.0);
+}
+
+#[test]
 fn a_request_of_http2_is_refused_and_its_connection_stays() {
     let (origin, proxy) = starving();
     let _held = hold(&origin, &proxy);

@@ -60,7 +60,11 @@ async fn answer(
         Ok(accepted) => accepted,
         Err(reason) => return Ok(answer::refusal(&client, listener, version, &reason)),
     };
+    let sheds = client.worker.sheds();
     let serving = Serving::begin(client, route, &accepted, true);
+    if sheds {
+        return serving.shed();
+    }
     if serving.route.filters.is_empty() {
         run_plain(serving, &accepted.head.fields.map, near).await
     } else {
