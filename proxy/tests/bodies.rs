@@ -244,6 +244,19 @@ fn interim_answers_are_kept_from_clients_that_may_not_know_them() {
 }
 
 #[test]
+fn interim_answers_lose_what_belongs_to_their_hop() {
+    let hint = "HTTP/1.1 103 Early Hints\r\nconnection: x-secret\r\nx-secret: 1\r\nkeep-alive: timeout=5\r\n\
+                content-length: 5\r\ntransfer-encoding: chunked\r\nlink: </a.css>\r\n\r\n";
+    let (_origin, proxy) = pair(format!("{hint}{}", ok("done")));
+
+    let answer = proxy.get("/");
+
+    let fields = answer.interim.iter().map(|interim| interim.fields.clone());
+    assert!(fields.eq([vec![("link".to_owned(), "</a.css>".to_owned())]]), "{:?}", answer.interim);
+    assert_eq!(answer.text(), "done");
+}
+
+#[test]
 fn a_100_of_the_upstream_is_not_the_client_s_business() {
     let (_origin, proxy) = pair(format!("HTTP/1.1 100 Continue\r\n\r\n{}", ok("done")));
 

@@ -10,7 +10,7 @@ use http::{HeaderMap, Request, StatusCode};
 
 use crate::client::Client;
 use crate::error::Reason;
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, hop};
 use crate::upstream::body::RequestBody;
 
 /// Interim answers that one exchange may bring.
@@ -31,7 +31,9 @@ pub(crate) fn attend(request: &mut Request<RequestBody>, client: &Rc<Client>, ex
             seen.store(MOST, Relaxed);
             exchange.interrupt(STORM);
         } else if relays && answer.status() != StatusCode::CONTINUE {
-            progress.slip_in(&written(answer.status(), answer.headers()));
+            let mut fields = answer.headers().clone();
+            hop::strip(&mut fields, |name| name == "content-length");
+            progress.slip_in(&written(answer.status(), &fields));
         }
     });
 }
@@ -43,9 +45,6 @@ fn written(status: StatusCode, headers: &HeaderMap) -> Vec<u8> {
     head.extend_from_slice(b" ");
     head.extend_from_slice(status.canonical_reason().unwrap_or_default().as_bytes());
     for (name, value) in headers {
-        if *name == http::header::CONNECTION {
-            continue;
-        }
         head.extend_from_slice(b"\r\n");
         head.extend_from_slice(name.as_str().as_bytes());
         head.extend_from_slice(b": ");
