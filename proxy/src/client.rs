@@ -226,8 +226,12 @@ impl Progress {
         }
     }
 
-    /// Has an interim answer written as soon as the connection is polled, and polls it.
+    /// Has an interim answer written as soon as the connection is polled, and polls it. While something waits to be written, which
+    /// may belong to the answer before, it is lost: nobody can tell where that ends.
     pub fn slip_in(&self, bytes: &[u8]) {
+        if self.stalled.get() {
+            return;
+        }
         self.interim.borrow_mut().extend_from_slice(bytes);
         if let Some(waker) = self.waker.take() {
             waker.wake();

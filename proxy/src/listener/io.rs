@@ -159,7 +159,8 @@ impl ClientIo {
     fn poll_interim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut interim = self.progress.interim.borrow_mut();
         while !interim.is_empty() {
-            match Pin::new(&mut self.stream).poll_write(cx, &interim) {
+            let outcome = Pin::new(&mut self.stream).poll_write(cx, &interim);
+            match self.noted(outcome) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Poll::Ready(Ok(written)) => interim.advance(written),
                 other => return other.map_ok(drop),
@@ -226,5 +227,67 @@ impl Write for ClientIo {
         std::task::ready!(self.poll_interim(cx))?;
         let outcome = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
         self.noted(outcome)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::io::AsyncReadExt;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    const INTERIM: &[u8] = b"HTTP/1.1 103 Early Hints\r\n\r\n";
+
+    async fn pair() -> (TcpStream, ClientIo, Rc<Progress>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let socket = listener.accept().await.unwrap().0;
+        let progress = Rc::<Progress>::default();
+        let io = ClientIo::new(Stream::Plain(socket), Bytes::new(), None, Rc::clone(&progress));
+        (client, io, progress)
+    }
+
+    /// Writes until the client takes no more.
+    async fn fill(io: &mut ClientIo) -> usize {
+        let mut filled = 0;
+        poll_fn(|cx| {
+            while let Poll::Ready(written) = Pin::new(&mut *io).poll_write(cx, &[b'x'; 1 << 16]) {
+                filled += written.unwrap();
+            }
+            Poll::Ready(filled)
+        })
+        .await
+    }
+
+    #[tokio::test]
+    async fn an_interim_answer_falls_into_nothing_that_waits_to_be_written() {
+        let (mut client, mut io, progress) = pair().await;
+
+        let filled = fill(&mut io).await;
+        progress.slip_in(INTERIM);
+        let mut taken = vec![0; filled];
+        client.read_exact(&mut taken).await.unwrap();
+        poll_fn(|cx| Pin::new(&mut io).poll_write(cx, b"y")).await.unwrap();
+        progress.slip_in(INTERIM);
+        poll_fn(|cx| Pin::new(&mut io).poll_flush(cx)).await.unwrap();
+        let mut rest = vec![0; 1 + INTERIM.len()];
+        client.read_exact(&mut rest).await.unwrap();
+
+        assert_eq!(rest, [b"y", INTERIM].concat());
+    }
+
+    #[tokio::test]
+    async fn an_interim_answer_that_waits_itself_is_told_apart_from_progress() {
+        let (_client, mut io, progress) = pair().await;
+
+        fill(&mut io).await;
+        progress.stalled.set(false);
+        progress.slip_in(INTERIM);
+        let flushed = poll_fn(|cx| Poll::Ready(Pin::new(&mut io).poll_flush(cx))).await;
+
+        assert!(flushed.is_pending() && progress.stalled.get());
     }
 }
