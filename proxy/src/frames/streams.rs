@@ -27,6 +27,10 @@ pub(super) struct Streams {
 struct Stream {
     id: u32,
     is_answered: bool,
+    /// The client has said all of it.
+    is_asked: bool,
+    /// We have.
+    is_over: bool,
 }
 
 impl Streams {
@@ -42,11 +46,16 @@ impl Streams {
             Kind::Headers if frame.stream > self.last => {
                 self.last = frame.stream;
                 if self.open.len() < self.most {
-                    self.open.push(Stream { id: frame.stream, is_answered: false });
+                    let (id, is_asked) = (frame.stream, frame.ends_stream);
+                    self.open.push(Stream { id, is_answered: false, is_asked, is_over: false });
                 }
                 Ok(())
             }
             Kind::Reset => self.reset(frame.stream, now),
+            _ if frame.ends_stream => {
+                self.end(frame.stream, |stream| stream.is_asked = true);
+                Ok(())
+            }
             _ => Ok(()),
         }
     }
@@ -54,14 +63,26 @@ impl Streams {
     /// A frame of ours.
     pub(super) fn sent(&mut self, frame: &Frame) {
         let Some(at) = self.place(frame.stream) else { return };
-        if frame.ends_stream || frame.kind == Kind::Reset {
+        if frame.kind == Kind::Reset {
             self.open.remove(at);
         } else if frame.kind == Kind::Headers {
             self.open[at].is_answered = true;
         }
+        if frame.ends_stream {
+            self.end(frame.stream, |stream| stream.is_over = true);
+        }
     }
 
-    /// True until one side has ended it: the client with a reset, we with the end of an answer.
+    /// One side has said all that it has to say.
+    fn end(&mut self, id: u32, side: impl FnOnce(&mut Stream)) {
+        let Some(at) = self.place(id) else { return };
+        side(&mut self.open[at]);
+        if self.open[at].is_asked && self.open[at].is_over {
+            self.open.remove(at);
+        }
+    }
+
+    /// True until both sides have said all of it, or one has reset it.
     pub(super) fn is_open(&self, id: u32) -> bool {
         self.place(id).is_some()
     }

@@ -196,6 +196,30 @@ fn a_stream_that_was_answered_whole_cannot_be_reset() {
 }
 
 #[test]
+fn bytes_on_a_stream_of_which_only_we_have_said_all_are_progress() {
+    let mut frames = client(Instant::now());
+    frames.received(&frame(HEADERS, END_HEADERS, 1, &[0x82]), Instant::now()).unwrap();
+    frames.sent(&frame(HEADERS, END_HEADERS, 1, &[0x88]));
+    frames.sent(&frame(DATA, END_STREAM, 1, &[]));
+
+    let end = ended_after(frames, |_, _| frame(DATA, 0, 1, b"x"));
+
+    assert_eq!(end, None);
+}
+
+#[test]
+fn bytes_on_a_stream_that_both_sides_have_ended_are_none() {
+    let mut frames = client(Instant::now());
+    frames.received(&frame(HEADERS, END_HEADERS, 1, &[0x82]), Instant::now()).unwrap();
+    frames.sent(&frame(HEADERS, END_HEADERS | END_STREAM, 1, &[0x88]));
+    frames.received(&frame(DATA, END_STREAM, 1, b"x"), Instant::now()).unwrap();
+
+    let end = ended_after(frames, |_, _| frame(DATA, 0, 1, b"x"));
+
+    assert!(matches!(end, Some((_, Breach::Control))), "{end:?}");
+}
+
+#[test]
 fn a_crowd_of_frames_is_handed_on_in_parts() {
     let now = Instant::now();
     let mut frames = client(now);
