@@ -202,8 +202,8 @@ fn authority(parts: &request::Parts, known: &Host) -> Result<Authority, Reason> 
     if hosts.next().is_some() {
         return Err(Reason::BadRequest("two_hosts"));
     }
-    let host = host.map(|host| known.authority(host)).transpose()?;
-    let target = parts.uri.authority().cloned().map(checked).transpose()?;
+    let host = host.map(|host| known.authority(host.as_bytes())).transpose()?;
+    let target = parts.uri.authority().map(|target| known.authority(target.as_str().as_bytes())).transpose()?;
     if parts.version == Version::HTTP_2 && host.is_some() && target.is_some() && host != target {
         return Err(Reason::BadRequest("host_unlike_authority"));
     }
