@@ -1,5 +1,5 @@
 # The verbs of this repository; `make` alone lists them. All of them need Rust 1.95 and gcc; nothing is fetched but crates
-# and the wasm target, except by `make examples` and `make interop`. .ci/run is `make check test interop`.
+# and the wasm target, except by `make examples`, `make interop` and `make test-netns`. .ci/run is `make check test interop`.
 
 GUEST := wasm32-wasip1
 FILTERS := filter-headers filter-api-key filter-noop filter-probe
