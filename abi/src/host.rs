@@ -19,6 +19,9 @@ pub trait Host: Send + 'static {
     /// One exchange (or connection) of the embedder.
     type Stream: Stream;
 
+    /// True has every hostcall timed and told to `hostcall_ended`. False costs nothing.
+    const METERS_HOSTCALLS: bool = false;
+
     /// A line of the guest, or of the VM about the guest. `message` is raw: it may hold any byte.
     fn log(&mut self, level: LogLevel, message: &[u8]);
 
@@ -30,6 +33,12 @@ pub trait Host: Send + 'static {
     /// A guest entry ended: `elapsed` is the wall time between the one clock read on entry and the one on exit.
     fn callback_ended(&mut self, callback: CallbackKind, elapsed: Duration) {
         let _ = (callback, elapsed);
+    }
+
+    /// A hostcall ended: `elapsed` is the wall time inside it, the guest's allocator included where bytes are handed over.
+    /// Only with `METERS_HOSTCALLS`.
+    fn hostcall_ended(&mut self, hostcall: &'static str, elapsed: Duration) {
+        let _ = (hostcall, elapsed);
     }
 
     /// A hostcall asked for something that was refused, and (leniently) was answered OK without effect.

@@ -23,6 +23,7 @@ mod legacy;
 mod lifecycle;
 mod limits;
 mod loading;
+mod metered;
 mod poison;
 mod queues;
 mod strangers;
