@@ -15,6 +15,7 @@ pub mod passage;
 pub mod path;
 pub mod properties;
 pub mod stream;
+pub mod unsent;
 
 use std::cell::{Cell, RefCell};
 use std::task::Waker;

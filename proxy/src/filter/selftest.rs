@@ -4,23 +4,22 @@
 //! without a body. Nothing is waited for, so whatever pauses the exchange beyond its callback fails the test. What the filter
 //! asks of other clusters is never sent, and what it shares is shared with nobody.
 
-use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use http::StatusCode;
 use http::header::{self, HeaderMap, HeaderValue};
-use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{Method, StatusCode, Version};
 use tollgate_abi::{
     Action, BufferType, CallbackKind, ContextId, Failure, HeaderMap as _, LocalResponse, StreamCallback, StreamType,
 };
-use tollgate_config::{EmptyBody, Expectation, HeaderPause, Limits, SelfTest, TestRequest};
+use tollgate_config::{EmptyBody, Expectation, HeaderPause, Limits, SelfTest};
 
 use crate::exchange::buffer::BodyBuffer;
-use crate::exchange::head::{Edited, Fields, RequestHead, ResponseHead};
+use crate::exchange::head::{Fields, ResponseHead};
 use crate::exchange::lent::Lent;
-use crate::exchange::stream::{Facts, FilterStream, Names};
+use crate::exchange::stream::FilterStream;
+use crate::exchange::unsent;
 use crate::filter::fault::{Fault, FaultKind};
 use crate::filter::generation::{Generation, ReadyVm};
 
@@ -43,8 +42,9 @@ pub fn run(generation: &Generation) -> Result<(), Fault> {
 }
 
 fn pass(generation: &Generation, vm: &mut ReadyVm, test: &SelfTest) -> Result<(), Flaw> {
-    let stream = Box::new(FilterStream::new(facts(generation, &test.request), head(&test.request)?));
-    let mut trial = Trial { generation, vm, stream: Some(stream), id: None };
+    let stream =
+        unsent::stream(NAME, &test.request, generation.manners.properties).map_err(|unfit| unfit.to_string())?;
+    let mut trial = Trial { generation, vm, stream: Some(Box::new(stream)), id: None };
     let leaves = trial.run(&test.request.body)?;
     judge(trial.stream()?, leaves, &test.expect).map_err(Flaw::from)
 }
@@ -215,41 +215,6 @@ impl Trial<'_> {
 /// A VM gives back what it got, so nobody ever reads this.
 fn lost() -> Flaw {
     "the exchange is lent twice".to_owned().into()
-}
-
-fn facts(generation: &Generation, request: &TestRequest) -> Facts {
-    let [listener, route, cluster] = [NAME; 3].map(str::to_owned);
-    let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    Facts {
-        names: Arc::new(Names { listener, direction: Default::default(), route, host: "*".to_owned(), cluster }),
-        quotas: [generation.manners.properties].into(),
-        source: nowhere,
-        destination: nowhere,
-        connection: 0,
-        secured: None,
-        version: Version::HTTP_11,
-        started: Instant::now(),
-        hops: 0,
-        content_length: u64::try_from(request.body.len()).ok().filter(|length| *length > 0),
-    }
-}
-
-fn head(request: &TestRequest) -> Result<RequestHead, Flaw> {
-    let unfit = |what: &str| Flaw::from(format!("the {what} of the request cannot be sent"));
-    let mut fields = Fields::new(HeaderMap::new(), Limits::default().headers.max(request.headers.len()));
-    for (name, value) in &request.headers {
-        let name = header::HeaderName::from_bytes(name.as_bytes()).map_err(|_| unfit(name))?;
-        let value = HeaderValue::from_bytes(value.as_bytes()).map_err(|_| unfit(name.as_str()))?;
-        fields.map.append(name, value);
-    }
-    Ok(RequestHead {
-        method: Method::from_bytes(request.method.as_bytes()).map_err(|_| unfit("method"))?,
-        scheme: Scheme::HTTP,
-        authority: Authority::try_from(request.host.as_str()).map_err(|_| unfit("host"))?,
-        path: PathAndQuery::try_from(request.path.as_str()).map_err(|_| unfit("path"))?,
-        fields,
-        edited: Edited::default(),
-    })
 }
 
 /// What the upstream of a self-test answers.
