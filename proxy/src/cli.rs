@@ -16,6 +16,7 @@ mod print;
 mod remote;
 mod run;
 mod swap;
+mod toll;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -29,6 +30,7 @@ use tollgate_config::{Code, Faults};
 
 use crate::app::AppError;
 use crate::telemetry::log::LogFormat;
+use crate::toll::TollError;
 
 /// The file that `tollgate run` reads when none is named.
 const DEFAULT_CONFIG: &str = "tollgate.yaml";
@@ -79,6 +81,8 @@ enum Command {
         #[command(flatten)]
         remote: remote::Remote,
     },
+    /// Measure what filters cost on this machine
+    Toll(toll::TollArguments),
     /// Print the JSON Schema of the configuration
     Schema,
     /// Work with configurations
@@ -141,13 +145,15 @@ enum Failure {
     Refused(String),
     #[error("error[TG0405]: {0}")]
     Token(String),
+    #[error("error[TG0406]: {0}")]
+    Toll(TollError),
 }
 
 impl Failure {
     fn exit_code(&self) -> u8 {
         match self {
             Failure::Config(_) | Failure::Unreadable { .. } | Failure::NoConfig => 1,
-            Failure::Refused(_) | Failure::Token(_) => 1,
+            Failure::Refused(_) | Failure::Token(_) | Failure::Toll(_) => 1,
             Failure::App(error) => error.exit_code(),
             Failure::Compiler(_) | Failure::Output(_) | Failure::Unreachable { .. } => 3,
         }
@@ -184,6 +190,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Swap(arguments) => swap::swap(&arguments),
         Command::Rollback { name, remote } => swap::rollback(&name, &remote),
         Command::Reload { remote } => swap::reload(&remote),
+        Command::Toll(arguments) => toll::toll(&arguments),
         Command::Schema => print::schema(),
         Command::Config(ConfigCommand::Expand { file }) => print::expanded(&file),
         Command::Completions { shell } => print::completions(shell),

@@ -21,5 +21,6 @@ pub mod serve;
 pub mod snapshot;
 pub mod telemetry;
 pub mod tls;
+pub mod toll;
 pub mod upstream;
 pub mod worker;

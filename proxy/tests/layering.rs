@@ -10,7 +10,7 @@ const FLOORS: [&[&str]; 7] = [
     &["clock", "error", "frames", "percent", "pressure", "proxy_protocol", "room", "telemetry", "tls"],
     &["exchange", "route", "upstream"],
     &["filter"],
-    &["client", "snapshot", "worker"],
+    &["client", "snapshot", "toll", "worker"],
     &["serve"],
     &["listener"],
     &["app", "cli", "main", "lib"],
