@@ -164,9 +164,9 @@ impl<'a> Runner<'a> {
 
     /// One exchange, which is made and dropped outside of what is timed.
     fn pass(&mut self) -> Result<(Duration, Outcome), TollError> {
-        let stream = Box::new(self.sample.stream()?);
+        let exchange = (Box::new(self.sample.stream()?), self.sample.answer.clone());
         let started = Instant::now();
-        let passed = pass(&mut self.vm, stream, self.sample);
+        let passed = pass(&mut self.vm, exchange, self.sample);
         let time = started.elapsed();
         match passed {
             Ok((_, outcome)) => Ok((time, outcome)),

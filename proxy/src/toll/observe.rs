@@ -42,7 +42,7 @@ impl Seen {
         vm.host_mut().clear();
         while exchanges == 0 || (exchanges < EXCHANGES && began.elapsed() < TIME) {
             let stream = TracedStream::new(sample.stream().map_err(Blind::Unfit)?);
-            let (stream, _) = pass(vm, stream, sample).map_err(Blind::Failed)?;
+            let (stream, _) = pass(vm, (stream, sample.answer.clone()), sample).map_err(Blind::Failed)?;
             trace = stream.into_trace();
             exchanges += 1;
         }

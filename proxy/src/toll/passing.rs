@@ -11,6 +11,7 @@ use tollgate_abi::{
 use tollgate_config::Limits;
 
 use crate::exchange::buffer::BodyBuffer;
+use crate::exchange::head::ResponseHead;
 use crate::toll::clerk::Clerk;
 use crate::toll::report::Outcome;
 use crate::toll::subject::{Sample, Subject};
@@ -18,17 +19,18 @@ use crate::toll::subject::{Sample, Subject};
 /// Callouts that are answered behind one callback: a filter may begin another in the answer.
 const CALLOUTS: usize = 32;
 
-/// Passes one exchange, and answers with what is left of it and what came of it. A filter that fails keeps it.
+/// Passes one exchange, whose answer is made already, and says what is left of it and what came of it. A filter that fails
+/// keeps it.
 pub(super) fn pass<S: Subject, const METERED: bool>(
     vm: &mut Vm<Clerk<S, METERED>>,
-    mut stream: S,
+    (mut stream, answer): (S, ResponseHead),
     sample: &Sample,
 ) -> Result<(S, Outcome), Failure> {
     let fields = stream.bare().request.len();
     let (stream, begun) = vm.begin_stream(stream, fields, sample.request.body.is_empty());
     let (id, action) = begun?;
     let mut passing = Passing { vm, id, stream: Some(stream) };
-    let outcome = passing.halves(sample, action)?;
+    let outcome = passing.halves(sample, answer, action)?;
     passing.end(outcome)
 }
 
@@ -40,11 +42,10 @@ struct Passing<'a, S: Subject, const METERED: bool> {
 }
 
 impl<S: Subject, const METERED: bool> Passing<'_, S, METERED> {
-    fn halves(&mut self, sample: &Sample, action: Action) -> Result<Outcome, Failure> {
+    fn halves(&mut self, sample: &Sample, head: ResponseHead, action: Action) -> Result<Outcome, Failure> {
         if let Some(outcome) = self.half(StreamType::Request, action, &sample.request_body)? {
             return Ok(outcome);
         }
-        let head = sample.answer.clone();
         let answered =
             StreamCallback::ResponseHeaders { fields: head.len(), end_of_stream: sample.answer_body.is_empty() };
         self.change(|stream| {
