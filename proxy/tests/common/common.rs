@@ -23,6 +23,7 @@ pub(crate) mod proxy;
 pub(crate) mod swaps;
 pub(crate) mod tcp;
 pub(crate) mod tls;
+pub(crate) mod tunnels;
 pub(crate) mod upgrades;
 pub(crate) mod wire;
 
