@@ -10,10 +10,10 @@ use std::net::TcpStream;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
 
 use common::origin::{Origin, ok};
 use common::proxy::TestProxy;
+use common::tcp::settled;
 use common::wire::{self, Kind};
 
 const GIB: u64 = 1 << 30;
@@ -143,19 +143,6 @@ fn a_gibibyte_goes_each_way_through_a_tcp_listener_in_little_memory() {
 
     assert_eq!(tally.0, GIB);
     assert!(most < ROOM, "{} MiB", most >> 20);
-}
-
-/// Waits until the number stands still for a while, and returns it.
-fn settled(number: &AtomicU64) -> u64 {
-    let (mut last, mut since) = (number.load(SeqCst), Instant::now());
-    common::until("the sender is held back", || {
-        let now = number.load(SeqCst);
-        if now != last || now == 0 {
-            (last, since) = (now, Instant::now());
-        }
-        since.elapsed() > Duration::from_millis(300)
-    });
-    last
 }
 
 #[test]

@@ -5,7 +5,7 @@
 #[path = "common/common.rs"]
 mod common;
 
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, mpsc};
@@ -15,9 +15,9 @@ use std::time::{Duration, Instant};
 use common::admin::LOOPBACK;
 use common::clusters::becomes;
 use common::hole::BlackHole;
-use common::origin::{Origin, Peer, refusing};
+use common::origin::{Origin, refusing};
 use common::proxy::TestProxy;
-use common::tcp::{connect, echo, is_refused, is_reset, pattern, settled, to_end};
+use common::tcp::{connect, ear, echo, exactly, is_refused, is_reset, pour_and_check, pouring, settled, to_end};
 use common::{PATIENCE, until};
 use socket2::SockRef;
 
@@ -33,17 +33,6 @@ fn proxy(limits: &str, hosts: &[SocketAddr]) -> TestProxy {
     ))
 }
 
-fn exactly(stream: &mut impl Read, length: usize) -> Vec<u8> {
-    let mut bytes = vec![0; length];
-    stream.read_exact(&mut bytes).unwrap();
-    bytes
-}
-
-/// Everything that a peer says up to its end.
-fn whole(peer: &mut Peer) -> io::Result<Vec<u8>> {
-    to_end(peer.reader())
-}
-
 /// Closes with RST in place of FIN.
 fn abort(stream: TcpStream) {
     SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
@@ -52,7 +41,7 @@ fn abort(stream: TcpStream) {
 #[test]
 fn the_end_of_one_way_leaves_the_other_open() {
     let origin = Origin::scripted(|peer| {
-        let heard = whole(peer)?;
+        let heard = to_end(peer.reader())?;
         peer.send([b"heard ", heard.as_slice()].concat())
     });
     let proxy = proxy("", &[origin.address()]);
@@ -66,14 +55,11 @@ fn the_end_of_one_way_leaves_the_other_open() {
 
 #[test]
 fn an_endpoint_may_end_first_and_still_listen() {
-    let (tell, told) = mpsc::channel();
-    let tell = Mutex::new(tell);
+    let (ear, told) = ear();
     let origin = Origin::scripted(move |peer| {
         peer.send("bye")?;
         peer.stream().shutdown(Shutdown::Write)?;
-        let heard = whole(peer)?;
-        tell.lock().unwrap().send(heard).unwrap();
-        Ok(())
+        ear.hear(peer)
     });
     let proxy = proxy("", &[origin.address()]);
     let mut client = connect(&proxy);
@@ -82,13 +68,13 @@ fn an_endpoint_may_end_first_and_still_listen() {
     client.write_all(b"one more thing").unwrap();
     drop(client);
 
-    assert_eq!(told.recv_timeout(PATIENCE).unwrap(), b"one more thing");
+    assert_eq!(told.recv_timeout(PATIENCE).unwrap().unwrap(), b"one more thing");
 }
 
 #[test]
 fn a_client_that_says_nothing_is_heard_to_end() {
     let origin = Origin::scripted(|peer| {
-        assert!(whole(peer)?.is_empty());
+        assert!(to_end(peer.reader())?.is_empty());
         peer.send("nothing")
     });
     let proxy = proxy("", &[origin.address()]);
@@ -99,45 +85,15 @@ fn a_client_that_says_nothing_is_heard_to_end() {
     assert_eq!(to_end(&mut client).unwrap(), b"nothing");
 }
 
-fn pour(stream: &mut impl Write, length: usize) {
-    let chunk = 1 << 16;
-    for start in (0..length).step_by(chunk) {
-        let bytes: Vec<u8> = (start..start + chunk).map(pattern).collect();
-        stream.write_all(&bytes).unwrap();
-    }
-}
-
-/// Reads that many bytes of the pattern.
-fn check(stream: &mut impl Read, length: usize) {
-    let (mut at, mut bytes) = (0, vec![0; 1 << 16]);
-    while at < length {
-        let read = stream.read(&mut bytes).unwrap();
-        assert!(read > 0, "ended after {at} bytes");
-        assert!(bytes[..read].iter().enumerate().all(|(offset, byte)| *byte == pattern(at + offset)));
-        at += read;
-    }
-}
-
 #[test]
 fn sixty_four_mebibytes_go_both_ways_at_once() {
     let length = 64 * MIB;
-    let origin = Origin::scripted(move |peer| {
-        let mut writer = peer.stream().try_clone()?;
-        let pouring = thread::spawn(move || pour(&mut writer, length));
-        check(peer.reader(), length);
-        pouring.join().unwrap();
-        peer.wait_for_end()
-    });
+    let origin = Origin::scripted(pouring(length));
     let proxy = proxy("", &[origin.address()]);
     let mut client = connect(&proxy);
-    let mut writer = client.try_clone().unwrap();
+    let writer = client.try_clone().unwrap();
 
-    let pouring = thread::spawn(move || {
-        pour(&mut writer, length);
-        writer.shutdown(Shutdown::Write).unwrap();
-    });
-    check(&mut client, length);
-    pouring.join().unwrap();
+    pour_and_check(&mut client, writer, length);
 
     assert_eq!(to_end(&mut client).unwrap(), b"");
     proxy.counts("tollgate_listener_tcp_bytes_total", &["listener=\"raw\"", "direction=\"in\""], length as f64);
@@ -150,7 +106,7 @@ fn an_endpoint_that_does_not_read_holds_the_client_back() {
     let turn = Mutex::new(turn);
     let origin = Origin::scripted(move |peer| {
         turn.lock().unwrap().recv_timeout(PATIENCE).unwrap();
-        let heard = whole(peer)?.len();
+        let heard = to_end(peer.reader())?.len();
         peer.send(heard.to_string())
     });
     let proxy = proxy("", &[origin.address()]);
@@ -176,16 +132,11 @@ fn an_endpoint_that_does_not_read_holds_the_client_back() {
 
 #[test]
 fn a_reset_of_either_side_resets_the_other() {
-    let (tell, told) = mpsc::channel();
-    let tell = Mutex::new(tell);
+    let (ear, told) = ear();
     let origin = Origin::scripted(move |peer| {
         let mut first = [0];
         peer.reader().read_exact(&mut first)?;
-        if first[0] == b'!' {
-            return peer.reset();
-        }
-        tell.lock().unwrap().send(whole(peer).map_err(|error| error.kind())).unwrap();
-        Ok(())
+        if first[0] == b'!' { peer.reset() } else { ear.hear(peer) }
     });
     let proxy = proxy("", &[origin.address()]);
     let mut refused = connect(&proxy);
@@ -218,7 +169,7 @@ fn an_answer_is_whole_although_its_endpoint_closes_before_it_heard_all() {
     let answer = exactly(&mut client, 4 * MIB);
     client.shutdown(Shutdown::Both).unwrap();
 
-    assert!(answer.iter().all(|byte| *byte == b'a'));
+    assert!(answer.bytes().all(|byte| byte == b'a'));
     pouring.join().unwrap();
 }
 
@@ -238,7 +189,7 @@ fn another_endpoint_is_tried_where_one_refuses() {
     for _ in 0..2 {
         let mut client = connect(&paired);
         client.write_all(b"x").unwrap();
-        assert_eq!(exactly(&mut client, 1), b"x");
+        assert_eq!(exactly(&mut client, 1), "x");
     }
 
     // The second connection begins where the first one ended up.
@@ -254,7 +205,7 @@ fn a_connection_on_which_nothing_moves_is_closed_and_a_busy_one_is_not() {
 
     while begun.elapsed() < Duration::from_secs(1) {
         busy.write_all(b"x").unwrap();
-        assert_eq!(exactly(&mut busy, 1), b"x");
+        assert_eq!(exactly(&mut busy, 1), "x");
     }
 
     assert_eq!(to_end(&mut idle).unwrap(), b"");
@@ -296,7 +247,7 @@ fn connections_over_the_limit_of_the_cluster_wait_and_past_the_queue_are_reset()
 
     assert_eq!(proxy.metric("tollgate_upstream_failures_total", &["reason=\"overflow\""]), 1.0);
     drop(first);
-    assert_eq!(exactly(&mut second, 1), b"y");
+    assert_eq!(exactly(&mut second, 1), "y");
     assert_eq!(origin.connections(), 2);
 }
 
@@ -313,7 +264,7 @@ fn a_drain_waits_for_connections_and_serves_new_ones_meanwhile() {
 
     for client in [&mut old, &mut fresh] {
         client.write_all(b"more").unwrap();
-        assert_eq!(exactly(client, 4), b"more");
+        assert_eq!(exactly(client, 4), "more");
         client.shutdown(Shutdown::Write).unwrap();
         assert_eq!(to_end(client).unwrap(), b"");
     }
@@ -349,7 +300,7 @@ fn connections_are_counted_and_http_is_spoken_next_door() {
     let mut client = connect(&proxy);
 
     client.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
-    assert_eq!(exactly(&mut client, 18), b"GET / HTTP/1.1\r\n\r\n");
+    assert_eq!(exactly(&mut client, 18), "GET / HTTP/1.1\r\n\r\n");
     let mut browser = common::client::Client::connect(proxy.address_of("web"));
     browser.send("GET / HTTP/1.1\r\nhost: test\r\n\r\n");
 
@@ -377,7 +328,7 @@ fn connections_are_spread_evenly_where_the_listener_says_so() {
         .map(|_| {
             let mut client = connect(&proxy);
             client.write_all(b"x").unwrap();
-            assert_eq!(exactly(&mut client, 1), b"x");
+            assert_eq!(exactly(&mut client, 1), "x");
             client
         })
         .collect();

@@ -5,56 +5,26 @@
 #[path = "common/common.rs"]
 mod common;
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read};
 use std::net::Shutdown;
-use std::sync::{Mutex, mpsc};
-use std::thread;
 use std::time::Duration;
 
 use common::origin::Origin;
-use common::tcp::{echo, listening, pattern, to_end};
+use common::tcp::{ear, echo, exactly, listening, pour_and_check, pouring, to_end};
 use common::tunnels::{CONNECT, HIDDEN, connected, proxy, proxy_with};
-use common::upgrades::{active, exactly};
+use common::upgrades::active;
 use common::{PATIENCE, until};
 use socket2::SockRef;
-
-fn pour(stream: &mut impl Write, length: usize) {
-    for start in (0..length).step_by(1 << 16) {
-        let bytes: Vec<u8> = (start..start + (1 << 16)).map(pattern).collect();
-        stream.write_all(&bytes).unwrap();
-    }
-}
-
-fn check(reader: &mut impl Read, length: usize) {
-    let (mut at, mut bytes) = (0, vec![0; 1 << 16]);
-    while at < length {
-        let read = reader.read(&mut bytes).unwrap();
-        assert!(read > 0, "ended after {at} bytes");
-        assert!(bytes[..read].iter().enumerate().all(|(offset, byte)| *byte == pattern(at + offset)));
-        at += read;
-    }
-}
 
 #[test]
 fn eight_mebibytes_go_both_ways_at_once() {
     let length = 8 << 20;
-    let origin = Origin::scripted(move |peer| {
-        let mut writer = peer.stream().try_clone()?;
-        let pouring = thread::spawn(move || pour(&mut writer, length));
-        check(peer.reader(), length);
-        pouring.join().unwrap();
-        peer.wait_for_end()
-    });
+    let origin = Origin::scripted(pouring(length));
     let proxy = proxy(&origin);
     let mut client = connected(&proxy);
-    let mut writer = client.stream().try_clone().unwrap();
+    let writer = client.stream().try_clone().unwrap();
 
-    let pouring = thread::spawn(move || {
-        pour(&mut writer, length);
-        writer.shutdown(Shutdown::Write).unwrap();
-    });
-    check(client.reader(), length);
-    pouring.join().unwrap();
+    pour_and_check(client.reader(), writer, length);
 
     assert!(client.is_closed());
 }
@@ -74,13 +44,11 @@ fn the_end_of_one_way_leaves_the_other_open() {
 
 #[test]
 fn an_endpoint_may_speak_first_and_end_first_and_still_listen() {
-    let (tell, told) = mpsc::channel();
-    let tell = Mutex::new(tell);
+    let (ear, told) = ear();
     let origin = Origin::scripted(move |peer| {
         peer.send("220 hello")?;
         peer.stream().shutdown(Shutdown::Write)?;
-        tell.lock().unwrap().send(to_end(peer.reader())?).unwrap();
-        Ok(())
+        ear.hear(peer)
     });
     let proxy = proxy(&origin);
     let mut client = connected(&proxy);
@@ -89,7 +57,7 @@ fn an_endpoint_may_speak_first_and_end_first_and_still_listen() {
     client.send("one more thing");
     client.end();
 
-    assert_eq!(told.recv_timeout(PATIENCE).unwrap(), b"one more thing");
+    assert_eq!(told.recv_timeout(PATIENCE).unwrap().unwrap(), b"one more thing");
 }
 
 #[test]
@@ -102,7 +70,7 @@ fn what_is_sent_behind_the_request_goes_through_as_it_is() {
     client.send([CONNECT.as_bytes(), b"\x16\x03early\n\nmore"].concat());
 
     assert_eq!(client.any_head().status(), 200);
-    assert_eq!(exactly(&mut client, 13), b"\x16\x03early\n\nmore");
+    assert_eq!(exactly(client.reader(), 13), "\x16\x03early\n\nmore");
 }
 
 #[test]
@@ -151,7 +119,7 @@ fn a_drain_waits_for_a_tunnel_but_not_for_ever() {
     patient.drain();
     hasty.drain();
     waited_for.send("still here");
-    assert_eq!(exactly(&mut waited_for, 10), b"still here");
+    assert_eq!(exactly(waited_for.reader(), 10), "still here");
     waited_for.end();
 
     assert!(waited_for.is_closed() && cut.is_closed());

@@ -10,10 +10,9 @@ use std::io::ErrorKind;
 use common::modules::Guest;
 use common::origin::{Origin, refusing};
 use common::proxy::TestProxy;
-use common::tcp::{echo, to_end};
+use common::tcp::{echo, exactly, to_end};
 use common::tunnels::{CONNECT, connected, proxy_with, refused};
 use common::until;
-use common::upgrades::exactly;
 
 fn filtered(limits: &str, guest: &Guest, origin: &Origin) -> TestProxy {
     let filters = format!("watch: off\nfilters: {{ f: {{ wasm: {:?}, on_error: deny }} }}", guest.path());
@@ -36,7 +35,7 @@ fn filters_see_the_heads_and_the_end_and_nothing_between() {
     client.send(CONNECT);
     let answer = client.any_head();
     client.send("some bytes");
-    assert_eq!(exactly(&mut client, 10), b"some bytes");
+    assert_eq!(exactly(client.reader(), 10), "some bytes");
 
     assert_eq!((answer.status(), answer.field("x-by")), (200, Some("me")));
     assert_eq!(calls(&proxy, "log"), 0.0);
@@ -165,7 +164,7 @@ fn a_filter_makes_no_other_request_of_it_and_sees_no_path() {
 
         client.send("x");
 
-        assert_eq!(exactly(&mut client, 1), b"x", "{name}");
+        assert_eq!(exactly(client.reader(), 1), "x", "{name}");
     }
 }
 
@@ -179,7 +178,7 @@ fn the_access_log_has_one_line_for_all_of_it() {
     let mut client = connected(&proxy);
 
     client.send("12345");
-    assert_eq!(exactly(&mut client, 5), b"12345");
+    assert_eq!(exactly(client.reader(), 5), "12345");
     client.end();
     assert!(client.is_closed());
 

@@ -5,15 +5,13 @@
 #[path = "common/common.rs"]
 mod common;
 
-use std::io::Read;
-
 use common::origin::{Origin, refusing};
 use common::proxy::TestProxy;
-use common::tcp::{connect, echo};
+use common::tcp::{connect, echo, exactly};
 use common::tls::{Authority, Files, Hand, named, shake_on};
 use common::tunnels::{CONNECT, HIDDEN, connected, proxy, proxy_with, refused};
 use common::until;
-use common::upgrades::{active, exactly};
+use common::upgrades::active;
 use common::wire::read_head;
 use rustls::version::TLS13;
 
@@ -30,7 +28,7 @@ fn a_tunnel_leads_to_the_endpoint_and_never_to_the_host_that_is_named() {
     assert_eq!(answer.start, "HTTP/1.1 200 OK");
     let framing = ["content-length", "transfer-encoding", "connection", "upgrade"];
     assert!(framing.iter().all(|name| answer.field(name).is_none()), "{answer:?}");
-    assert_eq!(exactly(&mut client, 19), b"\x16\x03\0GET / HTTP/1.1\n\n");
+    assert_eq!(exactly(client.reader(), 19), "\x16\x03\0GET / HTTP/1.1\n\n");
     assert_eq!(active(&proxy), 1.0);
     assert_eq!(proxy.metric("tollgate_upstream_connections_active", &[]), 1.0);
     client.end();
@@ -58,7 +56,7 @@ fn a_connection_that_served_requests_may_become_a_tunnel() {
 
     assert_eq!([client.answer(), client.answer()].map(|answer| answer.text().to_owned()), ["plain", "plain"]);
     assert_eq!(client.any_head().status(), 200);
-    assert_eq!(exactly(&mut client, 4), b"tail");
+    assert_eq!(exactly(client.reader(), 4), "tail");
 }
 
 #[test]
@@ -78,7 +76,7 @@ fn routes_that_do_not_allow_it_are_passed_by() {
 
     assert_eq!(client.any_head().status(), 200);
     client.send("x");
-    assert_eq!(exactly(&mut client, 1), b"x");
+    assert_eq!(exactly(client.reader(), 1), "x");
     assert_eq!(refused(&proxy, &with("x-a: c\r\n")), 400);
     assert_eq!(refused(&proxy, "CONNECT other:9 HTTP/1.1\r\nhost: other:9\r\nx-a: b\r\n\r\n"), 400);
     assert_eq!((tunnels.connections(), origin.connections()), (1, 0));
@@ -200,9 +198,7 @@ fn an_endpoint_is_told_whose_tunnel_it_is_and_the_client_may_speak_tls() {
 
     assert_eq!(answer.status(), 200);
     let told = format!("PROXY TCP4 127.0.0.1 127.0.0.1 {port} {}\r\nhello", proxy.address().port());
-    let mut bytes = vec![0; told.len()];
-    client.reader().read_exact(&mut bytes).unwrap();
-    assert_eq!(String::from_utf8(bytes).unwrap(), told);
+    assert_eq!(exactly(client.reader(), told.len()), told);
 }
 
 #[test]

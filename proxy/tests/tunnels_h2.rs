@@ -7,7 +7,6 @@ mod common;
 
 use std::io::{ErrorKind, Read};
 use std::net::Shutdown;
-use std::sync::{Mutex, mpsc};
 
 use bytes::Bytes;
 use common::frames::Frame;
@@ -17,7 +16,9 @@ use common::h2_raw::{
 };
 use common::origin::{Origin, refusing};
 use common::proxy::TestProxy;
-use common::tcp::{echo, listening, pattern, to_end};
+use common::tcp::{ear, echo, listening, pattern};
+use common::tunnels::{proxy, proxy_with};
+use common::upgrades::active;
 use common::{PATIENCE, until};
 use http::{Request, StatusCode};
 use http_body_util::Empty;
@@ -25,18 +26,6 @@ use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-
-/// A proxy that makes tunnels to `origin`, under these limits and with more of the route.
-fn proxy_with(limits: &str, route: &str, origin: &Origin) -> TestProxy {
-    TestProxy::with(&format!(
-        "limits: {{ {limits} }}\nroutes: [{{ name: r, to: {:?}, upgrade: [connect], {route} }}]",
-        origin.url()
-    ))
-}
-
-fn proxy(origin: &Origin) -> TestProxy {
-    proxy_with("", "", origin)
-}
 
 /// The head of a CONNECT.
 fn connects(stream: u32, flags: u8) -> Vec<u8> {
@@ -61,10 +50,6 @@ fn connected(proxy: &TestProxy) -> RawH2 {
     assert_eq!((answer.kind, answer.stream, answer.ends_stream()), (HEADERS, 1, false), "{answer:?}");
     assert_eq!(status(&answer.payload), 200);
     client
-}
-
-fn active(proxy: &TestProxy) -> f64 {
-    proxy.metric("tollgate_http_upgraded_active", &["route=\"r\""])
 }
 
 /// The bytes of a stream up to its end, or the code of its reset.
@@ -146,13 +131,11 @@ fn four_mebibytes_go_both_ways_at_once_on_two_streams() {
 
 #[test]
 fn what_is_sent_behind_the_head_goes_through_and_either_side_may_end_first() {
-    let (tell, told) = mpsc::channel();
-    let tell = Mutex::new(tell);
+    let (ear, told) = ear();
     let origin = Origin::scripted(move |peer| {
         peer.send("220 hello")?;
         peer.stream().shutdown(Shutdown::Write)?;
-        tell.lock().unwrap().send(to_end(peer.reader())?).unwrap();
-        Ok(())
+        ear.hear(peer)
     });
     let proxy = proxy(&origin);
     let mut client = RawH2::greet(proxy.address());
@@ -163,12 +146,12 @@ fn what_is_sent_behind_the_head_goes_through_and_either_side_may_end_first() {
     client.send(&frame(DATA, END_STREAM, 1, b"and late")).unwrap();
 
     assert_eq!((status(&answer.payload), greeting), (200, Ok(b"220 hello".to_vec())));
-    assert_eq!(told.recv_timeout(PATIENCE).unwrap(), b"early, and late");
+    assert_eq!(told.recv_timeout(PATIENCE).unwrap().unwrap(), b"early, and late");
     until("it is over", || active(&proxy) == 0.0);
     // A head that ends its stream says that the client has nothing to say.
     client.send(&connects(3, END_STREAM)).unwrap();
     assert_eq!(rest(&mut client, 3), Ok(b"220 hello".to_vec()));
-    assert_eq!(told.recv_timeout(PATIENCE).unwrap(), b"");
+    assert_eq!(told.recv_timeout(PATIENCE).unwrap().unwrap(), b"");
 }
 
 #[test]
@@ -258,7 +241,7 @@ fn a_tunnel_that_is_refused_is_an_answer_and_the_connection_goes_on() {
 #[test]
 fn a_tunnel_in_which_nothing_moves_is_ended_and_its_connection_is_not() {
     let (origin, heard) = listening();
-    let proxy = proxy_with("stream_idle_timeout: 300ms", "", &origin);
+    let proxy = proxy_with("stream_idle_timeout: 300ms", "", "", &origin);
     let mut client = connected(&proxy);
 
     client.send(&frame(DATA, 0, 1, b"last words")).unwrap();
@@ -305,7 +288,7 @@ fn a_client_that_opens_no_window_holds_its_tunnel_back_and_not_its_neighbours() 
 fn a_drain_waits_for_a_tunnel_but_not_for_ever() {
     let origin = echo();
     let mut patient = proxy(&origin);
-    let mut hasty = proxy_with("drain_timeout: 300ms", "", &origin);
+    let mut hasty = proxy_with("drain_timeout: 300ms", "", "", &origin);
     let (mut waited_for, mut cut) = (connected(&patient), connected(&hasty));
 
     patient.drain();

@@ -7,23 +7,21 @@ mod common;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
-use std::sync::{Mutex, mpsc};
+use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
 use common::origin::Origin;
-use common::tcp::to_end;
-use common::upgrades::{HANDSHAKE, PLAIN, active, agreeing, check, echo, exactly, pour, proxy, proxy_with, switched};
+use common::tcp::{check, ear, exactly, pour, to_end};
+use common::upgrades::{HANDSHAKE, PLAIN, active, agreeing, echo, proxy, proxy_with, switched};
 use common::{PATIENCE, until};
 use socket2::SockRef;
 
 /// An endpoint that agrees, and tells the test what it heard to the end.
 fn listening() -> (Origin, mpsc::Receiver<Result<Vec<u8>, ErrorKind>>) {
-    let (tell, told) = mpsc::channel();
-    let tell = Mutex::new(tell);
+    let (ear, told) = ear();
     let origin = agreeing(move |peer| {
-        let heard = to_end(peer.reader());
-        tell.lock().unwrap().send(heard.map_err(|error| error.kind())).unwrap();
+        ear.hear(peer)?;
         peer.send("bye")
     });
     (origin, told)
@@ -44,13 +42,11 @@ fn the_end_of_one_way_leaves_the_other_open() {
 
 #[test]
 fn an_endpoint_may_end_first_and_still_listen() {
-    let (tell, told) = mpsc::channel();
-    let tell = Mutex::new(tell);
+    let (ear, told) = ear();
     let origin = agreeing(move |peer| {
         peer.send("bye")?;
         peer.stream().shutdown(Shutdown::Write)?;
-        tell.lock().unwrap().send(to_end(peer.reader())?).unwrap();
-        Ok(())
+        ear.hear(peer)
     });
     let proxy = proxy(&origin);
     let mut client = switched(&proxy);
@@ -59,7 +55,7 @@ fn an_endpoint_may_end_first_and_still_listen() {
     client.send("one more thing");
     client.end();
 
-    assert_eq!(told.recv_timeout(PATIENCE).unwrap(), b"one more thing");
+    assert_eq!(told.recv_timeout(PATIENCE).unwrap().unwrap(), b"one more thing");
 }
 
 #[test]
@@ -143,7 +139,7 @@ fn a_connection_counts_against_the_bounds_of_its_cluster_until_it_ends() {
     assert_eq!(proxy.send(HANDSHAKE).status(), 503);
     assert_eq!(proxy.metric("tollgate_upstream_connections_active", &[]), 1.0);
     client.send("x");
-    assert_eq!(exactly(&mut client, 1), b"x");
+    assert_eq!(exactly(client.reader(), 1), "x");
     client.end();
     assert!(client.is_closed());
 
@@ -164,7 +160,7 @@ fn a_drain_waits_for_a_changed_connection() {
     proxy.drain();
     assert!(idle.is_closed(), "the worker has heard of the drain");
     client.send("still here");
-    assert_eq!(exactly(&mut client, 10), b"still here");
+    assert_eq!(exactly(client.reader(), 10), "still here");
     client.end();
 
     assert!(client.is_closed());

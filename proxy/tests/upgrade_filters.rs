@@ -11,9 +11,9 @@ use common::modules::Guest;
 use common::origin::{Origin, ok};
 use common::proxy::TestProxy;
 use common::swaps::speaker;
-use common::tcp::to_end;
+use common::tcp::{exactly, to_end};
 use common::until;
-use common::upgrades::{HANDSHAKE, echo, exactly, ordinary, proxy_with, switched};
+use common::upgrades::{HANDSHAKE, echo, ordinary, proxy_with, switched};
 use tollgate::app::reload::Done;
 
 fn filtered(limits: &str, guest: &Guest, origin: &Origin) -> TestProxy {
@@ -45,7 +45,7 @@ fn filters_see_the_heads_and_the_end_and_nothing_between() {
     client.send(HANDSHAKE);
     let answer = client.any_head();
     client.send("some bytes");
-    assert_eq!(exactly(&mut client, 10), b"some bytes");
+    assert_eq!(exactly(client.reader(), 10), "some bytes");
 
     assert_eq!((answer.status(), answer.field("x-by")), (101, Some("me")));
     assert_eq!((answer.all("upgrade"), answer.all("connection")), (vec!["websocket"], vec!["upgrade"]));
@@ -114,7 +114,7 @@ fn a_changed_connection_keeps_its_generation_however_long_it_lasts() {
     until("the second generation is gone", || is_draining(&proxy, &[1]));
     old.send("still here");
 
-    assert_eq!(exactly(&mut old, 10), b"still here");
+    assert_eq!(exactly(old.reader(), 10), "still here");
     assert_eq!(calls(&proxy, "done"), 1.0);
     old.end();
     assert!(old.is_closed());
@@ -177,7 +177,7 @@ fn the_access_log_has_one_line_for_all_of_it() {
     let mut client = switched(&proxy);
 
     client.send("12345");
-    assert_eq!(exactly(&mut client, 5), b"12345");
+    assert_eq!(exactly(client.reader(), 5), "12345");
     client.end();
     assert!(client.is_closed());
 

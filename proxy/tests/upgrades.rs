@@ -6,18 +6,14 @@
 mod common;
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::Shutdown;
 use std::sync::{Mutex, mpsc};
-use std::thread;
 use std::time::Duration;
 
 use common::origin::Origin;
 use common::proxy::TestProxy;
-use common::tcp::{connect, pattern, to_end};
+use common::tcp::{connect, exactly, pattern, pour_and_check, pouring, take, to_end};
 use common::tls::{Authority, Files, Hand, named, shake_on};
-use common::upgrades::{
-    AGREED, HANDSHAKE, PLAIN, active, agreeing, check, echo, exactly, ordinary, pour, proxy, switched,
-};
+use common::upgrades::{AGREED, HANDSHAKE, PLAIN, active, agreeing, echo, ordinary, proxy, switched};
 use common::wire::read_head;
 use common::{PATIENCE, until};
 use rustls::version::TLS13;
@@ -45,7 +41,7 @@ fn a_websocket_is_agreed_on_and_its_frames_are_passed_on() {
     assert_eq!((answer.all("upgrade"), answer.all("connection")), (vec!["websocket"], vec!["upgrade"]));
     assert_eq!(answer.field("sec-websocket-accept"), Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
     assert_eq!((answer.field("content-length"), answer.field("transfer-encoding")), (None, None));
-    assert_eq!(exactly(&mut client, HELLO.len()), HELLO);
+    assert_eq!(take(client.reader(), HELLO.len()), HELLO);
     let asked = origin.request();
     assert_eq!((asked.all("upgrade"), asked.all("connection")), (vec!["WebSocket"], vec!["upgrade"]));
     assert_eq!(asked.field("sec-websocket-key"), Some("dGhlIHNhbXBsZSBub25jZQ=="));
@@ -62,23 +58,12 @@ fn a_websocket_is_agreed_on_and_its_frames_are_passed_on() {
 #[test]
 fn sixteen_mebibytes_go_both_ways_at_once() {
     let length = 16 << 20;
-    let origin = agreeing(move |peer| {
-        let mut writer = peer.stream().try_clone()?;
-        let pouring = thread::spawn(move || pour(&mut writer, length));
-        check(peer.reader(), length);
-        pouring.join().unwrap();
-        peer.wait_for_end()
-    });
+    let origin = agreeing(pouring(length));
     let proxy = proxy(&origin);
     let mut client = switched(&proxy);
-    let mut writer = client.stream().try_clone().unwrap();
+    let writer = client.stream().try_clone().unwrap();
 
-    let pouring = thread::spawn(move || {
-        pour(&mut writer, length);
-        writer.shutdown(Shutdown::Write).unwrap();
-    });
-    check(client.reader(), length);
-    pouring.join().unwrap();
+    pour_and_check(client.reader(), writer, length);
 
     assert!(client.is_closed());
     for way in ["\"request\"", "\"response\""] {
@@ -111,7 +96,7 @@ fn what_is_sent_behind_the_request_waits_for_the_agreement() {
     agree.send(()).unwrap();
 
     assert_eq!(client.any_head().status(), 101);
-    assert_eq!(exactly(&mut client, 12), b"\x81\x05early\n\nmor");
+    assert_eq!(take(client.reader(), 12), b"\x81\x05early\n\nmor");
 }
 
 #[test]
@@ -124,7 +109,7 @@ fn what_an_endpoint_says_with_its_agreement_is_passed_on() {
     let proxy = proxy(&origin);
     let mut client = switched(&proxy);
 
-    assert_eq!(exactly(&mut client, 13), b"hello at once");
+    assert_eq!(exactly(client.reader(), 13), "hello at once");
 }
 
 #[test]
@@ -234,7 +219,7 @@ fn any_protocol_that_a_route_names_is_passed_on_with_any_method_but_head() {
     client.send("POST / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: spdy/3.1\r\ncontent-length: 0\r\n\r\n");
 
     assert_eq!(client.any_head().field("upgrade"), Some("SPDY/3.1"));
-    assert_eq!(exactly(&mut client, 2), b"hi");
+    assert_eq!(exactly(client.reader(), 2), "hi");
     assert_eq!(origin.request().field("content-length"), Some("0"));
 }
 
@@ -265,9 +250,7 @@ fn a_connection_changes_under_tls_and_behind_proxy_headers_on_both_sides() {
     for start in (0..1 << 20).step_by(1 << 14) {
         let bytes: Vec<u8> = (start..start + (1 << 14)).map(pattern).collect();
         client.send(&bytes).unwrap();
-        let mut back = vec![0; bytes.len()];
-        client.reader().read_exact(&mut back).unwrap();
-        assert!(back == bytes, "from {start} on");
+        assert!(take(client.reader(), bytes.len()) == bytes, "from {start} on");
     }
 
     let stream = client.reader().get_mut();

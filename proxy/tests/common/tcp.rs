@@ -1,13 +1,14 @@
 //! Raw connections through a proxy, the endpoints they lead to, and guests that filter them.
 
-use std::io::{self, ErrorKind, Read};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Mutex, mpsc};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::common::modules::Guest;
-use crate::common::origin::Origin;
+use crate::common::origin::{Origin, Peer};
 use crate::common::proxy::TestProxy;
 use crate::common::{PATIENCE, until};
 
@@ -40,11 +41,16 @@ pub(crate) fn to_end(stream: &mut impl Read) -> io::Result<Vec<u8>> {
     stream.read_to_end(&mut bytes).map(|_| bytes)
 }
 
-/// That many bytes, as text.
-pub(crate) fn exactly(stream: &mut impl Read, length: usize) -> String {
+/// That many bytes.
+pub(crate) fn take(stream: &mut impl Read, length: usize) -> Vec<u8> {
     let mut bytes = vec![0; length];
     stream.read_exact(&mut bytes).unwrap();
-    String::from_utf8(bytes).unwrap()
+    bytes
+}
+
+/// The same, as text.
+pub(crate) fn exactly(stream: &mut impl Read, length: usize) -> String {
+    String::from_utf8(take(stream, length)).unwrap()
 }
 
 /// An endpoint that says back what it hears.
@@ -65,13 +71,29 @@ pub(crate) fn echo_at(listener: TcpListener) -> Origin {
     })
 }
 
+/// Tells the test what endpoints hear.
+pub(crate) struct Ear(Mutex<mpsc::Sender<Result<Vec<u8>, ErrorKind>>>);
+
+impl Ear {
+    /// Hears a connection up to its end, or how it breaks off, and tells that.
+    pub(crate) fn hear(&self, peer: &mut Peer) -> io::Result<()> {
+        let heard = to_end(peer.reader()).map_err(|error| error.kind());
+        self.0.lock().unwrap().send(heard).unwrap();
+        Ok(())
+    }
+}
+
+/// One for a script, and where the test is told.
+pub(crate) fn ear() -> (Ear, mpsc::Receiver<Result<Vec<u8>, ErrorKind>>) {
+    let (tell, told) = mpsc::channel();
+    (Ear(Mutex::new(tell)), told)
+}
+
 /// An endpoint that tells the test all it heard, once it has heard the end, and says goodbye.
 pub(crate) fn listening() -> (Origin, mpsc::Receiver<Result<Vec<u8>, ErrorKind>>) {
-    let (tell, told) = mpsc::channel();
-    let tell = Mutex::new(tell);
+    let (ear, told) = ear();
     let origin = Origin::scripted(move |peer| {
-        let heard = to_end(peer.reader());
-        tell.lock().unwrap().send(heard.map_err(|error| error.kind())).unwrap();
+        ear.hear(peer)?;
         peer.send("bye")
     });
     (origin, told)
@@ -80,6 +102,46 @@ pub(crate) fn listening() -> (Origin, mpsc::Receiver<Result<Vec<u8>, ErrorKind>>
 /// A byte of a long message, which tells where it stands.
 pub(crate) fn pattern(at: usize) -> u8 {
     u8::try_from((at ^ (at >> 8) ^ (at >> 16)) & 0xff).unwrap()
+}
+
+/// Writes so much of it, in whole pieces of 64 KiB.
+pub(crate) fn pour(stream: &mut impl Write, length: usize) {
+    for start in (0..length).step_by(1 << 16) {
+        let bytes: Vec<u8> = (start..start + (1 << 16)).map(pattern).collect();
+        stream.write_all(&bytes).unwrap();
+    }
+}
+
+/// Reads so much of it, and fails where a byte is another one.
+pub(crate) fn check(stream: &mut impl Read, length: usize) {
+    let (mut at, mut bytes) = (0, vec![0; 1 << 16]);
+    while at < length {
+        let read = stream.read(&mut bytes).unwrap();
+        assert!(read > 0, "ended after {at} bytes");
+        assert!(bytes[..read].iter().enumerate().all(|(offset, byte)| *byte == pattern(at + offset)));
+        at += read;
+    }
+}
+
+/// The script of an endpoint that says so much of it while it hears as much, and waits for the end.
+pub(crate) fn pouring(length: usize) -> impl Fn(&mut Peer) -> io::Result<()> + Send + Sync + 'static {
+    move |peer| {
+        let mut writer = peer.stream().try_clone()?;
+        let pouring = thread::spawn(move || pour(&mut writer, length));
+        check(peer.reader(), length);
+        pouring.join().unwrap();
+        peer.wait_for_end()
+    }
+}
+
+/// What its client does: it says so much, and that this is the end, while it hears as much.
+pub(crate) fn pour_and_check(reader: &mut impl Read, mut writer: TcpStream, length: usize) {
+    let pouring = thread::spawn(move || {
+        pour(&mut writer, length);
+        writer.shutdown(Shutdown::Write).unwrap();
+    });
+    check(reader, length);
+    pouring.join().unwrap();
 }
 
 /// The number once it has stopped to grow.

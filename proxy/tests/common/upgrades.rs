@@ -1,11 +1,10 @@
 //! Clients that change to WebSockets, proxies that let them, and endpoints that agree.
 
-use std::io::{self, Read, Write};
+use std::io;
 
 use crate::common::client::Client;
 use crate::common::origin::{Origin, Peer};
 use crate::common::proxy::TestProxy;
-use crate::common::tcp::pattern;
 use crate::common::wire::Message;
 
 /// RFC 6455, section 1.3.
@@ -58,12 +57,6 @@ pub(crate) fn switched(proxy: &TestProxy) -> Client {
     client
 }
 
-pub(crate) fn exactly(client: &mut Client, length: usize) -> Vec<u8> {
-    let mut bytes = vec![0; length];
-    client.reader().read_exact(&mut bytes).unwrap();
-    bytes
-}
-
 pub(crate) fn active(proxy: &TestProxy) -> f64 {
     proxy.metric("tollgate_http_upgraded_active", &["route=\"r\""])
 }
@@ -76,21 +69,4 @@ pub(crate) fn ordinary(proxy: &TestProxy, origin: &Origin, request: &str) -> (Me
     let asked = origin.requests().pop().unwrap();
     assert_eq!((asked.field("upgrade"), asked.field("connection")), (None, None), "{request}");
     (answer, asked)
-}
-
-pub(crate) fn pour(stream: &mut impl Write, length: usize) {
-    for start in (0..length).step_by(1 << 16) {
-        let bytes: Vec<u8> = (start..start + (1 << 16)).map(pattern).collect();
-        stream.write_all(&bytes).unwrap();
-    }
-}
-
-pub(crate) fn check(reader: &mut impl Read, length: usize) {
-    let (mut at, mut bytes) = (0, vec![0; 1 << 16]);
-    while at < length {
-        let read = reader.read(&mut bytes).unwrap();
-        assert!(read > 0, "ended after {at} bytes");
-        assert!(bytes[..read].iter().enumerate().all(|(offset, byte)| *byte == pattern(at + offset)));
-        at += read;
-    }
 }
