@@ -156,7 +156,9 @@ fn an_answer_is_whole_although_its_endpoint_closes_before_it_heard_all() {
     let origin = Origin::scripted(|peer| {
         let mut first = [0];
         peer.reader().read_exact(&mut first)?;
-        peer.send(vec![b'a'; 4 * MIB])
+        peer.send(vec![b'a'; 4 * MIB])?;
+        peer.wait_for_arrival();
+        Ok(())
     });
     let proxy = proxy("", &[origin.address()]);
     let mut client = connect(&proxy);

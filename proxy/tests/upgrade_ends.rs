@@ -84,6 +84,7 @@ fn what_was_said_is_whole_although_its_endpoint_closes_before_it_heard_all() {
         let mut first = [0];
         peer.reader().read_exact(&mut first)?;
         pour(peer.stream(), length);
+        peer.wait_for_arrival();
         Ok(())
     });
     let proxy = proxy(&origin);
