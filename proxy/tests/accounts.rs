@@ -5,9 +5,9 @@
 #[path = "common/common.rs"]
 mod common;
 
-use std::fs;
 use std::sync::mpsc::Sender;
 
+use common::access::AccessLog;
 use common::client::Client;
 use common::modules::{Guest, probes_with};
 use common::origin::Origin;
@@ -218,18 +218,14 @@ fn a_filter_that_is_shed_gets_its_policy_for_lateness() {
 
 #[test]
 fn the_access_log_tells_that_a_filter_was_over_its_share() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("access.log");
-    let log = format!("telemetry: {{ access_log: {{ format: json, to: {:?} }} }}", file.display().to_string());
-    let stage = Stage::of(&spender(""), "share: 1%", "", &log);
+    let log = AccessLog::new();
+    let stage = Stage::of(&spender(""), "share: 1%", "", &log.yaml());
     stage.spend();
     let _neighbour = stage.waits("/neighbour");
 
     assert_eq!(stage.ask().status(), 503);
 
-    until("it is logged", || fs::read_to_string(&file).unwrap().lines().count() == 2);
-    let text = fs::read_to_string(&file).unwrap();
-    let line: serde_json::Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+    let line = log.lines(2).pop().unwrap();
     assert_eq!((line["status"].as_u64(), &line["reason"]), (Some(503), &"filter_over_share:f".into()));
 }
 

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use common::PATIENCE;
+use common::access::AccessLog;
 use common::client::Client;
 use common::h2_raw::{
     ACK, BASE, CANCEL, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, NO_ERROR, PING, PREFACE, RST_STREAM, RawH2,
@@ -24,7 +25,7 @@ use common::until;
 /// A proxy to one origin, and why exchanges ended that it did not leave alone.
 struct House {
     proxy: TestProxy,
-    folder: tempfile::TempDir,
+    log: AccessLog,
 }
 
 impl House {
@@ -42,20 +43,14 @@ impl House {
     }
 
     fn routed(limits: &str, routes: &str) -> House {
-        let folder = tempfile::tempdir().unwrap();
-        let log = folder.path().join("log");
-        let proxy = TestProxy::with(&format!(
-            "limits: {{ {limits} }}\ntelemetry: {{ access_log: {{ format: json, to: {log:?} }} }}\nroutes: [{routes}]"
-        ));
-        House { proxy, folder }
+        let log = AccessLog::new();
+        let proxy = TestProxy::with(&format!("limits: {{ {limits} }}\n{}routes: [{routes}]", log.yaml()));
+        House { proxy, log }
     }
 
     /// Why the only exchange ended.
     fn reason(&self) -> String {
-        let line = || std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
-        until("the exchange is in the access log", || line().ends_with('\n'));
-        let entry: serde_json::Value = serde_json::from_str(line().lines().next().unwrap()).unwrap();
-        entry["reason"].as_str().unwrap_or_default().to_owned()
+        self.log.lines(1)[0]["reason"].as_str().unwrap_or_default().to_owned()
     }
 }
 

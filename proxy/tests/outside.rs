@@ -9,6 +9,7 @@ use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 
+use common::access::AccessLog;
 use common::client::Client;
 use common::modules::probes;
 use common::origin::{Origin, refusing};
@@ -19,14 +20,10 @@ use tollgate_config::Admin;
 
 /// What the access log says of the requests to these paths, one JSON object a line.
 fn logged(yaml: &str, paths: &[&str]) -> Vec<serde_json::Value> {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("access.log");
-    let log = format!("telemetry: {{ access_log: {{ format: json, to: {:?} }} }}", file.display().to_string());
-    let proxy = TestProxy::with(&format!("{log}\n{yaml}"));
+    let log = AccessLog::new();
+    let proxy = TestProxy::with(&format!("{}{yaml}", log.yaml()));
     paths.iter().for_each(|path| drop(proxy.get(path)));
-    let lines = || fs::read_to_string(&file).unwrap().lines().map(str::to_owned).collect::<Vec<_>>();
-    until("every request is logged", || lines().len() == paths.len());
-    lines().iter().map(|line| serde_json::from_str(line).unwrap()).collect()
+    log.lines(paths.len())
 }
 
 /// The one value of a log line under a key, wherever the format puts it.
@@ -65,20 +62,14 @@ fn the_access_log_names_the_filter_that_answered_or_failed() {
         "{}routes: [{{ to: echo, filters: [p] }}]",
         probes(&[("p", r#"{ "request_headers": ["get request-headers :path"] }"#)])
     );
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("access.log");
-    let log = format!("telemetry: {{ access_log: {{ format: json, to: {:?} }} }}", file.display().to_string());
-    let proxy = TestProxy::with(&format!("{log}\n{yaml}"));
+    let log = AccessLog::new();
+    let proxy = TestProxy::with(&format!("{}{yaml}", log.yaml()));
 
     proxy.ask("/", "x-probe-request-headers: reply 418 teapot\r\n");
     proxy.ask("/", "x-probe-request-headers: trap\r\n");
 
-    until("both are logged", || fs::read_to_string(&file).unwrap().lines().count() == 2);
-    let text = fs::read_to_string(&file).unwrap();
-    let reasons: Vec<_> = text
-        .lines()
-        .map(|line| field(&serde_json::from_str(line).unwrap(), "reason").as_str().unwrap().to_owned())
-        .collect();
+    let lines = log.lines(2);
+    let reasons: Vec<_> = lines.iter().map(|line| field(line, "reason").as_str().unwrap()).collect();
     assert_eq!(reasons, ["filter_responded:p", "filter_trap:p"]);
 }
 

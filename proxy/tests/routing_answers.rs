@@ -5,6 +5,7 @@
 #[path = "common/common.rs"]
 mod common;
 
+use common::access::AccessLog;
 use common::h2;
 use common::modules::probes;
 use common::origin::Origin;
@@ -190,18 +191,14 @@ fn a_filter_that_changes_the_path_leads_to_another_answer() {
 
 #[test]
 fn an_answer_of_a_route_is_counted_and_logged_like_any_other() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("access.log");
-    let proxy = TestProxy::with(&format!(
-        "telemetry: {{ access_log: {{ format: json, to: {file:?} }} }}\n\
-         routes:\n- {{ name: own, respond: {{ status: 429, body: slow }} }}\n"
-    ));
+    let log = AccessLog::new();
+    let proxy =
+        TestProxy::with(&format!("{}routes:\n- {{ name: own, respond: {{ status: 429, body: slow }} }}\n", log.yaml()));
 
     proxy.post("/a?b", "", "abc");
 
     proxy.counts("tollgate_http_requests_total", &["route=\"own\"", "cluster=\"none\"", "class=\"4xx\""], 1.0);
-    common::until("the line is written", || std::fs::read_to_string(&file).is_ok_and(|text| text.ends_with('\n')));
-    let line: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
+    let line = log.line();
     assert_eq!((&line["status"], &line["path"], &line["route"]), (&429.into(), &"/a?b".into(), &"own".into()));
     assert_eq!((&line["request_bytes"], &line["response_bytes"]), (&3.into(), &4.into()));
     assert_eq!(line.get("reason"), None);

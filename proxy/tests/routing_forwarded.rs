@@ -5,6 +5,7 @@
 #[path = "common/common.rs"]
 mod common;
 
+use common::access::AccessLog;
 use common::h2;
 use common::modules::probes;
 use common::origin::Origin;
@@ -54,10 +55,8 @@ fn every_request_has_a_number_of_its_own_that_filters_and_upstream_read_alike() 
 #[test]
 fn a_trusted_peer_is_continued_and_the_access_log_names_its_client_beside_it() {
     let origin = Origin::saying("ok");
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("access.log");
-    let log = format!("telemetry: {{ access_log: {{ format: json, to: {file:?} }} }}\n");
-    let proxy = proxy(&origin, "{ forwarded: { trusted: [127.0.0.0/8], standard: on }, via: on }", "", &log);
+    let log = AccessLog::new();
+    let proxy = proxy(&origin, "{ forwarded: { trusted: [127.0.0.0/8], standard: on }, via: on }", "", &log.yaml());
 
     let answer =
         proxy.ask("/", "x-forwarded-for: 6.6.6.6, 192.0.2.1\r\nx-forwarded-proto: https\r\nx-request-id: theirs\r\n");
@@ -67,8 +66,7 @@ fn a_trusted_peer_is_continued_and_the_access_log_names_its_client_beside_it() {
     assert_eq!((request.field("x-forwarded-proto"), request.field("x-request-id")), (Some("https"), Some("theirs")));
     assert_eq!(request.all("forwarded"), ["for=127.0.0.1;host=\"test\";proto=http"]);
     assert_eq!((request.all("via"), answer.all("via")), (vec!["1.1 tollgate"], vec!["1.1 tollgate"]));
-    common::until("the line is written", || std::fs::read_to_string(&file).is_ok_and(|text| text.ends_with('\n')));
-    let line: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
+    let line = log.line();
     assert_eq!((&line["client_address"], &line["request_id"]), (&"192.0.2.1".into(), &"theirs".into()));
     assert!(line["client"].as_str().unwrap().starts_with("127.0.0.1:"), "{line}");
 }

@@ -5,6 +5,7 @@
 #[path = "common/common.rs"]
 mod common;
 
+use common::access::AccessLog;
 use common::h2;
 use common::modules::probes;
 use common::origin::Origin;
@@ -67,13 +68,13 @@ fn a_path_that_a_rewrite_makes_impossible_is_not_sent() {
 #[test]
 fn filters_and_the_access_log_see_what_the_client_asked_for() {
     let origin = Origin::saying("ok");
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("access.log");
+    let log = AccessLog::new();
     let show = "property request.path -> response-headers x-path; property request.host -> response-headers x-host";
     let filters = probes(&[("f", "{}")]);
     let proxy = TestProxy::with(&format!(
-        "{filters}telemetry: {{ access_log: {{ format: json, to: {file:?} }} }}\n\
+        "{filters}{}\
          routes:\n- {{ match: {{ path: /v1 }}, to: {:?}, rewrite: {{ path: /v2, host: inside }}, filters: [f] }}\n",
+        log.yaml(),
         origin.url()
     ));
 
@@ -82,8 +83,7 @@ fn filters_and_the_access_log_see_what_the_client_asked_for() {
     assert_eq!((answer.field("x-path"), answer.field("x-host")), (Some("/v1/x?y"), Some("test")));
     let request = origin.request();
     assert_eq!((request.target(), request.field("host")), ("/v2/x?y", Some("inside")));
-    common::until("the line is written", || std::fs::read_to_string(&file).is_ok_and(|text| text.ends_with('\n')));
-    let line: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
+    let line = log.line();
     assert_eq!((&line["path"], &line["authority"]), (&"/v1/x?y".into(), &"test".into()));
 }
 

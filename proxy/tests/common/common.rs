@@ -5,6 +5,7 @@
 #![allow(dead_code, reason = "each file of tests uses its own part")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+pub(crate) mod access;
 pub(crate) mod admin;
 pub(crate) mod client;
 pub(crate) mod clusters;
