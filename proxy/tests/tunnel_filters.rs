@@ -5,30 +5,22 @@
 #[path = "common/common.rs"]
 mod common;
 
-use std::io::ErrorKind;
-
+use common::access::AccessLog;
 use common::modules::Guest;
 use common::origin::{Origin, refusing};
 use common::proxy::TestProxy;
-use common::tcp::{echo, exactly, to_end};
+use common::swaps::{hearing, speaker};
+use common::tcp::{calls, echo, exactly, to_end};
 use common::tunnels::{CONNECT, connected, proxy_with, refused};
 use common::until;
 
 fn filtered(limits: &str, guest: &Guest, origin: &Origin) -> TestProxy {
-    let filters = format!("watch: off\nfilters: {{ f: {{ wasm: {:?}, on_error: deny }} }}", guest.path());
-    proxy_with(limits, &filters, "filters: [f]", origin)
-}
-
-fn calls(proxy: &TestProxy, phase: &str) -> f64 {
-    proxy.metric("tollgate_filter_calls_total", &["filter=\"f\"", &format!("phase=\"{phase}\"")])
+    proxy_with(limits, &guest.as_f(), "filters: [f]", origin)
 }
 
 #[test]
 fn filters_see_the_heads_and_the_end_and_nothing_between() {
-    let more = r#"(func (export "proxy_on_request_body") (param i32 i32 i32) (result i32) (i32.const 0))
-        (func (export "proxy_on_response_body") (param i32 i32 i32) (result i32) (i32.const 0))
-        (func (export "proxy_on_log") (param i32))"#;
-    let (guest, origin) = (Guest::from_bytes(&common::swaps::module("me", more)), echo());
+    let (guest, origin) = (Guest::from_bytes(&hearing("me")), echo());
     let proxy = filtered("", &guest, &origin);
     let mut client = proxy.client();
 
@@ -47,52 +39,16 @@ fn filters_see_the_heads_and_the_end_and_nothing_between() {
 
 #[test]
 fn a_tunnel_ends_with_the_generation_of_its_filter_where_that_may_not_grow_old() {
-    let (guest, origin) = (Guest::from_bytes(&common::swaps::speaker("one")), echo());
+    let (guest, origin) = (Guest::from_bytes(&speaker("one")), echo());
     let proxy = filtered("upgrade_age: 200ms", &guest, &origin);
     let mut old = connected(&proxy);
 
-    guest.replace(&common::swaps::speaker("two"));
+    guest.replace(&speaker("two"));
     proxy.order(guest.look()).unwrap();
 
-    let ended = to_end(old.reader());
-    assert!(ended.as_ref().map_or_else(|error| error.kind() == ErrorKind::ConnectionReset, Vec::is_empty), "{ended:?}");
+    assert!(old.is_closed());
     until("the generation is gone", || proxy.plugin("f").draining.is_empty());
     drop(connected(&proxy));
-}
-
-/// A guest that answers with this status in a phase.
-fn answering(phase: &str, status: u16) -> Guest {
-    Guest::from_wat(&format!(
-        r#"(module
-        (import "env" "proxy_send_local_response"
-            (func $respond (param i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))
-        (memory (export "memory") 1)
-        (func (export "proxy_abi_version_0_2_1"))
-        (func (export "malloc") (param i32) (result i32) (i32.const 4096))
-        (func (export "proxy_on_context_create") (param i32 i32))
-        (func (export "{phase}") (param i32 i32 i32) (result i32)
-            (drop (call $respond (i32.const {status}) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)
-                (i32.const 0) (i32.const 0) (i32.const -1)))
-            (i32.const 1)))"#
-    ))
-}
-
-/// A guest that sets a field, or a pseudo-header field, of the request or of the answer.
-fn setting(phase: &str, map: u32, name: &str, value: &str) -> Guest {
-    let (long, longer) = (name.len(), value.len());
-    Guest::from_wat(&format!(
-        r#"(module
-        (import "env" "proxy_replace_header_map_value" (func $put (param i32 i32 i32 i32 i32) (result i32)))
-        (memory (export "memory") 1)
-        (data (i32.const 0) "{name}")
-        (data (i32.const 16) "{value}")
-        (func (export "proxy_abi_version_0_2_1"))
-        (func (export "malloc") (param i32) (result i32) (i32.const 4096))
-        (func (export "proxy_on_context_create") (param i32 i32))
-        (func (export "{phase}") (param i32 i32 i32) (result i32)
-            (drop (call $put (i32.const {map}) (i32.const 0) (i32.const {long}) (i32.const 16) (i32.const {longer})))
-            (i32.const 0)))"#
-    ))
 }
 
 #[test]
@@ -100,7 +56,7 @@ fn a_filter_may_refuse_and_its_success_is_no_tunnel() {
     for (phase, asked) in [("proxy_on_request_headers", 0), ("proxy_on_response_headers", 1)] {
         for (status, answered) in [(403, 403), (302, 302), (200, 500), (204, 500)] {
             let origin = echo();
-            let guest = answering(phase, status);
+            let guest = Guest::answering(phase, status);
             let proxy = filtered("", &guest, &origin);
 
             assert_eq!(refused(&proxy, CONNECT), answered, "{phase} {status}");
@@ -115,17 +71,15 @@ fn a_filter_may_refuse_and_its_success_is_no_tunnel() {
 #[test]
 fn a_filter_that_changes_the_answer_makes_no_tunnel_of_a_failure_nor_keeps_one_that_it_denies() {
     let dead = Origin::silent();
-    let (success, denial) = (setting("proxy_on_response_headers", 2, ":status", "200"), |status: &str| {
-        setting("proxy_on_response_headers", 2, ":status", status)
-    });
+    let answering = |status: &str| Guest::setting("proxy_on_response_headers", 2, ":status", status);
+    let (success, denial) = (answering("200"), answering("451"));
     let unreachable = TestProxy::with(&format!(
         "filters: {{ f: {{ wasm: {:?} }} }}\n\
          routes: [{{ to: 'http://{}', upgrade: [connect], filters: [f] }}]",
         success.path(),
         refusing()
     ));
-    let denied = denial("451");
-    let denying = filtered("", &denied, &dead);
+    let denying = filtered("", &denial, &dead);
 
     assert_eq!(refused(&unreachable, CONNECT), 500);
     assert_eq!(refused(&denying, CONNECT), 451);
@@ -136,7 +90,7 @@ fn a_filter_that_changes_the_answer_makes_no_tunnel_of_a_failure_nor_keeps_one_t
 fn a_filter_that_changes_the_host_gets_a_route_with_tunnels_or_none() {
     let (near, far) = (echo(), Origin::scripted(|peer| peer.send("far")));
     for (authority, greeting) in [("far.test:1", Some("far")), ("plain.test:1", None)] {
-        let guest = setting("proxy_on_request_headers", 0, ":authority", authority);
+        let guest = Guest::setting("proxy_on_request_headers", 0, ":authority", authority);
         let proxy = TestProxy::with(&format!(
             "filters: {{ f: {{ wasm: {:?} }} }}\nroutes:\n\
              - {{ match: {{ host: nowhere.test }}, to: {:?}, upgrade: [connect], filters: [f] }}\n\
@@ -158,7 +112,7 @@ fn a_filter_that_changes_the_host_gets_a_route_with_tunnels_or_none() {
 #[test]
 fn a_filter_makes_no_other_request_of_it_and_sees_no_path() {
     for (name, value) in [(":method", "GET"), (":path", "/")] {
-        let (guest, origin) = (setting("proxy_on_request_headers", 0, name, value), echo());
+        let (guest, origin) = (Guest::setting("proxy_on_request_headers", 0, name, value), echo());
         let proxy = filtered("", &guest, &origin);
         let mut client = connected(&proxy);
 
@@ -170,11 +124,8 @@ fn a_filter_makes_no_other_request_of_it_and_sees_no_path() {
 
 #[test]
 fn the_access_log_has_one_line_for_all_of_it() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("access.log");
-    let log = format!("telemetry: {{ access_log: {{ format: json, to: {:?} }} }}", file.display().to_string());
-    let origin = echo();
-    let proxy = proxy_with("", &log, "", &origin);
+    let (log, origin) = (AccessLog::new(), echo());
+    let proxy = proxy_with("", &log.yaml(), "", &origin);
     let mut client = connected(&proxy);
 
     client.send("12345");
@@ -182,9 +133,7 @@ fn the_access_log_has_one_line_for_all_of_it() {
     client.end();
     assert!(client.is_closed());
 
-    let line = || std::fs::read_to_string(&file).unwrap_or_default();
-    until("the line is written", || line().ends_with('\n'));
-    let line: serde_json::Value = serde_json::from_str(&line()).unwrap();
+    let line = log.line();
     assert_eq!((&line["method"], &line["path"]), (&"CONNECT".into(), &"nowhere.test:9".into()));
     assert_eq!((&line["status"], &line["upstream"]), (&200.into(), &origin.address().to_string().into()));
     assert_eq!((&line["request_bytes"], &line["response_bytes"]), (&5.into(), &5.into()), "{line}");

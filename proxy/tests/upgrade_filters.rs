@@ -5,40 +5,23 @@
 #[path = "common/common.rs"]
 mod common;
 
-use std::io::ErrorKind;
-
+use common::access::AccessLog;
 use common::modules::Guest;
 use common::origin::{Origin, ok};
 use common::proxy::TestProxy;
-use common::swaps::speaker;
-use common::tcp::{exactly, to_end};
+use common::swaps::{hearing, speaker};
+use common::tcp::{calls, exactly};
 use common::until;
 use common::upgrades::{HANDSHAKE, echo, ordinary, proxy_with, switched};
 use tollgate::app::reload::Done;
 
 fn filtered(limits: &str, guest: &Guest, origin: &Origin) -> TestProxy {
-    let filters = format!("watch: off\nfilters: {{ f: {{ wasm: {:?}, on_error: deny }} }}", guest.path());
-    proxy_with(limits, &filters, "filters: [f]", origin)
-}
-
-fn calls(proxy: &TestProxy, phase: &str) -> f64 {
-    proxy.metric("tollgate_filter_calls_total", &["filter=\"f\"", &format!("phase=\"{phase}\"")])
-}
-
-/// A guest that signs answers with this word, and hears of the end and of bodies.
-fn signing(word: &str) -> Vec<u8> {
-    common::swaps::module(
-        word,
-        r#"(func (export "proxy_on_request_body") (param i32 i32 i32) (result i32) (i32.const 0))
-        (func (export "proxy_on_response_body") (param i32 i32 i32) (result i32) (i32.const 0))
-        (func (export "proxy_on_done") (param i32) (result i32) (i32.const 1))
-        (func (export "proxy_on_log") (param i32))"#,
-    )
+    proxy_with(limits, &guest.as_f(), "filters: [f]", origin)
 }
 
 #[test]
 fn filters_see_the_heads_and_the_end_and_nothing_between() {
-    let (guest, origin) = (Guest::from_bytes(&signing("me")), echo());
+    let (guest, origin) = (Guest::from_bytes(&hearing("me")), echo());
     let proxy = filtered("", &guest, &origin);
     let mut client = proxy.client();
 
@@ -59,24 +42,9 @@ fn filters_see_the_heads_and_the_end_and_nothing_between() {
 #[test]
 fn a_filter_may_answer_instead() {
     let origin = echo();
-    let refusing = |phase: &str| {
-        Guest::from_wat(&format!(
-            r#"(module
-            (import "env" "proxy_send_local_response"
-                (func $respond (param i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))
-            (memory (export "memory") 1)
-            (func (export "proxy_abi_version_0_2_1"))
-            (func (export "malloc") (param i32) (result i32) (i32.const 4096))
-            (func (export "proxy_on_context_create") (param i32 i32))
-            (func (export "{phase}") (param i32 i32 i32) (result i32)
-                (drop (call $respond (i32.const 403) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)
-                    (i32.const 0) (i32.const 0) (i32.const -1)))
-                (i32.const 1)))"#
-        ))
-    };
     for (phase, asked) in [("proxy_on_request_headers", 0), ("proxy_on_response_headers", 1)] {
         let before = origin.requests().len();
-        let guest = refusing(phase);
+        let guest = Guest::answering(phase, 403);
         let proxy = filtered("", &guest, &origin);
         let mut client = proxy.client();
 
@@ -95,13 +63,13 @@ fn is_draining(proxy: &TestProxy, generations: &[u64]) -> bool {
 }
 
 fn swap(proxy: &TestProxy, guest: &Guest, word: &str) {
-    guest.replace(&signing(word));
+    guest.replace(&hearing(word));
     assert_eq!(proxy.order(guest.look()).unwrap(), Done::Serving);
 }
 
 #[test]
 fn a_changed_connection_keeps_its_generation_however_long_it_lasts() {
-    let (guest, origin) = (Guest::from_bytes(&signing("one")), echo());
+    let (guest, origin) = (Guest::from_bytes(&hearing("one")), echo());
     let proxy = filtered("retire_timeout: 100ms", &guest, &origin);
     let mut old = switched(&proxy);
 
@@ -124,15 +92,14 @@ fn a_changed_connection_keeps_its_generation_however_long_it_lasts() {
 
 #[test]
 fn a_changed_connection_ends_with_its_generation_where_that_may_not_grow_old() {
-    let (guest, origin) = (Guest::from_bytes(&signing("one")), echo());
+    let (guest, origin) = (Guest::from_bytes(&hearing("one")), echo());
     let proxy = filtered("upgrade_age: 200ms", &guest, &origin);
     let mut old = switched(&proxy);
 
     guest.replace(&speaker("two"));
     assert_eq!(proxy.order(guest.look()).unwrap(), Done::Serving);
 
-    let ended = to_end(old.reader());
-    assert!(ended.as_ref().map_or_else(|error| error.kind() == ErrorKind::ConnectionReset, Vec::is_empty), "{ended:?}");
+    assert!(old.is_closed());
     until("the generation is gone", || is_draining(&proxy, &[]));
     drop(switched(&proxy));
 }
@@ -140,19 +107,7 @@ fn a_changed_connection_ends_with_its_generation_where_that_may_not_grow_old() {
 #[test]
 fn a_request_that_a_filter_sends_elsewhere_asks_only_what_that_route_allows() {
     let (origin, elsewhere) = (echo(), Origin::answering(ok("elsewhere")));
-    let guest = Guest::from_wat(
-        r#"(module
-        (import "env" "proxy_replace_header_map_value" (func $put (param i32 i32 i32 i32 i32) (result i32)))
-        (memory (export "memory") 1)
-        (data (i32.const 0) ":path")
-        (data (i32.const 16) "/other")
-        (func (export "proxy_abi_version_0_2_1"))
-        (func (export "malloc") (param i32) (result i32) (i32.const 4096))
-        (func (export "proxy_on_context_create") (param i32 i32))
-        (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
-            (drop (call $put (i32.const 0) (i32.const 0) (i32.const 5) (i32.const 16) (i32.const 6)))
-            (i32.const 0)))"#,
-    );
+    let guest = Guest::setting("proxy_on_request_headers", 0, ":path", "/other");
     let proxy = TestProxy::with(&format!(
         "filters: {{ f: {{ wasm: {:?} }} }}\nroutes:\n- {{ to: {:?}, upgrade: [websocket], filters: [f] }}\n\
          - {{ match: {{ path: /other }}, to: {:?} }}",
@@ -169,11 +124,8 @@ fn a_request_that_a_filter_sends_elsewhere_asks_only_what_that_route_allows() {
 
 #[test]
 fn the_access_log_has_one_line_for_all_of_it() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("access.log");
-    let log = format!("telemetry: {{ access_log: {{ format: json, to: {:?} }} }}", file.display().to_string());
-    let origin = echo();
-    let proxy = proxy_with("", &log, "", &origin);
+    let (log, origin) = (AccessLog::new(), echo());
+    let proxy = proxy_with("", &log.yaml(), "", &origin);
     let mut client = switched(&proxy);
 
     client.send("12345");
@@ -181,9 +133,7 @@ fn the_access_log_has_one_line_for_all_of_it() {
     client.end();
     assert!(client.is_closed());
 
-    let line = || std::fs::read_to_string(&file).unwrap_or_default();
-    until("the line is written", || line().ends_with('\n'));
-    let line: serde_json::Value = serde_json::from_str(&line()).unwrap();
+    let line = log.line();
     assert_eq!((&line["status"], &line["path"]), (&101.into(), &"/chat".into()));
     assert_eq!((&line["request_bytes"], &line["response_bytes"]), (&5.into(), &5.into()), "{line}");
     assert!(line.get("reason").is_none_or(serde_json::Value::is_null), "{line}");

@@ -24,6 +24,41 @@ impl Guest {
         Guest::from_bytes(&wat::parse_str(wat).expect("a guest in WAT"))
     }
 
+    /// One that answers in the request's place with this status, in this phase.
+    pub(crate) fn answering(phase: &str, status: u16) -> Guest {
+        Guest::from_wat(&format!(
+            r#"(module
+            (import "env" "proxy_send_local_response"
+                (func $respond (param i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))
+            (memory (export "memory") 1)
+            (func (export "proxy_abi_version_0_2_1"))
+            (func (export "malloc") (param i32) (result i32) (i32.const 4096))
+            (func (export "proxy_on_context_create") (param i32 i32))
+            (func (export "{phase}") (param i32 i32 i32) (result i32)
+                (drop (call $respond (i32.const {status}) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)
+                    (i32.const 0) (i32.const 0) (i32.const -1)))
+                (i32.const 1)))"#
+        ))
+    }
+
+    /// One that sets a field or a pseudo-header field of this map, in this phase. A name has 16 bytes at most.
+    pub(crate) fn setting(phase: &str, map: u32, name: &str, value: &str) -> Guest {
+        let (long, longer) = (name.len(), value.len());
+        Guest::from_wat(&format!(
+            r#"(module
+            (import "env" "proxy_replace_header_map_value" (func $put (param i32 i32 i32 i32 i32) (result i32)))
+            (memory (export "memory") 1)
+            (data (i32.const 0) "{name}")
+            (data (i32.const 16) "{value}")
+            (func (export "proxy_abi_version_0_2_1"))
+            (func (export "malloc") (param i32) (result i32) (i32.const 4096))
+            (func (export "proxy_on_context_create") (param i32 i32))
+            (func (export "{phase}") (param i32 i32 i32) (result i32)
+                (drop (call $put (i32.const {map}) (i32.const 0) (i32.const {long}) (i32.const 16) (i32.const {longer})))
+                (i32.const 0)))"#
+        ))
+    }
+
     /// A file with these bytes, module or not.
     pub(crate) fn from_bytes(bytes: &[u8]) -> Guest {
         let folder = tempfile::tempdir().unwrap();
@@ -46,6 +81,11 @@ impl Guest {
     /// Where it is.
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// The `filters` of a configuration: it alone, as `f`, which may not fail and is swapped when told to.
+    pub(crate) fn as_f(&self) -> String {
+        format!("watch: off\nfilters: {{ f: {{ wasm: {:?}, on_error: deny }} }}", self.path())
     }
 
     /// As a configuration names it.

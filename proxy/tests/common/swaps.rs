@@ -17,6 +17,17 @@ pub(crate) fn speaker(word: &str) -> Vec<u8> {
     module(word, "")
 }
 
+/// The same, which hears of bodies and of the end as well.
+pub(crate) fn hearing(word: &str) -> Vec<u8> {
+    module(
+        word,
+        r#"(func (export "proxy_on_request_body") (param i32 i32 i32) (result i32) (i32.const 0))
+        (func (export "proxy_on_response_body") (param i32 i32 i32) (result i32) (i32.const 0))
+        (func (export "proxy_on_done") (param i32) (result i32) (i32.const 1))
+        (func (export "proxy_on_log") (param i32))"#,
+    )
+}
+
 /// A filter that says `word` in the field `x-by` of every request and of every answer.
 pub(crate) fn stamper(word: &str) -> Vec<u8> {
     let length = word.len();

@@ -3,6 +3,7 @@
 use crate::common::client::Client;
 use crate::common::origin::Origin;
 use crate::common::proxy::TestProxy;
+use crate::common::upgrades::proxy_that_lets;
 
 /// Nothing listens where this leads.
 pub(crate) const CONNECT: &str = "CONNECT nowhere.test:9 HTTP/1.1\r\nhost: nowhere.test:9\r\n\r\n";
@@ -11,10 +12,7 @@ pub(crate) const HIDDEN: &str = "GET /hidden HTTP/1.1\r\nhost: a\r\n\r\n";
 
 /// A proxy that makes tunnels to `origin`, under these limits, with further top-level lines and more of the route.
 pub(crate) fn proxy_with(limits: &str, lines: &str, route: &str, origin: &Origin) -> TestProxy {
-    TestProxy::with(&format!(
-        "limits: {{ {limits} }}\n{lines}\nroutes: [{{ name: r, to: {:?}, upgrade: [connect], {route} }}]",
-        origin.url()
-    ))
+    proxy_that_lets("connect", limits, lines, route, origin)
 }
 
 pub(crate) fn proxy(origin: &Origin) -> TestProxy {

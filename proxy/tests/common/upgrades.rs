@@ -36,10 +36,16 @@ pub(crate) fn echo() -> Origin {
     })
 }
 
-/// A proxy that lets clients change to WebSockets with `origin`, under these limits and with further top-level lines.
+/// A proxy that lets clients change to WebSockets with `origin`, under these limits, with further top-level lines and more
+/// of the route.
 pub(crate) fn proxy_with(limits: &str, lines: &str, route: &str, origin: &Origin) -> TestProxy {
+    proxy_that_lets("websocket", limits, lines, route, origin)
+}
+
+/// The same for another protocol.
+pub(crate) fn proxy_that_lets(protocol: &str, limits: &str, lines: &str, route: &str, origin: &Origin) -> TestProxy {
     TestProxy::with(&format!(
-        "limits: {{ {limits} }}\n{lines}\nroutes: [{{ name: r, to: {:?}, upgrade: [websocket], {route} }}]",
+        "limits: {{ {limits} }}\n{lines}\nroutes: [{{ name: r, to: {:?}, upgrade: [{protocol}], {route} }}]",
         origin.url()
     ))
 }
