@@ -17,7 +17,9 @@ use common::clusters::becomes;
 use common::hole::BlackHole;
 use common::origin::{Origin, refusing};
 use common::proxy::TestProxy;
-use common::tcp::{connect, ear, echo, exactly, is_refused, is_reset, pour_and_check, pouring, settled, to_end};
+use common::tcp::{
+    connect, ear, echo, exactly, is_refused, is_reset, pour_and_check, pouring, settled, speaking_first, to_end,
+};
 use common::{PATIENCE, until};
 use socket2::SockRef;
 
@@ -55,12 +57,7 @@ fn the_end_of_one_way_leaves_the_other_open() {
 
 #[test]
 fn an_endpoint_may_end_first_and_still_listen() {
-    let (ear, told) = ear();
-    let origin = Origin::scripted(move |peer| {
-        peer.send("bye")?;
-        peer.stream().shutdown(Shutdown::Write)?;
-        ear.hear(peer)
-    });
+    let (origin, told) = speaking_first("bye");
     let proxy = proxy("", &[origin.address()]);
     let mut client = connect(&proxy);
 

@@ -6,11 +6,10 @@
 mod common;
 
 use std::io::{ErrorKind, Read};
-use std::net::Shutdown;
 use std::time::Duration;
 
 use common::origin::Origin;
-use common::tcp::{ear, echo, exactly, listening, pour_and_check, pouring, to_end};
+use common::tcp::{echo, exactly, listening, pour_and_check, pouring, speaking_first, to_end};
 use common::tunnels::{CONNECT, HIDDEN, connected, proxy, proxy_with};
 use common::upgrades::active;
 use common::{PATIENCE, until};
@@ -44,12 +43,7 @@ fn the_end_of_one_way_leaves_the_other_open() {
 
 #[test]
 fn an_endpoint_may_speak_first_and_end_first_and_still_listen() {
-    let (ear, told) = ear();
-    let origin = Origin::scripted(move |peer| {
-        peer.send("220 hello")?;
-        peer.stream().shutdown(Shutdown::Write)?;
-        ear.hear(peer)
-    });
+    let (origin, told) = speaking_first("220 hello");
     let proxy = proxy(&origin);
     let mut client = connected(&proxy);
 

@@ -6,7 +6,6 @@
 mod common;
 
 use std::io::{ErrorKind, Read};
-use std::net::Shutdown;
 
 use bytes::Bytes;
 use common::frames::Frame;
@@ -16,7 +15,7 @@ use common::h2_raw::{
 };
 use common::origin::{Origin, refusing};
 use common::proxy::TestProxy;
-use common::tcp::{ear, echo, listening, pattern};
+use common::tcp::{echo, listening, pattern, speaking_first};
 use common::tunnels::{proxy, proxy_with};
 use common::upgrades::active;
 use common::{PATIENCE, until};
@@ -131,12 +130,7 @@ fn four_mebibytes_go_both_ways_at_once_on_two_streams() {
 
 #[test]
 fn what_is_sent_behind_the_head_goes_through_and_either_side_may_end_first() {
-    let (ear, told) = ear();
-    let origin = Origin::scripted(move |peer| {
-        peer.send("220 hello")?;
-        peer.stream().shutdown(Shutdown::Write)?;
-        ear.hear(peer)
-    });
+    let (origin, told) = speaking_first("220 hello");
     let proxy = proxy(&origin);
     let mut client = RawH2::greet(proxy.address());
 

@@ -89,6 +89,17 @@ pub(crate) fn ear() -> (Ear, mpsc::Receiver<Result<Vec<u8>, ErrorKind>>) {
     (Ear(Mutex::new(tell)), told)
 }
 
+/// An endpoint that says this and that it is the end, hears on, and tells the test all it heard.
+pub(crate) fn speaking_first(greeting: &'static str) -> (Origin, mpsc::Receiver<Result<Vec<u8>, ErrorKind>>) {
+    let (ear, told) = ear();
+    let origin = Origin::scripted(move |peer| {
+        peer.send(greeting)?;
+        peer.stream().shutdown(Shutdown::Write)?;
+        ear.hear(peer)
+    });
+    (origin, told)
+}
+
 /// An endpoint that tells the test all it heard, once it has heard the end, and says goodbye.
 pub(crate) fn listening() -> (Origin, mpsc::Receiver<Result<Vec<u8>, ErrorKind>>) {
     let (ear, told) = ear();
