@@ -8,10 +8,10 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::fault::Ask::Upload;
 use crate::fault::Outcome::{Own, Whole};
-use crate::fault::{Fault, closing, doing, resetting, saying};
+use crate::fault::{Fault, TIMEOUT, closing, doing, resetting, saying};
 
 pub(super) fn faults() -> Vec<Fault> {
-    let (reset, timeout) = ("upstream_reset", "upstream_timeout");
+    let reset = "upstream_reset";
     let full = "HTTP/1.1 413 Content Too Large\r\ncontent-length: 4\r\n\r\nfull";
     vec![
         closing("no answer", "", Own(502), reset),
@@ -35,10 +35,10 @@ pub(super) fn faults() -> Vec<Fault> {
         })
         .asked(Upload)
         .and_closes(),
-        saying("silence", "", Own(504), timeout),
-        saying("a head that does not end", "HTTP/1.1 200 OK\r\nx: ", Own(504), timeout),
-        saying("silence behind 100", "HTTP/1.1 100 Continue\r\n\r\n", Own(504), timeout),
-        doing("a head that comes byte by byte", Own(504), timeout, |peer| {
+        saying("silence", "", Own(504), TIMEOUT),
+        saying("a head that does not end", "HTTP/1.1 200 OK\r\nx: ", Own(504), TIMEOUT),
+        saying("silence behind 100", "HTTP/1.1 100 Continue\r\n\r\n", Own(504), TIMEOUT),
+        doing("a head that comes byte by byte", Own(504), TIMEOUT, |peer| {
             peer.request()?;
             for byte in "HTTP/1.1 200 OK\r\n".bytes().chain(std::iter::repeat(b'x')) {
                 peer.send([byte])?;
