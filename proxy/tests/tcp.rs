@@ -5,15 +5,16 @@
 #[path = "common/common.rs"]
 mod common;
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use common::admin::LOOPBACK;
 use common::clusters::becomes;
+use common::farewells::{hear_out, say, saying};
 use common::hole::BlackHole;
 use common::origin::{Origin, refusing};
 use common::proxy::TestProxy;
@@ -150,26 +151,32 @@ fn a_reset_of_either_side_resets_the_other() {
 
 #[test]
 fn an_answer_is_whole_although_its_endpoint_closes_before_it_heard_all() {
-    let origin = Origin::scripted(|peer| {
-        let mut first = [0];
-        peer.reader().read_exact(&mut first)?;
-        peer.send(vec![b'a'; 4 * MIB])?;
-        peer.wait_for_arrival();
-        Ok(())
+    let (script, gone) = saying();
+    let origin = Origin::scripted(script);
+    let proxy = proxy("", &[origin.address()]);
+    let mut client = connect(&proxy);
+    let writer = client.try_clone().unwrap();
+
+    client.write_all(b"!").unwrap();
+
+    hear_out(&mut client, &writer, &gone);
+}
+
+#[test]
+fn what_a_client_said_is_whole_although_it_closes_before_it_heard_all() {
+    let ((tell, gone), (told, heard)) = (mpsc::channel(), mpsc::channel());
+    let (gone, told) = (Mutex::new(gone), Mutex::new(told));
+    let origin = Origin::scripted(move |peer| {
+        let writer = peer.stream().try_clone()?;
+        hear_out(peer.reader(), &writer, &gone.lock().unwrap());
+        told.lock().unwrap().send(()).map_err(io::Error::other)
     });
     let proxy = proxy("", &[origin.address()]);
     let mut client = connect(&proxy);
-    let mut writer = client.try_clone().unwrap();
 
-    let pouring = thread::spawn(move || {
-        // At some point nobody listens any more.
-        while writer.write_all(&[b'x'; 1 << 16]).is_ok() {}
-    });
-    let answer = exactly(&mut client, 4 * MIB);
-    client.shutdown(Shutdown::Both).unwrap();
+    tell.send(say(&mut client).unwrap()).unwrap();
 
-    assert!(answer.bytes().all(|byte| byte == b'a'));
-    pouring.join().unwrap();
+    heard.recv_timeout(PATIENCE).expect("all was heard");
 }
 
 #[test]
@@ -198,14 +205,22 @@ fn another_endpoint_is_tried_where_one_refuses() {
 #[test]
 fn a_connection_on_which_nothing_moves_is_closed_and_a_busy_one_is_not() {
     let origin = echo();
-    let proxy = proxy("stream_idle_timeout: 300ms", &[origin.address()]);
+    let proxy = proxy("stream_idle_timeout: 1s", &[origin.address()]);
     let (mut busy, mut idle) = (connect(&proxy), connect(&proxy));
-    let begun = Instant::now();
-
-    while begun.elapsed() < Duration::from_secs(1) {
+    let mut exchange = || {
         busy.write_all(b"x").unwrap();
         assert_eq!(exactly(&mut busy, 1), "x");
-    }
+    };
+    exchange();
+    let active = || proxy.metric("tollgate_listener_tcp_connections_active", &["listener=\"raw\""]);
+
+    // The other one is younger, and closed for its age while this one is busy.
+    until("both are there", || active() == 2.0);
+    until("one is closed", || {
+        exchange();
+        active() == 1.0
+    });
+    exchange();
 
     assert_eq!(to_end(&mut idle).unwrap(), b"");
     assert_eq!(to_end(&mut busy).unwrap(), b"");

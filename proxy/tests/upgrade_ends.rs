@@ -5,14 +5,14 @@
 #[path = "common/common.rs"]
 mod common;
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read};
 use std::net::Shutdown;
 use std::sync::mpsc;
-use std::thread;
 use std::time::Duration;
 
+use common::farewells::{hear_out, saying};
 use common::origin::Origin;
-use common::tcp::{check, ear, exactly, pour, to_end};
+use common::tcp::{ear, exactly, to_end};
 use common::upgrades::{HANDSHAKE, PLAIN, active, agreeing, echo, proxy, proxy_with, switched};
 use common::{PATIENCE, until};
 use socket2::SockRef;
@@ -79,28 +79,15 @@ fn an_endpoint_that_breaks_off_is_told_to_the_client() {
 
 #[test]
 fn what_was_said_is_whole_although_its_endpoint_closes_before_it_heard_all() {
-    let length = 4 << 20;
-    let origin = agreeing(move |peer| {
-        let mut first = [0];
-        peer.reader().read_exact(&mut first)?;
-        pour(peer.stream(), length);
-        peer.wait_for_arrival();
-        Ok(())
-    });
+    let (script, gone) = saying();
+    let origin = agreeing(script);
     let proxy = proxy(&origin);
     let mut client = switched(&proxy);
-    let mut writer = client.stream().try_clone().unwrap();
+    let writer = client.stream().try_clone().unwrap();
 
-    let pouring = thread::spawn(move || {
-        // At some point nobody listens any more.
-        while writer.write_all(&[b'x'; 1 << 16]).is_ok() {}
-    });
-    check(client.reader(), length);
-    client.stream().shutdown(Shutdown::Both).unwrap();
-    pouring.join().unwrap();
+    client.send("!");
+    hear_out(client.reader(), &writer, &gone);
 
-    // Until now it has not read on, and has kept its socket.
-    drop(origin);
     until("it is over", || active(&proxy) == 0.0);
 }
 

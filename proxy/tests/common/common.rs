@@ -9,6 +9,7 @@ pub(crate) mod access;
 pub(crate) mod admin;
 pub(crate) mod client;
 pub(crate) mod clusters;
+pub(crate) mod farewells;
 pub(crate) mod frames;
 pub(crate) mod h2;
 pub(crate) mod h2_origin;

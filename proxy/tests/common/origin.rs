@@ -9,8 +9,8 @@ use std::thread;
 
 use socket2::{Domain, SockRef, Socket, Type};
 
+use crate::common::PATIENCE;
 use crate::common::wire::{self, Kind, Message};
-use crate::common::{PATIENCE, until};
 
 /// A listening origin; each connection is served by a thread of its own.
 pub(crate) struct Origin {
@@ -212,12 +212,6 @@ impl Peer {
         io::copy(&mut self.reader, &mut io::sink()).map(drop)
     }
 
-    /// Waits until all that was sent has arrived. The kernel forgets what has not when bytes come for a socket that is shut.
-    pub(crate) fn wait_for_arrival(&mut self) {
-        let (here, there) = (self.stream().local_addr().unwrap().port(), self.stream().peer_addr().unwrap().port());
-        until("all that was sent has arrived", || unacknowledged(here, there) == 0);
-    }
-
     /// Closes with RST in place of FIN.
     pub(crate) fn reset(&mut self) -> io::Result<()> {
         SockRef::from(self.reader.get_ref()).set_linger(Some(std::time::Duration::ZERO))?;
@@ -227,16 +221,6 @@ impl Peer {
         *self.reader.get_mut() = elsewhere;
         Ok(())
     }
-}
-
-/// The bytes between two ports of this machine that the kernel has still to hear of, as proc(5) says under `net/tcp`.
-fn unacknowledged(here: u16, there: u16) -> usize {
-    let table = std::fs::read_to_string("/proc/thread-self/net/tcp").unwrap();
-    let rows = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
-    let is_it =
-        |row: &Vec<&str>| row[1].ends_with(&format!(":{here:04X}")) && row[2].ends_with(&format!(":{there:04X}"));
-    let row = rows.skip(1).find(is_it).expect("a connection of this machine");
-    usize::from_str_radix(row[4].split(':').next().unwrap(), 16).unwrap()
 }
 
 /// An answer with a body of a declared length.

@@ -105,14 +105,14 @@ impl<'a> Relay<'a> {
         }
         let up = match self.up.step(cx, self.chain, &mut *self.client, &mut *self.upstream) {
             // It had no use for the rest of what the client says, and the client still gets all of its answer.
-            Err(Miss::Broken(Side::Upstream)) if self.down.ended => {
-                self.up.give_up();
-                true
-            }
+            Err(Miss::Broken(Side::Upstream)) if self.down.ended => self.up.give_up(),
+            Err(Miss::Refused(_)) => self.up.give_up(),
             outcome => outcome.map_err(|miss| self.stop(miss))?,
         };
-        let down = self.down.step(cx, self.chain, &mut *self.upstream, &mut *self.client);
-        let down = down.map_err(|miss| self.stop(miss))?;
+        let down = match self.down.step(cx, self.chain, &mut *self.upstream, &mut *self.client) {
+            Err(Miss::Refused(_)) => self.down.give_up(),
+            outcome => outcome.map_err(|miss| self.stop(miss))?,
+        };
         Ok(up || down)
     }
 
@@ -149,8 +149,10 @@ impl<'a> Relay<'a> {
 
     fn stop(&self, miss: Miss) -> Stop {
         match miss {
-            Miss::Broken(Side::Client) => Stop::Broken { side: Side::Client, was_whole: self.up.shut },
-            Miss::Broken(Side::Upstream) => Stop::Broken { side: Side::Upstream, was_whole: self.down.shut },
+            Miss::Broken(side) | Miss::Refused(side) => {
+                let told = if side == Side::Client { &self.up } else { &self.down };
+                Stop::Broken { side, was_whole: told.shut }
+            }
             Miss::Failed(reason) => Stop::Failed(reason),
         }
     }
@@ -159,7 +161,16 @@ impl<'a> Relay<'a> {
 /// Why one way does not go on.
 enum Miss {
     Broken(Side),
+    /// The target takes nothing more. It had said its end before, up to which it may still have to be read.
+    Refused(Side),
     Failed(Reason),
+}
+
+impl Miss {
+    /// What a failure to write says. Linux has EPIPE for a reset that came behind the end, and ECONNRESET for any other.
+    fn to(target: Side, error: &io::Error) -> Self {
+        if error.kind() == io::ErrorKind::BrokenPipe { Self::Refused(target) } else { Self::Broken(target) }
+    }
 }
 
 impl From<Reason> for Miss {
@@ -204,7 +215,7 @@ impl Way {
             Half::Request => (Side::Client, Side::Upstream),
             Half::Response => (Side::Upstream, Side::Client),
         };
-        let moved = self.write(cx, to).map_err(|_| Miss::Broken(target))?;
+        let moved = self.write(cx, to).map_err(|error| Miss::to(target, &error))?;
         if self.deaf {
             self.drop_rest(cx, from);
         }
@@ -245,12 +256,13 @@ impl Way {
         self.deaf = true;
     }
 
-    /// The target takes nothing more.
-    fn give_up(&mut self) {
+    /// The target takes nothing more; true, for that is a step.
+    fn give_up(&mut self) -> bool {
         self.out.clear();
         self.unflushed = false;
         self.shut = true;
         self.deaf = true;
+        true
     }
 
     fn write(&mut self, cx: &mut Context<'_>, to: &mut Stream<impl AsyncWrite + Unpin>) -> io::Result<bool> {
