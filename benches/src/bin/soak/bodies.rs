@@ -1,6 +1,7 @@
 //! Swaps while bodies of a gibibyte go both ways, byte by byte as they were sent and stamped by one generation.
 
 use std::convert::Infallible;
+use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::LazyLock;
@@ -18,10 +19,9 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpListener;
-use tokio::sync::oneshot;
 
 use crate::client::Client;
+use crate::endpoint::Endpoint;
 use crate::guests::{STAMP, stamper};
 use crate::link::{Link, Protocol};
 use crate::section::{Section, mebibytes};
@@ -43,7 +43,7 @@ static CONTENT: LazyLock<Bytes> =
 pub(crate) fn run(stage: &Stage) -> anyhow::Result<Section> {
     let bytes: u64 = if stage.short { 64 << 20 } else { 1 << 30 };
     let mut section = Section::new(&format!("bodies: swaps while {} go up, then down", mebibytes(bytes)));
-    let origin = Sink::start()?;
+    let origin = origin()?;
     let module = stage.place("body.wasm", &stamper(1, 0)?)?;
     let proxy = stage.start(&format!(
         "cache: off\nfilters: {{ stamp: {{ wasm: {module:?} }} }}\n\
@@ -168,31 +168,11 @@ impl Body for Pattern {
 }
 
 /// An origin that reads a body to its end, says what stamp it came with, and answers with as many bytes.
-struct Sink {
-    address: SocketAddr,
-    _end: oneshot::Sender<()>,
-}
-
-impl Sink {
-    fn start() -> anyhow::Result<Sink> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"))?;
-        let address = listener.local_addr()?;
-        let (end, ended) = oneshot::channel();
-        let serving = async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                // An exchange that fails here fails at the client too.
-                tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service_fn(answer)));
-            }
-        };
-        let serve = move || {
-            runtime.block_on(async {
-                tokio::select! { _ = ended => {} () = serving => {} }
-            })
-        };
-        thread::Builder::new().name("sink".into()).spawn(serve)?;
-        Ok(Sink { address, _end: end })
-    }
+fn origin() -> io::Result<Endpoint> {
+    Endpoint::start(|stream| {
+        // An exchange that fails here fails at the client too.
+        tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service_fn(answer)));
+    })
 }
 
 async fn answer(request: Request<Incoming>) -> anyhow::Result<Response<Pattern>> {

@@ -19,8 +19,8 @@ use anyhow::Context;
 use tollgate_benches::stats::Spread;
 
 use self::rows::{Flood, ROWS};
+use crate::endpoint::Endpoint;
 use crate::section::{Section, Times, millis};
-use crate::silent::Silent;
 use crate::stage::{Proxy, Stage};
 use crate::traffic::{Outcome, Traffic};
 
@@ -46,7 +46,7 @@ struct Row {
 /// See the module.
 pub(crate) fn run(stage: &Stage) -> anyhow::Result<Section> {
     let time = Duration::from_millis(if stage.short { 200 } else { 3000 });
-    let (origin, silent) = (stage.origin()?, Silent::start()?);
+    let (origin, silent) = (stage.origin()?, Endpoint::silent()?);
     // What floods ask for has this host.
     let proxy = stage.start(&format!(
         "routes:\n- {{ match: {{ host: a }}, to: \"http://{}\" }}\n- {{ to: \"http://{}\" }}\n",

@@ -5,6 +5,7 @@
 
 mod bodies;
 mod client;
+mod endpoint;
 mod faults;
 mod figures;
 mod floods;
@@ -12,7 +13,6 @@ mod guests;
 mod link;
 mod memory;
 mod section;
-mod silent;
 mod stage;
 mod swaps;
 mod times;

@@ -14,7 +14,6 @@ use std::time::{Duration, Instant};
 use tollgate_benches::target::free_address;
 use tollgate_benches::tls::Identity;
 
-use self::origin::Origin;
 use crate::section::Section;
 use crate::stage::{Proxy, Stage};
 
@@ -65,7 +64,7 @@ const BESIDE: [Borne; 6] = [
 /// See the module.
 pub(crate) fn run(stage: &Stage) -> anyhow::Result<Section> {
     let mut section = Section::new("times: clients that are too slow, at default limits, and those that may be slow");
-    let origin = Origin::start()?;
+    let origin = origin::start()?;
     let scene = scene(stage, origin.address)?;
     let met = &scene;
     let (ended, borne) = thread::scope(|scope| {

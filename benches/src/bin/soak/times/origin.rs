@@ -2,10 +2,8 @@
 //! comes behind an upgrade.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::thread;
 
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_TYPE, UPGRADE};
@@ -18,38 +16,16 @@ use hyper::service::service_fn;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io;
-use tokio::net::TcpListener;
-use tokio::sync::oneshot;
 
-/// See the module. Its thread ends when it is dropped.
-pub(super) struct Origin {
-    /// Where it listens.
-    pub(super) address: SocketAddr,
-    _end: oneshot::Sender<()>,
-}
+use crate::endpoint::Endpoint;
 
-impl Origin {
-    /// Starts one on a free port.
-    pub(super) fn start() -> io::Result<Origin> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"))?;
-        let address = listener.local_addr()?;
-        let (end, ended) = oneshot::channel();
-        let serving = async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                let serving = http1::Builder::new().serve_connection(TokioIo::new(stream), service_fn(answer));
-                // What fails here fails at the client too.
-                tokio::spawn(serving.with_upgrades());
-            }
-        };
-        let serve = move || {
-            runtime.block_on(async {
-                tokio::select! { _ = ended => {} () = serving => {} }
-            })
-        };
-        thread::Builder::new().name("origin".into()).spawn(serve)?;
-        Ok(Origin { address, _end: end })
-    }
+/// See the module.
+pub(super) fn start() -> io::Result<Endpoint> {
+    Endpoint::start(|stream| {
+        let serving = http1::Builder::new().serve_connection(TokioIo::new(stream), service_fn(answer));
+        // What fails here fails at the client too.
+        tokio::spawn(serving.with_upgrades());
+    })
 }
 
 async fn answer(mut request: Request<Incoming>) -> hyper::Result<Response<Answer>> {
