@@ -182,37 +182,54 @@ fn a_client_that_reads_slowly_is_not_let_go() {
     // The filter lets the whole body go at once, so that there is always something to write.
     let filters = common::modules::probes(&[("a", "{ response_body: [body-buffer] }")]);
     let proxy = TestProxy::with(&format!(
-        "{filters}limits: {{ write_timeout: 500ms, buffer: 64MiB }}\nroutes: [{{ to: {:?}, filters: [a] }}]",
+        "{filters}limits: {{ write_timeout: 2s, buffer: 64MiB }}\nroutes: [{{ to: {:?}, filters: [a] }}]",
         origin.url()
     ));
-    let (mut client, mut read) = (proxy.client(), 0);
-    // A large buffer of the kernel would read in the client's place.
-    socket2::SockRef::from(&*client.stream()).set_recv_buffer_size(1 << 16).unwrap();
-
-    client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
-    assert_eq!(client.head().status(), 200);
-    let mut chunk = vec![0; 1 << 18];
-    while read < LENGTH {
-        // Slow all in all, but never as slow as the limit between two reads.
-        std::thread::sleep(std::time::Duration::from_millis(5));
+    let begin = || {
+        let mut client = proxy.client();
+        // A large buffer of the kernel would read in the client's place.
+        socket2::SockRef::from(&*client.stream()).set_recv_buffer_size(1 << 16).unwrap();
+        client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+        assert_eq!(client.head().status(), 200);
+        client
+    };
+    let (mut client, _stalled) = (begin(), begin());
+    let (mut chunk, mut read) = (vec![0; 1 << 16], 0);
+    let mut take = || {
         let size = client.read(&mut chunk).expect("the answer goes on");
         assert!(size > 0, "cut after {read} bytes");
         read += size;
-    }
+        read
+    };
 
-    assert_eq!(read, LENGTH);
+    // Slow all in all: it has only a part when one that does not read at all is let go.
+    until("the other one is let go", || {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+        assert!(take() < LENGTH);
+        proxy.metric("tollgate_connections_active", &[]) == 1.0
+    });
+    while take() < LENGTH {}
 }
 
 #[test]
 fn a_connection_that_is_used_is_not_closed_for_its_age() {
-    let proxy = echo("idle_timeout: 500ms, header_timeout: 500ms");
+    let proxy = echo("idle_timeout: 1s, header_timeout: 1s");
     let mut client = proxy.client();
-    let started = std::time::Instant::now();
-
-    while started.elapsed() < std::time::Duration::from_millis(1500) {
+    let mut ask = || {
         client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+        assert_eq!(client.answer().status(), 200);
+    };
+    let there = || proxy.metric("tollgate_connections_active", &[]);
+    ask();
 
-        assert_eq!(client.answer().status(), 200, "{:?}", started.elapsed());
+    for _ in 0..2 {
+        let _younger = proxy.client();
+        until("another one is there", || there() == 2.0);
+        until("it is closed for its age", || {
+            ask();
+            there() == 1.0
+        });
+        ask();
     }
 }
 

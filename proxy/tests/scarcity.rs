@@ -88,18 +88,16 @@ fn without_descriptors_it_rests_and_tells_that_it_lives_and_serves_again_once_th
     let admin = tollgate.address_after("admin on http://");
 
     let crowd = Crowd::of(origin, &tollgate, address);
-    let (begun, used) = (Instant::now(), cpu(tollgate.id()));
-    let mut lived = 0;
-    until("a second is over", || {
+    let (begun, before) = (Instant::now(), cpu(tollgate.id()));
+    for _ in 0..20 {
         assert_eq!(ask(admin, "/live").status(), 200);
-        lived += 1;
+        // Between the questions it has nothing to do.
         std::thread::sleep(Duration::from_millis(50));
-        begun.elapsed() > Duration::from_secs(1)
-    });
-    let used = cpu(tollgate.id()) - used;
+    }
+    let (used, time) = (u128::from(cpu(tollgate.id()) - before), begun.elapsed().as_millis() / 10);
 
-    assert!(used < 50, "{used} of 100 hundredths: it spins");
-    assert!(lived > 1, "{lived}");
+    // However long it took; a machine with much else to do gives less to who spins, and never more to who rests.
+    assert!(2 * used < time, "{used} of {time} hundredths: it spins");
     assert_eq!(tollgate.log().matches("cannot accept connections").count(), 1, "{}", tollgate.log());
     drop(crowd);
     until("it serves again", || get(address) == 200);
