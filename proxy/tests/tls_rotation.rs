@@ -191,6 +191,35 @@ fn a_ca_and_revocations_are_followed_and_take_tickets_with_them() {
 }
 
 #[test]
+fn a_revocation_is_followed_although_a_certificate_is_refused() {
+    let (files, authority, clients) = (Files::new(), Authority::new("ca"), Authority::new("clients"));
+    let pems = pems(&authority, 2);
+    let identity = files.identity("a", &pems[0]);
+    let ca = files.write("ca.pem", clients.pem());
+    let crl = files.write("ca.crl", &clients.revoking(&[]));
+    let text = yaml(&identity, &format!(", client_ca: {ca}, crl: {crl}"));
+    let proxy = TestProxy::with(&text);
+    let shown = clients.issue(&named(&["client.test"]).serial(5));
+    let get = || {
+        let config = Hand::new(&authority, &[&TLS13], Some(&shown)).config();
+        shake(&config, proxy.address(), "a.test").and_then(|mut client| client.get("/"))
+    };
+    files.write("a.pem", "no PEM at all");
+    assert!(look(&proxy, &files, &["a.pem"]).is_err());
+    assert_eq!(proxy.configure(&text).unwrap(), Done::Serving, "it was told already");
+
+    files.write("ca.crl", &clients.revoking(&[5]));
+    let refused = proxy.configure(&text).unwrap_err().to_string();
+    assert!(refused.contains("TG0502") && refused.contains("a.pem"), "{refused}");
+    assert!(look(&proxy, &files, &["ca.crl"]).is_err());
+    assert_eq!(get().unwrap().status(), 200, "what is spoken with is whole");
+
+    files.identity("a", &pems[1]);
+    assert_eq!(look(&proxy, &files, &["a.pem", "a.key"]).unwrap(), Done::Serving);
+    assert!(get().is_err());
+}
+
+#[test]
 fn a_session_goes_on_on_any_worker_and_after_a_reload() {
     let (files, authority) = (Files::new(), Authority::new("ca"));
     let pems = pems(&authority, 2);

@@ -72,13 +72,14 @@ impl Terms {
     /// What the files of a definition come to; `before` are the terms that there were, whose tickets go on being good
     /// unless other clients are believed now.
     pub fn read(definition: &ServerTls, before: Option<&Terms>, files: &mut Files<'_>) -> Result<Terms, Unfit> {
-        let certificates = Certificates::read(&definition.certificates, files)?;
-        let shown = certificates.shown.clone();
+        // All of them are read, so that all are known whatever is wrong with one.
+        let certificates = Certificates::read(&definition.certificates, files);
         let mut about = files.aside();
         let verifier = definition.clients.as_ref().map(|clients| verifier(clients, &mut about)).transpose();
         let about_clients: Vec<_> = about.read().map(|(_, held)| held).collect();
         files.extend(about);
-        let verifier = verifier?;
+        let (certificates, verifier) = (certificates?, verifier?);
+        let shown = certificates.shown.clone();
         let same_clients = before.filter(|before| before.about_clients == about_clients);
         let tickets = match (same_clients.and_then(|before| before.tickets.clone()), definition.tickets) {
             (Some(tickets), Some(_)) => Some(tickets),
