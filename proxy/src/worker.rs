@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::Release};
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use slab::Slab;
@@ -23,6 +24,9 @@ use crate::snapshot::{ListenerId, Local, Place, Snapshot};
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::{Measure, Registry};
 use crate::upstream::resolve::Resolvers;
+
+/// How far apart requests are that are served beside what lasts although there is no memory for them.
+const EXCEPTION: Duration = Duration::from_secs(1);
 
 /// What all workers share.
 pub struct Shared {
@@ -117,6 +121,8 @@ pub struct Worker {
     draining: Cell<Draining>,
     /// True once the plugins are told that they go away: others would never hear of it.
     retired: Cell<bool>,
+    /// When a request was last served although there was no memory for it.
+    excepted: Cell<Option<Instant>>,
     /// Contexts that outlive their exchange.
     pub lingering: Lingering,
     /// Plugins whose generation was replaced.
@@ -148,6 +154,7 @@ impl Worker {
             crowd,
             draining: Cell::new(Draining::Nobody),
             retired: Cell::new(false),
+            excepted: Cell::new(None),
             lingering: Lingering::default(),
             retiring: Retiring::default(),
             doors: RefCell::default(),
@@ -286,17 +293,33 @@ impl Worker {
         &self.shared.loads[self.index]
     }
 
-    /// True where a request is refused for want of memory. A worker that serves nothing takes one all the same, and counts
-    /// not what is meant to last: memory that the allocator keeps for later must not end all service.
+    /// True where a request, or a connection that is to be passed on, is refused for want of memory. To be asked once for
+    /// each: one that is not refused although memory is short counts as the exception.
     pub fn sheds(&self) -> bool {
-        self.load().pressure.has_reached(Pressure::Over) && self.is_serving()
+        if !self.load().pressure.has_reached(Pressure::Over) {
+            return false;
+        }
+        let excepts = self.excepts();
+        if excepts {
+            self.excepted.set(Some(self.clock.now()));
+        }
+        !excepts
     }
 
     /// True where nobody is let in for want of memory; with the same exception.
     pub fn is_shut(&self) -> bool {
-        self.load().pressure.has_reached(Pressure::FarOver) && self.is_serving()
+        self.load().pressure.has_reached(Pressure::FarOver) && !self.excepts()
     }
 
+    /// Memory that the allocator keeps for later must not end all service, so one at a time is served. What is meant to last
+    /// keeps no other from being that one, but there may be nothing else, so beside it they are few.
+    fn excepts(&self) -> bool {
+        let now = self.clock.now();
+        let is_due = || self.excepted.get().is_none_or(|last| now.saturating_duration_since(last) >= EXCEPTION);
+        self.crowd.get() == 0 || (is_due() && !self.is_serving())
+    }
+
+    /// True while something is under way that is soon to be over.
     fn is_serving(&self) -> bool {
         let exchanges = self.exchanges.borrow();
         exchanges.iter().any(|(_, live)| !live.exchange.lasts.get() && !live.exchange.is_passage.get())

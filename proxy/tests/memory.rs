@@ -144,7 +144,7 @@ fn a_connection_of_http2_that_rests_is_told_that_it_ends() {
 }
 
 #[test]
-fn what_is_meant_to_last_does_not_keep_a_worker_from_serving() {
+fn beside_what_is_meant_to_last_a_worker_serves_few_but_not_none() {
     let origin = Origin::scripted(|peer| {
         peer.head()?;
         peer.wait_for_end()
@@ -153,13 +153,33 @@ fn what_is_meant_to_last_does_not_keep_a_worker_from_serving() {
     let routes = format!("[{{ match: {{ path: /held }}, to: {url:?}, stream: true }}, {{ to: echo }}]");
     let proxy = TestProxy::with(&format!("limits: {{ memory: 1MiB }}\nroutes: {routes}"));
     let _held = hold(&origin, &proxy);
-    let mut rests = proxy.client();
-    rests.send(GET);
-    assert_eq!(rests.answer().status(), 200);
-    assert!(rests.is_closed(), "the memory is short by now");
 
-    assert_eq!(proxy.get("/").status(), 200);
-    assert_eq!((actions(&proxy, "shed"), actions(&proxy, "paused")), (0.0, 0.0));
+    until("one is refused, and others wait", || {
+        let _ = proxy.get("/");
+        actions(&proxy, "shed") > 0.0 && actions(&proxy, "paused") > 0.0
+    });
+
+    until("one is served", || proxy.get("/").status() == 200);
+}
+
+#[test]
+fn where_connections_are_passed_on_and_nothing_else_is_done_few_come_in() {
+    let origin = Origin::silent();
+    let proxy = TestProxy::with(&format!(
+        "limits: {{ memory: 1MiB }}\nlisteners: [{{ name: raw, listen: '127.0.0.1:0', tcp: {{ to: 'tcp://{}' }} }}]\n",
+        origin.address()
+    ));
+    let came = || proxy.metric("tollgate_listener_tcp_connections_total", &[]);
+    let mut clients = Vec::new();
+
+    until("others wait", || {
+        clients.push(proxy.client());
+        actions(&proxy, "paused") > 0.0
+    });
+
+    clients.push(proxy.client());
+    let before = came();
+    until("one comes in", || came() > before);
 }
 
 #[test]
