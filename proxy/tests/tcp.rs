@@ -19,7 +19,8 @@ use common::hole::BlackHole;
 use common::origin::{Origin, refusing};
 use common::proxy::TestProxy;
 use common::tcp::{
-    connect, ear, echo, exactly, is_refused, is_reset, pour_and_check, pouring, settled, speaking_first, to_end,
+    connect, ear, echo, exactly, is_refused, is_reset, overflowing, pour_and_check, pouring, settled, speaking_first,
+    to_end,
 };
 use common::{PATIENCE, until};
 use socket2::SockRef;
@@ -225,6 +226,18 @@ fn a_connection_on_which_nothing_moves_is_closed_and_a_busy_one_is_not() {
     assert_eq!(to_end(&mut idle).unwrap(), b"");
     assert_eq!(to_end(&mut busy).unwrap(), b"");
     proxy.counts("tollgate_listener_tcp_connections_active", &["listener=\"raw\""], 0.0);
+}
+
+#[test]
+fn a_connection_that_stalls_with_bytes_for_somebody_is_reset() {
+    let (script, told) = overflowing();
+    let origin = Origin::scripted(script);
+    let proxy = proxy("stream_idle_timeout: 300ms", &[origin.address()]);
+    let mut client = connect(&proxy);
+
+    assert_eq!(told.recv_timeout(PATIENCE).unwrap(), Err(ErrorKind::ConnectionReset));
+
+    assert!(is_reset(&to_end(&mut client)), "a part of it would look like all of it");
 }
 
 #[test]

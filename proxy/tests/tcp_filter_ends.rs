@@ -60,6 +60,19 @@ fn a_filter_that_holds_all_it_may_for_too_long_has_its_connection_reset() {
 }
 
 #[test]
+fn a_connection_that_idles_while_a_filter_holds_some_of_it_is_reset() {
+    let (origin, told) = listening();
+    let body = r#"(func (export "proxy_on_downstream_data") (param i32 i32 i32) (result i32) (i32.const 1))"#;
+    let proxy = proxy_with("stream_idle_timeout: 300ms", origin.address(), &[("f", &guest(body), "")]);
+    let mut client = connect(&proxy);
+
+    client.write_all(b"half a message").unwrap();
+
+    assert!(is_reset(&to_end(&mut client)));
+    assert_eq!(told.recv_timeout(PATIENCE).unwrap(), Err(ErrorKind::ConnectionReset));
+}
+
+#[test]
 fn a_filter_that_holds_for_too_long_is_left_out_where_it_skips() {
     let (origin, told) = listening();
     let guest = guest(

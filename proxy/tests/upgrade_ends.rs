@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use common::farewells::{hear_out, saying};
 use common::origin::Origin;
-use common::tcp::{ear, exactly, to_end};
+use common::tcp::{ear, exactly, is_reset, overflowing, to_end};
 use common::upgrades::{HANDSHAKE, PLAIN, active, agreeing, echo, proxy, proxy_with, switched};
 use common::{PATIENCE, until};
 use socket2::SockRef;
@@ -116,6 +116,18 @@ fn a_connection_on_which_nothing_moves_is_ended() {
 
     assert_eq!(heard.recv_timeout(PATIENCE).unwrap().unwrap(), b"last words");
     assert!(to_end(client.reader()).unwrap().len() <= 3);
+}
+
+#[test]
+fn a_connection_that_stalls_with_bytes_for_somebody_is_reset() {
+    let (script, told) = overflowing();
+    let origin = agreeing(script);
+    let proxy = proxy_with("stream_idle_timeout: 300ms", "", "", &origin);
+    let mut client = switched(&proxy);
+
+    assert_eq!(told.recv_timeout(PATIENCE).unwrap(), Err(ErrorKind::ConnectionReset));
+
+    assert!(is_reset(&to_end(client.reader())), "a part of it would look like all of it");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //!
 //! An end that one side says is said on to the other, and the opposite way goes on. A side that breaks off, or an endpoint
 //! that cannot be reached, is told with a reset: a mere end would look like a whole conversation. So is a filter that
-//! failed; one that closes the connection has what left the filters written before.
+//! failed, and a connection that stalls with bytes in hand; a filter that closes one has what left the filters written before.
 
 mod relay;
 
@@ -215,6 +215,7 @@ impl Serving<'_> {
                 };
                 let holder = self.chain.and_then(TcpChain::holder);
                 match std::task::ready!(idle.poll(cx, moved, self.patience(&relay), holder.map(|(_, time)| time))) {
+                    Over::Idle if relay.owes() => return Poll::Ready(Err(Stop::Failed(Reason::StreamIdle))),
                     Over::Idle => return Poll::Ready(Ok(())),
                     Over::Held => self.expire(holder)?,
                 }

@@ -172,7 +172,7 @@ async fn pass(agreed: Agreed, account: &Account, mut client: Box<dyn Socket>, ea
     let late = std::mem::take(&mut switched.early);
     let mut relay = Relay::new((&mut *client, early), (&mut switched.transport, late));
     let outcome = poll_fn(|cx| poll(&mut relay, account, cx)).await;
-    let is_owed = relay.is_owed();
+    let (is_owed, owes) = (relay.is_owed(), relay.owes());
     match outcome {
         Ok(()) => {
             if is_owed {
@@ -188,8 +188,8 @@ async fn pass(agreed: Agreed, account: &Account, mut client: Box<dyn Socket>, ea
             client.reset();
             Some(Reason::UpstreamReset)
         }
-        // Both are told of an end, as by whoever has nothing more to say.
-        Err(Stop::Over(Reason::StreamIdle)) => Some(Reason::StreamIdle),
+        // Both are told of an end, as by whoever has nothing more to say; unless there is something that was not taken.
+        Err(Stop::Over(Reason::StreamIdle)) if !owes => Some(Reason::StreamIdle),
         Err(Stop::Over(reason)) => {
             client.reset();
             switched.reset();

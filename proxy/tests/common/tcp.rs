@@ -145,7 +145,21 @@ pub(crate) fn pouring(length: usize) -> impl Fn(&mut Peer) -> io::Result<()> + S
     }
 }
 
-/// What its client does: it says so much, and that this is the end, while it hears as much.
+/// The script of an endpoint that says more than the kernel takes for whoever does not listen, and where the test is told how
+/// that ended.
+pub(crate) fn overflowing()
+-> (impl Fn(&mut Peer) -> io::Result<()> + Send + Sync + 'static, mpsc::Receiver<Result<(), ErrorKind>>) {
+    let (tell, told) = mpsc::channel();
+    let tell = Mutex::new(tell);
+    let script = move |peer: &mut Peer| {
+        let said = peer.send(vec![b'x'; 64 << 20]).map_err(|error| error.kind());
+        tell.lock().unwrap().send(said).unwrap();
+        Ok(())
+    };
+    (script, told)
+}
+
+/// What the client of one that pours does: it says so much, and that this is the end, while it hears as much.
 pub(crate) fn pour_and_check(reader: &mut impl Read, mut writer: TcpStream, length: usize) {
     let pouring = thread::spawn(move || {
         pour(&mut writer, length);

@@ -92,6 +92,12 @@ impl<'a> Relay<'a> {
         self.closing
     }
 
+    /// True while there are bytes that their target did not take, or that a filter holds and may still let go.
+    pub(super) fn owes(&self) -> bool {
+        let held = self.chain.filter(|_| !self.closing).is_some_and(TcpChain::holds_back);
+        held || self.up.owes() || self.down.owes()
+    }
+
     /// Bytes read from the client, and bytes written to it.
     pub(super) fn bytes(&self) -> (u64, u64) {
         (self.up.read, self.down.written)
@@ -219,7 +225,7 @@ impl Way {
         if self.deaf {
             self.drop_rest(cx, from);
         }
-        if self.shut || self.unflushed || !self.out.is_empty() {
+        if self.shut || self.owes() {
             return Ok(moved);
         }
         if self.last {
@@ -248,6 +254,10 @@ impl Way {
     fn release(&mut self, (bytes, last): Released) {
         self.out = bytes;
         self.last = last;
+    }
+
+    fn owes(&self) -> bool {
+        self.unflushed || !self.out.is_empty()
     }
 
     /// Nothing more is read; what left the filters is still written.

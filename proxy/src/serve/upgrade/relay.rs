@@ -68,6 +68,11 @@ impl<'a> Relay<'a> {
         !self.up.ended
     }
 
+    /// True while there are bytes that their target did not take.
+    pub(super) fn owes(&self) -> bool {
+        self.up.owes() || self.down.owes()
+    }
+
     /// Bytes that came from the client, and bytes that went to it.
     pub(super) fn bytes(&self) -> (u64, u64) {
         (self.up.read, self.down.written)
@@ -185,9 +190,14 @@ impl Way {
         Ok(())
     }
 
+    fn owes(&self) -> bool {
+        self.unflushed || !self.rest.is_empty()
+    }
+
     /// The target takes nothing more.
     fn give_up(&mut self) {
         self.rest = Bytes::new();
+        self.unflushed = false;
         self.shut = true;
     }
 }
