@@ -25,7 +25,7 @@ use tokio::sync::{mpsc, oneshot};
 use tollgate_config::Balance;
 
 use crate::listener::connection::Settings;
-use crate::snapshot::ListenerId;
+use crate::snapshot::{ListenerId, LocalListener};
 use crate::telemetry::metrics::Measure;
 use crate::telemetry::panics::outlive;
 use crate::worker::{Shared, Worker};
@@ -195,13 +195,13 @@ impl Door {
         let Some(known) = local.listener(self.listener) else { return };
         if known.tcp.is_some() && worker.sheds() {
             known.series.overload[Measure::Shed.index()].inc();
-            return;
+            return turn_away(&stream, known);
         }
         let is_kept = worker.shared.room.keeps(stream.as_raw_fd());
         let admission = if is_kept { None } else { Admission::new(worker, known.listener.limits.connections) };
         let Some(mut admission) = admission else {
             known.series.refused.inc();
-            return;
+            return turn_away(&stream, known);
         };
         #[cfg(test)]
         crate::telemetry::panics::sabotage::pass("accept");
@@ -275,9 +275,11 @@ fn begin(worker: &Rc<Worker>, stream: TcpStream, source: SocketAddr, listener: L
     let Some(known) = local.listener(listener) else { return };
     let Some(due) = told::due(known.listener.senders.as_ref(), source.ip()) else {
         known.series.protocol_errors.inc();
-        return;
+        return turn_away(&stream, known);
     };
-    let Ok(destination) = intercept::destination(&stream, known.listener.intercept) else { return };
+    let Ok(destination) = intercept::destination(&stream, known.listener.intercept) else {
+        return turn_away(&stream, known);
+    };
     let intercepted = known.listener.intercept.is_some();
     let (worker, accepted) = (Rc::clone(worker), Accepted { stream, source, destination, intercepted });
     match &known.tcp {
@@ -289,6 +291,14 @@ fn begin(worker: &Rc<Worker>, stream: TcpStream, source: SocketAddr, listener: L
             let serving = tcp::serve(worker, (Rc::clone(known), Rc::clone(tcp)), (accepted, due), admission);
             drop(tokio::task::spawn_local(serving));
         }
+    }
+}
+
+/// A connection is closed that is not served. Where bytes are passed on it is reset: where the endpoint is to speak first, a
+/// mere end would look like a whole conversation.
+fn turn_away(stream: &TcpStream, known: &LocalListener) {
+    if known.tcp.is_some() {
+        tcp::reset(stream);
     }
 }
 

@@ -7,7 +7,7 @@
 mod common;
 
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{Shutdown, SocketAddr, TcpStream};
 
 use common::client::Client;
 use common::h2;
@@ -16,7 +16,8 @@ use common::modules::probes;
 use common::origin::Origin;
 use common::process::{Tollgate, ask};
 use common::proxy::TestProxy;
-use common::{admin, until};
+use common::tcp::{is_reset, to_end};
+use common::{PATIENCE, admin, until};
 
 const ACTIONS: &str = "tollgate_overload_actions_total";
 const GET: &str = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
@@ -193,14 +194,21 @@ fn connections_that_would_be_passed_on_are_not_let_in_beside_a_request() {
     ));
     let _held = hold(&held, &proxy);
 
+    let shed = || proxy.metric(ACTIONS, &["listener=\"raw\"", "action=\"shed\""]);
     until("one is not let in", || {
-        let mut client = Client::connect(proxy.address_of("raw"));
-        // It may be closed before the first byte.
-        let _ = client.try_send(GET);
-        client.try_answer().is_err()
+        // So early that connecting may fail already.
+        let outcome = TcpStream::connect(proxy.address_of("raw")).and_then(|mut client| {
+            client.set_read_timeout(Some(PATIENCE))?;
+            // Until the memory was looked at for the first time it is passed on, and ends once both sides said so.
+            let _ = client.shutdown(Shutdown::Write);
+            to_end(&mut client)
+        });
+        let is_shed = shed() > 0.0;
+        assert_eq!(is_reset(&outcome), is_shed, "{outcome:?}");
+        is_shed
     });
 
-    assert_eq!(proxy.metric(ACTIONS, &["listener=\"raw\"", "action=\"shed\""]), 1.0);
+    assert_eq!(shed(), 1.0);
 }
 
 /// A process of its own, whose memory nobody else has.

@@ -12,7 +12,7 @@ use std::sync::{Mutex, mpsc};
 
 use common::origin::{Origin, ok};
 use common::proxy::TestProxy;
-use common::tcp::{connect, echo, is_reset, to_end};
+use common::tcp::{connect, echo, is_refused, is_reset, to_end};
 use common::{PATIENCE, until};
 
 const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
@@ -152,6 +152,17 @@ fn senders_of_other_networks_are_not_let_in() {
     let near = http("proxy_protocol: { from: [127.0.0.0/8] }", &origin);
     assert!(say(&near, &[&version_four(), REQUEST].concat()).starts_with("HTTP/1.1 200"));
     assert_eq!(forwarded(&origin), "192.0.2.7");
+}
+
+#[test]
+fn where_bytes_are_passed_on_a_sender_of_another_network_is_reset() {
+    let origin = echo();
+    let proxy = tcp("proxy_protocol: { from: [192.0.2.0/24] }", "", &origin);
+
+    assert!(is_refused(&proxy), "an end would look like a whole conversation");
+
+    until("it is counted", || errors(&proxy) == 1.0);
+    assert_eq!(origin.connections(), 0);
 }
 
 #[test]

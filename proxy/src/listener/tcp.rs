@@ -23,7 +23,8 @@ use tokio::time::Sleep;
 use tollgate_abi::{Cause, PeerType};
 use tollgate_config::{Limits, Protocol};
 
-use self::relay::{Relay, Side, Stop, reset};
+pub(super) use self::relay::reset;
+use self::relay::{Relay, Side, Stop};
 use crate::client::Handle;
 use crate::clock::Clock;
 use crate::error::Reason;
@@ -91,8 +92,10 @@ async fn pass_on_once_known(worker: &Worker, listener: &LocalListener, mut clien
         }
     };
     let local = worker.local();
-    let Some(listener) = local.listener(listener.listener.id) else { return };
-    let Some(tcp) = &listener.tcp else { return };
+    let current = local.listener(listener.listener.id);
+    let Some((listener, tcp)) = current.and_then(|known| Some((known, known.tcp.as_ref()?))) else {
+        return reset(socket(&transport));
+    };
     let chain = chain(worker, listener, tcp, (caller, secured));
     pass_on(worker, listener, tcp, (caller, transport), chain.as_ref()).await;
 }

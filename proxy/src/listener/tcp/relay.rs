@@ -372,7 +372,7 @@ fn say_end(cx: &mut Context<'_>, to: &mut Stream<impl AsyncWrite + Unpin>) -> Po
 }
 
 /// Has the socket closed with a reset, so that its peer takes nothing for a whole conversation.
-pub(super) fn reset(stream: &TcpStream) {
+pub(in crate::listener) fn reset(stream: &TcpStream) {
     // A socket that refuses is gone already.
     let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
 }
