@@ -12,6 +12,7 @@ pub mod exchange;
 pub mod filter;
 pub mod frames;
 pub mod listener;
+pub mod owed;
 mod percent;
 pub mod pressure;
 pub mod proxy_protocol;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// Rooms from the ground up; each line is a floor.
 const FLOORS: [&[&str]; 7] = [
-    &["clock", "error", "frames", "percent", "pressure", "proxy_protocol", "room", "telemetry", "tls"],
+    &["clock", "error", "frames", "owed", "percent", "pressure", "proxy_protocol", "room", "telemetry", "tls"],
     &["exchange", "route", "upstream"],
     &["filter"],
     &["client", "snapshot", "toll", "worker"],

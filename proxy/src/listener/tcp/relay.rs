@@ -2,12 +2,11 @@
 
 use std::io;
 use std::mem::MaybeUninit;
-use std::net::Shutdown;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -17,14 +16,13 @@ use crate::error::Reason;
 use crate::exchange::Half;
 use crate::filter::tcp::{Released, TcpChain};
 use crate::listener::io::Transport as Client;
+use crate::owed::Owed;
 use crate::tls::stream::Stream;
 use crate::upstream::pool::Transport as Upstream;
 
 /// Bytes that are read at once. Nothing more is read before they are written, so this is all that one way holds, apart
 /// from its filters.
 const CHUNK: usize = 32 * 1024;
-/// The same of a connection with TLS: what one record holds (RFC 8446 §5.1).
-const RECORD: usize = 16 * 1024;
 
 /// One of the two connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,12 +93,12 @@ impl<'a> Relay<'a> {
     /// True while there are bytes that their target did not take, or that a filter holds and may still let go.
     pub(super) fn owes(&self) -> bool {
         let held = self.chain.filter(|_| !self.closing).is_some_and(TcpChain::holds_back);
-        held || self.up.owes() || self.down.owes()
+        held || !self.up.owed.is_empty() || !self.down.owed.is_empty()
     }
 
     /// Bytes read from the client, and bytes written to it.
     pub(super) fn bytes(&self) -> (u64, u64) {
-        (self.up.read, self.down.written)
+        (self.up.read, self.down.owed.written())
     }
 
     fn step(&mut self, cx: &mut Context<'_>) -> Result<bool, Stop> {
@@ -185,28 +183,25 @@ impl From<Reason> for Miss {
     }
 }
 
-/// One way, with what left the filters and is not yet written.
+/// One way.
 struct Way {
     half: Half,
-    out: Bytes,
-    /// It was handed to TLS, and has not all left.
-    unflushed: bool,
+    /// What left the filters and is not yet written.
+    owed: Owed,
     /// The source said its end.
     ended: bool,
-    /// Nothing follows `out`.
+    /// Nothing follows what is owed.
     last: bool,
     /// The end was said on.
     shut: bool,
     /// What the source says is dropped: to close with it unread would reset the source.
     deaf: bool,
     read: u64,
-    written: u64,
 }
 
 impl Way {
     fn new(half: Half) -> Self {
-        let (out, unflushed) = (Bytes::new(), false);
-        Self { half, out, unflushed, ended: false, last: false, shut: false, deaf: false, read: 0, written: 0 }
+        Self { half, owed: Owed::default(), ended: false, last: false, shut: false, deaf: false, read: 0 }
     }
 
     /// Writes what there is, then reads a chunk; true when anything moved.
@@ -217,19 +212,16 @@ impl Way {
         from: &mut Stream<impl AsyncRead + Unpin>,
         to: &mut Stream<impl AsyncWrite + Unpin>,
     ) -> Result<bool, Miss> {
-        let (source, target) = match self.half {
-            Half::Request => (Side::Client, Side::Upstream),
-            Half::Response => (Side::Upstream, Side::Client),
-        };
-        let moved = self.write(cx, to).map_err(|error| Miss::to(target, &error))?;
+        let moved = self.owed.write(cx, to).map_err(|error| Miss::to(self.target(), &error))?;
         if self.deaf {
             self.drop_rest(cx, from);
         }
-        if self.shut || self.owes() {
+        if self.shut || !self.owed.is_empty() {
             return Ok(moved);
         }
         if self.last {
-            self.shut = say_end(cx, to).is_ready();
+            // A peer that cannot be told is gone, which its other way finds out.
+            self.shut = Pin::new(to).poll_shutdown(cx).is_ready();
             return Ok(moved || self.shut);
         }
         if let Some(released) = chain.map(|chain| chain.resumed(self.half)).transpose()?.flatten() {
@@ -240,24 +232,41 @@ impl Way {
         if self.ended || room == 0 {
             return Ok(moved);
         }
-        let Some(chunk) = read(cx, from, room).map_err(|_| Miss::Broken(source))? else { return Ok(moved) };
-        self.read = self.read.saturating_add(chunk.len() as u64);
-        self.ended = chunk.is_empty();
-        let released = match chain {
-            Some(chain) => chain.data(self.half, chunk, self.ended)?,
-            None => Some((chunk, self.ended)),
-        };
-        self.release(released.unwrap_or_default());
+        Ok(self.read(cx, chain, (from, room), to)? || moved)
+    }
+
+    /// Reads once. An end that TLS does not tell is an error of the source: whoever is between could have made it.
+    fn read(
+        &mut self,
+        cx: &mut Context<'_>,
+        chain: Option<&TcpChain>,
+        (from, room): (&mut Stream<impl AsyncRead + Unpin>, usize),
+        to: &mut Stream<impl AsyncWrite + Unpin>,
+    ) -> Result<bool, Miss> {
+        let mut space = [const { MaybeUninit::uninit() }; CHUNK];
+        let mut chunk = ReadBuf::uninit(&mut space[..room]);
+        if Pin::new(from).poll_read(cx, &mut chunk).map_err(|_| Miss::Broken(self.source()))?.is_pending() {
+            return Ok(false);
+        }
+        let bytes = chunk.filled();
+        self.read = self.read.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+        self.ended = bytes.is_empty();
+        match chain {
+            Some(chain) => {
+                let released = chain.data(self.half, Bytes::copy_from_slice(bytes), self.ended)?;
+                self.release(released.unwrap_or_default());
+            }
+            None => {
+                self.last = self.ended;
+                self.owed.pass(cx, to, bytes).map_err(|error| Miss::to(self.target(), &error))?;
+            }
+        }
         Ok(true)
     }
 
     fn release(&mut self, (bytes, last): Released) {
-        self.out = bytes;
+        self.owed.put(bytes);
         self.last = last;
-    }
-
-    fn owes(&self) -> bool {
-        self.unflushed || !self.out.is_empty()
     }
 
     /// Nothing more is read; what left the filters is still written.
@@ -268,106 +277,34 @@ impl Way {
 
     /// The target takes nothing more; true, for that is a step.
     fn give_up(&mut self) -> bool {
-        self.out.clear();
-        self.unflushed = false;
+        self.owed.forget();
         self.shut = true;
         self.deaf = true;
         true
     }
 
-    fn write(&mut self, cx: &mut Context<'_>, to: &mut Stream<impl AsyncWrite + Unpin>) -> io::Result<bool> {
-        match to {
-            Stream::Plain(socket) => self.write_plain(cx, socket),
-            Stream::Tls(stream) if !self.out.is_empty() || self.unflushed => self.write_secured(cx, stream),
-            Stream::Tls(_) => Ok(false),
-        }
-    }
-
-    fn write_plain(&mut self, cx: &mut Context<'_>, to: &TcpStream) -> io::Result<bool> {
-        let mut moved = false;
-        while !self.out.is_empty() && to.poll_write_ready(cx)?.is_ready() {
-            match to.try_write(&self.out) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(length) => {
-                    self.out.advance(length);
-                    self.written = self.written.saturating_add(length as u64);
-                    moved = true;
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(moved)
-    }
-
-    /// TLS makes records of it, which are to leave before more is read.
-    fn write_secured(&mut self, cx: &mut Context<'_>, to: &mut (impl AsyncWrite + Unpin)) -> io::Result<bool> {
-        let mut moved = false;
-        while !self.out.is_empty() {
-            match Pin::new(&mut *to).poll_write(cx, &self.out)? {
-                Poll::Ready(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Poll::Ready(length) => {
-                    self.out.advance(length);
-                    self.written = self.written.saturating_add(length as u64);
-                    (moved, self.unflushed) = (true, true);
-                }
-                Poll::Pending => return Ok(moved),
-            }
-        }
-        if Pin::new(to).poll_flush(cx)?.is_ready() {
-            (moved, self.unflushed) = (true, false);
-        }
-        Ok(moved)
-    }
-
     /// This is no sign of life: the time for the rest runs from the last byte that somebody took.
     fn drop_rest(&mut self, cx: &mut Context<'_>, from: &mut Stream<impl AsyncRead + Unpin>) {
+        let mut space = [const { MaybeUninit::uninit() }; CHUNK];
         while !self.ended {
-            match read(cx, from, CHUNK) {
-                Ok(Some(chunk)) => self.ended = chunk.is_empty(),
-                Ok(None) => return,
-                Err(_) => self.ended = true,
-            }
+            let mut chunk = ReadBuf::uninit(&mut space);
+            let Poll::Ready(outcome) = Pin::new(&mut *from).poll_read(cx, &mut chunk) else { return };
+            self.ended = outcome.is_err() || chunk.filled().is_empty();
         }
     }
-}
 
-/// A chunk of at most `room` bytes, empty at the end; `None` while there is none.
-fn read(cx: &mut Context<'_>, from: &mut Stream<impl AsyncRead + Unpin>, room: usize) -> io::Result<Option<Bytes>> {
-    match from {
-        Stream::Plain(socket) => read_plain(cx, socket, room),
-        Stream::Tls(stream) => read_secured(cx, stream, room),
-    }
-}
-
-/// An end that TLS does not tell is none: whoever is between could have made it.
-fn read_secured(cx: &mut Context<'_>, from: &mut (impl AsyncRead + Unpin), room: usize) -> io::Result<Option<Bytes>> {
-    let mut space = [const { MaybeUninit::uninit() }; RECORD];
-    let mut chunk = ReadBuf::uninit(&mut space[..room.min(RECORD)]);
-    let read = Pin::new(from).poll_read(cx, &mut chunk)?;
-    Ok(read.is_ready().then(|| Bytes::copy_from_slice(chunk.filled())))
-}
-
-fn read_plain(cx: &mut Context<'_>, from: &TcpStream, room: usize) -> io::Result<Option<Bytes>> {
-    while from.poll_read_ready(cx)?.is_ready() {
-        let mut chunk = BytesMut::with_capacity(CHUNK).limit(room);
-        match from.try_read_buf(&mut chunk) {
-            Ok(_) => return Ok(Some(chunk.into_inner().freeze())),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error),
+    fn source(&self) -> Side {
+        match self.half {
+            Half::Request => Side::Client,
+            Half::Response => Side::Upstream,
         }
     }
-    Ok(None)
-}
 
-/// Says on an end; completes when it has left. A peer that cannot be told is gone, which its other way finds out.
-fn say_end(cx: &mut Context<'_>, to: &mut Stream<impl AsyncWrite + Unpin>) -> Poll<()> {
-    match to {
-        Stream::Plain(socket) => {
-            let _ = SockRef::from(&*socket).shutdown(Shutdown::Write);
-            Poll::Ready(())
+    fn target(&self) -> Side {
+        match self.half {
+            Half::Request => Side::Upstream,
+            Half::Response => Side::Client,
         }
-        Stream::Tls(stream) => Pin::new(stream).poll_shutdown(cx).map(drop),
     }
 }
 

@@ -1,16 +1,17 @@
 //! Two connections with bytes going both ways between them, each way at the pace of whoever reads it.
 //!
-//! A way holds what its target did not take and reads nothing more meanwhile; while nothing moves it holds no buffer.
+//! A way reads nothing more while its target has not taken what there is.
 
 use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::client::Socket;
+use crate::owed::Owed;
 use crate::upstream::pool::Transport;
 
 /// Bytes that are read at once.
@@ -70,33 +71,30 @@ impl<'a> Relay<'a> {
 
     /// True while there are bytes that their target did not take.
     pub(super) fn owes(&self) -> bool {
-        self.up.owes() || self.down.owes()
+        !self.up.owed.is_empty() || !self.down.owed.is_empty()
     }
 
     /// Bytes that came from the client, and bytes that went to it.
     pub(super) fn bytes(&self) -> (u64, u64) {
-        (self.up.read, self.down.written)
+        (self.up.read, self.down.owed.written())
     }
 }
 
 /// One way.
 struct Way {
-    /// Read and not yet written.
-    rest: Bytes,
-    /// Written and not yet flushed.
-    unflushed: bool,
+    /// What was read and is not yet written.
+    owed: Owed,
     /// The source said its end.
     ended: bool,
     /// The target heard the end, or hears nothing more.
     shut: bool,
     read: u64,
-    written: u64,
 }
 
 impl Way {
     fn new(early: Bytes) -> Self {
         let read = u64::try_from(early.len()).unwrap_or(u64::MAX);
-        Self { rest: early, unflushed: false, ended: false, shut: false, read, written: 0 }
+        Self { owed: Owed::new(early), ended: false, shut: false, read }
     }
 
     /// Writes what there is, then reads a chunk; true when anything moved. Fails only where the source does: a target that
@@ -110,45 +108,19 @@ impl Way {
         if self.shut {
             return Ok(false);
         }
-        match self.write(cx, to) {
-            Poll::Ready(Ok(moved)) if moved || self.shut => Ok(true),
-            Poll::Ready(Ok(_)) => self.read(cx, from, to),
-            Poll::Ready(Err(_)) => {
-                self.give_up();
-                Ok(true)
-            }
-            Poll::Pending => Ok(false),
+        match self.owed.write(cx, to) {
+            Ok(moved) if !self.owed.is_empty() => Ok(moved),
+            Ok(moved) if self.ended => Ok(self.say_end(cx, to) || moved),
+            Ok(moved) => Ok(self.read(cx, from, to)? || moved),
+            Err(_) => Ok(self.give_up()),
         }
     }
 
-    /// Completes when nothing is left to be written, with whether anything was.
-    fn write(&mut self, cx: &mut Context<'_>, to: &mut (impl AsyncWrite + Unpin + ?Sized)) -> Poll<io::Result<bool>> {
-        let mut moved = false;
-        while !self.rest.is_empty() {
-            match Pin::new(&mut *to).poll_write(cx, &self.rest)? {
-                Poll::Ready(length) => {
-                    self.count(length)?;
-                    self.rest.advance(length);
-                    moved = true;
-                }
-                Poll::Pending if moved => return Poll::Ready(Ok(true)),
-                Poll::Pending => return Poll::Pending,
-            }
-        }
-        // It holds on to no bytes that were all written.
-        self.rest = Bytes::new();
-        if self.unflushed {
-            match Pin::new(&mut *to).poll_flush(cx)? {
-                Poll::Ready(()) => self.unflushed = false,
-                Poll::Pending if moved => return Poll::Ready(Ok(true)),
-                Poll::Pending => return Poll::Pending,
-            }
-        }
-        if self.ended {
-            std::task::ready!(Pin::new(to).poll_shutdown(cx))?;
-            self.shut = true;
-        }
-        Poll::Ready(Ok(moved))
+    /// Says the end on; true when it has left.
+    fn say_end(&mut self, cx: &mut Context<'_>, to: &mut (impl AsyncWrite + Unpin + ?Sized)) -> bool {
+        // Whether the target takes it or is gone, it hears nothing more.
+        self.shut = Pin::new(to).poll_shutdown(cx).is_ready();
+        self.shut
     }
 
     /// Reads once, and writes at once what the target takes.
@@ -164,40 +136,18 @@ impl Way {
             return Ok(false);
         }
         let bytes = chunk.filled();
-        if bytes.is_empty() {
-            self.ended = true;
-            return Ok(true);
-        }
+        self.ended = bytes.is_empty();
         self.read = self.read.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
-        let taken = match Pin::new(to).poll_write(cx, bytes) {
-            Poll::Ready(Ok(length)) if self.count(length).is_ok() => length,
-            Poll::Ready(_) => {
-                self.give_up();
-                return Ok(true);
-            }
-            Poll::Pending => 0,
-        };
-        self.rest = Bytes::copy_from_slice(&bytes[taken..]);
+        if self.owed.pass(cx, to, bytes).is_err() {
+            self.give_up();
+        }
         Ok(true)
     }
 
-    fn count(&mut self, written: usize) -> io::Result<()> {
-        if written == 0 {
-            return Err(io::ErrorKind::WriteZero.into());
-        }
-        self.unflushed = true;
-        self.written = self.written.saturating_add(u64::try_from(written).unwrap_or(u64::MAX));
-        Ok(())
-    }
-
-    fn owes(&self) -> bool {
-        self.unflushed || !self.rest.is_empty()
-    }
-
-    /// The target takes nothing more.
-    fn give_up(&mut self) {
-        self.rest = Bytes::new();
-        self.unflushed = false;
+    /// The target takes nothing more; true, for that is a step.
+    fn give_up(&mut self) -> bool {
+        self.owed.forget();
         self.shut = true;
+        true
     }
 }
