@@ -10,13 +10,13 @@ use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::sync::mpsc;
 
-use common::clusters;
 use common::modules::probes_with;
 use common::origin::{Origin, ok};
+use common::process::{Tollgate, ask};
 use common::proxy::{TestProxy, prepare};
 use common::tls::{Authority, Files, Pem, named, scripted_endpoint};
 use common::wire::{self, Message};
-use common::{PATIENCE, until};
+use common::{PATIENCE, admin, clusters, until};
 use tempfile::NamedTempFile;
 
 /// An endpoint with this certificate and more of its TLS, which describes requests.
@@ -242,20 +242,53 @@ fn another_endpoint_is_tried_where_hands_are_not_shaken() {
 }
 
 #[test]
-fn a_session_goes_on_on_the_next_connection() {
+fn a_session_goes_on_on_the_next_connection_and_after_a_reload() {
     let (files, authority) = (Files::new(), Authority::new("ca"));
     let ca = files.write("ca.pem", authority.pem());
     let endpoint = endpoint(&files, &authority.issue(&named(&["127.0.0.1"])), "");
-    let proxy = TestProxy::with(&format!(
+    let text = format!(
         "limits: {{ upstream_idle_timeout: 1ms }}\nroutes: [{{ to: app }}]\nclusters: {{ app: {{ hosts: [{:?}], tls: {{ ca: {ca} }} }} }}\n",
         endpoint.address().to_string()
-    ));
+    );
+    let proxy = TestProxy::with(&text);
 
     assert_eq!(proxy.get("/").status(), 200);
     proxy.counts("tollgate_upstream_connections_active", &[], 0.0);
     assert_eq!(proxy.get("/").status(), 200);
 
     endpoint.counts("tollgate_tls_handshakes_total", &["session=\"resumed\""], 1.0);
+    proxy.configure(&text.replace("to: app", "to: app, timeout: 9s")).unwrap();
+    proxy.counts("tollgate_upstream_connections_active", &[], 0.0);
+    assert_eq!(proxy.get("/").status(), 200);
+    endpoint.counts("tollgate_tls_handshakes_total", &["session=\"resumed\""], 2.0);
+}
+
+#[test]
+fn at_a_reload_other_cas_of_the_system_are_believed_and_the_same_ones_end_no_session() {
+    let (files, old, new) = (Files::new(), Authority::new("old"), Authority::new("new"));
+    let endpoint = endpoint(&files, &new.issue(&named(&["127.0.0.1"])), "");
+    let system = files.write("system.pem", old.pem());
+    let process = Tollgate::run_under(
+        &format!("SSL_CERT_FILE={system} exec \"$0\" \"$@\""),
+        &format!(
+            "listen: 127.0.0.1:0\nadmin: {{ listen: '127.0.0.1:0' }}\nwatch: off\n\
+             limits: {{ upstream_idle_timeout: 1ms }}\nroutes: [{{ to: 'https://{}' }}]\n",
+            endpoint.address()
+        ),
+    );
+    let address = process.address_after("listening on http://");
+    let admin = process.address_after("admin on http://");
+    let resumed = || endpoint.metric("tollgate_tls_handshakes_total", &["session=\"resumed\""]);
+    let reload = || assert_eq!(admin::ask(admin, "POST /reload").status(), 200);
+    assert_eq!(ask(address, "/").status(), 503);
+
+    files.write("system.pem", new.pem());
+    reload();
+    assert_eq!(ask(address, "/").status(), 200);
+
+    reload();
+    until("a session goes on", || ask(address, "/").status() == 200 && resumed() > 0.0);
+    assert_eq!(endpoint.metric("tollgate_tls_handshakes_total", &["session=\"new\""]), 1.0);
 }
 
 #[test]

@@ -45,6 +45,8 @@ pub struct Client {
 pub struct Terms {
     config: Arc<ClientConfig>,
     identity: Option<Arc<CertifiedKey>>,
+    /// The CAs of the system, where endpoints are believed by them.
+    system: Option<Arc<RootCertStore>>,
     /// The certificate that is shown: its name, and when it ends to be good.
     pub shown: Vec<(String, SystemTime)>,
 }
@@ -60,7 +62,13 @@ impl Client {
         self.terms.load_full()
     }
 
-    /// Handshakes that begin from here on see these.
+    /// True where terms that were read of the same files as the present ones are the same.
+    pub fn has(&self, terms: &Terms) -> bool {
+        let present = self.terms.load();
+        present.system.as_ref().map(|system| &system.roots) == terms.system.as_ref().map(|system| &system.roots)
+    }
+
+    /// Handshakes that begin from here on see these, and go on with no session of those that there were.
     pub fn replace(&self, terms: Terms) {
         self.terms.store(Arc::new(terms));
     }
@@ -76,7 +84,9 @@ impl Terms {
         let shown = identity.iter().map(|identity| (identity.read.shown_name(), identity.read.not_after)).collect();
         let identity = identity.map(|identity| identity.certified);
         let config = config(protocol, verifier, identity.as_ref()).map_err(unusable)?;
-        Ok(Terms { config: Arc::new(config), identity, shown })
+        let believes_system = definition.verify && definition.ca.is_none();
+        let system = believes_system.then(|| files.system()).transpose()?;
+        Ok(Terms { config: Arc::new(config), identity, system, shown })
     }
 }
 

@@ -78,6 +78,8 @@ trait Party: Sized {
 
     fn read(definition: &Self::Definition, before: Option<&Self>, files: &mut Files<'_>) -> Result<Self::Terms, Unfit>;
     fn new(definition: &Self::Definition, terms: Self::Terms) -> Self;
+    /// True where terms that were read of the same files as the present ones are the same.
+    fn has(&self, terms: &Self::Terms) -> bool;
     fn replace(&self, terms: Self::Terms);
     fn shown(&self) -> Vec<(String, SystemTime)>;
 }
@@ -94,6 +96,10 @@ impl Party for Server {
 
     fn new(_: &ServerTls, terms: server::Terms) -> Self {
         Server::new(terms)
+    }
+
+    fn has(&self, _: &server::Terms) -> bool {
+        true
     }
 
     fn replace(&self, terms: server::Terms) {
@@ -120,6 +126,10 @@ impl Party for Client {
 
     fn new((definition, _): &(ClientTls, Protocol), terms: client::Terms) -> Self {
         Client::new(definition.clone(), terms)
+    }
+
+    fn has(&self, terms: &client::Terms) -> bool {
+        Client::has(self, terms)
     }
 
     fn replace(&self, terms: client::Terms) {
@@ -288,10 +298,13 @@ fn adopt<P: Party>(known: &mut Vec<Entry<P::Definition, P>>, steps: Vec<Step<P>>
     let entries = steps.into_iter().map(|step| match step {
         Step::Same(entry) => entry,
         Step::Fresh { owner, definition, terms, files } => {
-            let party = match find(known, &owner, &definition) {
-                Some(party) => {
-                    party.replace(terms);
-                    party
+            let party = match known.iter().find(|entry| entry.is_of(&owner, &definition)) {
+                Some(entry) => {
+                    // Terms that are the same would only end the sessions that began under these.
+                    if entry.spoken != files || !entry.party.has(&terms) {
+                        entry.party.replace(terms);
+                    }
+                    Arc::clone(&entry.party)
                 }
                 None => Arc::new(P::new(&definition, terms)),
             };
