@@ -9,6 +9,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use aws_lc_rs::rand;
 use rustix::net::sockopt::socket_peercred;
 use rustix::process::{Uid, geteuid};
 
@@ -22,7 +23,7 @@ pub(super) struct Post {
 impl Post {
     /// Takes the path from whoever has it.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
-        let fresh = aside(path);
+        let fresh = aside(path)?;
         let listener = UnixListener::bind(&fresh)?;
         let prepared = fs::set_permissions(&fresh, Permissions::from_mode(0o600)).and_then(|()| {
             let file = identity(&fs::symlink_metadata(&fresh)?);
@@ -55,18 +56,21 @@ impl Drop for Post {
         }
         // Looked at once more out of everybody's reach: a successor may have taken the path in between, and gets it back. A
         // path that stays leads to nobody, which is told from a process that attends.
-        let aside = aside(&self.path);
+        let Ok(aside) = aside(&self.path) else { return };
         if fs::rename(&self.path, &aside).is_ok() {
             let _ = if self.is_at(&aside) { fs::remove_file(&aside) } else { fs::rename(&aside, &self.path) };
         }
     }
 }
 
-/// A name beside the path that no other process uses.
-fn aside(path: &Path) -> PathBuf {
+/// A name beside the path that nobody else uses. The number of the process would be another's in another container, and a
+/// later one's in the same.
+fn aside(path: &Path) -> io::Result<PathBuf> {
+    let mut random = [0; 4];
+    rand::fill(&mut random).map_err(|_| io::Error::other("the system gives no random bytes"))?;
     let mut aside = path.as_os_str().to_owned();
-    aside.push(format!(".{}", std::process::id()));
-    PathBuf::from(aside)
+    aside.push(format!(".{:08x}", u32::from_le_bytes(random)));
+    Ok(PathBuf::from(aside))
 }
 
 fn identity(file: &Metadata) -> (u64, u64) {
@@ -116,6 +120,15 @@ mod tests {
         drop(second);
 
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[tokio::test]
+    async fn what_a_process_of_the_same_number_left_beside_the_path_is_in_nobody_s_way() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        drop(UnixListener::bind(folder.path().join(format!("socket.{}", std::process::id()))).unwrap());
+
+        assert!(Post::open(&path).unwrap().is_at(&path));
     }
 
     #[test]
