@@ -16,7 +16,7 @@
 #   --outbound redirect|off   likewise
 #   --exclude-inbound PORT[,PORT...]          what comes in for these ports passes
 #   --exclude-destinations NETWORK[,...]      what goes to these networks passes
-#   --family 4|6|both         both unless given
+#   --family 4|6|both         both unless given, of which IPv6 is left out where no interface has an address of it
 #
 # IPTABLES, IP6TABLES and IP name other commands than iptables, ip6tables and ip.
 set -euo pipefail
@@ -80,8 +80,9 @@ read_options() {
 families() {
     if [[ $family != 6 ]]; then echo 4; fi
     if [[ $family != 4 ]]; then
-        if [[ -e /proc/net/if_inet6 ]]; then echo 6
-        elif [[ $family == 6 ]]; then fail "this kernel has no IPv6"; fi
+        # No file where the kernel has none, and an empty one where it is switched off.
+        if [[ -n $(cat /proc/net/if_inet6 2>/dev/null) ]]; then echo 6
+        elif [[ $family == 6 ]]; then fail "there is no IPv6 here, or it is switched off"; fi
     fi
 }
 

@@ -15,19 +15,26 @@ const IPV6: &str = "/proc/net/if_inet6";
 /// Writes down what it is told; has every chain that it is asked for, and no rule.
 const WRITES: &str = "#!/bin/sh\necho \"$0 $*\" >>\"${0%/*}/said\"\ncase \"$*\" in *' -C '*) exit 1 ;; esac\n";
 
+/// What there is at that place.
+const ADDRESS: &str = "00000000000000000000000000000001 01 80 10 80       lo\n";
+
 /// A copy of the script on a machine with IPv6 or without, and its commands.
 struct Machine {
     folder: TempDir,
 }
 
 impl Machine {
-    fn new(has_ipv6: bool) -> Machine {
+    /// With these addresses of IPv6; `None` where the kernel has none.
+    fn new(addresses: Option<&str>) -> Machine {
         let machine = Machine { folder: tempfile::tempdir().unwrap() };
         let script =
             fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/sidecar/intercept.sh")).unwrap();
         assert!(script.contains(IPV6));
-        let there = if has_ipv6 { machine.path("") } else { machine.path("nowhere") };
+        let there = machine.path("addresses");
         fs::write(machine.path("intercept.sh"), script.replace(IPV6, there.to_str().unwrap())).unwrap();
+        if let Some(addresses) = addresses {
+            fs::write(there, addresses).unwrap();
+        }
         machine.has("four", WRITES);
         machine.has("six", WRITES);
         machine
@@ -57,21 +64,23 @@ impl Machine {
 }
 
 #[test]
-fn rules_of_a_family_that_is_not_there_are_an_error() {
-    let machine = Machine::new(false);
+fn rules_of_a_family_that_is_not_there_or_switched_off_are_an_error() {
+    for addresses in [None, Some("")] {
+        let machine = Machine::new(addresses);
 
-    let (code, said) = machine.run(&["up", "--uid", "1", "--family", "6"]);
+        let (code, said) = machine.run(&["up", "--uid", "1", "--family", "6"]);
 
-    assert_eq!((code, machine.said()), (Some(2), String::new()), "{said}");
-    assert!(said.contains("this kernel has no IPv6"), "{said}");
-    assert_eq!(machine.run(&["up", "--uid", "1"]).0, Some(0), "of both there is one");
-    assert!(machine.said().contains("/four -w 5 -t nat -A OUTPUT -p tcp -j TOLLGATE_OUT\n"), "{}", machine.said());
-    assert!(!machine.said().contains("-A TOLLGATE_OUT -d ::"));
+        assert_eq!((code, machine.said()), (Some(2), String::new()), "{said}");
+        assert!(said.contains("there is no IPv6 here, or it is switched off"), "{said}");
+        assert_eq!(machine.run(&["up", "--uid", "1"]).0, Some(0), "of both there is one");
+        assert!(machine.said().contains("/four -w 5 -t nat -A OUTPUT -p tcp -j TOLLGATE_OUT\n"), "{}", machine.said());
+        assert!(!machine.said().contains("/six -w 5 -t nat -A"), "{}", machine.said());
+    }
 }
 
 #[test]
 fn rules_of_one_family_are_removed_where_the_other_cannot_be_read() {
-    let machine = Machine::new(true);
+    let machine = Machine::new(Some(ADDRESS));
     machine.has("six", "#!/bin/sh\nexit 3\n");
 
     let (code, said) = machine.run(&["down"]);
@@ -86,7 +95,7 @@ fn rules_of_one_family_are_removed_where_the_other_cannot_be_read() {
 
 #[test]
 fn where_no_rules_can_be_read_nothing_passes_for_none() {
-    let machine = Machine::new(true);
+    let machine = Machine::new(Some(ADDRESS));
     machine.has("four", "#!/bin/sh\nexit 3\n");
     machine.has("six", "#!/bin/sh\nexit 3\n");
 
