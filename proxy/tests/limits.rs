@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Condvar, Mutex};
 
 use common::h2;
+use common::h2_raw::{ACK, PING, RawH2, ping};
 use common::origin::{Origin, ok};
 use common::proxy::TestProxy;
 use common::until;
@@ -108,6 +109,22 @@ fn a_second_head_that_comes_too_slowly_ends_the_connection() {
 
     assert_eq!((first.status(), second.status()), (200, 408));
     assert!(client.is_closed());
+    proxy.counts("tollgate_connection_errors_total", &[], 1.0);
+}
+
+#[test]
+fn pings_give_a_head_no_more_time() {
+    let proxy = echo("header_timeout: 300ms");
+    let mut client = RawH2::greet(proxy.address());
+
+    until("the proxy gives up", || {
+        client.send(&ping(&[0; 8])).is_err()
+            || !std::iter::from_fn(|| client.next()).any(|frame| frame.kind == PING && frame.flags == ACK)
+    });
+
+    // Nor was it for their number.
+    assert_eq!(proxy.metric("tollgate_connection_floods_total", &[]), 0.0);
+    proxy.counts("tollgate_connection_errors_total", &[], 1.0);
 }
 
 #[test]
@@ -117,6 +134,7 @@ fn a_connection_that_says_nothing_is_closed() {
 
     assert!(client.is_closed());
     proxy.counts("tollgate_connections_active", &[], 0.0);
+    assert_eq!(proxy.metric("tollgate_connection_errors_total", &[]), 1.0);
 }
 
 #[test]

@@ -9,11 +9,14 @@ mod common;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::{Mutex, mpsc};
+use std::thread;
 
 use common::origin::{Origin, ok};
 use common::proxy::TestProxy;
 use common::tcp::{connect, echo, is_refused, is_reset, to_end};
+use common::tls::{Authority, Files, Hand, named, shake_on};
 use common::{PATIENCE, until};
+use rustls::version::TLS13;
 
 const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 
@@ -135,6 +138,35 @@ fn a_header_that_takes_too_long_ends_its_connection() {
         let outcome = to_end(&mut client);
         assert!(is_reset(&outcome) || outcome.as_ref().is_ok_and(Vec::is_empty), "{outcome:?}");
     }
+    until("both are counted", || errors(&proxy) == 2.0);
+}
+
+#[test]
+fn a_header_hands_that_are_shaken_and_a_head_share_one_time() {
+    let (files, authority, origin) = (Files::new(), Authority::new("ca"), Origin::saying("hi"));
+    let identity = files.identity("a", &authority.issue(&named(&["a.test"])));
+    let keys =
+        format!("proxy_protocol: on, limits: {{ header_timeout: 2s }}, tls: {{ certificates: [{{ {identity} }}] }}");
+    let proxy = http(&keys, &origin);
+    // A quarter of that time.
+    let clock = TestProxy::with("limits: { header_timeout: 500ms }\nroutes: [{ to: echo }]");
+    let tick = || to_end(&mut connect(&clock)).unwrap();
+
+    let mut slow = connect(&proxy);
+    proxy.counts("tollgate_connections_active", &["listener=\"in\""], 1.0);
+    tick();
+    let mut later = connect(&proxy);
+    let (tell, told) = mpsc::channel();
+    let waiting = thread::spawn(move || tell.send(to_end(&mut later).map_err(|error| error.kind())).unwrap());
+    tick();
+    slow.write_all(&version_four()).unwrap();
+    let mut slow = shake_on(&Hand::new(&authority, &[&TLS13], None).config(), slow, "a.test").unwrap();
+    slow.send("GET / HTTP/1.1\r\n").unwrap();
+
+    assert_eq!(slow.answer().unwrap().status(), 408);
+    assert_eq!(told.try_recv(), Err(mpsc::TryRecvError::Empty), "who came later has longer");
+    waiting.join().unwrap();
+    assert_eq!(told.recv().unwrap(), Ok(Vec::new()));
     until("both are counted", || errors(&proxy) == 2.0);
 }
 

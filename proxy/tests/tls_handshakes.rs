@@ -15,6 +15,7 @@ use common::client::Client;
 use common::h2;
 use common::origin::{Origin, ok};
 use common::proxy::TestProxy;
+use common::tcp::to_end;
 use common::tls::{Authority, Files, Hand, VERSIONS, named, shake_on};
 use common::{PATIENCE, until};
 use http_body_util::BodyExt;
@@ -174,13 +175,15 @@ fn a_client_without_tls_is_told_so() {
     let (files, authority) = (Files::new(), Authority::new("ca"));
     let proxy = proxy(&files, &authority, "", ECHO);
     let mut client = Client::connect(proxy.address());
-    client.send("GET / HTTP/1.1\r\nhost: a.test\r\n\r\n");
+    // More than a socket that is closed at once would have read.
+    client.send(format!("GET / HTTP/1.1\r\nhost: a.test\r\nx: {}\r\n\r\n", "x".repeat(32 * 1024)));
 
     let answer = client.answer();
 
     assert_eq!((answer.status(), answer.field("connection")), (400, Some("close")));
     assert!(answer.text().contains("TLS"), "{answer:?}");
-    assert!(client.is_closed());
+    assert_eq!(to_end(client.reader()).unwrap(), b"");
+    client.try_send("x").expect("it is not reset");
     proxy.counts("tollgate_tls_handshake_failures_total", &["reason=\"not_tls\""], 1.0);
 }
 

@@ -67,13 +67,26 @@ pub(super) struct Settings {
     /// Present where TLS is spoken.
     pub(super) tls: Option<Arc<Server>>,
     due: Due,
+    /// When the connection came.
+    since: Instant,
 }
 
 impl Settings {
-    /// Those of a listener at the moment, with what is due of the connection.
+    /// Those of a listener at the moment, for a connection that came now, with what is due of it.
     pub(super) fn of(known: &LocalListener, due: Due) -> Self {
-        let listener = &known.listener;
-        Self { limits: listener.limits, series: Arc::clone(&known.series), tls: listener.tls.clone(), due }
+        let (listener, series, since) = (&known.listener, Arc::clone(&known.series), Instant::now());
+        Self { limits: listener.limits, series, tls: listener.tls.clone(), due, since }
+    }
+
+    /// When the first head is to be there, with all that comes before it.
+    pub(super) fn deadline(&self) -> tokio::time::Instant {
+        (self.since + self.limits.header_timeout).into()
+    }
+
+    /// A head did not come in time.
+    pub(super) fn note_late(&self) {
+        self.series.protocol_errors.inc();
+        tracing::debug!("a client took too long for a head");
     }
 
     fn bounds(&self) -> Bounds {
@@ -96,7 +109,7 @@ pub(super) fn serve(
         let _held = held;
         // Boxed, so that other connections do not carry its state.
         if settings.due == Due::Header
-            && !Box::pin(told::hear(&mut accepted, settings.limits.header_timeout, &settings.series)).await
+            && !Box::pin(told::hear(&mut accepted, settings.deadline(), &settings.series)).await
         {
             return;
         }
@@ -163,7 +176,11 @@ async fn http2(client: &Rc<Client>, io: ClientIo, settings: &Settings) -> hyper:
     let drain = |transport: &mut Pin<Box<http2::Connection<_, _, _>>>| transport.as_mut().graceful_shutdown();
     match Timed::new(client, settings, Told::InFrames, drain).run(Box::pin(transport)).await {
         End::Failed(error, _) => Err(error),
-        End::Over | End::Served(_) | End::Late(_) | End::Idle(_) => Ok(()),
+        End::Late(_) => {
+            settings.note_late();
+            Ok(())
+        }
+        End::Over | End::Served(_) | End::Idle(_) => Ok(()),
     }
 }
 
@@ -186,6 +203,7 @@ async fn http1(client: &Rc<Client>, mut io: ClientIo, settings: &Settings) -> hy
                 return Ok(());
             }
             End::Late(left) => {
+                settings.note_late();
                 // The connection is closed, whether the socket takes the words at once or not.
                 say(&mut left.into_parts().io.into_transport(), REQUEST_TIMEOUT);
                 return Ok(());
@@ -383,11 +401,13 @@ struct Timed<'l, D> {
 
 impl<'l, D> Timed<'l, D> {
     fn new(client: &Rc<Client>, settings: &'l Settings, told: Told, drain: D) -> Self {
-        let since = client.worker.clock.now();
+        // The first head shares its time with all that came before it.
+        let is_first = client.begun.get() == 0;
+        let since = if is_first { settings.since } else { client.worker.clock.now() };
         let late = client.worker.drains(client.listener) || !client.worker.knows(client.listener);
         let limits = &settings.limits;
         let client = Rc::clone(client);
-        let (phase, progress) = (Phase::Head, (0, 0));
+        let (phase, progress) = (Phase::Head, (client.begun.get(), client.progress.writes.get()));
         let (drained, looked_again, rests) = (false, false, false);
         Self { client, limits, told, drain, drained, looked_again, rests, late, phase, progress, since }
     }
@@ -469,10 +489,12 @@ impl<'l, D> Timed<'l, D> {
     fn poll_overdue(&mut self, mut sleep: Pin<&mut Sleep>, cx: &mut Context<'_>) -> Poll<Phase> {
         let now = self.client.worker.clock.now();
         let (phase, progress) = (self.current(), (self.client.begun.get(), self.client.progress.writes.get()));
-        if (phase, progress) != (self.phase, self.progress) {
-            (self.phase, self.progress) = (phase, progress);
+        // What is written meanwhile, such as answers to frames that are no request, gives no head more time.
+        let is_same_head = phase == Phase::Head && self.phase == phase && progress.0 == self.progress.0;
+        if !is_same_head && (phase, progress) != (self.phase, self.progress) {
             self.since = now;
         }
+        (self.phase, self.progress) = (phase, progress);
         let asking = self.told == Told::ByClosing && phase == Phase::Head && self.client.progress.unread_head.get();
         self.client.handle.set_asking(asking);
         // HTTP/1.1 has no word that a connection is about to end, so there only one that rests counts as idle.

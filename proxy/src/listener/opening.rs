@@ -1,6 +1,7 @@
 //! From an accepted socket to a transport whose protocol is known: by the first bytes, or as TLS agrees on it.
 //!
-//! All of it has to be over within the time for a head. A client that speaks HTTP where TLS is spoken is told so.
+//! All of it takes from the time for a head, as what comes before and behind it does. A client that speaks HTTP where TLS is
+//! spoken is told so.
 
 use std::future::Future;
 use std::io;
@@ -13,6 +14,7 @@ use rustls::HandshakeKind;
 use rustls::server::Acceptor;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
@@ -46,17 +48,16 @@ pub(super) struct Opened {
     pub(super) secured: Option<Arc<Secured>>,
 }
 
-/// Finds out what is spoken; `None` where nothing is, which is counted and logged.
+/// Finds out what is spoken; `None` where nothing is, which is logged, and counted but for a client without TLS that left.
 pub(super) async fn open(mut stream: TcpStream, settings: &Settings, progress: &Rc<Progress>) -> Option<Opened> {
-    let time = settings.limits.header_timeout;
     let Some(server) = &settings.tls else {
-        let first = tokio::time::timeout(time, first_bytes(&mut stream)).await.ok()?.ok()?;
+        let first = first_in_time(&mut stream, settings).await?;
         let is_http2 = first[..] == *PREFACE;
         return Some(Opened { transport: Stream::Plain(stream), first, is_http2, secured: None });
     };
     // Boxed, so that connections without TLS do not carry its state.
     let shaking = Box::pin(shake_hands(stream, server, SPEAK_TLS, progress));
-    let (stream, secured) = secured(shaking, (time, &settings.series)).await?;
+    let (stream, secured) = secured(shaking, (settings.deadline(), &settings.series)).await?;
     let is_http2 = stream.get_ref().1.alpn_protocol() == Some(H2);
     Some(Opened { transport: Stream::Tls(stream), first: Bytes::new(), is_http2, secured: Some(secured) })
 }
@@ -66,17 +67,17 @@ pub(super) async fn open(mut stream: TcpStream, settings: &Settings, progress: &
 pub(super) async fn secure(
     stream: TcpStream,
     server: &Server,
-    within: (Duration, &ListenerSeries),
+    by: (Instant, &ListenerSeries),
 ) -> Option<(Box<TlsStream<Noted>>, Arc<Secured>)> {
     let progress = Rc::new(Progress::default());
-    secured(Box::pin(shake_hands(stream, server, b"", &progress)), within).await
+    secured(Box::pin(shake_hands(stream, server, b"", &progress)), by).await
 }
 
 async fn secured(
     shaking: impl Future<Output = Result<Shaken, Failed>>,
-    (time, series): (Duration, &ListenerSeries),
+    (deadline, series): (Instant, &ListenerSeries),
 ) -> Option<(Box<TlsStream<Noted>>, Arc<Secured>)> {
-    let outcome = tokio::time::timeout(time, shaking).await;
+    let outcome = timeout_at(deadline, shaking).await;
     match outcome.unwrap_or_else(|_| Err(Failed::new(ClientFailure::Timeout, "the handshake took too long"))) {
         Ok((stream, secured)) => {
             series.tls.handshakes[usize::from(is_resumed(&stream))].inc();
@@ -100,7 +101,7 @@ type Shaken = (TlsStream<Noted>, Secured);
 struct Failed {
     failure: ClientFailure,
     words: String,
-    /// A socket on which an alert was sent that its client should read.
+    /// A socket on which the client was told why, and should read it.
     left: Option<Noted>,
 }
 
@@ -114,17 +115,17 @@ impl Failed {
     }
 }
 
-/// Says the end and hears the client's: with TLS 1.3 it may have sent a request before it hears that its certificate is not
-/// believed, and to close with that unread would reset the connection before it reads why.
+/// Says the end and hears the client's: it may have sent more than was read, as with TLS 1.3 a request before it hears that
+/// its certificate is not believed, and to close with that unread would reset the connection before it reads why.
 async fn farewell(mut left: Noted) -> io::Result<()> {
     left.shutdown().await?;
     let mut rest = left.take(FAREWELL_BYTES);
     tokio::io::copy(&mut rest, &mut tokio::io::sink()).await.map(drop)
 }
 
-/// Who begins with something else, a letter perhaps, is told `words`.
+/// Who begins with something else, a letter as a request does, is told `words`.
 async fn shake_hands(
-    stream: TcpStream,
+    mut stream: TcpStream,
     server: &Server,
     words: &[u8],
     progress: &Rc<Progress>,
@@ -134,8 +135,9 @@ async fn shake_hands(
     match stream.peek(&mut first).await.map_err(failed)? {
         0 => return Err(Failed::new(ClientFailure::Gone, "the client left without a word")),
         _ if first != [HANDSHAKE] => {
-            refuse(stream, first[0], words).await;
-            return Err(Failed::new(ClientFailure::NotTls, "the first byte begins no handshake"));
+            let failed = Failed::new(ClientFailure::NotTls, "the first byte begins no handshake");
+            let is_told = first[0].is_ascii_uppercase() && !words.is_empty() && stream.write_all(words).await.is_ok();
+            return Err(Failed { left: is_told.then(|| Noted::new(stream, Rc::clone(progress))), ..failed });
         }
         _ => {}
     }
@@ -163,15 +165,17 @@ fn is_over(secured: &Secured) -> bool {
     secured.certificate(End::Peer).is_none_or(|certificate| certificate.not_after < now)
 }
 
-/// Tells a client that begins a request in the wrong place. Its bytes are read first: to close with them unread would reset
-/// the connection before it reads the answer.
-async fn refuse(mut stream: TcpStream, first: u8, words: &[u8]) {
-    if first.is_ascii_uppercase() && !words.is_empty() {
-        let mut unread = [0; 4096];
-        // Whatever comes of it, the connection is closed next.
-        let _ = stream.read(&mut unread).await;
-        let _ = stream.write_all(words).await;
-        let _ = stream.shutdown().await;
+async fn first_in_time(stream: &mut TcpStream, settings: &Settings) -> Option<Bytes> {
+    match timeout_at(settings.deadline(), first_bytes(stream)).await {
+        Ok(Ok(first)) => Some(first),
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "a client left without a word");
+            None
+        }
+        Err(_) => {
+            settings.note_late();
+            None
+        }
     }
 }
 

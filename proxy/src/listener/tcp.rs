@@ -77,15 +77,16 @@ pub(super) fn serve(
 /// Passes a connection on whose header is due, or with which hands are to be shaken. What it is passed on to is looked up
 /// once that is done: it is kept from ending by exchanges alone, not by those who wait.
 async fn pass_on_once_known(worker: &Worker, listener: &LocalListener, mut client: Accepted, due: Due) {
-    let time = listener.listener.limits.header_timeout;
-    if due == Due::Header && !told::hear(&mut client, time, &listener.series).await {
+    let deadline = tokio::time::Instant::now() + listener.listener.limits.header_timeout;
+    if due == Due::Header && !told::hear(&mut client, deadline, &listener.series).await {
         return reset(&client.stream);
     }
     let caller = Caller::of(&client);
     let (transport, secured) = match &listener.listener.tls {
         None => (Stream::Plain(client.stream), None),
         Some(server) => {
-            let Some((stream, secured)) = opening::secure(client.stream, server, (time, &listener.series)).await else {
+            let Some((stream, secured)) = opening::secure(client.stream, server, (deadline, &listener.series)).await
+            else {
                 return;
             };
             (Stream::Tls(stream), Some(secured))

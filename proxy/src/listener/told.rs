@@ -1,12 +1,13 @@
 //! Whose a connection is: of whoever connected, or of whom a PROXY header in front of it tells.
 //!
-//! Where headers are due, no connection goes without one, within the time for a head. Who may send them is looked at first.
+//! Where headers are due, no connection goes without one, and what comes behind it shares the time for a head. Who may send
+//! them is looked at first.
 
 use std::io;
 use std::net::IpAddr;
-use std::time::Duration;
 
 use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
 use tollgate_config::Senders;
 
 use crate::listener::Accepted;
@@ -33,10 +34,10 @@ pub(super) fn due(senders: Option<&Senders>, source: IpAddr) -> Option<Due> {
     }
 }
 
-/// Reads the header that is due, and has `accepted` say whose connection it tells of; false where none comes in `time`, which
-/// is counted.
-pub(super) async fn hear(accepted: &mut Accepted, time: Duration, series: &ListenerSeries) -> bool {
-    match told(&mut accepted.stream, time).await {
+/// Reads the header that is due, and has `accepted` say whose connection it tells of; false where none comes by `deadline`,
+/// which is counted.
+pub(super) async fn hear(accepted: &mut Accepted, deadline: Instant, series: &ListenerSeries) -> bool {
+    match told(&mut accepted.stream, deadline).await {
         Ok(Told::Passed(Passed { source, destination })) => {
             (accepted.source, accepted.destination) = (source, destination);
             true
@@ -50,8 +51,8 @@ pub(super) async fn hear(accepted: &mut Accepted, time: Duration, series: &Liste
     }
 }
 
-async fn told(stream: &mut TcpStream, time: Duration) -> io::Result<Told> {
-    tokio::time::timeout(time, proxy_protocol::read(stream)).await?
+async fn told(stream: &mut TcpStream, deadline: Instant) -> io::Result<Told> {
+    timeout_at(deadline, proxy_protocol::read(stream)).await?
 }
 
 #[cfg(test)]

@@ -59,7 +59,7 @@ families! {
     CONNECTIONS_REFUSED = Counter "tollgate_connections_refused_total" ["listener"]
         "Client connections closed at once because the limit was reached.";
     CONNECTION_ERRORS = Counter "tollgate_connection_errors_total" ["listener"]
-        "Client connections ended because what came was not HTTP or broke a limit.";
+        "Client connections ended because what came was not HTTP, broke a limit or took too long.";
     CONNECTION_FLOODS = Counter "tollgate_connection_floods_total" ["listener"]
         "Client connections ended because of a flood of HTTP/2 frames, errors among them.";
 

@@ -227,7 +227,7 @@ pub struct ListenerSeries {
     pub active: Gauge,
     /// Connections closed at once because the limit was reached.
     pub refused: Counter,
-    /// Connections ended because what came was not HTTP or broke a limit.
+    /// Connections ended because what came was not HTTP, broke a limit or took too long.
     pub protocol_errors: Counter,
     /// Connections ended because of a flood of frames.
     pub floods: Counter,
