@@ -5,14 +5,16 @@
 #[path = "common/common.rs"]
 mod common;
 
-use std::io::{ErrorKind, Read};
+use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread;
 use std::time::Duration;
 
 use common::farewells::{hear_out, saying};
 use common::origin::Origin;
-use common::tcp::{ear, exactly, is_reset, overflowing, to_end};
+use common::tcp::{ear, exactly, is_reset, overflowing, settled, to_end};
 use common::upgrades::{HANDSHAKE, PLAIN, active, agreeing, echo, proxy, proxy_with, switched};
 use common::{PATIENCE, until};
 use socket2::SockRef;
@@ -75,6 +77,32 @@ fn an_endpoint_that_breaks_off_is_told_to_the_client() {
     assert_eq!(to_end(ended.reader()).unwrap(), b"");
     drop((cut, ended));
     until("both are over", || active(&proxy) == 0.0);
+}
+
+#[test]
+fn an_endpoint_that_breaks_off_while_it_is_told_much_is_no_end() {
+    let (go, held) = mpsc::channel::<()>();
+    let held = Mutex::new(held);
+    let origin = agreeing(move |peer| {
+        held.lock().unwrap().recv_timeout(PATIENCE).unwrap();
+        peer.reset()
+    });
+    let proxy = proxy(&origin);
+    let mut client = switched(&proxy);
+    let mut writer = client.stream().try_clone().unwrap();
+    let sent = Arc::<AtomicU64>::default();
+    let known = Arc::clone(&sent);
+
+    let pouring = thread::spawn(move || {
+        while writer.write_all(&[b'x'; 1 << 16]).is_ok() {
+            known.fetch_add(1 << 16, SeqCst);
+        }
+    });
+    settled(&sent);
+    go.send(()).unwrap();
+
+    assert!(is_reset(&to_end(client.reader())), "an end would say that this was all");
+    pouring.join().unwrap();
 }
 
 #[test]

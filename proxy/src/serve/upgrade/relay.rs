@@ -48,11 +48,13 @@ impl<'a> Relay<'a> {
         loop {
             let up = match self.up.step(cx, &mut *self.client, &mut *self.upstream) {
                 Ok(moved) => moved,
-                Err(_) => return (Poll::Ready(Err(Broken::Client)), moved),
+                Err(Miss::Source) => return (Poll::Ready(Err(Broken::Client)), moved),
+                Err(Miss::Target) => return (Poll::Ready(Err(Broken::Upstream)), moved),
             };
             let down = match self.down.step(cx, &mut *self.upstream, &mut *self.client) {
                 Ok(moved) => moved,
-                Err(_) => return (Poll::Ready(Err(Broken::Upstream)), moved),
+                Err(Miss::Source) => return (Poll::Ready(Err(Broken::Upstream)), moved),
+                Err(Miss::Target) => return (Poll::Ready(Err(Broken::Client)), moved),
             };
             if self.up.shut && self.down.shut {
                 return (Poll::Ready(Ok(())), true);
@@ -80,6 +82,12 @@ impl<'a> Relay<'a> {
     }
 }
 
+/// Which end of a way broke off.
+enum Miss {
+    Source,
+    Target,
+}
+
 /// One way.
 struct Way {
     /// What was read and is not yet written.
@@ -97,14 +105,13 @@ impl Way {
         Self { owed: Owed::new(early), ended: false, shut: false, read }
     }
 
-    /// Writes what there is, then reads a chunk; true when anything moved. Fails only where the source does: a target that
-    /// takes nothing more may still have something to say, and its other way tells how it ended.
+    /// Writes what there is, then reads a chunk; true when anything moved.
     fn step(
         &mut self,
         cx: &mut Context<'_>,
         from: &mut (impl AsyncRead + Unpin + ?Sized),
         to: &mut (impl AsyncWrite + Unpin + ?Sized),
-    ) -> io::Result<bool> {
+    ) -> Result<bool, Miss> {
         if self.shut {
             return Ok(false);
         }
@@ -112,7 +119,7 @@ impl Way {
             Ok(moved) if !self.owed.is_empty() => Ok(moved),
             Ok(moved) if self.ended => Ok(self.say_end(cx, to) || moved),
             Ok(moved) => Ok(self.read(cx, from, to)? || moved),
-            Err(_) => Ok(self.give_up()),
+            Err(error) => self.miss(&error),
         }
     }
 
@@ -129,25 +136,29 @@ impl Way {
         cx: &mut Context<'_>,
         from: &mut (impl AsyncRead + Unpin + ?Sized),
         to: &mut (impl AsyncWrite + Unpin + ?Sized),
-    ) -> io::Result<bool> {
+    ) -> Result<bool, Miss> {
         let mut space = [const { MaybeUninit::uninit() }; CHUNK];
         let mut chunk = ReadBuf::uninit(&mut space);
-        if Pin::new(from).poll_read(cx, &mut chunk)?.is_pending() {
+        if Pin::new(from).poll_read(cx, &mut chunk).map_err(|_| Miss::Source)?.is_pending() {
             return Ok(false);
         }
         let bytes = chunk.filled();
         self.ended = bytes.is_empty();
         self.read = self.read.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
-        if self.owed.pass(cx, to, bytes).is_err() {
-            self.give_up();
+        match self.owed.pass(cx, to, bytes) {
+            Ok(()) => Ok(true),
+            Err(error) => self.miss(&error),
         }
-        Ok(true)
     }
 
-    /// The target takes nothing more; true, for that is a step.
-    fn give_up(&mut self) -> bool {
+    /// The target takes nothing more; true, for that is a step. It may still have something to say, and its other way tells
+    /// how it ended; but for a reset without an end before it, which the system tells only once.
+    fn miss(&mut self, error: &io::Error) -> Result<bool, Miss> {
+        if error.kind() == io::ErrorKind::ConnectionReset {
+            return Err(Miss::Target);
+        }
         self.owed.forget();
         self.shut = true;
-        true
+        Ok(true)
     }
 }
