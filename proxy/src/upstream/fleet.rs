@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering::Acquire, Ordering::Release};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, watch};
@@ -52,8 +52,21 @@ pub struct Fleet {
 #[derive(Clone, Debug)]
 struct Answer {
     addresses: Vec<IpAddr>,
-    /// When it was last told.
-    at: Instant,
+    /// Since when nothing is told of it; `None` while the last look-up found it.
+    lost: Option<Instant>,
+}
+
+impl Answer {
+    /// What is known after one more look-up, at this `moment`: where it found nothing, what was known `before` is kept for
+    /// as long as `keep` says, from the first look-up on that found nothing.
+    fn after(found: Option<Vec<IpAddr>>, before: Option<&Self>, moment: Instant, keep: Duration) -> Self {
+        if let Some(addresses) = found {
+            return Self { addresses, lost: None };
+        }
+        let since = before.and_then(|before| before.lost).unwrap_or(moment);
+        let kept = before.filter(|_| moment.saturating_duration_since(since) < keep);
+        Self { addresses: kept.map(|kept| kept.addresses.clone()).unwrap_or_default(), lost: Some(since) }
+    }
 }
 
 /// The endpoints at one time, every address one.
@@ -136,14 +149,9 @@ impl Fleet {
 
     /// What a name is at this moment; no answer leaves what there was for as long as that may be kept.
     fn resolved(&self, name: &str, found: Option<Vec<IpAddr>>) {
-        let found = found.map(in_order);
-        let (mut names, moment) = (locked(&self.names), Instant::now());
+        let mut names = locked(&self.names);
         let known = names.get(name);
-        let answer = match (found, known) {
-            (Some(addresses), _) => Answer { addresses, at: moment },
-            (None, Some(known)) if moment.duration_since(known.at) < self.config.dns.keep => known.clone(),
-            (None, _) => Answer { addresses: Vec::new(), at: moment },
-        };
+        let answer = Answer::after(found.map(in_order), known, Instant::now(), self.config.dns.keep);
         let is_news = known.is_none_or(|known| known.addresses != answer.addresses);
         names.insert(name.to_owned(), answer);
         drop(names);

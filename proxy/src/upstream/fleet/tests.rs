@@ -50,6 +50,25 @@ fn the_same_answer_again_changes_nothing() {
 }
 
 #[test]
+fn the_last_good_answer_is_kept_from_when_there_was_none_however_old_it_is() {
+    let (keep, begun) = (Duration::from_secs(300), Instant::now());
+    let after = |found: Option<u8>, before, seconds| {
+        Answer::after(found.map(|last| vec![ip(last)]), before, begun + Duration::from_secs(seconds), keep)
+    };
+    let good = after(Some(2), None, 0);
+
+    // With the default, an answer is as old as that when it is asked for again.
+    let lost = after(None, Some(&good), 300);
+    let still = after(None, Some(&lost), 599);
+    let gone = after(None, Some(&still), 600);
+    let back = after(Some(3), Some(&still), 599);
+
+    assert_eq!([&lost, &still, &gone].map(|answer| answer.addresses.len()), [1, 1, 0]);
+    assert_eq!((back.addresses.as_slice(), after(None, Some(&back), 5000).addresses.len()), (&[ip(3)][..], 1));
+    assert!(after(None, None, 0).addresses.is_empty() && after(None, Some(&gone), 601).addresses.is_empty());
+}
+
+#[test]
 fn another_definition_keeps_what_is_known_of_the_endpoints_that_stay() {
     let before = fleet(CLUSTERS, None);
     before.resolved("app.test", Some(vec![ip(2)]));
