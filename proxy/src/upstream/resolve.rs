@@ -8,6 +8,7 @@ mod files;
 mod servers;
 mod setup;
 mod system;
+mod turns;
 
 use std::fmt::Debug;
 use std::future::Future;
@@ -24,6 +25,7 @@ use tollgate_config::{self as config, Family};
 use crate::upstream::resolve::files::Files;
 use crate::upstream::resolve::servers::Servers;
 use crate::upstream::resolve::system::System;
+use crate::upstream::resolve::turns::Turns;
 
 /// What is found out about a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,7 +62,7 @@ pub type LookedUp<'a> = Pin<Box<dyn Future<Output = io::Result<Found>> + Send + 
 
 /// Whoever knows the addresses of names.
 pub trait Resolve: Debug + Send + Sync {
-    /// Looks a name up, once. Dropped before its end, nobody waits for the answer.
+    /// Looks a name up, once. Dropped before its end, nobody waits for the answer, and what can be ended is.
     fn look_up<'a>(&'a self, name: &'a str) -> LookedUp<'a>;
 }
 
@@ -71,6 +73,8 @@ pub struct Resolvers {
     /// Answers in place of all others.
     instead: Option<Arc<dyn Resolve>>,
     system: Arc<System>,
+    /// For whatever name servers are asked.
+    turns: Arc<Turns>,
     /// Those that somebody has, by the name servers that are named. Held for a look.
     servers: Mutex<Vec<(Vec<SocketAddr>, Weak<Servers>)>>,
 }
@@ -78,8 +82,8 @@ pub struct Resolvers {
 impl Resolvers {
     /// Resolvers that work on the runtime `control`; `instead` answers in place of whatever a configuration asks for.
     pub fn new(control: &Handle, instead: Option<Arc<dyn Resolve>>) -> Arc<Self> {
-        let (system, servers) = (Arc::new(System::default()), Mutex::default());
-        Arc::new(Self { control: control.clone(), instead, system, servers })
+        let (system, turns) = (Arc::new(System::default()), Arc::new(servers::turns()));
+        Arc::new(Self { control: control.clone(), instead, system, turns, servers: Mutex::default() })
     }
 
     /// Whoever looks names up in this way. May be asked on any thread.
@@ -101,7 +105,7 @@ impl Resolvers {
         known.retain(|(_, servers)| servers.strong_count() > 0);
         let same = known.iter().find(|(addresses, _)| addresses == listed).and_then(|(_, servers)| servers.upgrade());
         same.unwrap_or_else(|| {
-            let servers = Arc::new(Servers::new(listed.to_vec(), Files::default(), &self.system));
+            let servers = Arc::new(Servers::new(listed.to_vec(), Files::default(), (&self.system, &self.turns)));
             known.push((listed.to_vec(), Arc::downgrade(&servers)));
             servers
         })

@@ -90,7 +90,7 @@ impl Desk {
             Question::Resolve(token, name) => {
                 let desk = Rc::clone(self);
                 self.run(Task::Resolve(token), 0, async move {
-                    Event::Resolved(token, desk.resolver.resolve(name, desk.means.reach.patience).await)
+                    Event::Resolved(token, desk.resolver.resolve(&name, desk.means.reach.patience).await)
                 });
             }
             Question::Timer(timer, after) => self.run(Task::Timer(timer), 0, async move {

@@ -8,7 +8,6 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
 use tollgate_config::Family;
 
 use super::Found;
@@ -16,13 +15,23 @@ use super::asking::Asking;
 use super::files::Files;
 use super::setup::Setup;
 use super::system::System;
+use super::turns::Turns;
 
 /// The longest look-up.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long an address out of a file is used.
 const OF_FILE: Duration = Duration::from_secs(5);
 /// The most names that are asked for at a time.
-const NAMES: usize = 64;
+const TURNS: usize = 64;
+/// The most names besides that have taken long: each has a socket.
+const LATE: usize = 448;
+/// What is long: longer than an answer takes that comes.
+const LONG: Duration = Duration::from_millis(250);
+
+/// Turns for all who ask name servers.
+pub(super) fn turns() -> Turns {
+    Turns::new(TURNS, LATE, LONG)
+}
 
 /// See the module.
 pub(super) struct Servers {
@@ -31,7 +40,7 @@ pub(super) struct Servers {
     files: Files,
     /// Asked where no name server is known.
     system: Arc<System>,
-    places: Semaphore,
+    turns: Arc<Turns>,
     /// As the system last said. Held for a look.
     current: Mutex<Option<Arc<Asking>>>,
     /// True while the system's resolver takes the place of name servers.
@@ -40,27 +49,31 @@ pub(super) struct Servers {
 
 impl Servers {
     /// Those that are listed; where none is, those that the files name.
-    pub(super) fn new(listed: Vec<SocketAddr>, files: Files, system: &Arc<System>) -> Self {
-        let (places, current) = (Semaphore::new(NAMES), Mutex::default());
-        Self { listed, files, system: Arc::clone(system), places, current, is_replaced: AtomicBool::new(false) }
+    pub(super) fn new(listed: Vec<SocketAddr>, files: Files, (system, turns): (&Arc<System>, &Arc<Turns>)) -> Self {
+        let (system, turns) = (Arc::clone(system), Arc::clone(turns));
+        Self { listed, files, system, turns, current: Mutex::default(), is_replaced: AtomicBool::new(false) }
     }
 
-    /// The addresses of a name, within five seconds from its turn on.
+    /// The addresses of a name, within five seconds from its turn on. It ends when it is dropped.
     pub(super) async fn look_up(&self, name: &str, family: Family) -> io::Result<Found> {
-        let place = self.places.acquire().await.map_err(io::Error::other)?;
+        match self.turns.take(self.ask(name, family)).await? {
+            Some(found) => Ok(found),
+            // The system's resolver has turns of its own, and may take any time.
+            None => self.system.look_up(name, family).await,
+        }
+    }
+
+    /// What files and name servers know of a name; `None` where no name server is known.
+    async fn ask(&self, name: &str, family: Family) -> io::Result<Option<Found>> {
         let (files, wanted) = (self.files.clone(), name.to_owned());
         let said = tokio::task::spawn_blocking(move || files.read(&wanted)).await.map_err(io::Error::other)?;
         if let Some(found) = Found::among(said.addresses, family, Some(OF_FILE)) {
-            return Ok(found);
+            return Ok(Some(found));
         }
-        let Some(setup) = self.setup(said.resolv) else {
-            // The system's resolver has turns of its own, and may take any time.
-            drop(place);
-            return self.system.look_up(name, family).await;
-        };
+        let Some(setup) = self.setup(said.resolv) else { return Ok(None) };
         let asking = self.asking(setup)?;
         let found = tokio::time::timeout(PATIENCE, asking.look_up(name, family)).await;
-        found.unwrap_or_else(|_| Err(io::Error::other("no name server answers in time")))
+        found.unwrap_or_else(|_| Err(io::Error::other("no name server answers in time"))).map(Some)
     }
 
     /// Whom to ask; `None` where nobody is known.

@@ -1,7 +1,8 @@
 //! The resolver of the system's library: it knows whatever the machine is set up with, but tells no time to live.
 //!
 //! It cannot be interrupted either, and occupies a thread until it answers. So a name is looked up once at a time, whoever
-//! asks for it and however often, and one that takes long gives its turn to others.
+//! asks for it and however often, one that takes long gives its turn to others, and one that nobody waits for any more when its
+//! turn comes is not begun.
 
 use std::collections::HashMap;
 use std::io;
@@ -9,17 +10,20 @@ use std::net::{IpAddr, ToSocketAddrs};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tollgate_config::Family;
 
 use super::Found;
+use super::turns::Turns;
 
 /// The most look-ups at a time.
 const TURNS: usize = 8;
-/// The most look-ups besides that have taken long: beyond it those that hang keep their turns.
+/// The most look-ups besides that have taken long.
 const LATE: usize = 56;
 /// What is long.
 const LONG: Duration = Duration::from_secs(5);
+/// The most names that are looked up or wait for it; one more is refused.
+const MOST: usize = 10_000;
 
 /// What came of a look-up, for everybody who waits for it.
 type Outcome = Option<Result<Vec<IpAddr>, String>>;
@@ -28,10 +32,8 @@ type Outcome = Option<Result<Vec<IpAddr>, String>>;
 #[derive(Debug)]
 pub(super) struct System {
     ask: fn(&str) -> io::Result<Vec<IpAddr>>,
-    long: Duration,
-    turns: Semaphore,
-    late: Semaphore,
-    /// Names that are being looked up. Held for a look.
+    turns: Turns,
+    /// Names that are being looked up, or wait for it. Held for a look.
     running: Mutex<HashMap<String, watch::Receiver<Outcome>>>,
 }
 
@@ -43,13 +45,12 @@ impl Default for System {
 
 impl System {
     fn asking(ask: fn(&str) -> io::Result<Vec<IpAddr>>, long: Duration) -> Self {
-        let (turns, late) = (Semaphore::new(TURNS), Semaphore::new(LATE));
-        Self { ask, long, turns, late, running: Mutex::default() }
+        Self { ask, turns: Turns::new(TURNS, LATE, long), running: Mutex::default() }
     }
 
-    /// The addresses of a name. Where nobody waits any more, the look-up goes on, for whoever asks next.
+    /// The addresses of a name. Where nobody waits any more, a look-up that was begun goes on, for whoever asks next.
     pub(super) async fn look_up(self: &Arc<Self>, name: &str, family: Family) -> io::Result<Found> {
-        let mut told = self.join(name);
+        let mut told = self.join(name)?;
         let outcome = told.wait_for(Option::is_some).await.map_err(io::Error::other)?;
         match outcome.as_ref() {
             Some(Ok(addresses)) => Found::among(addresses.iter().copied(), family, None)
@@ -59,34 +60,46 @@ impl System {
         }
     }
 
-    /// The look-up of a name that is under way, or a new one.
-    fn join(self: &Arc<Self>, name: &str) -> watch::Receiver<Outcome> {
+    /// The look-up of a name that is under way, or a new one where there is room for it.
+    fn join(self: &Arc<Self>, name: &str) -> io::Result<watch::Receiver<Outcome>> {
         let mut running = self.running();
         // Where whoever looked it up is gone without a word, nothing is under way.
         if let Some(told) = running.get(name).filter(|told| told.has_changed().is_ok()) {
-            return told.clone();
+            return Ok(told.clone());
+        }
+        if running.len() >= MOST {
+            return Err(io::Error::other("too many other names are being looked up"));
         }
         let (tell, told) = watch::channel(None);
         running.insert(name.to_owned(), told.clone());
         let (system, name) = (Arc::clone(self), name.to_owned());
         tokio::spawn(async move {
-            let outcome = system.in_turn(&name).await;
+            let Some(outcome) = system.turns.take(system.ask(&name, &tell)).await else { return };
             system.running().remove(&name);
             tell.send_replace(Some(outcome.map_err(|error| error.to_string())));
         });
-        told
+        Ok(told)
     }
 
-    async fn in_turn(&self, name: &str) -> io::Result<Vec<IpAddr>> {
-        let turn = self.turns.acquire().await.map_err(io::Error::other)?;
-        let (ask, name) = (self.ask, name.to_owned());
-        let mut asking = tokio::task::spawn_blocking(move || ask(&name));
-        if let Ok(found) = tokio::time::timeout(self.long, &mut asking).await {
-            return found.map_err(io::Error::other)?;
+    /// Asks for a name; `None` where nobody waits for it.
+    async fn ask(&self, name: &str, tell: &watch::Sender<Outcome>) -> Option<io::Result<Vec<IpAddr>>> {
+        if self.forget(name, tell) {
+            return None;
         }
-        let late = self.late.try_acquire();
-        let _turn = late.is_err().then_some(turn);
-        asking.await.map_err(io::Error::other)?
+        let (ask, name) = (self.ask, name.to_owned());
+        let asked = tokio::task::spawn_blocking(move || ask(&name)).await;
+        Some(asked.map_err(io::Error::other).flatten())
+    }
+
+    /// Takes a name off those that are being looked up, and answers true, where nobody waits for it.
+    fn forget(&self, name: &str, tell: &watch::Sender<Outcome>) -> bool {
+        // Nobody joins while it is held; the one receiver is its own.
+        let mut running = self.running();
+        let is_alone = tell.receiver_count() <= 1;
+        if is_alone {
+            running.remove(name);
+        }
+        is_alone
     }
 
     fn running(&self) -> MutexGuard<'_, HashMap<String, watch::Receiver<Outcome>>> {
@@ -153,8 +166,7 @@ mod tests {
             Ok(vec![[10, 0, 0, 1].into()])
         });
 
-        let waiting: Vec<_> = (0..20).map(|_| system.join("app.test")).collect();
-        // Nobody waits for it, and it goes on.
+        let waiting: Vec<_> = (0..20).map(|_| system.join("app.test").unwrap()).collect();
         drop(system.join("app.test"));
         GATE.open();
 
@@ -176,7 +188,7 @@ mod tests {
             }
             Ok(vec![[10, 0, 0, 1].into()])
         });
-        let slow: Vec<_> = (0..3 * TURNS).map(|number| system.join(&format!("slow{number}.test"))).collect();
+        let slow: Vec<_> = (0..3 * TURNS).map(|number| system.join(&format!("slow{number}.test")).unwrap()).collect();
 
         let found = looked_up(&system, "app.test").await.unwrap();
 
@@ -197,16 +209,62 @@ mod tests {
             GATE.pass();
             Err(io::Error::other("it is broken"))
         });
-        let slow: Vec<_> = (0..2 * (TURNS + LATE)).map(|number| system.join(&format!("slow{number}.test"))).collect();
+        let slow: Vec<_> =
+            (0..2 * (TURNS + LATE)).map(|number| system.join(&format!("slow{number}.test")).unwrap()).collect();
 
-        while ASKED.load(SeqCst) < TURNS + LATE || system.late.available_permits() > 0 {
+        while ASKED.load(SeqCst) < TURNS + LATE || system.turns.left().1 > 0 {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
 
-        assert_eq!((system.turns.available_permits(), ASKED.load(SeqCst)), (0, TURNS + LATE));
+        assert_eq!((system.turns.left(), ASKED.load(SeqCst)), ((0, 0), TURNS + LATE));
         GATE.open();
         for mut told in slow {
             assert!(told.wait_for(Option::is_some).await.unwrap().as_ref().unwrap().is_err());
+        }
+    }
+
+    #[tokio::test]
+    async fn names_that_nobody_waits_for_any_more_are_not_asked_for_when_their_turns_come() {
+        static GATE: Gate = Gate::shut();
+        static ASKED: AtomicUsize = AtomicUsize::new(0);
+        let system = system(|_| {
+            ASKED.fetch_add(1, SeqCst);
+            GATE.pass();
+            Ok(vec![[10, 0, 0, 1].into()])
+        });
+        let slow: Vec<_> =
+            (0..TURNS + LATE).map(|number| system.join(&format!("slow{number}.test")).unwrap()).collect();
+        while system.turns.left() != (0, 0) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+
+        let given_up: Vec<_> = (0..100).map(|number| system.join(&format!("given-up{number}.test"))).collect();
+        drop((given_up, slow));
+        GATE.open();
+
+        // Turns go in order: those before it have had theirs.
+        assert!(looked_up(&system, "app.test").await.is_ok());
+        assert_eq!(ASKED.load(SeqCst), TURNS + LATE + 1);
+        assert!(system.running().keys().all(|name| name.starts_with("slow")));
+    }
+
+    #[tokio::test]
+    async fn a_name_more_than_may_wait_is_refused() {
+        static GATE: Gate = Gate::shut();
+        let system = system(|_| {
+            GATE.pass();
+            Ok(vec![[10, 0, 0, 1].into()])
+        });
+        let waiting: Vec<_> = (0..MOST).map(|number| system.join(&format!("{number}.test")).unwrap()).collect();
+
+        let refused = looked_up(&system, "app.test").await.unwrap_err();
+
+        assert_eq!(refused.to_string(), "too many other names are being looked up");
+        assert!(system.join("0.test").is_ok());
+        drop(waiting);
+        GATE.open();
+        while looked_up(&system, "app.test").await.is_err() {
+            tokio::task::yield_now().await;
         }
     }
 

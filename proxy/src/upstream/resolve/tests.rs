@@ -64,7 +64,7 @@ async fn without_name_servers_the_system_s_resolver_answers_and_hosts_of_a_file_
     let folder = tempfile::tempdir().unwrap();
     let files = Files { hosts: folder.path().join("hosts"), resolv: folder.path().join("resolv.conf") };
     std::fs::write(&files.hosts, "10.0.0.1 app.test\n::7 app.test\n").unwrap();
-    let servers = Servers::new(Vec::new(), files.clone(), &Arc::default());
+    let servers = Servers::new(Vec::new(), files.clone(), (&Arc::default(), &Arc::new(servers::turns())));
 
     let listed = servers.look_up("app.test", Family::PreferIpv4).await.unwrap();
     let of_system = servers.look_up("127.0.0.1", Family::PreferIpv4).await.unwrap();
@@ -75,4 +75,27 @@ async fn without_name_servers_the_system_s_resolver_answers_and_hosts_of_a_file_
     std::fs::write(&files.hosts, "10.0.0.2 app.test\n").unwrap();
     let changed = servers.look_up("app.test", Family::All).await.unwrap();
     assert_eq!(changed.addresses, [IpAddr::from([10, 0, 0, 2])]);
+}
+
+#[tokio::test]
+async fn a_look_up_ends_with_the_wait_for_it_and_gives_its_turn_back() {
+    let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let resolvers = Resolvers::new(&Handle::current(), None);
+    let asked = config::Resolver::Servers(vec![silent.local_addr().unwrap()]);
+    let resolver = resolvers.of(&config::Dns { resolver: asked, ..config::Dns::default() });
+    let free = resolvers.turns.left();
+    let mut looking = resolver.look_up("app.test");
+    let began = async {
+        while resolvers.turns.left() == free {
+            tokio::task::yield_now().await
+        }
+    };
+    tokio::select! { _ = &mut looking => panic!("nobody answers"), () = began => {} }
+
+    drop(looking);
+
+    // Long before anybody would have given it up.
+    while resolvers.turns.left() != free {
+        tokio::task::yield_now().await;
+    }
 }
