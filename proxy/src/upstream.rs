@@ -194,8 +194,11 @@ async fn send_once(cluster: &Cluster, aim: &Aim<'_>, request: &mut Request<Reque
             None => Box::pin(await_endpoint(cluster, aim.hash())).await,
         };
         let outcome = match &picked {
-            Some(endpoint) if endpoint.http2.is_none() && !cluster.judges() => endpoint.pool.send(request).await,
-            Some(endpoint) => Box::pin(try_at(cluster, endpoint, aim, request)).await,
+            Some(endpoint) if endpoint.http2.is_none() && !cluster.judges() => match endpoint.pool.permit().await {
+                Ok(permit) => endpoint.pool.send(permit, request).await,
+                Err(reason) => Err(reason),
+            },
+            Some(endpoint) => Box::pin(try_at(cluster, endpoint, Blame::of(aim.waits), request)).await,
             None => Err(unreached(request)),
         };
         match outcome {
@@ -223,7 +226,7 @@ async fn elsewhere(
     request: &mut Request<RequestBody>,
 ) -> Result<Answer, Reason> {
     let outcome = match aim.pick(cluster, Some(&failed)) {
-        Some(endpoint) => try_at(cluster, &endpoint, aim, request).await,
+        Some(endpoint) => try_at(cluster, &endpoint, Blame::of(aim.waits), request).await,
         None => Err(unreached(request)),
     };
     match outcome {
@@ -267,15 +270,21 @@ fn unreached(request: &mut Request<RequestBody>) -> Reason {
 async fn try_at(
     cluster: &Cluster,
     endpoint: &Endpoint,
-    aim: &Aim<'_>,
+    blame: Blame<'_>,
     request: &mut Request<RequestBody>,
 ) -> Result<Answer, Reason> {
-    let mut trial = Trial { cluster, endpoint, waits: Some(aim.waits) };
+    let trial = Trial { cluster, endpoint, blame, asked: Cell::new(false) };
     let outcome = match &endpoint.http2 {
-        None => endpoint.pool.send(request).await,
-        Some(http2) => http2.send(request).await,
+        None => match endpoint.pool.permit().await {
+            Ok(permit) => {
+                trial.asked.set(true);
+                endpoint.pool.send(permit, request).await
+            }
+            Err(reason) => Err(reason),
+        },
+        Some(http2) => http2.send(request, &trial.asked).await,
     };
-    trial.waits = None;
+    trial.asked.set(false);
     match &outcome {
         Ok(answer) => cluster.judge(endpoint, answer.response.status().is_server_error()),
         Err(reason) if is_its_fault(reason) => cluster.judge(endpoint, true),
@@ -290,16 +299,40 @@ fn is_its_fault(reason: &Reason) -> bool {
         || matches!(reason, Reason::UpstreamReset | Reason::UpstreamProtocol(_))
 }
 
-/// An attempt under way, and who waits for it until it is over.
+/// When an endpoint is to blame for an attempt at it that is given up.
+#[derive(Clone, Copy)]
+struct Blame<'a> {
+    waits: Waits<'a>,
+    /// True once the time of this attempt alone is over; absent where it has none.
+    late: Option<&'a Cell<bool>>,
+}
+
+impl<'a> Blame<'a> {
+    /// For an attempt that has all the time that there is.
+    fn of(waits: Waits<'a>) -> Self {
+        Self { waits, late: None }
+    }
+
+    /// True where it is the endpoint's fault that the attempt is given up now.
+    fn is_due(self) -> bool {
+        // While the request is coming, its sender may be what takes the time.
+        let is_late = self.late.is_some_and(Cell::get) && self.waits.has_asked();
+        is_late || self.waits.blames()
+    }
+}
+
+/// An attempt under way.
 struct Trial<'a> {
     cluster: &'a Cluster,
     endpoint: &'a Endpoint,
-    waits: Option<Waits<'a>>,
+    blame: Blame<'a>,
+    /// True while the endpoint is waited for. Before that, the attempt may wait for a connection that others have.
+    asked: Cell<bool>,
 }
 
 impl Drop for Trial<'_> {
     fn drop(&mut self) {
-        if self.waits.is_some_and(Waits::blames) {
+        if self.asked.get() && self.blame.is_due() {
             self.cluster.judge(self.endpoint, true);
         }
     }

@@ -4,6 +4,8 @@
 
 #[path = "common/common.rs"]
 mod common;
+#[path = "outliers/waits.rs"]
+mod waits;
 
 use common::admin::LOOPBACK;
 use common::clusters::{answers, becomes, endpoints, health, hosts, proxy, yaml};

@@ -75,8 +75,14 @@ impl Pool {
     /// It is sent once more, on another connection where there may be one, when the endpoint refused the stream or said
     /// with GOAWAY that it did not look at it; and, as for HTTP/1.1, when a used connection broke, for an idempotent
     /// request without a body.
-    pub async fn send(self: &Rc<Self>, request: &mut Request<RequestBody>) -> Result<Answer, Reason> {
-        let mut lease = self.lease(None).await?;
+    ///
+    /// `asked` is true while the endpoint is waited for, and not the end of another exchange.
+    pub async fn send(
+        self: &Rc<Self>,
+        request: &mut Request<RequestBody>,
+        asked: &Cell<bool>,
+    ) -> Result<Answer, Reason> {
+        let mut lease = self.lease(None, asked).await?;
         let (mut head, body) = std::mem::replace(request, Request::new(RequestBody::Empty)).into_parts();
         to_http2(&mut head, if self.endpoint.is_tls() { Scheme::HTTPS } else { Scheme::HTTP })?;
         let replay = Replay::new(body, KEPT);
@@ -107,7 +113,7 @@ impl Pool {
                 let cause = if refused { RetryCause::RefusedStream } else { RetryCause::Reset };
                 self.endpoint.series.retries[cause.index()].inc();
             }
-            lease = match self.lease(Some(&session)).await {
+            lease = match self.lease(Some(&session), asked).await {
                 Ok(lease) => lease,
                 Err(reason) if reason.is_unreached() => return Err(give_up(request, head, &replay, reason)),
                 Err(reason) => return Err(reason),
@@ -135,8 +141,9 @@ impl Pool {
     }
 
     /// A stream on a connection other than `avoid`, where the bounds allow another.
-    async fn lease(self: &Rc<Self>, avoid: Option<&Rc<Session>>) -> Result<Lease, Reason> {
+    async fn lease(self: &Rc<Self>, avoid: Option<&Rc<Session>>, asked: &Cell<bool>) -> Result<Lease, Reason> {
         if let Some(lease) = self.free(avoid) {
+            asked.set(true);
             return Ok(lease);
         }
         // Whoever waits for a connection that is being made waits for no exchange to end.
@@ -149,27 +156,30 @@ impl Pool {
         let Bounds { connect_timeout, pool_timeout, .. } = *self.bounds();
         // A connection that is not made in time says so itself; one that is may be full again.
         let patience = if growing { connect_timeout.max(pool_timeout) } else { pool_timeout };
-        match tokio::time::timeout(patience, self.wait(avoid)).await {
+        match tokio::time::timeout(patience, self.wait(avoid, asked)).await {
             Ok(outcome) => outcome,
-            Err(_) if self.sessions.borrow().is_empty() => Err(Reason::UpstreamConnect),
+            Err(_) if self.opening.get() && self.sessions.borrow().is_empty() => Err(Reason::UpstreamConnect),
             Err(_) => Err(Reason::UpstreamBusy),
         }
     }
 
-    async fn wait(self: &Rc<Self>, avoid: Option<&Rc<Session>>) -> Result<Lease, Reason> {
+    async fn wait(self: &Rc<Self>, avoid: Option<&Rc<Session>>, asked: &Cell<bool>) -> Result<Lease, Reason> {
         let failures = self.failures.get();
         loop {
             let mut changed = pin!(self.changed.notified());
             changed.as_mut().enable();
             if let Some(lease) = self.free(avoid) {
+                asked.set(true);
                 return Ok(lease);
             }
             if self.failures.get() != failures {
                 return Err(self.failure.borrow().clone());
             }
-            if !self.open()
+            asked.set(self.open());
+            if !asked.get()
                 && let Some(lease) = avoid.and_then(|_| self.free(None))
             {
+                asked.set(true);
                 return Ok(lease);
             }
             changed.await;

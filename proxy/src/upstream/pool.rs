@@ -150,7 +150,7 @@ impl Pool {
         most.saturating_sub(self.permits.available_permits()) + self.pending.get()
     }
 
-    /// The right to use one connection, and the wait for it in a bounded queue.
+    /// The right to use one connection, and the wait for it in a bounded queue. The endpoint knows nothing of that wait.
     pub async fn permit(&self) -> Result<(OwnedSemaphorePermit, Duration), Reason> {
         if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
             return Ok((permit, Duration::ZERO));
@@ -165,10 +165,13 @@ impl Pool {
         Ok((permit, since.elapsed()))
     }
 
-    /// Sends the request on an idle connection or a fresh one. On failure `request` is only left whole when no
-    /// connection could be made.
-    pub async fn send(self: &Rc<Self>, request: &mut Request<RequestBody>) -> Result<Answer, Reason> {
-        let (permit, mut waited) = self.permit().await?;
+    /// Sends the request, with the right to do so, on an idle connection or a fresh one. On failure `request` is only left
+    /// whole when no connection could be made.
+    pub async fn send(
+        self: &Rc<Self>,
+        (permit, mut waited): (OwnedSemaphorePermit, Duration),
+        request: &mut Request<RequestBody>,
+    ) -> Result<Answer, Reason> {
         let mut repeated = false;
         loop {
             let idle = if repeated { None } else { self.take_idle() };

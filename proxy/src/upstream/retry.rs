@@ -2,6 +2,8 @@
 //!
 //! What is repeated without being asked for, because it costs nothing and harms nobody, is in `upstream`, `pool` and `h2`.
 
+use std::cell::Cell;
+use std::pin::pin;
 use std::time::Duration;
 
 use http::Request;
@@ -15,7 +17,7 @@ use crate::upstream::body::RequestBody;
 use crate::upstream::cluster::place::Place;
 use crate::upstream::cluster::{Cluster, Endpoint};
 use crate::upstream::replay::{Part, Replay};
-use crate::upstream::{Aim, Answer, Unseen, await_endpoint, failed_after, is_idempotent, try_at, unreached};
+use crate::upstream::{Aim, Answer, Blame, Unseen, await_endpoint, failed_after, is_idempotent, try_at, unreached};
 
 /// Repetitions that the whole process may have under way in a cluster, however few requests there are.
 const FEW: usize = 3;
@@ -135,19 +137,10 @@ async fn one(
     endpoint: &Endpoint,
     request: &mut Request<RequestBody>,
 ) -> Tried {
-    let trying = try_at(cluster, endpoint, aim, request);
+    let blame = Blame::of(aim.waits);
     let outcome = match retry.try_timeout {
-        None => trying.await,
-        Some(patience) => match tokio::time::timeout(patience, trying).await {
-            Ok(outcome) => outcome,
-            Err(_) => {
-                // While the request is coming, its sender may be what takes the time.
-                if aim.waits.has_asked() {
-                    cluster.judge(endpoint, true);
-                }
-                Err(Reason::UpstreamTimeout)
-            }
-        },
+        None => try_at(cluster, endpoint, blame, request).await,
+        Some(patience) => in_time(patience, cluster, endpoint, blame, request).await,
     };
     let unseen = request.extensions().get::<Unseen>().is_some();
     let cause = match &outcome {
@@ -155,6 +148,22 @@ async fn one(
         Err(reason) => of_failure(&retry.on, reason, unseen),
     };
     Tried { outcome, cause }
+}
+
+/// An attempt that has so much time for itself.
+async fn in_time(
+    patience: Duration,
+    cluster: &Cluster,
+    endpoint: &Endpoint,
+    blame: Blame<'_>,
+    request: &mut Request<RequestBody>,
+) -> Result<Answer, Reason> {
+    let late = Cell::new(false);
+    let mut trying = pin!(try_at(cluster, endpoint, Blame { late: Some(&late), ..blame }, request));
+    let outcome = tokio::time::timeout(patience, trying.as_mut()).await;
+    // The attempt is dropped after this, and knows why.
+    late.set(outcome.is_err());
+    outcome.unwrap_or(Err(Reason::UpstreamTimeout))
 }
 
 fn of_answer(on: &RetryOn, answer: &Answer) -> Option<RetryCause> {
