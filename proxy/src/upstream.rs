@@ -12,6 +12,7 @@ pub mod fleet;
 pub mod h2;
 pub mod health;
 mod hearing;
+pub mod late;
 pub mod outgoing;
 pub mod outliers;
 pub mod own;
@@ -340,7 +341,7 @@ impl Drop for Trial<'_> {
 
 fn count(cluster: &Cluster, reason: &Reason) {
     let failure = match reason {
-        // Counted by whoever waits for the exchange.
+        // Counted by whoever waits for the exchange or the callout.
         Reason::UpstreamTimeout => return,
         Reason::UpstreamConnect => UpstreamFailure::Connect,
         Reason::UpstreamTls { .. } => UpstreamFailure::Tls,

@@ -12,8 +12,8 @@ use std::sync::mpsc;
 
 use common::clusters::{hosts, proxy, yaml};
 use common::h2_origin::{H2Origin, seen, whole};
-use common::modules::probes;
-use common::origin::{Origin, ok, refusing};
+use common::modules::{probes, probes_with};
+use common::origin::{Origin, Peer, ok, refusing};
 use common::proxy::TestProxy;
 use common::{PATIENCE, frames, h2, until};
 use http::{Request, Response};
@@ -344,4 +344,42 @@ fn a_client_that_leaves_while_it_waits_for_the_next_attempt_leaves_nothing_behin
     drop(client);
 
     proxy.counts("tollgate_http_active_requests", &[], 0.0);
+}
+
+#[test]
+fn an_attempt_of_a_callout_that_takes_too_long_is_told_and_counted_as_such() {
+    let tell = "\"raw proxy_get_status out out-bytes -> request-headers x-why\", \"continue request\"";
+    for (kind, protocol, call, told) in [
+        (
+            "http",
+            "http1",
+            format!("request_headers: [\"call auth 5000 / ''\", pause], call_response: [{tell}]"),
+            "timeout",
+        ),
+        (
+            "grpc",
+            "h2",
+            format!("request_headers: [\"grpc-call auth 5000 S M x\", pause], grpc_close: [{tell}]"),
+            "4 timeout",
+        ),
+    ] {
+        let (silent, app) = (Origin::scripted(Peer::wait_for_end), Origin::saying("app"));
+        let filters = probes_with("budget: { time: 1s }, allow: { calls: [auth] }", &[("a", &format!("{{ {call} }}"))]);
+        let proxy = TestProxy::with(&format!(
+            "{filters}clusters: {{ auth: {{ hosts: [\"{}\"], protocol: {protocol}, \
+             retry: {{ on: [timeout], tries: 1, try_timeout: 50ms }} }} }}\n\
+             routes: [{{ to: {:?}, filters: [a] }}]",
+            silent.address(),
+            app.url()
+        ));
+
+        assert_eq!(proxy.get("/").status(), 200);
+
+        let request = app.request();
+        assert!(request.field("x-why").unwrap().ends_with(told), "{request:?}");
+        let (cluster, outcome) = ("cluster=\"auth\"", "outcome=\"timeout\"");
+        let kind = format!("kind=\"{kind}\"");
+        assert_eq!(proxy.metric("tollgate_filter_callouts_total", &[cluster, outcome, &kind]), 1.0);
+        assert_eq!(proxy.metric("tollgate_upstream_failures_total", &[cluster, "reason=\"timeout\""]), 1.0);
+    }
 }

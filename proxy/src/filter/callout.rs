@@ -9,6 +9,7 @@ pub mod dns;
 pub mod grpc;
 pub mod hops;
 pub mod http;
+mod late;
 pub mod ledger;
 pub mod mailbox;
 

@@ -3,7 +3,6 @@
 //! What is repeated without being asked for, because it costs nothing and harms nobody, is in `upstream`, `pool` and `h2`.
 
 use std::cell::Cell;
-use std::pin::pin;
 use std::time::Duration;
 
 use http::Request;
@@ -16,6 +15,7 @@ use crate::telemetry::metrics::RetryCause;
 use crate::upstream::body::RequestBody;
 use crate::upstream::cluster::place::Place;
 use crate::upstream::cluster::{Cluster, Endpoint};
+use crate::upstream::late::in_time;
 use crate::upstream::replay::{Part, Replay};
 use crate::upstream::{Aim, Answer, Blame, Unseen, await_endpoint, failed_after, is_idempotent, try_at, unreached};
 
@@ -140,7 +140,13 @@ async fn one(
     let blame = Blame::of(aim.waits);
     let outcome = match retry.try_timeout {
         None => try_at(cluster, endpoint, blame, request).await,
-        Some(patience) => in_time(patience, cluster, endpoint, blame, request).await,
+        Some(time) => {
+            let trying = async |late: &Cell<bool>| {
+                let blame = Blame { late: Some(late), ..blame };
+                try_at(cluster, endpoint, blame, request).await
+            };
+            in_time(time, trying).await.unwrap_or(Err(Reason::UpstreamTimeout))
+        }
     };
     let unseen = request.extensions().get::<Unseen>().is_some();
     let cause = match &outcome {
@@ -148,22 +154,6 @@ async fn one(
         Err(reason) => of_failure(&retry.on, reason, unseen),
     };
     Tried { outcome, cause }
-}
-
-/// An attempt that has so much time for itself.
-async fn in_time(
-    patience: Duration,
-    cluster: &Cluster,
-    endpoint: &Endpoint,
-    blame: Blame<'_>,
-    request: &mut Request<RequestBody>,
-) -> Result<Answer, Reason> {
-    let late = Cell::new(false);
-    let mut trying = pin!(try_at(cluster, endpoint, Blame { late: Some(&late), ..blame }, request));
-    let outcome = tokio::time::timeout(patience, trying.as_mut()).await;
-    // The attempt is dropped after this, and knows why.
-    late.set(outcome.is_err());
-    outcome.unwrap_or(Err(Reason::UpstreamTimeout))
 }
 
 fn of_answer(on: &RetryOn, answer: &Answer) -> Option<RetryCause> {

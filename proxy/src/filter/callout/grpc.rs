@@ -9,7 +9,6 @@ pub mod upstream;
 
 use std::cell::Cell;
 use std::collections::VecDeque;
-use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -28,11 +27,11 @@ use crate::error::Reason;
 use crate::exchange::head::Fields;
 use crate::exchange::hop;
 use crate::filter::callout::http::shown;
-use crate::filter::callout::{CalleeId, Reach, hops};
-use crate::telemetry::metrics::{UpstreamFailure, class_index};
+use crate::filter::callout::{CalleeId, Reach, hops, late};
+use crate::telemetry::metrics::class_index;
 use crate::upstream::body::RequestBody;
 use crate::upstream::cluster::Cluster;
-use crate::upstream::{Answer, Lease, Waits, classify, send};
+use crate::upstream::{Answer, Lease, Waits, classify};
 
 /// The most fields that a guest may send along.
 const FIELDS: usize = 1024;
@@ -113,16 +112,8 @@ impl GrpcQuestion {
     }
 
     async fn call_within(self, timeout: Duration, cluster: &Cluster, limit: usize) -> (Vec<GrpcEvent>, Ending) {
-        let late = Cell::new(false);
-        let mut calling = pin!(self.call(cluster, limit, &late));
-        match tokio::time::timeout(timeout, calling.as_mut()).await {
-            Ok(end) => end,
-            Err(_) => {
-                late.set(true);
-                cluster.series.failures[UpstreamFailure::Timeout.index()].inc();
-                closed(Vec::new(), Ending::late())
-            }
-        }
+        let call = async |late: &Cell<bool>| self.call(cluster, limit, late).await;
+        late::within(timeout, cluster, call).await.unwrap_or_else(|| closed(Vec::new(), Ending::late()))
     }
 
     /// A call tells nothing before it is known how it ends: metadata, then its one message, or why there is none. `late` once
@@ -160,8 +151,7 @@ impl GrpcQuestion {
         waits: Waits<'_>,
     ) -> Result<Conversation<impl Body<Data = Bytes> + Unpin + use<>>, Ending> {
         let mut request = self.into_request();
-        let answer =
-            send(cluster, &cluster.aim(waits), &mut request).await.map_err(|reason| Ending::failed(&reason))?;
+        let answer = late::send(cluster, waits, &mut request).await.map_err(|reason| Ending::failed(&reason))?;
         let Answer { response, lease, .. } = answer;
         cluster.series.responses[class_index(Some(response.status().as_u16()))].inc();
         let (head, body) = response.into_parts();

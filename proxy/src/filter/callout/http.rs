@@ -5,7 +5,7 @@
 
 use std::cell::Cell;
 use std::collections::VecDeque;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -21,8 +21,8 @@ use tollgate_abi::{CalloutFailure, CalloutRefusal, HeaderMap as _, HttpCall, Htt
 use crate::error::{Abort, Reason};
 use crate::exchange::head::{Edited, Fields, RequestHead};
 use crate::exchange::hop;
-use crate::filter::callout::{CalleeId, Reach, hops};
-use crate::telemetry::metrics::{UpstreamFailure, class_index};
+use crate::filter::callout::{CalleeId, Reach, hops, late};
+use crate::telemetry::metrics::class_index;
 use crate::upstream::body::RequestBody;
 use crate::upstream::cluster::Cluster;
 use crate::upstream::{self, Answer, Waits};
@@ -56,24 +56,17 @@ impl HttpQuestion {
 
     /// Sends it and collects the answer, all within its timeout.
     pub async fn ask(self, cluster: &Cluster, limit: usize) -> Result<HttpReply, CalloutFailure> {
-        let (timeout, late) = (self.timeout, Cell::new(false));
-        let mut asking = pin!(self.exchange(cluster, limit, &late));
-        match tokio::time::timeout(timeout, asking.as_mut()).await {
-            Ok(outcome) => outcome,
-            Err(_) => {
-                late.set(true);
-                cluster.series.failures[UpstreamFailure::Timeout.index()].inc();
-                Err(CalloutFailure::Timeout)
-            }
-        }
+        let timeout = self.timeout;
+        let exchange = async |late: &Cell<bool>| self.exchange(cluster, limit, late).await;
+        late::within(timeout, cluster, exchange).await.unwrap_or(Err(CalloutFailure::Timeout))
     }
 
     /// `late` once nobody waits any more.
     async fn exchange(self, cluster: &Cluster, limit: usize, late: &Cell<bool>) -> Result<HttpReply, CalloutFailure> {
         let (mut request, sent) = self.into_request();
         let began = Instant::now();
-        let aim = cluster.aim(Waits::Callout(late));
-        let answer = upstream::send(cluster, &aim, &mut request).await.map_err(|reason| failure(&reason))?;
+        let waits = Waits::Callout(late);
+        let answer = late::send(cluster, waits, &mut request).await.map_err(|reason| failure(&reason))?;
         cluster.series.duration.observe(began.elapsed());
         cluster.series.responses[class_index(Some(answer.response.status().as_u16()))].inc();
         let Answer { response, lease, .. } = answer;

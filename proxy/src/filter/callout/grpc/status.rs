@@ -62,6 +62,7 @@ impl Ending {
             Reason::UpstreamOverflow | Reason::UpstreamBusy => {
                 Self::new(UNAVAILABLE, "overflow", CalloutOutcome::Overflow)
             }
+            Reason::UpstreamTimeout => Self::late(),
             Reason::UpstreamProtocol("head_too_large") => {
                 Self::new(RESOURCE_EXHAUSTED, "too large", CalloutOutcome::TooLarge)
             }
