@@ -18,6 +18,8 @@ use crate::upstream::body::RequestBody;
 const FRAME: usize = 64;
 /// Frames that may be of any size.
 const FRAMES: usize = 16;
+/// A frame is a part of what was read at a time, and keeps the memory of all of that: a smaller one is kept as a copy.
+const PART: usize = 4096;
 
 /// See the module.
 pub struct Replay(Rc<RefCell<Source>>);
@@ -97,6 +99,15 @@ impl Replay {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gone;
 
+impl Kept {
+    /// Keeps one more piece. The first is not copied: most bodies have no other.
+    fn take(&mut self, data: &Bytes) {
+        self.bytes += data.len();
+        let is_copied = data.len() < PART && !self.data.is_empty();
+        self.data.push(if is_copied { Bytes::copy_from_slice(data) } else { data.clone() });
+    }
+}
+
 impl Source {
     fn is_untouched(&self) -> bool {
         self.kept.as_ref().is_some_and(|kept| kept.data.is_empty() && kept.trailers.is_none())
@@ -107,8 +118,7 @@ impl Source {
         self.kept = self.kept.take().filter(|_| !self.forgotten);
         let Some(kept) = &mut self.kept else { return };
         if let Some(data) = frame.data_ref() {
-            kept.bytes += data.len();
-            kept.data.push(data.clone());
+            kept.take(data);
         } else {
             kept.trailers = frame.trailers_ref().cloned();
         }
@@ -277,6 +287,20 @@ mod tests {
         assert_eq!(whole(replay.part().unwrap()).await.unwrap().len(), 100);
 
         assert!(!replay.is_whole());
+    }
+
+    #[test]
+    fn small_pieces_keep_no_more_than_their_own_memory() {
+        let read = Bytes::from(vec![0; 2 * PART]);
+        let mut kept = Kept::default();
+
+        kept.take(&Bytes::from_static(b"first"));
+        (0..PART).step_by(512).for_each(|at| kept.take(&read.slice(at..at + 512)));
+        let is_let_go = read.is_unique();
+        kept.take(&read.slice(PART..));
+
+        assert!(is_let_go && !read.is_unique());
+        assert_eq!((kept.bytes, kept.data.len()), (2 * PART + 5, 10));
     }
 
     #[test]
