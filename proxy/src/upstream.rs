@@ -24,6 +24,7 @@ pub mod switched;
 pub mod tunnel;
 
 use std::cell::Cell;
+use std::ops::ControlFlow;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -250,15 +251,22 @@ pub(crate) async fn await_endpoint(cluster: &Cluster, hash: Option<u64>) -> Opti
     let looked_up = async {
         loop {
             changed.borrow_and_update();
-            if let Some(endpoint) = cluster.pick(hash, None) {
-                return Some(endpoint);
-            }
-            if cluster.is_settled() || changed.changed().await.is_err() {
-                return None;
+            match found(|| cluster.is_settled(), || cluster.pick(hash, None)) {
+                ControlFlow::Break(found) => return found,
+                ControlFlow::Continue(()) => changed.changed().await.ok()?,
             }
         }
     };
     tokio::time::timeout(patience, looked_up).await.ok().flatten()
+}
+
+/// What there is, or that there will be nothing. What comes between the two questions is found by the second.
+fn found<T>(is_settled: impl FnOnce() -> bool, pick: impl FnOnce() -> Option<T>) -> ControlFlow<Option<T>> {
+    let is_settled = is_settled();
+    match pick() {
+        None if !is_settled => ControlFlow::Continue(()),
+        picked => ControlFlow::Break(picked),
+    }
 }
 
 /// Leaves word that there was nobody to send the request to.
@@ -413,5 +421,27 @@ pub(crate) fn classify(error: &hyper::Error) -> Reason {
         Reason::UpstreamProtocol("not_http")
     } else {
         Reason::UpstreamReset
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_between_two_looks_is_found() {
+        let came = Cell::new(false);
+
+        // It comes right after the first of both.
+        let found = found(|| came.replace(true), || came.replace(true).then_some("it"));
+
+        assert_eq!(found, ControlFlow::Break(Some("it")));
+    }
+
+    #[test]
+    fn nothing_is_waited_for_until_everything_is_known() {
+        let found = |is_settled| found(|| is_settled, || None::<()>);
+
+        assert_eq!((found(false), found(true)), (ControlFlow::Continue(()), ControlFlow::Break(None)));
     }
 }
