@@ -21,9 +21,9 @@ pub mod replay;
 pub mod resolve;
 pub mod retry;
 pub mod switched;
+mod trial;
 pub mod tunnel;
 
-use std::cell::Cell;
 use std::ops::ControlFlow;
 use std::rc::Rc;
 use std::time::Duration;
@@ -33,7 +33,6 @@ use hyper::body::{Body, Incoming};
 use tollgate_config::Retry;
 
 use crate::error::Reason;
-use crate::exchange::Exchange;
 use crate::telemetry::metrics::{RetryCause, UpstreamFailure};
 use crate::tls::failure::late_word;
 use crate::upstream::body::RequestBody;
@@ -41,6 +40,8 @@ use crate::upstream::cluster::affinity::Affinity;
 use crate::upstream::cluster::place::Place;
 use crate::upstream::cluster::{Cluster, Endpoint};
 use crate::upstream::pool::{Connection, Ends, Unreached};
+pub use crate::upstream::trial::Waits;
+use crate::upstream::trial::{Blame, try_at};
 
 /// What an exchange holds of a connection and of its cluster until its answer ended. Dropped before, it closes the connection
 /// or resets the stream.
@@ -119,40 +120,6 @@ pub struct Aim<'a> {
     pub original: Option<Rc<Endpoint>>,
     /// Who waits for the answer.
     pub waits: Waits<'a>,
-}
-
-/// Who waits for an answer, and knows why an attempt is given up.
-#[derive(Clone, Copy, Default)]
-pub enum Waits<'a> {
-    /// Somebody who gives it up for reasons of their own.
-    #[default]
-    Somebody,
-    /// An exchange.
-    Exchange(&'a Exchange),
-    /// A callout; true once it has waited for long enough.
-    Callout(&'a Cell<bool>),
-}
-
-impl Waits<'_> {
-    /// True where it is the endpoint's fault that an attempt at it is given up now.
-    fn blames(self) -> bool {
-        match self {
-            Self::Somebody => false,
-            Self::Exchange(exchange) => {
-                matches!(exchange.reason(), Some(Reason::UpstreamTimeout | Reason::UpstreamProtocol(_)))
-            }
-            Self::Callout(late) => late.get(),
-        }
-    }
-
-    /// True once nobody but the endpoint is waited for: the request is complete.
-    fn has_asked(self) -> bool {
-        match self {
-            Self::Somebody => false,
-            Self::Exchange(exchange) => exchange.request_ended(),
-            Self::Callout(_) => true,
-        }
-    }
 }
 
 impl Aim<'_> {
@@ -275,78 +242,6 @@ fn unreached(request: &mut Request<RequestBody>) -> Reason {
     Reason::UpstreamConnect
 }
 
-/// One attempt at one endpoint, which is judged by what comes of it where that is asked for.
-async fn try_at(
-    cluster: &Cluster,
-    endpoint: &Endpoint,
-    blame: Blame<'_>,
-    request: &mut Request<RequestBody>,
-) -> Result<Answer, Reason> {
-    let trial = Trial { cluster, endpoint, blame, asked: Cell::new(false) };
-    let outcome = match &endpoint.http2 {
-        None => match endpoint.pool.permit().await {
-            Ok(permit) => {
-                trial.asked.set(true);
-                endpoint.pool.send(permit, request).await
-            }
-            Err(reason) => Err(reason),
-        },
-        Some(http2) => http2.send(request, &trial.asked).await,
-    };
-    trial.asked.set(false);
-    match &outcome {
-        Ok(answer) => cluster.judge(endpoint, answer.response.status().is_server_error()),
-        Err(reason) if is_its_fault(reason) => cluster.judge(endpoint, true),
-        Err(_) => {}
-    }
-    outcome
-}
-
-/// True where an attempt failed for something that its endpoint did, or did not do.
-fn is_its_fault(reason: &Reason) -> bool {
-    matches!(reason, Reason::UpstreamConnect | Reason::UpstreamTls { .. })
-        || matches!(reason, Reason::UpstreamReset | Reason::UpstreamProtocol(_))
-}
-
-/// When an endpoint is to blame for an attempt at it that is given up.
-#[derive(Clone, Copy)]
-struct Blame<'a> {
-    waits: Waits<'a>,
-    /// True once the time of this attempt alone is over; absent where it has none.
-    late: Option<&'a Cell<bool>>,
-}
-
-impl<'a> Blame<'a> {
-    /// For an attempt that has all the time that there is.
-    fn of(waits: Waits<'a>) -> Self {
-        Self { waits, late: None }
-    }
-
-    /// True where it is the endpoint's fault that the attempt is given up now.
-    fn is_due(self) -> bool {
-        // While the request is coming, its sender may be what takes the time.
-        let is_late = self.late.is_some_and(Cell::get) && self.waits.has_asked();
-        is_late || self.waits.blames()
-    }
-}
-
-/// An attempt under way.
-struct Trial<'a> {
-    cluster: &'a Cluster,
-    endpoint: &'a Endpoint,
-    blame: Blame<'a>,
-    /// True while the endpoint is waited for. Before that, the attempt may wait for a connection that others have.
-    asked: Cell<bool>,
-}
-
-impl Drop for Trial<'_> {
-    fn drop(&mut self) {
-        if self.asked.get() && self.blame.is_due() {
-            self.cluster.judge(self.endpoint, true);
-        }
-    }
-}
-
 fn count(cluster: &Cluster, reason: &Reason) {
     let failure = match reason {
         // Counted by whoever waits for the exchange or the callout.
@@ -426,6 +321,8 @@ pub(crate) fn classify(error: &hyper::Error) -> Reason {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
 
     #[test]

@@ -17,7 +17,8 @@ use crate::upstream::cluster::place::Place;
 use crate::upstream::cluster::{Cluster, Endpoint};
 use crate::upstream::late::in_time;
 use crate::upstream::replay::{Part, Replay};
-use crate::upstream::{Aim, Answer, Blame, Unseen, await_endpoint, failed_after, is_idempotent, try_at, unreached};
+use crate::upstream::trial::{Blame, try_at};
+use crate::upstream::{Aim, Answer, Unseen, await_endpoint, failed_after, is_idempotent, unreached};
 
 /// Repetitions that the whole process may have under way in a cluster, however few requests there are.
 const FEW: usize = 3;

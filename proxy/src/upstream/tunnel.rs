@@ -14,7 +14,8 @@ use crate::upstream::cluster::{Cluster, Endpoint};
 use crate::upstream::connect::{self, Open};
 use crate::upstream::outgoing::Noted;
 use crate::upstream::pool::{Pool, Transport};
-use crate::upstream::{another, await_endpoint, count, is_its_fault};
+use crate::upstream::trial::is_its_fault;
+use crate::upstream::{another, await_endpoint, count};
 
 /// See the module.
 pub struct Tunnel {
