@@ -167,7 +167,7 @@ async fn send_once(cluster: &Cluster, aim: &Aim<'_>, request: &mut Request<Reque
                 Ok(permit) => endpoint.pool.send(permit, request).await,
                 Err(reason) => Err(reason),
             },
-            Some(endpoint) => Box::pin(try_at(cluster, endpoint, Blame::of(aim.waits), request)).await,
+            Some(endpoint) => Box::pin(try_at(cluster, endpoint, Blame::of(aim.waits, true), request)).await,
             None => Err(unreached(request)),
         };
         match outcome {
@@ -195,7 +195,7 @@ async fn elsewhere(
     request: &mut Request<RequestBody>,
 ) -> Result<Answer, Reason> {
     let outcome = match aim.pick(cluster, Some(&failed)) {
-        Some(endpoint) => try_at(cluster, &endpoint, Blame::of(aim.waits), request).await,
+        Some(endpoint) => try_at(cluster, &endpoint, Blame::of(aim.waits, false), request).await,
         None => Err(unreached(request)),
     };
     match outcome {

@@ -99,17 +99,39 @@ fn an_endpoint_that_never_answers_is_a_failure() {
 }
 
 #[test]
-fn a_repetition_that_takes_too_long_is_a_failure_of_its_own_endpoint() {
+fn every_attempt_that_takes_all_of_its_time_is_a_failure_of_its_own_endpoint() {
     let (first, second, good) = (Origin::silent(), Origin::silent(), Origin::saying("good"));
     let more = ", outliers: { failures: 1, base: 1h, max: 1h, max_ejected: 100% }";
-    let route = ", retry: { on: [timeout], try_timeout: 300ms, backoff: 1ms }";
+    let route = ", retry: { on: [timeout], try_timeout: 100ms, backoff: 1ms }";
     let spare = format!("{{ host: \"{}\", priority: 1 }}", good.address());
     let text = yaml(&format!("{}, {spare}", hosts(&[first.address(), second.address()])), more, route);
-    let proxy = TestProxy::with(&text.replace("timeout: 5s", "timeout: 450ms"));
+    let proxy = TestProxy::with(&text);
 
     assert_eq!(proxy.get("/").status(), 504);
 
     becomes(&proxy, &["ejected", "ejected", "healthy"]);
+}
+
+#[test]
+fn an_attempt_that_those_before_it_leave_too_little_time_is_no_failure_of_its_endpoint() {
+    let (first, bad) = (Origin::silent(), failing(usize::MAX, ""));
+    let second = Origin::scripted(|peer| match peer.number {
+        0 => peer.request().and_then(|_| peer.wait_for_end()),
+        _ => peer.request().and_then(|_| peer.send(ok("good"))),
+    });
+    let more = ", outliers: { failures: 1, base: 1h, max: 1h, max_ejected: 100% }";
+    let route = ", retry: { on: [timeout], try_timeout: 400ms, backoff: 1ms }";
+    let text = yaml(&hosts(&[first.address(), bad.address(), second.address()]), more, route);
+    let proxy = TestProxy::with(&text.replace("timeout: 5s", "timeout: 600ms"));
+
+    assert_eq!(proxy.get("/").status(), 504);
+    assert_eq!((first.requests().len(), second.requests().len()), (1, 1));
+
+    // Of three, only two are left alone, and who is reported first is.
+    until("the one that fails is ejected", || {
+        proxy.get("/");
+        health(&proxy) == ["ejected", "ejected", "healthy"]
+    });
 }
 
 /// Two endpoints, of which the first waits for a request and the second fails each, behind routes of which `/later` takes

@@ -28,6 +28,7 @@ use crate::tls::failure::ALERT_WORDS;
 use crate::upstream::body::RequestBody;
 use crate::upstream::pool::{self, Bounds, Waiting};
 use crate::upstream::replay::Replay;
+use crate::upstream::trial::Way;
 use crate::upstream::{Answer, Unseen, is_idempotent};
 
 /// See the module.
@@ -76,13 +77,9 @@ impl Pool {
     /// with GOAWAY that it did not look at it; and, as for HTTP/1.1, when a used connection broke, for an idempotent
     /// request without a body.
     ///
-    /// `asked` is true while the endpoint is waited for, and not the end of another exchange.
-    pub async fn send(
-        self: &Rc<Self>,
-        request: &mut Request<RequestBody>,
-        asked: &Cell<bool>,
-    ) -> Result<Answer, Reason> {
-        let mut lease = self.lease(None, asked).await?;
+    /// `way` hears whom the request waits for.
+    pub(super) async fn send(self: &Rc<Self>, request: &mut Request<RequestBody>, way: &Way) -> Result<Answer, Reason> {
+        let mut lease = self.lease(None, way).await?;
         let (mut head, body) = std::mem::replace(request, Request::new(RequestBody::Empty)).into_parts();
         to_http2(&mut head, if self.endpoint.is_tls() { Scheme::HTTPS } else { Scheme::HTTP })?;
         let replay = Replay::new(body, KEPT);
@@ -113,7 +110,7 @@ impl Pool {
                 let cause = if refused { RetryCause::RefusedStream } else { RetryCause::Reset };
                 self.endpoint.series.retries[cause.index()].inc();
             }
-            lease = match self.lease(Some(&session), asked).await {
+            lease = match self.lease(Some(&session), way).await {
                 Ok(lease) => lease,
                 Err(reason) if reason.is_unreached() => return Err(give_up(request, head, &replay, reason)),
                 Err(reason) => return Err(reason),
@@ -141,9 +138,9 @@ impl Pool {
     }
 
     /// A stream on a connection other than `avoid`, where the bounds allow another.
-    async fn lease(self: &Rc<Self>, avoid: Option<&Rc<Session>>, asked: &Cell<bool>) -> Result<Lease, Reason> {
+    async fn lease(self: &Rc<Self>, avoid: Option<&Rc<Session>>, way: &Way) -> Result<Lease, Reason> {
         if let Some(lease) = self.free(avoid) {
-            asked.set(true);
+            way.came(true);
             return Ok(lease);
         }
         // Whoever waits for a connection that is being made waits for no exchange to end.
@@ -156,32 +153,30 @@ impl Pool {
         let Bounds { connect_timeout, pool_timeout, .. } = *self.bounds();
         // A connection that is not made in time says so itself; one that is may be full again.
         let patience = if growing { connect_timeout.max(pool_timeout) } else { pool_timeout };
-        match tokio::time::timeout(patience, self.wait(avoid, asked)).await {
+        match tokio::time::timeout(patience, self.wait(avoid, way)).await {
             Ok(outcome) => outcome,
             Err(_) if self.opening.get() && self.sessions.borrow().is_empty() => Err(Reason::UpstreamConnect),
             Err(_) => Err(Reason::UpstreamBusy),
         }
     }
 
-    async fn wait(self: &Rc<Self>, avoid: Option<&Rc<Session>>, asked: &Cell<bool>) -> Result<Lease, Reason> {
+    async fn wait(self: &Rc<Self>, avoid: Option<&Rc<Session>>, way: &Way) -> Result<Lease, Reason> {
         let failures = self.failures.get();
         loop {
             let mut changed = pin!(self.changed.notified());
             changed.as_mut().enable();
             if let Some(lease) = self.free(avoid) {
-                asked.set(true);
+                way.came(true);
                 return Ok(lease);
             }
             if self.failures.get() != failures {
                 return Err(self.failure.borrow().clone());
             }
-            asked.set(self.open());
-            if !asked.get()
-                && let Some(lease) = avoid.and_then(|_| self.free(None))
-            {
-                asked.set(true);
+            let is_opening = self.open();
+            if !is_opening && let Some(lease) = avoid.and_then(|_| self.free(None)) {
                 return Ok(lease);
             }
+            way.came(is_opening);
             changed.await;
         }
     }

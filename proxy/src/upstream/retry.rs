@@ -79,7 +79,8 @@ pub(super) async fn send(
             return Err(failed_after(tried, cluster, request, reason));
         };
         *request = Request::from_parts(head.clone(), of_part(part));
-        let Tried { outcome, cause } = one(cluster, aim, retry, &endpoint, request).await;
+        let blame = Blame::of(aim.waits, tried == 1);
+        let Tried { outcome, cause } = one(cluster, blame, retry, &endpoint, request).await;
         drop(repeating);
         let may = |cause: &RetryCause| {
             may_repeat(*cause, harmless, replay.is_whole())
@@ -133,12 +134,11 @@ fn of_part(part: Option<Part>) -> RequestBody {
 
 async fn one(
     cluster: &Cluster,
-    aim: &Aim<'_>,
+    blame: Blame<'_>,
     retry: &Retry,
     endpoint: &Endpoint,
     request: &mut Request<RequestBody>,
 ) -> Tried {
-    let blame = Blame::of(aim.waits);
     let outcome = match retry.try_timeout {
         None => try_at(cluster, endpoint, blame, request).await,
         Some(time) => {

@@ -17,18 +17,18 @@ pub(super) async fn try_at(
     blame: Blame<'_>,
     request: &mut Request<RequestBody>,
 ) -> Result<Answer, Reason> {
-    let trial = Trial { cluster, endpoint, blame, asked: Cell::new(false) };
+    let trial = Trial { cluster, endpoint, blame, way: Way::default() };
     let outcome = match &endpoint.http2 {
         None => match endpoint.pool.permit().await {
             Ok(permit) => {
-                trial.asked.set(true);
+                trial.way.came(permit.1.is_zero());
                 endpoint.pool.send(permit, request).await
             }
             Err(reason) => Err(reason),
         },
-        Some(http2) => http2.send(request, &trial.asked).await,
+        Some(http2) => http2.send(request, &trial.way).await,
     };
-    trial.asked.set(false);
+    trial.way.ended();
     match &outcome {
         Ok(answer) => cluster.judge(endpoint, answer.response.status().is_server_error()),
         Err(reason) if is_its_fault(reason) => cluster.judge(endpoint, true),
@@ -47,21 +47,53 @@ pub(super) fn is_its_fault(reason: &Reason) -> bool {
 #[derive(Clone, Copy)]
 pub(super) struct Blame<'a> {
     pub(super) waits: Waits<'a>,
+    /// True where no attempt before it took its part of the time that all have together.
+    pub(super) is_first: bool,
     /// True once the time of this attempt alone is over; absent where it has none.
     pub(super) late: Option<&'a Cell<bool>>,
 }
 
 impl<'a> Blame<'a> {
-    /// For an attempt that has all the time that there is.
-    pub(super) fn of(waits: Waits<'a>) -> Self {
-        Self { waits, late: None }
+    /// For an attempt that has no time of its own.
+    pub(super) fn of(waits: Waits<'a>, is_first: bool) -> Self {
+        Self { waits, is_first, late: None }
     }
 
-    /// True where it is the endpoint's fault that the attempt is given up now.
-    fn is_due(self) -> bool {
+    /// True where it is the fault of an endpoint, which was waited for all the time, that the attempt is given up now.
+    fn is_late(self) -> bool {
         // While the request is coming, its sender may be what takes the time.
         let is_late = self.late.is_some_and(Cell::get) && self.waits.has_asked();
-        is_late || self.waits.blames()
+        is_late || (self.is_first && self.waits.is_late())
+    }
+}
+
+/// Whom an attempt has waited for.
+#[derive(Debug, Default)]
+pub(super) struct Way(Cell<Whom>);
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Whom {
+    #[default]
+    Nobody,
+    /// The endpoint alone.
+    Endpoint,
+    /// Other exchanges, for a while, whatever came then: their time is not the endpoint's.
+    Others,
+}
+
+impl Way {
+    /// The endpoint is asked from here on; `at_once`: without a wait for others.
+    pub(super) fn came(&self, at_once: bool) {
+        if !at_once {
+            self.0.set(Whom::Others);
+        } else if self.0.get() == Whom::Nobody {
+            self.0.set(Whom::Endpoint);
+        }
+    }
+
+    /// Nobody is waited for any more.
+    fn ended(&self) {
+        self.0.set(Whom::Nobody);
     }
 }
 
@@ -70,13 +102,17 @@ struct Trial<'a> {
     cluster: &'a Cluster,
     endpoint: &'a Endpoint,
     blame: Blame<'a>,
-    /// True while the endpoint is waited for. Before that, the attempt may wait for a connection that others have.
-    asked: Cell<bool>,
+    way: Way,
 }
 
 impl Drop for Trial<'_> {
     fn drop(&mut self) {
-        if self.asked.get() && self.blame.is_due() {
+        let is_its_fault = match self.way.0.get() {
+            Whom::Nobody => false,
+            Whom::Endpoint => self.blame.is_late() || self.blame.waits.is_broken(),
+            Whom::Others => self.blame.waits.is_broken(),
+        };
+        if is_its_fault {
             self.cluster.judge(self.endpoint, true);
         }
     }
@@ -95,15 +131,18 @@ pub enum Waits<'a> {
 }
 
 impl Waits<'_> {
-    /// True where it is the endpoint's fault that an attempt at it is given up now.
-    fn blames(self) -> bool {
+    /// True once the time for all attempts is over, as far as endpoints are waited for.
+    fn is_late(self) -> bool {
         match self {
             Self::Somebody => false,
-            Self::Exchange(exchange) => {
-                matches!(exchange.reason(), Some(Reason::UpstreamTimeout | Reason::UpstreamProtocol(_)))
-            }
+            Self::Exchange(exchange) => matches!(exchange.reason(), Some(Reason::UpstreamTimeout)),
             Self::Callout(late) => late.get(),
         }
+    }
+
+    /// True once the endpoint broke the rules before its answer.
+    fn is_broken(self) -> bool {
+        matches!(self, Self::Exchange(exchange) if matches!(exchange.reason(), Some(Reason::UpstreamProtocol(_))))
     }
 
     /// True once nobody but the endpoint is waited for: the request is complete.
