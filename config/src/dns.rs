@@ -141,6 +141,9 @@ impl Scalar for NameServer {
     const EXPECTED: &'static str = "the address of a name server, such as 10.0.0.10";
 
     fn parse(text: &str) -> Result<NameServer, Unfit> {
+        if text.contains('%') {
+            return Err(Unfit::value("has a zone, in which no name server can be asked; write an address without one"));
+        }
         let unfit = || {
             Unfit::value("is not the address of a name server; write an IP address, as in 10.0.0.10 or [fd00::10]:5353")
         };
@@ -154,7 +157,6 @@ impl Scalar for NameServer {
 
     fn spell(&self) -> Value {
         match self.0 {
-            SocketAddr::V6(address) if address.scope_id() != 0 => address.to_string().into(),
             address if address.port() == PORT => address.ip().to_string().into(),
             address => address.to_string().into(),
         }
@@ -173,7 +175,6 @@ mod tests {
             ("10.0.0.10:5353", "10.0.0.10:5353", "10.0.0.10:5353"),
             ("FD00::10", "[fd00::10]:53", "fd00::10"),
             ("[fd00::10]:5353", "[fd00::10]:5353", "[fd00::10]:5353"),
-            ("[fe80::1%2]:53", "[fe80::1%2]:53", "[fe80::1%2]:53"),
         ] {
             let server = NameServer::parse(text).unwrap();
             assert_eq!((server.0, server.spell()), (address.parse().unwrap(), spelled.into()), "{text}");
@@ -185,6 +186,16 @@ mod tests {
     fn what_is_no_address_is_no_name_server() {
         for text in ["", "dns.local", "10.0.0", "10.0.0.10:", "10.0.0.10:0", "10.0.0.10:65536", "[fd00::10]", ":53"] {
             assert!(NameServer::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_address_that_no_socket_could_be_told_is_no_name_server() {
+        let refused = |text| NameServer::parse(text).unwrap_err();
+
+        for text in ["[fe80::1%2]:53", "fe80::1%2", "fe80::1%eth0"] {
+            assert_eq!(refused(text), refused("[fe80::1%1]:5353"), "{text}");
+            assert_ne!(refused(text), refused("fe80"), "{text}");
         }
     }
 }
