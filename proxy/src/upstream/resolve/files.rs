@@ -1,5 +1,5 @@
-//! What files of the system say of names. They are read anew for each look-up: a change is not missed, and none is kept.
-//! What the text about name servers means is read in `setup`.
+//! What files of the system say of names. They are read anew for each look-up that wants to know: a change is not missed,
+//! and none is kept. What the text about name servers means is read in `setup`.
 
 use std::io::{self, Read};
 use std::net::IpAddr;
@@ -21,21 +21,18 @@ impl Default for Files {
     }
 }
 
-/// What the files say at one time.
-#[derive(Debug)]
-pub(super) struct Said {
-    /// Of the name.
-    pub(super) addresses: Vec<IpAddr>,
-    /// Of name servers.
-    pub(super) resolv: io::Result<String>,
-}
-
+/// Both block.
 impl Files {
-    /// Reads both, for a name that is looked up; to be called where one may block.
-    pub(super) fn read(&self, name: &str) -> Said {
+    /// The addresses of a name.
+    pub(super) fn addresses(&self, name: &str) -> Vec<IpAddr> {
         // Without a file of hosts there is none.
         let hosts = text(&self.hosts).unwrap_or_default();
-        Said { addresses: listed(&hosts, name).collect(), resolv: text(&self.resolv) }
+        listed(&hosts, name).collect()
+    }
+
+    /// What there is about name servers.
+    pub(super) fn resolv(&self) -> io::Result<String> {
+        text(&self.resolv)
     }
 }
 
@@ -77,8 +74,6 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let files = Files { hosts: folder.path().join("hosts"), resolv: folder.path().to_owned() };
 
-        let said = files.read("localhost");
-
-        assert!(said.addresses.is_empty() && said.resolv.is_err());
+        assert!(files.addresses("localhost").is_empty() && files.resolv().is_err());
     }
 }

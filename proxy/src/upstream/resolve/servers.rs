@@ -65,23 +65,28 @@ impl Servers {
 
     /// What files and name servers know of a name; `None` where no name server is known.
     async fn ask(&self, name: &str, family: Family) -> io::Result<Option<Found>> {
-        let (files, wanted) = (self.files.clone(), name.to_owned());
-        let said = tokio::task::spawn_blocking(move || files.read(&wanted)).await.map_err(io::Error::other)?;
-        if let Some(found) = Found::among(said.addresses, family, Some(OF_FILE)) {
+        let wanted = name.to_owned();
+        let addresses = self.read(move |files| files.addresses(&wanted)).await?;
+        if let Some(found) = Found::among(addresses, family, Some(OF_FILE)) {
             return Ok(Some(found));
         }
-        let Some(setup) = self.setup(said.resolv) else { return Ok(None) };
+        let Some(setup) = self.setup().await? else { return Ok(None) };
         let asking = self.asking(setup)?;
         let found = tokio::time::timeout(PATIENCE, asking.look_up(name, family)).await;
         found.unwrap_or_else(|_| Err(io::Error::other("no name server answers in time"))).map(Some)
     }
 
+    async fn read<T: Send + 'static>(&self, what: impl FnOnce(Files) -> T + Send + 'static) -> io::Result<T> {
+        let files = self.files.clone();
+        tokio::task::spawn_blocking(move || what(files)).await.map_err(io::Error::other)
+    }
+
     /// Whom to ask; `None` where nobody is known.
-    fn setup(&self, resolv: io::Result<String>) -> Option<Setup> {
+    async fn setup(&self) -> io::Result<Option<Setup>> {
         if !self.listed.is_empty() {
-            return Some(Setup::listed(&self.listed));
+            return Ok(Some(Setup::listed(&self.listed)));
         }
-        let setup = match resolv {
+        let setup = match self.read(|files| files.resolv()).await? {
             Ok(text) => Setup::read(&text).ok_or_else(|| "it names no server that can be asked".to_owned()),
             Err(error) => Err(error.to_string()),
         };
@@ -90,7 +95,7 @@ impl Servers {
             let file = self.files.resolv.display();
             tracing::warn!(%file, why, "name servers are not known, the system's resolver looks names up");
         }
-        setup.ok()
+        Ok(setup.ok())
     }
 
     /// Who asked before goes on as long as the system is set up in the same way.

@@ -99,3 +99,38 @@ async fn a_look_up_ends_with_the_wait_for_it_and_gives_its_turn_back() {
         tokio::task::yield_now().await;
     }
 }
+
+#[tokio::test]
+async fn what_the_system_says_of_name_servers_is_read_only_where_none_is_listed_and_the_name_is_in_no_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = Files { hosts: folder.path().join("hosts"), resolv: folder.path().join("resolv.conf") };
+    std::fs::write(&files.hosts, "10.0.0.1 app.test\n").unwrap();
+    std::fs::write(&files.resolv, "search test\n").unwrap();
+    let nobody = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let of = |listed| Servers::new(listed, files.clone(), (&Arc::default(), &Arc::new(servers::turns())));
+    let opened = Opened::of(&files.resolv);
+
+    of(vec![nobody]).look_up("other.test", Family::Ipv4).await.unwrap_err();
+    of(Vec::new()).look_up("app.test", Family::Ipv4).await.unwrap();
+    let before = opened.is_told();
+    of(Vec::new()).look_up("127.0.0.1", Family::Ipv4).await.unwrap();
+
+    assert!(!before && opened.is_told());
+}
+
+/// Whether somebody opened a file.
+struct Opened(std::os::fd::OwnedFd);
+
+impl Opened {
+    fn of(path: &std::path::Path) -> Self {
+        use rustix::fs::inotify::{CreateFlags, WatchFlags, add_watch, init};
+        let told = init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC).unwrap();
+        add_watch(&told, path, WatchFlags::OPEN | WatchFlags::ACCESS).unwrap();
+        Self(told)
+    }
+
+    /// True where it was since this was asked for the last time.
+    fn is_told(&self) -> bool {
+        rustix::io::read(&self.0, &mut [0; 4096]).is_ok_and(|bytes| bytes > 0)
+    }
+}
