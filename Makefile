@@ -1,5 +1,6 @@
 # The verbs of this repository; `make` alone lists them. All of them need Rust 1.95 and gcc; nothing is fetched but crates
-# and the wasm target, except by `make examples`, `make interop` and `make test-netns`. .ci/run is `make check test interop`.
+# and the wasm target, except by `make bench`, `make examples`, `make interop` and `make test-netns`. .ci/run is `make check test
+# interop`.
 
 GUEST := wasm32-wasip1
 FILTERS := filter-headers filter-api-key filter-noop filter-probe
@@ -52,9 +53,10 @@ interop: filters ## put real peers before and behind the proxy: curl, nghttp, op
 	cargo test --workspace --no-run
 	cargo test --workspace --test interop -- --ignored
 
-bench: filters ## measure the CPU time of a proxied request
+bench: filters ## measure the CPU time of a proxied request, beside nginx, HAProxy and Envoy
+	benches/peers.sh
 	cargo build --profile dist --workspace --bin tollgate --bin proxy-cpu
-	target/dist/proxy-cpu
+	PATH=$(CURDIR)/target/peers/bin:$$PATH target/dist/proxy-cpu
 
 soak: filters ## run the long forms of promises: SOAK=short, SCENARIOS="swaps bodies figures faults floods times"
 	cargo build --release --workspace --bin tollgate --bin soak

@@ -21,7 +21,7 @@ pub struct Row {
     pub cpu_micros: Spread,
     /// That over the first target's, both of the same round.
     pub ratio: Spread,
-    /// That less the first target's, both of the same round: what filters add. None for targets without.
+    /// That less the same proxy's without filters, both of the same round: what filters add. None for targets without.
     pub added_micros: Option<Spread>,
     /// Requests in one second.
     pub rate: Spread,
@@ -63,15 +63,15 @@ pub struct Report {
 }
 
 impl Row {
-    fn of(target: &Target, samples: &[Sample], first: &[Sample]) -> Row {
-        let added = Spread::of(paired(samples, first).map(|(own, first)| own - first));
+    fn of(target: &Target, samples: &[Sample], first: &[Sample], bare: Option<&[Sample]>) -> Row {
+        let added = |bare| Spread::of(paired(samples, bare).map(|(own, bare)| own - bare));
         Row {
             target: target.name.clone(),
             kind: target.kind,
             requests: samples.iter().map(|sample| sample.requests).sum(),
             cpu_micros: Spread::of(samples.iter().map(Sample::cpu_micros)),
             ratio: Spread::of(paired(samples, first).map(|(own, first)| own / first)),
-            added_micros: (target.kind == Kind::Filtered).then_some(added),
+            added_micros: bare.map(added),
             rate: Spread::of(samples.iter().map(Sample::rate)),
             share: Spread::of(samples.iter().map(Sample::share)),
         }
@@ -82,7 +82,9 @@ impl Report {
     /// What these targets' samples come to; `samples` are in the order of `targets`.
     pub fn of(targets: &[Target], samples: &[Vec<Sample>]) -> Report {
         let first = samples.first().map(Vec::as_slice).unwrap_or_default();
-        let rows = targets.iter().zip(samples).map(|(target, own)| Row::of(target, own, first)).collect();
+        let named = |name: &str| targets.iter().zip(samples).find(|(target, _)| target.name == name);
+        let bare = |target: &Target| target.over.as_deref().and_then(named).map(|(_, samples)| samples.as_slice());
+        let rows = targets.iter().zip(samples).map(|(target, own)| Row::of(target, own, first, bare(target))).collect();
         let peers = targets.iter().zip(samples).filter(|(target, _)| target.kind == Kind::Peer);
         let alone = targets.first().is_some_and(|target| target.kind == Kind::Alone);
         let over = peers.filter(|_| alone).map(|(target, own)| OverPeer {

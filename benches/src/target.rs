@@ -1,7 +1,10 @@
 //! A proxy under measurement: its process, from the start over the proof that it does its work to its end.
-//! What is said to it is in `target::tollgate` and `target::nginx`.
+//! What is said to it is in `target::tollgate`, and in a file for each peer.
 
+pub mod envoy;
+pub mod haproxy;
 pub mod nginx;
+mod program;
 pub mod tollgate;
 
 use std::ffi::OsString;
@@ -30,7 +33,7 @@ const LOOK: Duration = Duration::from_millis(20);
 pub enum Kind {
     /// Tollgate without a filter.
     Alone,
-    /// Tollgate with filters.
+    /// A proxy with filters.
     Filtered,
     /// Another proxy.
     Peer,
@@ -52,6 +55,8 @@ pub struct Plan {
     pub name: String,
     /// Its part in the comparison.
     pub kind: Kind,
+    /// The name of the same proxy without filters, over which a filtered one is told.
+    pub over: Option<String>,
     /// What is run.
     pub program: PathBuf,
     /// With what.
@@ -68,6 +73,8 @@ pub struct Target {
     pub name: String,
     /// Its part in the comparison.
     pub kind: Kind,
+    /// The name of the same proxy without filters.
+    pub over: Option<String>,
     /// Where it listens.
     pub address: SocketAddr,
     process: Process,
@@ -80,8 +87,8 @@ impl Target {
         let log = folder.join(format!("{}.log", plan.address.port()));
         let words = under.iter().map(OsString::from).chain([plan.program.into()]).chain(plan.arguments);
         let process = Process::start(&plan.name, words, log)?;
-        let Plan { name, kind, address, headers, .. } = plan;
-        let mut target = Target { name, kind, address, process };
+        let Plan { name, kind, over, address, headers, .. } = plan;
+        let mut target = Target { name, kind, over, address, process };
         match target.prove(headers) {
             Ok(()) => Ok(target),
             Err(problem) => Err(BenchError::Unfit {

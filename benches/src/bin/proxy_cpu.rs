@@ -1,4 +1,4 @@
-//! CPU time per request of Tollgate, alone and with filters, and of nginx, in one run against one origin.
+//! CPU time per request of Tollgate, alone and with filters, and of nginx, HAProxy and Envoy, in one run against one origin.
 //!
 //! It starts and ends everything it needs except the programs themselves. `README.md` tells how to read its table.
 
@@ -14,6 +14,8 @@ use tollgate_benches::error::BenchError;
 use tollgate_benches::origin::Origin;
 use tollgate_benches::report::{Absent, Report};
 use tollgate_benches::rounds::{self, Amount};
+use tollgate_benches::target::envoy::{self, Envoy};
+use tollgate_benches::target::haproxy::{self, Haproxy};
 use tollgate_benches::target::nginx::{self, Nginx};
 use tollgate_benches::target::tollgate::Tollgate;
 use tollgate_benches::target::{Plan, Target};
@@ -21,7 +23,7 @@ use tollgate_benches::target::{Plan, Target};
 /// Load before each measured time.
 const RAMP: Duration = Duration::from_millis(300);
 
-/// CPU time per request of Tollgate, alone and with filters, and of nginx.
+/// CPU time per request of Tollgate, alone and with filters, and of nginx, HAProxy and Envoy.
 #[derive(Debug, Parser)]
 #[command(name = "proxy-cpu")]
 struct Arguments {
@@ -31,9 +33,15 @@ struct Arguments {
     /// The folder of filter_noop.wasm and filter_headers.wasm
     #[arg(long, value_name = "FOLDER", default_value = "target/wasm32-wasip1/filter")]
     filters: PathBuf,
-    /// The peer; reported as absent when there is none
+    /// A peer; reported as absent when there is none
     #[arg(long, value_name = "FILE", default_value = "nginx")]
     nginx: PathBuf,
+    /// Likewise
+    #[arg(long, value_name = "FILE", default_value = "haproxy")]
+    haproxy: PathBuf,
+    /// Likewise; with the same filters too
+    #[arg(long, value_name = "FILE", default_value = "envoy")]
+    envoy: PathBuf,
     /// How often each target is driven
     #[arg(long, value_name = "N", default_value_t = 9, value_parser = clap::value_parser!(u16).range(1..=1000))]
     rounds: u16,
@@ -99,9 +107,23 @@ fn cast(arguments: &Arguments, folder: &Path, origin: &Origin) -> Result<Cast, B
     match Nginx::find(&arguments.nginx) {
         Ok(nginx) => {
             plans.push(nginx.plan(folder, origin.address(), arguments.connections.into())?);
-            versions.push(nginx.version);
+            versions.push(nginx.version().to_owned());
         }
         Err(why) => absent.push(Absent { target: nginx::NAME.to_owned(), why }),
+    }
+    match Haproxy::find(&arguments.haproxy) {
+        Ok(haproxy) => {
+            plans.push(haproxy.plan(folder, origin.address())?);
+            versions.push(haproxy.version().to_owned());
+        }
+        Err(why) => absent.push(Absent { target: haproxy::NAME.to_owned(), why }),
+    }
+    match Envoy::find(&arguments.envoy, &arguments.filters) {
+        Ok(envoy) => {
+            plans.extend(envoy.plans(folder, origin.address())?);
+            versions.push(envoy.version());
+        }
+        Err(why) => absent.push(Absent { target: envoy::NAME.to_owned(), why }),
     }
     if !arguments.only.is_empty() {
         plans.retain(|plan| arguments.only.contains(&plan.name));

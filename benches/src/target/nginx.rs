@@ -2,10 +2,10 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
 use crate::error::BenchError;
+use crate::target::program::Program;
 use crate::target::{Headers, Kind, Plan, free_address};
 
 /// Its name in the table.
@@ -13,24 +13,17 @@ pub const NAME: &str = "nginx";
 
 /// nginx where it is installed.
 #[derive(Clone, Debug)]
-pub struct Nginx {
-    program: PathBuf,
-    /// What it says of its version.
-    pub version: String,
-}
+pub struct Nginx(Program);
 
 impl Nginx {
     /// Looks for the program; `Err` says why it cannot take part.
     pub fn find(program: &Path) -> Result<Nginx, String> {
-        let found = ["", "/usr/sbin", "/usr/local/sbin"].iter().map(|folder| Path::new(folder).join(program));
-        let answers = |program: PathBuf| {
-            let output = Command::new(&program).arg("-v").output().ok()?;
-            let version = String::from_utf8_lossy(&output.stderr);
-            let version = version.trim().trim_start_matches("nginx version: ").to_owned();
-            output.status.success().then_some(Nginx { program, version })
-        };
-        let nothing = || format!("no program {} here (Debian has it in nginx-light)", program.display());
-        found.into_iter().find_map(answers).ok_or_else(nothing)
+        Program::find(program, "-v", "Debian has it in nginx-light").map(Nginx)
+    }
+
+    /// What it says of its version.
+    pub fn version(&self) -> &str {
+        self.0.version.trim_start_matches("nginx version: ")
     }
 
     /// The target; its configuration is written to `folder`, which also becomes its prefix.
@@ -40,8 +33,8 @@ impl Nginx {
         let writing = BenchError::while_doing("writing a configuration");
         fs::write(&file, config(folder, address, origin, connections)).map_err(writing)?;
         let arguments = vec!["-p".into(), folder.into(), "-e".into(), "stderr".into(), "-c".into(), file.into()];
-        let program = self.program.clone();
-        Ok(Plan { name: NAME.to_owned(), kind: Kind::Peer, program, arguments, address, headers: Headers::Untouched })
+        let (name, program) = (NAME.to_owned(), self.0.path.clone());
+        Ok(Plan { name, kind: Kind::Peer, over: None, program, arguments, address, headers: Headers::Untouched })
     }
 }
 

@@ -9,6 +9,14 @@ use crate::error::BenchError;
 use crate::http::{ANSWERED, ASKED};
 use crate::target::{Headers, Kind, Plan, free_address};
 
+/// Its name in the table.
+pub const NAME: &str = "tollgate";
+
+/// What the header filter is told, by whichever proxy.
+pub(super) fn header_config() -> serde_json::Value {
+    serde_json::json!({ "request": { "add": { ASKED.0: ASKED.1 } }, "response": { "add": { ANSWERED.0: ANSWERED.1 } } })
+}
+
 /// Where the program and its filters are.
 #[derive(Clone, Debug)]
 pub struct Tollgate {
@@ -30,17 +38,10 @@ impl Tollgate {
     /// The targets in the order of the table; their configurations are written to `folder`.
     pub fn plans(&self, folder: &Path, origin: SocketAddr) -> Result<Vec<Plan>, BenchError> {
         let noop = format!("- wasm: {}\n", self.module("filter_noop.wasm")?);
-        let headers = format!(
-            "- wasm: {}\n  config:\n    request: {{ add: {{ {}: \"{}\" }} }}\n    response: {{ add: {{ {}: \"{}\" }} }}\n",
-            self.module("filter_headers.wasm")?,
-            ASKED.0,
-            ASKED.1,
-            ANSWERED.0,
-            ANSWERED.1
-        );
+        let headers = format!("- wasm: {}\n  config: {}\n", self.module("filter_headers.wasm")?, header_config());
         let plan = |name: &str, chain: &str| self.plan(name, chain, folder, origin);
         Ok(vec![
-            plan("tollgate", "")?,
+            plan(NAME, "")?,
             plan("tollgate, 1 noop filter", &noop)?,
             Plan { headers: Headers::Added, ..plan("tollgate, 1 header filter", &headers)? },
             plan("tollgate, 5 noop filters", &noop.repeat(5))?,
@@ -62,10 +63,13 @@ impl Tollgate {
         let file = folder.join(format!("tollgate-{}.yaml", address.port()));
         let writing = BenchError::while_doing("writing a configuration");
         fs::write(&file, config(address, origin, chain)).map_err(writing)?;
-        let kind = if chain.is_empty() { Kind::Alone } else { Kind::Filtered };
+        let (kind, over) = match chain.is_empty() {
+            true => (Kind::Alone, None),
+            false => (Kind::Filtered, Some(NAME.to_owned())),
+        };
         let arguments = vec!["run".into(), "--config".into(), file.into()];
         let program = self.program.clone();
-        Ok(Plan { name: name.to_owned(), kind, program, arguments, address, headers: Headers::Untouched })
+        Ok(Plan { name: name.to_owned(), kind, over, program, arguments, address, headers: Headers::Untouched })
     }
 
     /// A module's path in quotes that YAML understands.
