@@ -209,17 +209,21 @@ mod process {
         let (origin, release) = Origin::held("finished");
         let admin = common::origin::free();
         let mut tollgate = Tollgate::run(&format!(
-            "admin: {{ listen: {:?} }}\nlisten: 127.0.0.1:0\nroutes: [{{ to: {:?} }}]\n",
+            "workers: 1\nadmin: {{ listen: {:?} }}\nlisten: 127.0.0.1:0\n\
+             routes:\n- {{ match: {{ path: /held }}, to: {:?} }}\n- {{ to: echo }}\n",
             admin.to_string(),
             origin.url()
         ));
-        let mut client = Client::connect(tollgate.address_after("listening on http://"));
+        let address = tollgate.address_after("listening on http://");
+        let (mut client, mut idle) = (Client::connect(address), Client::connect(address));
         client.send(ASK);
         until("the exchange is under way", || origin.requests().len() == 1);
-        assert_eq!(ask(admin, "/ready").status(), 200);
+        idle.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+        assert_eq!((idle.answer().status(), ask(admin, "/ready").status()), (200, 200));
 
         tollgate.signal("TERM");
         until("it is not ready any more", || ask(admin, "/ready").status() == 503);
+        assert!(idle.is_closed(), "the worker has heard of it");
         release.send(()).unwrap();
 
         let answer = client.answer();

@@ -42,8 +42,8 @@ mod tests {
 
     #[test]
     fn a_program_says_its_version_in_one_line() {
-        let found = Program::find(Path::new("sh"), "-cecho; echo one; echo two", "").unwrap();
+        let found = Program::find(Path::new("cargo"), "-vV", "").unwrap();
 
-        assert_eq!(found.version, "one");
+        assert!(found.version.starts_with("cargo 1.") && !found.version.contains('\n'), "{found:?}");
     }
 }
