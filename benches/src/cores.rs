@@ -1,6 +1,7 @@
-//! On which core a thread runs. A child inherits that from the thread that starts it.
+//! On which core a thread runs, and before whom. A child inherits the core from the thread that starts it.
 
 use std::io;
+use std::process::Command;
 
 use rustix::thread::{CpuSet, Pid, sched_getaffinity, sched_setaffinity};
 
@@ -30,6 +31,18 @@ pub fn pin(core: usize) -> io::Result<()> {
 /// Keeps one thread of any process on one core.
 pub fn pin_thread(thread: Pid, core: usize) -> io::Result<()> {
     Ok(sched_setaffinity(Some(thread), &only(core))?)
+}
+
+/// Has a thread run before all ordinary ones of its core, as soon as it can, by chrt(1) of util-linux: what makes a load is to
+/// find out how long others take, not how long it waits itself. Threads and processes that it starts are ordinary ones. Needs
+/// root or CAP_SYS_NICE; the error says what is missing.
+pub fn put_first(thread: Pid) -> io::Result<()> {
+    let thread = thread.as_raw_nonzero().to_string();
+    let outcome = Command::new("chrt").args(["--reset-on-fork", "--fifo", "--pid", "1", &thread]).output()?;
+    if outcome.status.success() {
+        return Ok(());
+    }
+    Err(io::Error::other(String::from_utf8_lossy(&outcome.stderr).trim().to_owned()))
 }
 
 fn only(core: usize) -> CpuSet {

@@ -55,9 +55,12 @@ impl Stage {
         Ok(path)
     }
 
-    /// An origin on the core of the load.
+    /// An origin on the core of the load, which comes before ordinary threads there, where that is allowed.
     pub(crate) fn origin(&self) -> io::Result<Origin> {
-        Origin::start(self.cores.map(|cores| cores.load))
+        let origin = Origin::start(self.cores.map(|cores| cores.load))?;
+        // Whether it may is told of the load.
+        let _ = cpu::thread_named(std::process::id(), "origin").and_then(cores::put_first);
+        Ok(origin)
     }
 
     /// Starts the proxy with `rest` below the lines that every scenario has, and waits until it answers.

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
 use rustix::thread::gettid;
 use tokio::task::LocalSet;
-use tollgate_benches::cpu;
+use tollgate_benches::{cores, cpu};
 
 use crate::guests::STAMP;
 use crate::link::{Link, Protocol};
@@ -67,13 +67,16 @@ pub(crate) struct Outcome {
     pub(crate) waited: Duration,
     /// When requests failed, from the beginning on.
     pub(crate) failures_at: Vec<Duration>,
+    /// Why who sent them did not come first on its core, if it did not.
+    pub(crate) behind: Option<String>,
 }
 
 impl Traffic {
     /// Sends it, and waits for the last answer.
     pub(crate) fn run(&self) -> anyhow::Result<Outcome> {
+        let behind = cores::put_first(gettid()).err().map(|error| error.to_string());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let outcome = Rc::new(RefCell::new(Outcome::default()));
+        let outcome = Rc::new(RefCell::new(Outcome { behind, ..Outcome::default() }));
         let lanes = runtime.block_on(self.connect(&outcome)).context("cannot connect")?;
         let count = f64::from(u32::try_from(lanes.len())?);
         let pace = self.rate.map(|rate| Duration::from_secs_f64(count / rate));

@@ -16,6 +16,11 @@ const BEHIND: f64 = 1.02;
 pub(super) fn judge(section: &mut Section, rounds: &[Round], amount: Amount) {
     let all = || rounds.iter().flat_map(Round::runs).map(|(_, run)| &run.outcome);
     let sum = |count: fn(&Outcome) -> u64| all().map(count).sum::<u64>();
+    let behind = all().find_map(|outcome| outcome.behind.as_deref());
+    section.figure(
+        "load and origin come first on their core",
+        behind.map_or("yes".to_owned(), |why| format!("no: {why}")),
+    );
     section.figure("exchanges", sum(|outcome| outcome.answered));
     section.none_of("failed exchanges", sum(|outcome| outcome.failed));
     section.none_of("exchanges whose request and answer met different generations", sum(|outcome| outcome.mixed));
