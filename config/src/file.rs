@@ -152,7 +152,7 @@ mapping! {
         "write_timeout" => write_timeout: Option<At<Duration>>,
         /// How long exchanges may go on after the proxy was told to stop.
         "drain_timeout" => drain_timeout: Option<At<Duration>>,
-        /// The most connections of clients, which get no more than 80 % of the descriptors.
+        /// The most connections of clients to all listeners together, which get no more than 80 % of the descriptors.
         "connections" => connections: Option<At<NonZeroUsize>>,
         /// The longest wait for a new connection to an endpoint.
         "connect_timeout" => connect_timeout: Option<At<Duration>>,
@@ -203,7 +203,7 @@ mapping! {
         "stream_idle_timeout" => stream_idle_timeout: Option<At<Duration>>,
         /// How long a write to a client may take nothing.
         "write_timeout" => write_timeout: Option<At<Duration>>,
-        /// The most connections of clients.
+        /// The most connections of clients to this listener, which count among those of all listeners, too.
         "connections" => connections: Option<At<NonZeroUsize>>,
         /// The most concurrent exchanges on one HTTP/2 connection.
         "streams" => streams: Option<At<NonZeroU32>>,

@@ -33,7 +33,7 @@ pub struct Limits {
     pub write_timeout: Duration,
     /// How long exchanges may go on after the proxy was told to stop.
     pub drain_timeout: Duration,
-    /// The most connections of clients in the whole process, where it has descriptors enough.
+    /// The most connections of clients: of a listener, to it; for all, in the whole process, where it has descriptors enough.
     pub connections: usize,
     /// The longest wait for a new connection to an endpoint.
     pub connect_timeout: Duration,

@@ -16,7 +16,7 @@ use std::net::{SocketAddr, TcpListener as StdListener};
 use std::os::fd::AsRawFd;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket as RawSocket, Type};
@@ -25,7 +25,7 @@ use tokio::sync::{mpsc, oneshot};
 use tollgate_config::Balance;
 
 use crate::listener::connection::Settings;
-use crate::snapshot::{ListenerId, LocalListener};
+use crate::snapshot::{ListenerId, Local, LocalListener};
 use crate::telemetry::metrics::Measure;
 use crate::telemetry::panics::outlive;
 use crate::worker::{Shared, Worker};
@@ -198,7 +198,7 @@ impl Door {
             return turn_away(&stream, known);
         }
         let is_kept = worker.shared.room.keeps(stream.as_raw_fd());
-        let admission = if is_kept { None } else { Admission::new(worker, known.listener.limits.connections) };
+        let admission = if is_kept { None } else { Admission::new(worker, &local, known) };
         let Some(mut admission) = admission else {
             known.series.refused.inc();
             return turn_away(&stream, known);
@@ -217,21 +217,23 @@ impl Door {
     }
 }
 
-/// A connection's place among those of the process and of a worker; free again when it is dropped, whatever became of the
-/// connection.
+/// A connection's place among those of the process, of its listener and of a worker; free again when it is dropped, whatever
+/// became of the connection.
 pub struct Admission {
     shared: Arc<Shared>,
+    /// Those of its listener.
+    siblings: Arc<AtomicUsize>,
     worker: Option<usize>,
 }
 
 impl Admission {
-    /// `None` when the process has as many as it may, or as it has descriptors for.
-    fn new(worker: &Worker, limit: usize) -> Option<Self> {
-        let shared = Arc::clone(&worker.shared);
-        let before = shared.connections.fetch_add(1, Relaxed);
-        let admission = Self { shared, worker: None };
-        let limit = limit.min(admission.shared.room.connections);
-        (before < limit).then_some(admission)
+    /// `None` when the process has as many as it may, or as it has descriptors for, or the listener has as many as it may.
+    fn new(worker: &Worker, local: &Local, known: &LocalListener) -> Option<Self> {
+        let (shared, siblings) = (Arc::clone(&worker.shared), Arc::clone(&known.listener.connections));
+        let before = (shared.connections.fetch_add(1, Relaxed), siblings.fetch_add(1, Relaxed));
+        let admission = Self { shared, siblings, worker: None };
+        let limit = local.snapshot.limits.connections.min(admission.shared.room.connections);
+        (before.0 < limit && before.1 < known.listener.limits.connections).then_some(admission)
     }
 
     fn settle(&mut self, worker: usize) {
@@ -242,6 +244,7 @@ impl Admission {
 
 impl Drop for Admission {
     fn drop(&mut self) {
+        self.siblings.fetch_sub(1, Relaxed);
         self.shared.discount_connection(self.worker);
     }
 }

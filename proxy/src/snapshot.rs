@@ -5,6 +5,7 @@ mod routes;
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use http::HeaderValue;
 use tollgate_config::{
@@ -70,6 +71,8 @@ pub struct Listener {
     pub senders: Option<Senders>,
     /// Its bounds.
     pub limits: Limits,
+    /// How many of its clients are connected, whatever snapshots come and go meanwhile.
+    pub connections: Arc<AtomicUsize>,
     /// How its requests are marked.
     pub http: Http,
     /// What is changed of its messages.
@@ -89,8 +92,9 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// What the configuration says of a listener.
-    pub fn new(id: ListenerId, listener: &config::Listener, tls: Option<Arc<Server>>) -> Self {
+    /// What the configuration says of a listener, which goes on where it was there `before`.
+    fn new(id: ListenerId, listener: &config::Listener, tls: Option<Arc<Server>>, before: Option<&Snapshot>) -> Self {
+        let known = before.and_then(|before| before.listeners.iter().find(|known| known.id == id));
         Self {
             id,
             name: listener.name.clone(),
@@ -99,6 +103,7 @@ impl Listener {
             direction: listener.direction,
             senders: listener.proxy_protocol.clone(),
             limits: listener.limits,
+            connections: known.map(|known| Arc::clone(&known.connections)).unwrap_or_default(),
             http: listener.http.clone(),
             headers: listener.headers.clone(),
             tls,
@@ -113,16 +118,18 @@ impl Listener {
 }
 
 impl Snapshot {
-    /// What a checked configuration comes to, with listeners, plugins, clusters and TLS in its order.
+    /// What a checked configuration comes to, with listeners, plugins, clusters and TLS in its order, in place of the one
+    /// `before`.
     pub fn new(
-        number: u64,
+        before: Option<&Snapshot>,
         config: &Config,
         ids: &[ListenerId],
         slots: Vec<Slot>,
         (clusters, tls): (Vec<Arc<Fleet>>, Parties),
     ) -> Self {
         let listeners = ids.iter().zip(&config.listeners).zip(tls.servers);
-        let listeners = listeners.map(|((id, listener), tls)| Arc::new(Listener::new(*id, listener, tls)));
+        let listeners = listeners.map(|((id, listener), tls)| Arc::new(Listener::new(*id, listener, tls, before)));
+        let number = before.map_or(1, |before| before.number + 1);
         Self { number, listeners: listeners.collect(), clusters, clients: tls.clients, slots, limits: config.limits }
     }
 

@@ -8,6 +8,7 @@ mod common;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Condvar, Mutex};
 
+use common::client::Client;
 use common::h2;
 use common::h2_raw::{ACK, PING, RawH2, ping};
 use common::origin::{Origin, ok};
@@ -269,6 +270,37 @@ fn there_are_so_many_connections_and_one_more_is_closed() {
 
     assert_eq!(fourth.status(), 200);
     assert_eq!(proxy.metric("tollgate_connections_refused_total", &[]), 1.0);
+}
+
+#[test]
+fn connections_of_a_listener_count_for_it_and_for_all_and_go_on_counting_when_it_changes() {
+    let yaml = |narrow: &str| {
+        format!(
+            "limits: {{ connections: 3 }}\nlisteners:\n\
+             - {{ name: narrow, listen: '127.0.0.1:0', limits: {{ connections: 1, {narrow} }}, routes: [{{ to: echo }}] }}\n\
+             - {{ name: wide, listen: '127.0.0.1:0', limits: {{ connections: 9 }}, routes: [{{ to: echo }}] }}"
+        )
+    };
+    let proxy = TestProxy::with(&yaml(""));
+    let served = |name: &str| {
+        let mut client = Client::connect(proxy.address_of(name));
+        let is_served = client.try_send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").and_then(|()| client.try_answer()).is_ok();
+        is_served.then_some(client)
+    };
+
+    let wide = served("wide").expect("there is room");
+    let narrow = served("narrow").expect("others do not count");
+    assert!(served("narrow").is_none());
+    proxy.configure(&yaml("headers: 50")).unwrap();
+    assert!(served("narrow").is_none(), "it goes on counting");
+    drop(narrow);
+    proxy.counts("tollgate_connections_active", &["listener=\"narrow\""], 0.0);
+    let all = [Some(wide), served("narrow"), served("wide")];
+
+    assert!(all.iter().all(Option::is_some));
+    assert!(served("wide").is_none(), "the process has as many as it may");
+    let refused = |name: &str| proxy.metric("tollgate_connections_refused_total", &[&format!("listener={name:?}")]);
+    assert_eq!((refused("narrow"), refused("wide")), (2.0, 1.0));
 }
 
 #[test]

@@ -188,9 +188,9 @@ fn change(routes: usize) -> anyhow::Result<Change> {
     let (ids, registry) = ([ListenerId(1)], Registry::new(1));
     let fleets = fleet::succeed(&[], &config.clusters, (1, &registry));
     let around = || (fleets.clone(), Parties { servers: vec![None], clients: vec![None] });
-    let (snapshot, first) = timed(|| Arc::new(Snapshot::new(1, &config, &ids, Vec::new(), around())));
+    let (snapshot, first) = timed(|| Arc::new(Snapshot::new(None, &config, &ids, Vec::new(), around())));
     let with_snapshot = resident()?;
-    let second = Arc::new(Snapshot::new(2, &config, &ids, Vec::new(), around()));
+    let second = Arc::new(Snapshot::new(Some(&first), &config, &ids, Vec::new(), around()));
     let (clock, crowd) = (Rc::new(Clock::new()), Rc::default());
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     let resolvers = Resolvers::new(runtime.handle(), None);

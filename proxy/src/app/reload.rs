@@ -250,7 +250,7 @@ impl Reloader {
 
     /// What the workers start with.
     pub(super) fn snapshot(&self, ids: &[ListenerId]) -> Snapshot {
-        Snapshot::new(1, &self.config, ids, self.slots(), (self.fleets.clone(), self.tls.parties(&self.config)))
+        Snapshot::new(None, &self.config, ids, self.slots(), (self.fleets.clone(), self.tls.parties(&self.config)))
     }
 
     /// Every plugin.

@@ -132,9 +132,9 @@ impl Live {
         self.keep();
         self.around.shared.own.store(Arc::new(self.reloader.listeners.addresses()));
         self.publish(|before, reloader| {
-            let (config, number) = (&reloader.config, before.number + 1);
+            let config = &reloader.config;
             let around = (reloader.fleets.clone(), reloader.tls.parties(config));
-            Snapshot::new(number, config, &ids, reloader.slots(), around)
+            Snapshot::new(Some(before), config, &ids, reloader.slots(), around)
         });
         for (hand, sockets) in self.around.hands.iter().zip(sockets) {
             // A worker that has ended accepts nothing.
