@@ -147,6 +147,18 @@ fn a_bad_configuration_changes_nothing_and_is_told() {
 }
 
 #[test]
+fn what_is_refused_is_logged_whoever_asked_for_it() {
+    log::keep();
+    let proxy = TestProxy::to(&Origin::saying("one").url());
+
+    let refused = proxy.order(Order::Promote("nobody-knows-this".to_owned())).unwrap_err();
+
+    let lines = log::lines_with("nobody-knows-this");
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(lines[0].contains("ERROR") && lines[0].contains(&refused.to_string()), "{lines:?}");
+}
+
+#[test]
 fn a_configuration_with_a_plugin_that_does_not_run_changes_nothing() {
     let (origin, bad) = (Origin::saying("one"), Guest::from_bytes(b"nonsense"));
     let proxy = TestProxy::with(&to(&origin));
