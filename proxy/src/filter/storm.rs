@@ -33,7 +33,8 @@ impl Storm {
     pub fn death(&mut self, now: Instant) {
         self.roll(now);
         self.deaths = self.deaths.saturating_add(1);
-        if self.calls >= ENOUGH && self.deaths > self.calls / 2 {
+        // A window that begins with a death has one call too few for half of them.
+        if self.calls >= ENOUGH && self.deaths > self.calls.div_ceil(2) {
             self.level = self.level.saturating_add(1);
             self.until = Some(now + spares::delay(self.level));
             self.begin(now);
@@ -49,13 +50,13 @@ impl Storm {
     fn roll(&mut self, now: Instant) {
         match self.since {
             Some(since) if now.saturating_duration_since(since) < WINDOW => {}
-            Some(_) => {
-                // A window that ends without a hold was calm.
+            // A window that ends without a hold was calm. Before the first death nobody looks at the time, and calls may be
+            // of any age.
+            _ => {
                 self.level = 0;
                 self.begin(now);
                 self.calls = 1;
             }
-            None => self.since = Some(now),
         }
     }
 
@@ -90,6 +91,20 @@ mod tests {
     #[test]
     fn a_few_calls_that_all_die_hold_nothing_back() {
         let (mut storm, now) = (Storm::default(), Instant::now());
+
+        calls(&mut storm, now, 99, 99);
+        assert!(!storm.holds(now));
+
+        calls(&mut storm, now, 1, 1);
+        assert!(storm.holds(now));
+    }
+
+    #[test]
+    fn calls_before_the_first_death_say_nothing_of_those_after_it() {
+        let (mut storm, now) = (Storm::default(), Instant::now());
+        for _ in 0..100_000 {
+            storm.call();
+        }
 
         calls(&mut storm, now, 99, 99);
         assert!(!storm.holds(now));
