@@ -110,6 +110,18 @@ fn a_byte_of_a_body_in_either_direction_is_progress_and_so_is_the_head_of_an_ans
 }
 
 #[test]
+fn the_last_bytes_of_a_body_are_progress_on_a_stream_that_was_answered_whole() {
+    let (ping, last) = (frame(PING, 0, 0, &[0; 8]), frame(DATA, END_STREAM, 1, b"x"));
+    let mut answered = client(Instant::now());
+    answered.received(&frame(HEADERS, END_HEADERS, 1, &[0x82]), Instant::now()).unwrap();
+    answered.sent(&frame(HEADERS, END_HEADERS | END_STREAM, 1, &[0x88]));
+
+    let end = ended_after(answered, |number, _| if number == 900 { last.clone() } else { ping.clone() });
+
+    assert_eq!(end, Some((900 + FRAMES_WITHOUT_PROGRESS + 1, Breach::Control)));
+}
+
+#[test]
 fn frames_of_another_spell_are_not_counted() {
     let now = Instant::now();
     let mut frames = client(now);
