@@ -7,10 +7,13 @@ mod common;
 
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
 
 use common::client::Client;
 use common::h2;
-use common::h2_raw::{ACK, PING, RawH2, ping};
+use common::h2_raw::{
+    ACK, END_HEADERS, END_STREAM, GOAWAY, HEADERS, NO_ERROR, PING, RawH2, block, frame, goaway_code, ping, window,
+};
 use common::origin::{Origin, ok};
 use common::proxy::TestProxy;
 use common::until;
@@ -126,6 +129,24 @@ fn pings_give_a_head_no_more_time() {
     // Nor was it for their number.
     assert_eq!(proxy.metric("tollgate_connection_floods_total", &[]), 0.0);
     proxy.counts("tollgate_connection_errors_total", &[], 1.0);
+}
+
+#[test]
+fn a_connection_of_http2_all_of_whose_requests_are_refused_has_its_time_between_them() {
+    let proxy = echo("header_timeout: 300ms, idle_timeout: 10m");
+    let mut client = RawH2::greet(proxy.address());
+    let (since, mut streams) = (Instant::now(), (1..).step_by(2));
+
+    // For so long that the time of one head is over.
+    while since.elapsed() < Duration::from_secs(1) {
+        let stream = streams.next().unwrap();
+        let refused = block(&[(":method", "CONNECT"), (":authority", "a:1")]);
+        let asks = frame(HEADERS, END_HEADERS | END_STREAM, stream, &refused);
+        // However many answers there are, there is a window for their bodies.
+        client.send(&[window(0, 100), asks].concat()).unwrap();
+
+        assert_eq!(client.answer(stream).0, 400);
+    }
 }
 
 #[test]

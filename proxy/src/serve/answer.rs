@@ -144,6 +144,11 @@ pub(crate) fn refusal(
     reason: &Reason,
 ) -> Response<ResponseBody> {
     let status = reason.status();
+    // Over HTTP/2 the connection goes on, and its time for a first head is over with this one as with any other.
+    if version == Version::HTTP_2 {
+        client.begin();
+        client.end();
+    }
     listener.series.protocol_errors.inc();
     listener.unrouted.series.requests[class_index(Some(status.as_u16()))].inc();
     let body = AnswerBody::Bytes(own_body(status));
