@@ -6,6 +6,7 @@ mod guard;
 pub mod intercept;
 pub mod io;
 mod opening;
+mod phase;
 mod resting;
 mod streams;
 mod tcp;

@@ -31,6 +31,7 @@ use crate::frames::{Accounting, Breach};
 use crate::listener::framing::Bounds;
 use crate::listener::io::{ClientIo, Transport, say, socket};
 use crate::listener::opening::{self, Opened};
+use crate::listener::phase::{Phase, Spell};
 use crate::listener::resting::{self, REST};
 use crate::listener::streams::Streams;
 use crate::listener::told::{self, Due};
@@ -343,19 +344,6 @@ fn http2_builder(settings: &Settings, streams: Streams) -> http2::Builder<Stream
     builder
 }
 
-/// What a connection without an exchange is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    /// Nothing was read yet, or a head is incomplete.
-    Head,
-    /// Between exchanges.
-    Idle,
-    /// In an exchange, and the client takes what is written.
-    Busy,
-    /// In an exchange, and the client takes nothing.
-    Stalled,
-}
-
 /// How a transport ended, with itself where something is left to be done with it.
 enum End<T> {
     /// Because the client was too slow.
@@ -393,10 +381,7 @@ struct Timed<'l, D> {
     /// True for a connection that came while the worker drains or after its listener left: closing it unread would lose
     /// its first request.
     late: bool,
-    phase: Phase,
-    /// Exchanges and writes so far: one poll may end a phase and begin another of its kind.
-    progress: (u64, u64),
-    since: Instant,
+    spell: Spell,
 }
 
 impl<'l, D> Timed<'l, D> {
@@ -407,9 +392,9 @@ impl<'l, D> Timed<'l, D> {
         let late = client.worker.drains(client.listener) || !client.worker.knows(client.listener);
         let limits = &settings.limits;
         let client = Rc::clone(client);
-        let (phase, progress) = (Phase::Head, (client.begun.get(), client.progress.writes.get()));
+        let spell = Spell::new((client.begun.get(), client.progress.writes.get()), since);
         let (drained, looked_again, rests) = (false, false, false);
-        Self { client, limits, told, drain, drained, looked_again, rests, late, phase, progress, since }
+        Self { client, limits, told, drain, drained, looked_again, rests, late, spell }
     }
 
     /// Completes with how the transport ended, and with the transport itself where something is left to be done with it.
@@ -451,7 +436,7 @@ impl<'l, D> Timed<'l, D> {
                 Poll::Ready(Phase::Idle) if !self.drained => {
                     self.drained = true;
                     (self.drain)(running);
-                    self.since = self.client.worker.clock.now();
+                    self.spell.begin_anew(self.client.worker.clock.now());
                     cx.waker().wake_by_ref();
                     Poll::Pending
                 }
@@ -489,23 +474,18 @@ impl<'l, D> Timed<'l, D> {
     fn poll_overdue(&mut self, mut sleep: Pin<&mut Sleep>, cx: &mut Context<'_>) -> Poll<Phase> {
         let now = self.client.worker.clock.now();
         let (phase, progress) = (self.current(), (self.client.begun.get(), self.client.progress.writes.get()));
-        // What is written meanwhile, such as answers to frames that are no request, gives no head more time.
-        let is_same_head = phase == Phase::Head && self.phase == phase && progress.0 == self.progress.0;
-        if !is_same_head && (phase, progress) != (self.phase, self.progress) {
-            self.since = now;
-        }
-        (self.phase, self.progress) = (phase, progress);
+        self.spell.note(phase, progress, now);
         let asking = self.told == Told::ByClosing && phase == Phase::Head && self.client.progress.unread_head.get();
         self.client.handle.set_asking(asking);
         // HTTP/1.1 has no word that a connection is about to end, so there only one that rests counts as idle.
         self.client.handle.set_idle(self.told == Told::InFrames && phase == Phase::Idle);
-        let deadline = tokio::time::Instant::from_std(self.since + self.limit());
+        let deadline = tokio::time::Instant::from_std(self.spell.since() + self.limit());
         if deadline < sleep.deadline() {
             sleep.as_mut().reset(deadline);
         }
         while sleep.as_mut().poll(cx).is_ready() {
             if tokio::time::Instant::now() >= deadline {
-                return Poll::Ready(self.phase);
+                return Poll::Ready(phase);
             }
             sleep.as_mut().reset(deadline);
         }
@@ -523,7 +503,7 @@ impl<'l, D> Timed<'l, D> {
     }
 
     fn limit(&self) -> Duration {
-        match self.phase {
+        match self.spell.phase() {
             Phase::Head => self.limits.header_timeout,
             Phase::Idle if self.rests && !self.drained => self.limits.idle_timeout.min(REST),
             Phase::Idle if self.drained => self.limits.idle_timeout.min(FAREWELL),
