@@ -394,6 +394,8 @@ fn a_connection_without_a_first_request_is_closed_however_much_of_it_came() {
         while client.next().is_some() {}
     }
     assert!(origin.requests().is_empty());
+    // Two never came to frames, and two have a head that is not whole.
+    house.proxy.counts("tollgate_connection_errors_total", &[], 4.0);
 }
 
 #[test]

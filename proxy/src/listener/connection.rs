@@ -374,6 +374,8 @@ struct Timed<'l, D> {
     told: Told,
     drain: D,
     drained: bool,
+    /// Its client was told that it ends, for it asked for nothing.
+    parting: bool,
     /// Its socket was looked at once more before it is closed.
     looked_again: bool,
     /// True for a transport that is given up when it has nothing to do, and made anew.
@@ -393,8 +395,8 @@ impl<'l, D> Timed<'l, D> {
         let limits = &settings.limits;
         let client = Rc::clone(client);
         let spell = Spell::new((client.begun.get(), client.progress.writes.get()), since);
-        let (drained, looked_again, rests) = (false, false, false);
-        Self { client, limits, told, drain, drained, looked_again, rests, late, spell }
+        let (drained, parting, looked_again, rests) = (false, false, false, false);
+        Self { client, limits, told, drain, drained, parting, looked_again, rests, late, spell }
     }
 
     /// Completes with how the transport ended, and with the transport itself where something is left to be done with it.
@@ -428,13 +430,15 @@ impl<'l, D> Timed<'l, D> {
                 (self.drain)(running);
             }
             match self.poll_overdue(sleep.as_mut(), cx) {
-                Poll::Ready(Phase::Head) => Poll::Ready(transport.take().map_or(End::Over, End::Late)),
+                Poll::Ready(Phase::Head) if !self.is_quiet() => {
+                    Poll::Ready(transport.take().map_or(End::Over, End::Late))
+                }
                 Poll::Ready(Phase::Idle) if self.rests && !self.drained => {
                     Poll::Ready(transport.take().map_or(End::Over, End::Idle))
                 }
                 // It is told first, where the protocol has a word for it: the next request may be on its way.
-                Poll::Ready(Phase::Idle) if !self.drained => {
-                    self.drained = true;
+                Poll::Ready(Phase::Head | Phase::Idle) if !self.drained => {
+                    (self.drained, self.parting) = (true, true);
                     (self.drain)(running);
                     self.spell.begin_anew(self.client.worker.clock.now());
                     cx.waker().wake_by_ref();
@@ -445,6 +449,11 @@ impl<'l, D> Timed<'l, D> {
             }
         })
         .await
+    }
+
+    /// True where no head has begun, and the client can be told that none is waited for any more.
+    fn is_quiet(&self) -> bool {
+        self.told == Told::InFrames && !self.client.progress.unread_head.get()
     }
 
     fn is_to_drain(&self) -> bool {
@@ -504,6 +513,7 @@ impl<'l, D> Timed<'l, D> {
 
     fn limit(&self) -> Duration {
         match self.spell.phase() {
+            Phase::Head if self.parting => self.limits.header_timeout.min(FAREWELL),
             Phase::Head => self.limits.header_timeout,
             Phase::Idle if self.rests && !self.drained => self.limits.idle_timeout.min(REST),
             Phase::Idle if self.drained => self.limits.idle_timeout.min(FAREWELL),
