@@ -16,6 +16,7 @@ pub mod owed;
 mod percent;
 pub mod pressure;
 pub mod proxy_protocol;
+mod relay;
 pub mod room;
 pub mod route;
 pub mod serve;

@@ -10,7 +10,7 @@ const FLOORS: [&[&str]; 7] = [
     &["clock", "error", "frames", "owed", "percent", "pressure", "proxy_protocol", "room", "telemetry", "tls"],
     &["exchange", "route", "upstream"],
     &["filter"],
-    &["client", "snapshot", "toll", "worker"],
+    &["client", "relay", "snapshot", "toll", "worker"],
     &["serve"],
     &["listener"],
     &["app", "cli", "main", "lib"],

@@ -5,8 +5,6 @@
 //! that cannot be reached, is told with a reset: a mere end would look like a whole conversation. So is a filter that
 //! failed, and a connection that stalls with bytes in hand; a filter that closes one has what left the filters written before.
 
-mod relay;
-
 use std::future::Future;
 use std::net::{Shutdown, SocketAddr};
 use std::pin::Pin;
@@ -23,8 +21,6 @@ use tokio::time::Sleep;
 use tollgate_abi::{Cause, PeerType};
 use tollgate_config::{Limits, Protocol};
 
-pub(super) use self::relay::reset;
-use self::relay::{Relay, Side, Stop};
 use crate::client::Handle;
 use crate::clock::Clock;
 use crate::error::Reason;
@@ -35,6 +31,8 @@ use crate::listener::io::{Transport, say, socket};
 use crate::listener::told::{self, Due};
 use crate::listener::{Accepted, Admission, opening};
 use crate::proxy_protocol::Passed;
+pub(super) use crate::relay::reset;
+use crate::relay::{Relay, Side, Stop};
 use crate::snapshot::{LocalListener, LocalTcp};
 use crate::tls::secured::Secured;
 use crate::tls::stream::Stream;
@@ -239,7 +237,7 @@ impl Serving<'_> {
         peer
     }
 
-    fn advance(&self, relay: &mut Relay<'_>, cx: &mut Context<'_>) -> (Poll<Result<(), Stop>>, bool) {
+    fn advance(&self, relay: &mut Relay<'_, Transport>, cx: &mut Context<'_>) -> (Poll<Result<(), Stop>>, bool) {
         let before = relay.bytes();
         let outcome = relay.poll(cx);
         let after = relay.bytes();
@@ -257,7 +255,7 @@ impl Serving<'_> {
     }
 
     /// How long nothing may move.
-    fn patience(&self, relay: &Relay<'_>) -> Duration {
+    fn patience(&self, relay: &Relay<'_, Transport>) -> Duration {
         if relay.was_said() {
             FAREWELL
         } else if relay.is_closing() {

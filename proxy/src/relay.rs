@@ -15,9 +15,7 @@ use tollgate_abi::PeerType;
 use crate::error::Reason;
 use crate::exchange::Half;
 use crate::filter::tcp::{Released, TcpChain};
-use crate::listener::io::Transport as Client;
 use crate::owed::Owed;
-use crate::tls::stream::Stream;
 use crate::upstream::pool::Transport as Upstream;
 
 /// Bytes that are read at once. Nothing more is read before they are written, so this is all that one way holds, apart
@@ -26,14 +24,14 @@ const CHUNK: usize = 32 * 1024;
 
 /// One of the two connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Side {
+pub(crate) enum Side {
     Client,
     Upstream,
 }
 
 /// Why bytes do not move any more.
 #[derive(Debug)]
-pub(super) enum Stop {
+pub(crate) enum Stop {
     /// A peer is gone.
     Broken {
         side: Side,
@@ -45,8 +43,8 @@ pub(super) enum Stop {
 }
 
 /// See the module.
-pub(super) struct Relay<'a> {
-    client: &'a mut Client,
+pub(crate) struct Relay<'a, C: ?Sized> {
+    client: &'a mut C,
     upstream: &'a mut Upstream,
     chain: Option<&'a TcpChain>,
     up: Way,
@@ -57,16 +55,16 @@ pub(super) struct Relay<'a> {
     told: bool,
 }
 
-impl<'a> Relay<'a> {
+impl<'a, C: AsyncRead + AsyncWrite + Unpin + ?Sized> Relay<'a, C> {
     /// Nothing was read yet.
-    pub(super) fn new(client: &'a mut Client, upstream: &'a mut Upstream, chain: Option<&'a TcpChain>) -> Self {
+    pub(crate) fn new(client: &'a mut C, upstream: &'a mut Upstream, chain: Option<&'a TcpChain>) -> Self {
         let (up, down) = (Way::new(Half::Request), Way::new(Half::Response));
         Self { client, upstream, chain, up, down, closing: false, told: false }
     }
 
     /// Moves what can be moved. Completes when both ways have come to their end, or something stopped them; the other
     /// answer is whether anything moved.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> (Poll<Result<(), Stop>>, bool) {
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> (Poll<Result<(), Stop>>, bool) {
         let mut moved = false;
         loop {
             match self.step(cx) {
@@ -81,23 +79,23 @@ impl<'a> Relay<'a> {
     }
 
     /// True once both sides were told the end of what they hear.
-    pub(super) fn was_said(&self) -> bool {
+    pub(crate) fn was_said(&self) -> bool {
         self.up.shut && self.down.shut
     }
 
     /// True once a filter had it closed.
-    pub(super) fn is_closing(&self) -> bool {
+    pub(crate) fn is_closing(&self) -> bool {
         self.closing
     }
 
     /// True while there are bytes that their target did not take, or that a filter holds and may still let go.
-    pub(super) fn owes(&self) -> bool {
+    pub(crate) fn owes(&self) -> bool {
         let held = self.chain.filter(|_| !self.closing).is_some_and(TcpChain::holds_back);
         held || !self.up.owed.is_empty() || !self.down.owed.is_empty()
     }
 
     /// Bytes read from the client, and bytes written to it.
-    pub(super) fn bytes(&self) -> (u64, u64) {
+    pub(crate) fn bytes(&self) -> (u64, u64) {
         (self.up.read, self.down.owed.written())
     }
 
@@ -141,7 +139,7 @@ impl<'a> Relay<'a> {
 
     /// Nothing moves any more: the filters hear of the upstream's end, unless they did, and the answer is who ended the
     /// client's connection.
-    pub(super) fn finish(&self, outcome: &Result<(), Stop>) -> PeerType {
+    pub(crate) fn finish(&self, outcome: &Result<(), Stop>) -> PeerType {
         let broken = |side| matches!(outcome, Err(Stop::Broken { side: broken, .. }) if *broken == side);
         let who = |remote| if remote { PeerType::Remote } else { PeerType::Local };
         if let Some(chain) = self.chain.filter(|_| !self.told) {
@@ -209,8 +207,8 @@ impl Way {
         &mut self,
         cx: &mut Context<'_>,
         chain: Option<&TcpChain>,
-        from: &mut Stream<impl AsyncRead + Unpin>,
-        to: &mut Stream<impl AsyncWrite + Unpin>,
+        from: &mut (impl AsyncRead + Unpin + ?Sized),
+        to: &mut (impl AsyncWrite + Unpin + ?Sized),
     ) -> Result<bool, Miss> {
         let moved = self.owed.write(cx, to).map_err(|error| Miss::to(self.target(), &error))?;
         if self.deaf {
@@ -240,8 +238,8 @@ impl Way {
         &mut self,
         cx: &mut Context<'_>,
         chain: Option<&TcpChain>,
-        (from, room): (&mut Stream<impl AsyncRead + Unpin>, usize),
-        to: &mut Stream<impl AsyncWrite + Unpin>,
+        (from, room): (&mut (impl AsyncRead + Unpin + ?Sized), usize),
+        to: &mut (impl AsyncWrite + Unpin + ?Sized),
     ) -> Result<bool, Miss> {
         let mut space = [const { MaybeUninit::uninit() }; CHUNK];
         let mut chunk = ReadBuf::uninit(&mut space[..room]);
@@ -284,7 +282,7 @@ impl Way {
     }
 
     /// This is no sign of life: the time for the rest runs from the last byte that somebody took.
-    fn drop_rest(&mut self, cx: &mut Context<'_>, from: &mut Stream<impl AsyncRead + Unpin>) {
+    fn drop_rest(&mut self, cx: &mut Context<'_>, from: &mut (impl AsyncRead + Unpin + ?Sized)) {
         let mut space = [const { MaybeUninit::uninit() }; CHUNK];
         while !self.ended {
             let mut chunk = ReadBuf::uninit(&mut space);
@@ -309,7 +307,7 @@ impl Way {
 }
 
 /// Has the socket closed with a reset, so that its peer takes nothing for a whole conversation.
-pub(in crate::listener) fn reset(stream: &TcpStream) {
+pub(crate) fn reset(stream: &TcpStream) {
     // A socket that refuses is gone already.
     let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
 }
