@@ -150,9 +150,10 @@ pub(crate) fn pouring(length: usize) -> impl Fn(&mut Peer) -> io::Result<()> + S
 pub(crate) fn overflowing()
 -> (impl Fn(&mut Peer) -> io::Result<()> + Send + Sync + 'static, mpsc::Receiver<Result<(), ErrorKind>>) {
     let (tell, told) = mpsc::channel();
-    let tell = Mutex::new(tell);
+    // Made beforehand: that takes its time, in which nothing would move.
+    let (tell, bytes) = (Mutex::new(tell), vec![b'x'; 64 << 20]);
     let script = move |peer: &mut Peer| {
-        let said = peer.send(vec![b'x'; 64 << 20]).map_err(|error| error.kind());
+        let said = peer.send(&bytes).map_err(|error| error.kind());
         tell.lock().unwrap().send(said).unwrap();
         Ok(())
     };
