@@ -79,8 +79,11 @@ pub trait Successor {
 
 /// A client's socket, with TLS or without.
 pub trait Socket: AsyncRead + AsyncWrite + Unpin {
-    /// Has it closed with a reset, so that the client takes nothing for a whole conversation.
-    fn reset(&self);
+    /// Has it closed with a reset when it is dropped, so that the client takes nothing for a whole conversation.
+    fn close_by_reset(&self);
+
+    /// Has it closed with an end behind all that was written.
+    fn close_by_end(&self);
 }
 
 impl Client {

@@ -7,6 +7,7 @@ pub mod app;
 pub mod cli;
 pub mod client;
 pub mod clock;
+mod closing;
 pub mod error;
 pub mod exchange;
 pub mod filter;

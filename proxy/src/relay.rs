@@ -1,15 +1,16 @@
 //! Two connections with bytes going both ways between them, each way through its filters and at the pace of whoever reads it.
+//!
+//! A target that takes nothing more, for it had said its end, is no failure: what its source says is dropped from then on, and
+//! the other way goes on to its end. Whatever else ends a connection breaks both off. How they are closed is for whoever has
+//! them.
 
 use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::Bytes;
-use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tollgate_abi::PeerType;
 
 use crate::error::Reason;
@@ -38,7 +39,7 @@ pub(crate) enum Stop {
         /// It had said its end before, and the other side was told all of it.
         was_whole: bool,
     },
-    /// The filters ended it.
+    /// The filters or the exchange ended it.
     Failed(Reason),
 }
 
@@ -60,6 +61,11 @@ impl<'a, C: AsyncRead + AsyncWrite + Unpin + ?Sized> Relay<'a, C> {
     pub(crate) fn new(client: &'a mut C, upstream: &'a mut Upstream, chain: Option<&'a TcpChain>) -> Self {
         let (up, down) = (Way::new(Half::Request), Way::new(Half::Response));
         Self { client, upstream, chain, up, down, closing: false, told: false }
+    }
+
+    /// The same where these bytes were read of the client and of the upstream already. No filter sees them.
+    pub(crate) fn with(self, early: Bytes, late: Bytes) -> Self {
+        Self { up: self.up.with(early), down: self.down.with(late), ..self }
     }
 
     /// Moves what can be moved. Completes when both ways have come to their end, or something stopped them; the other
@@ -90,8 +96,17 @@ impl<'a, C: AsyncRead + AsyncWrite + Unpin + ?Sized> Relay<'a, C> {
 
     /// True while there are bytes that their target did not take, or that a filter holds and may still let go.
     pub(crate) fn owes(&self) -> bool {
-        let held = self.chain.filter(|_| !self.closing).is_some_and(TcpChain::holds_back);
-        held || !self.up.owed.is_empty() || !self.down.owed.is_empty()
+        let owes = |way: &Way| {
+            // What a filter holds of a way that is over goes nowhere.
+            let held = self.chain.filter(|_| !way.last && !way.shut).is_some_and(|chain| chain.holds_back(way.half));
+            held || !way.owed.is_empty()
+        };
+        owes(&self.up) || owes(&self.down)
+    }
+
+    /// True when the client may be saying what nobody reads.
+    pub(crate) fn is_client_talking(&self) -> bool {
+        !self.up.ended
     }
 
     /// Bytes read from the client, and bytes written to it.
@@ -169,9 +184,13 @@ enum Miss {
 }
 
 impl Miss {
-    /// What a failure to write says. Linux has EPIPE for a reset that came behind the end, and ECONNRESET for any other.
+    /// What a failure to write, or to say the end, tells. Linux has EPIPE for a reset that came behind the end, and ENOTCONN
+    /// for an end that is said after it; for any other reset it has ECONNRESET, and further words where a network is gone.
     fn to(target: Side, error: &io::Error) -> Self {
-        if error.kind() == io::ErrorKind::BrokenPipe { Self::Refused(target) } else { Self::Broken(target) }
+        match error.kind() {
+            io::ErrorKind::BrokenPipe | io::ErrorKind::NotConnected => Self::Refused(target),
+            _ => Self::Broken(target),
+        }
     }
 }
 
@@ -202,6 +221,11 @@ impl Way {
         Self { half, owed: Owed::default(), ended: false, last: false, shut: false, deaf: false, read: 0 }
     }
 
+    fn with(self, early: Bytes) -> Self {
+        let read = u64::try_from(early.len()).unwrap_or(u64::MAX);
+        Self { owed: Owed::new(early), read, ..self }
+    }
+
     /// Writes what there is, then reads a chunk; true when anything moved.
     fn step(
         &mut self,
@@ -218,8 +242,8 @@ impl Way {
             return Ok(moved);
         }
         if self.last {
-            // A peer that cannot be told is gone, which its other way finds out.
-            self.shut = Pin::new(to).poll_shutdown(cx).is_ready();
+            let said = Pin::new(to).poll_shutdown(cx).map_err(|error| Miss::to(self.target(), &error))?;
+            self.shut = said.is_ready();
             return Ok(moved || self.shut);
         }
         if let Some(released) = chain.map(|chain| chain.resumed(self.half)).transpose()?.flatten() {
@@ -306,8 +330,83 @@ impl Way {
     }
 }
 
-/// Has the socket closed with a reset, so that its peer takes nothing for a whole conversation.
-pub(crate) fn reset(stream: &TcpStream) {
-    // A socket that refuses is gone already.
-    let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::io::{ErrorKind, Write as _};
+    use std::net::{Shutdown, TcpListener};
+    use std::time::Duration;
+
+    use tokio::net::TcpStream;
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::tls::stream::Stream;
+
+    #[test]
+    fn only_a_reset_behind_the_end_is_no_failure() {
+        let is_refused = |kind: ErrorKind| matches!(Miss::to(Side::Client, &kind.into()), Miss::Refused(Side::Client));
+
+        assert!([ErrorKind::BrokenPipe, ErrorKind::NotConnected].into_iter().all(is_refused));
+        let others = [ErrorKind::ConnectionReset, ErrorKind::TimedOut, ErrorKind::HostUnreachable, ErrorKind::Other];
+        assert!(!others.into_iter().any(is_refused));
+    }
+
+    /// A client that takes nothing before all was taken that it says.
+    struct Talker {
+        left: usize,
+        heard: usize,
+    }
+
+    impl AsyncRead for Talker {
+        fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            let length = self.left.min(buf.remaining());
+            buf.put_slice(&vec![b'x'; length]);
+            self.left -= length;
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    impl AsyncWrite for Talker {
+        fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            if self.left > 0 {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            self.heard += bytes.len();
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_client_of_whom_nothing_more_is_taken_is_heard_on_and_gets_all_that_was_said() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut upstream = Stream::Plain(TcpStream::connect(listener.local_addr().unwrap()).await.unwrap());
+        let mut peer = listener.accept().unwrap().0;
+        peer.write_all(&[b'y'; 3 * CHUNK]).unwrap();
+        peer.shutdown(Shutdown::Write).unwrap();
+        // More than the kernel takes for a peer that does not read.
+        let mut client = Talker { left: 64 << 20, heard: 0 };
+        let mut relay = Relay::new(&mut client, &mut upstream, None);
+
+        poll_fn(|cx| {
+            assert!(relay.poll(cx).0.is_pending());
+            if relay.bytes().0 > 0 { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+        // With bytes unread, and its end said before.
+        drop(peer);
+        let ended = timeout(Duration::from_secs(20), poll_fn(|cx| relay.poll(cx).0)).await;
+
+        assert!(matches!(ended, Ok(Ok(()))), "{ended:?}");
+        assert_eq!((client.left, client.heard), (0, 3 * CHUNK));
+    }
 }

@@ -7,7 +7,19 @@ use std::path::{Path, PathBuf};
 
 /// Rooms from the ground up; each line is a floor.
 const FLOORS: [&[&str]; 7] = [
-    &["clock", "error", "frames", "owed", "percent", "pressure", "proxy_protocol", "room", "telemetry", "tls"],
+    &[
+        "clock",
+        "closing",
+        "error",
+        "frames",
+        "owed",
+        "percent",
+        "pressure",
+        "proxy_protocol",
+        "room",
+        "telemetry",
+        "tls",
+    ],
     &["exchange", "route", "upstream"],
     &["filter"],
     &["client", "relay", "snapshot", "toll", "worker"],

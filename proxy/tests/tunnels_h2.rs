@@ -8,6 +8,7 @@ mod common;
 use std::io::{ErrorKind, Read};
 
 use bytes::Bytes;
+use common::access::AccessLog;
 use common::frames::Frame;
 use common::h2_raw::{
     ACK, CANCEL, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, NO_ERROR, PING, RST_STREAM, RawH2, SETTINGS,
@@ -15,7 +16,7 @@ use common::h2_raw::{
 };
 use common::origin::{Origin, refusing};
 use common::proxy::TestProxy;
-use common::tcp::{echo, listening, pattern, speaking_first};
+use common::tcp::{echo, listening, overflowing, pattern, speaking_first};
 use common::tunnels::{proxy, proxy_with};
 use common::upgrades::active;
 use common::{PATIENCE, until};
@@ -164,6 +165,23 @@ fn a_stream_that_is_reset_resets_the_endpoint_s_connection() {
         client.send(&ping(b"stillon?")).unwrap();
         while client.next().is_some_and(|frame| (frame.kind, frame.flags) != (PING, ACK)) {}
     }
+}
+
+#[test]
+fn a_reset_is_no_end_although_something_waits_for_its_stream() {
+    let (script, told) = overflowing();
+    let (origin, log) = (Origin::scripted(script), AccessLog::new());
+    let proxy = proxy_with("", &log.yaml(), "", &origin);
+    let mut client = connected(&proxy);
+    let mut window = 65535;
+    while window > 0 {
+        window -= next(&mut client).payload.len();
+    }
+
+    client.send(&[frame(DATA, 0, 1, b"x"), reset(1, CANCEL)].concat()).unwrap();
+
+    assert_eq!(told.recv_timeout(PATIENCE).unwrap(), Err(ErrorKind::ConnectionReset));
+    assert_eq!(log.line()["reason"], "client_gone");
 }
 
 #[test]

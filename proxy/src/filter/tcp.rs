@@ -277,10 +277,9 @@ impl TcpChain {
         Some((place, self.links[place].pause_timeout()))
     }
 
-    /// True while a filter holds bytes of either half.
-    pub fn holds_back(&self) -> bool {
-        let holds = |hold: &RefCell<Hold>| hold.borrow().bytes.len() > 0;
-        self.links.iter().any(|link| holds(&link.request) || holds(&link.response))
+    /// True while a filter holds bytes of this half.
+    pub fn holds_back(&self, half: Half) -> bool {
+        self.links.iter().any(|link| link.hold(half).borrow().bytes.len() > 0)
     }
 
     /// A filter held the connection for too long: its policy applies. It hears of the end and of nothing before.

@@ -73,9 +73,9 @@ pub(super) struct Settings {
 }
 
 impl Settings {
-    /// Those of a listener at the moment, for a connection that came now, with what is due of it.
-    pub(super) fn of(known: &LocalListener, due: Due) -> Self {
-        let (listener, series, since) = (&known.listener, Arc::clone(&known.series), Instant::now());
+    /// Those of a listener at the moment, for a connection that came then, with what is due of it.
+    pub(super) fn of(known: &LocalListener, due: Due, since: Instant) -> Self {
+        let (listener, series) = (&known.listener, Arc::clone(&known.series));
         Self { limits: listener.limits, series, tls: listener.tls.clone(), due, since }
     }
 
@@ -246,7 +246,7 @@ async fn hand_over(client: &Client, successor: Box<dyn Successor>, (io, early): 
     if is_written {
         successor.go_on(socket, early).await;
     } else {
-        socket.reset();
+        socket.close_by_reset();
     }
 }
 

@@ -4,17 +4,16 @@ use std::io::{self, IoSlice, Write as _};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
-use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
 use crate::client::{self, Progress};
+use crate::closing;
 use crate::listener::framing::Bounds;
 use crate::listener::guard::Guard;
 use crate::tls::stream::Stream;
@@ -176,9 +175,12 @@ impl ClientIo {
 }
 
 impl client::Socket for TokioIo<ClientIo> {
-    fn reset(&self) {
-        // A socket that refuses is gone already.
-        let _ = SockRef::from(socket(self.inner().stream.inner().stream())).set_linger(Some(Duration::ZERO));
+    fn close_by_reset(&self) {
+        closing::by_reset(socket(self.inner().stream.inner().stream()));
+    }
+
+    fn close_by_end(&self) {
+        closing::by_end(socket(self.inner().stream.inner().stream()));
     }
 }
 

@@ -5,7 +5,6 @@
 //! none of the bytes, and are told of the end: until then the exchange is under way. Tunnels, which `connect` makes, go on in
 //! the same way.
 
-mod relay;
 mod stream;
 
 use std::future::{Future, poll_fn};
@@ -21,13 +20,13 @@ use http::header::HeaderValue;
 use http::{StatusCode, response};
 use hyper::upgrade::OnUpgrade;
 
-use self::relay::{Broken, Relay};
 use crate::client::{Client, Socket, Successor};
 use crate::error::Reason;
 use crate::exchange::head::ResponseHead;
 use crate::exchange::hop::{self, Accepted, upgrade};
 use crate::exchange::{Exchange, Half};
 use crate::filter::chain::{Chain, Halt};
+use crate::relay::{Relay, Side, Stop};
 use crate::serve::account::Account;
 use crate::snapshot::LocalRoute;
 use crate::telemetry::metrics::ClusterSeries;
@@ -165,37 +164,30 @@ impl Successor for Tunnel {
 
 /// Passes bytes on until both sides said their end; otherwise answers why they do not.
 async fn pass(agreed: Agreed, account: &Account, mut client: Box<dyn Socket>, early: Bytes) -> Option<Reason> {
-    let Ok(mut switched) = agreed.connection().await else {
-        client.reset();
-        return Some(Reason::UpstreamReset);
-    };
+    // A connection that is dropped on the way, as by a worker that ends, has come to no end.
+    client.close_by_reset();
+    let Ok(mut switched) = agreed.connection().await else { return Some(Reason::UpstreamReset) };
+    switched.close_by_reset();
     let late = std::mem::take(&mut switched.early);
-    let mut relay = Relay::new((&mut *client, early), (&mut switched.transport, late));
+    let mut relay = Relay::new(&mut *client, &mut switched.transport, None).with(early, late);
     let outcome = poll_fn(|cx| poll(&mut relay, account, cx)).await;
-    let (is_owed, owes) = (relay.is_owed(), relay.owes());
-    match outcome {
-        Ok(()) => {
-            if is_owed {
-                hear_out(&mut *client).await;
-            }
-            None
-        }
-        Err(Stop::Broken(Broken::Client)) => {
-            switched.reset();
-            Some(Reason::ClientGone)
-        }
-        Err(Stop::Broken(Broken::Upstream)) => {
-            client.reset();
-            Some(Reason::UpstreamReset)
-        }
+    let (is_talking, owes) = (relay.is_client_talking(), relay.owes());
+    let (is_whole, reason) = match outcome {
+        Ok(()) => (true, None),
+        Err(Stop::Broken { side: Side::Client, was_whole }) => (was_whole, Some(Reason::ClientGone)),
+        Err(Stop::Broken { side: Side::Upstream, was_whole }) => (was_whole, Some(Reason::UpstreamReset)),
         // Both are told of an end, as by whoever has nothing more to say; unless there is something that was not taken.
-        Err(Stop::Over(Reason::StreamIdle)) if !owes => Some(Reason::StreamIdle),
-        Err(Stop::Over(reason)) => {
-            client.reset();
-            switched.reset();
-            Some(reason)
-        }
+        Err(Stop::Failed(Reason::StreamIdle)) => (!owes, Some(Reason::StreamIdle)),
+        Err(Stop::Failed(reason)) => (false, Some(reason)),
+    };
+    if is_whole {
+        client.close_by_end();
+        switched.close_by_end();
     }
+    if reason.is_none() && is_talking {
+        hear_out(&mut *client).await;
+    }
+    reason
 }
 
 /// To close while the client's bytes are on their way would reset the connection, and take the end of what it was sent along.
@@ -204,18 +196,11 @@ async fn hear_out(client: &mut dyn Socket) {
     let _ = tokio::time::timeout(FAREWELL, tokio::io::copy(client, &mut tokio::io::sink())).await;
 }
 
-/// Why bytes are not passed on any more.
-enum Stop {
-    Broken(Broken),
-    /// The exchange ended.
-    Over(Reason),
-}
-
-fn poll(relay: &mut Relay<'_>, account: &Account, cx: &mut Context<'_>) -> Poll<Result<(), Stop>> {
+fn poll(relay: &mut Relay<'_, dyn Socket>, account: &Account, cx: &mut Context<'_>) -> Poll<Result<(), Stop>> {
     let exchange = account.exchange();
     exchange.register(Half::Response, cx.waker());
     if exchange.interrupted() {
-        return Poll::Ready(Err(Stop::Over(exchange.reason().unwrap_or(Reason::ClientGone))));
+        return Poll::Ready(Err(Stop::Failed(exchange.reason().unwrap_or(Reason::ClientGone))));
     }
     if let Some(chain) = account.chain() {
         stays(chain)?;
@@ -227,14 +212,15 @@ fn poll(relay: &mut Relay<'_>, account: &Account, cx: &mut Context<'_>) -> Poll<
         exchange.request_bytes.set(sent);
         exchange.response_bytes.set(received);
     }
-    outcome.map_err(Stop::Broken)
+    // Whoever was told the end of what it hears is left with what it says.
+    if relay.was_said() { Poll::Ready(Ok(())) } else { outcome }
 }
 
 /// Whether the filters let the connection go on.
 fn stays(chain: &Rc<Chain>) -> Result<(), Stop> {
     chain.stays().map_err(|halt| match halt {
-        Halt::Fail(reason) => Stop::Over(reason),
+        Halt::Fail(reason) => Stop::Failed(reason),
         // Nobody is left who would read an answer.
-        Halt::Respond(_) => Stop::Over(Reason::Internal("an answer within another protocol")),
+        Halt::Respond(_) => Stop::Failed(Reason::Internal("an answer within another protocol")),
     })
 }

@@ -3,13 +3,12 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use socket2::SockRef;
 
+use crate::closing;
 use crate::telemetry::metrics::ClusterSeries;
 use crate::upstream::Lease;
 use crate::upstream::connect::{Open, socket};
@@ -43,10 +42,14 @@ impl Switched {
         Ok(Self { transport, early: parts.read_buf, _share: Share::Pooled { _open: open, _lease: lease } })
     }
 
-    /// Has it closed with a reset, so that the endpoint takes nothing for a whole conversation.
-    pub fn reset(&self) {
-        // A socket that refuses is gone already.
-        let _ = SockRef::from(socket(&self.transport)).set_linger(Some(Duration::ZERO));
+    /// Has it closed with a reset when it is dropped, so that the endpoint takes nothing for a whole conversation.
+    pub fn close_by_reset(&self) {
+        closing::by_reset(socket(&self.transport));
+    }
+
+    /// Has it closed with an end behind all that was written.
+    pub fn close_by_end(&self) {
+        closing::by_end(socket(&self.transport));
     }
 }
 
