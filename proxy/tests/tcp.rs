@@ -300,7 +300,8 @@ fn a_drain_waits_for_connections_and_serves_new_ones_meanwhile() {
 
 #[test]
 fn a_drain_cuts_connections_that_outlast_it() {
-    let origin = echo();
+    let (ear, told) = ear();
+    let origin = Origin::scripted(move |peer| peer.send("x").and_then(|()| ear.hear(peer)));
     let mut proxy = proxy("drain_timeout: 300ms", &[origin.address()]);
     let mut client = connect(&proxy);
     client.write_all(b"x").unwrap();
@@ -308,8 +309,8 @@ fn a_drain_cuts_connections_that_outlast_it() {
 
     proxy.drain();
 
-    // The end of a process is no failure of its peers: either way the connection is gone.
-    assert!(to_end(&mut client).map_or(true, |rest| rest.is_empty()));
+    assert!(is_reset(&to_end(&mut client)), "an end would look like a whole conversation");
+    assert_eq!(told.recv_timeout(PATIENCE).unwrap(), Err(ErrorKind::ConnectionReset));
     proxy.ended();
 }
 

@@ -1,9 +1,11 @@
 //! One client connection whose bytes are passed on to an endpoint as they come, and the endpoint's to the client. Where
 //! either side speaks TLS, it is what is in it.
 //!
-//! An end that one side says is said on to the other, and the opposite way goes on. A side that breaks off, or an endpoint
-//! that cannot be reached, is told with a reset: a mere end would look like a whole conversation. So is a filter that
-//! failed, and a connection that stalls with bytes in hand; a filter that closes one has what left the filters written before.
+//! An end that one side says is said on to the other, and the opposite way goes on. All else is told with a reset, for a mere
+//! end would look like a whole conversation: a side that breaks off, an endpoint that cannot be reached, a filter that failed,
+//! a connection that stalls with bytes in hand, a worker that ends. So sockets are closed by a reset from the beginning, and by
+//! an end once they have come to one. A filter that closes a connection has what left the filters written before, as far as it
+//! is taken within `limits.write_timeout`.
 
 use std::future::Future;
 use std::net::{Shutdown, SocketAddr};
@@ -23,6 +25,7 @@ use tollgate_config::{Limits, Protocol};
 
 use crate::client::Handle;
 use crate::clock::Clock;
+use crate::closing;
 use crate::error::Reason;
 use crate::exchange::passage::{Passage, PassageFacts};
 use crate::filter::tcp::TcpChain;
@@ -31,8 +34,7 @@ use crate::listener::io::{Transport, say, socket};
 use crate::listener::told::{self, Due};
 use crate::listener::{Accepted, Admission, opening};
 use crate::proxy_protocol::Passed;
-pub(super) use crate::relay::reset;
-use crate::relay::{Relay, Side, Stop};
+use crate::relay::{Relay, Stop};
 use crate::snapshot::{LocalListener, LocalTcp};
 use crate::tls::secured::Secured;
 use crate::tls::stream::Stream;
@@ -44,11 +46,11 @@ use crate::worker::Worker;
 const FAREWELL: Duration = Duration::from_millis(500);
 
 /// Passes a connection on until either side ends it, nothing moves for `limits.stream_idle_timeout`, a filter ends it, or
-/// the worker does.
+/// the worker does. It came at `since`.
 pub(super) fn serve(
     worker: Rc<Worker>,
     (listener, tcp): (Rc<LocalListener>, Rc<LocalTcp>),
-    (client, due): (Accepted, Due),
+    (client, due, since): (Accepted, Due, Instant),
     admission: Admission,
 ) -> impl Future<Output = ()> {
     // Here and not when the future is first polled: a snapshot that is taken up by then would end filters that nobody uses.
@@ -57,6 +59,7 @@ pub(super) fn serve(
         Active::new(&listener.series),
         Busy::new(&worker, &tcp),
     );
+    let deadline = since + listener.listener.limits.header_timeout;
     let is_known = due == Due::Nothing && listener.listener.tls.is_none();
     let known = is_known.then(|| chain(&worker, &listener, &tcp, (Caller::of(&client), None)));
     async move {
@@ -67,34 +70,40 @@ pub(super) fn serve(
                 pass_on(&worker, &listener, &tcp, (caller, Stream::Plain(client.stream)), chain.as_ref()).await;
             }
             // Boxed, so that other connections do not carry its state.
-            None => Box::pin(pass_on_once_known(&worker, &listener, client, due)).await,
+            None => Box::pin(pass_on_once_known(&worker, &listener, client, (due, deadline.into()))).await,
         }
     }
 }
 
 /// Passes a connection on whose header is due, or with which hands are to be shaken. What it is passed on to is looked up
 /// once that is done: it is kept from ending by exchanges alone, not by those who wait.
-async fn pass_on_once_known(worker: &Worker, listener: &LocalListener, mut client: Accepted, due: Due) {
-    let deadline = tokio::time::Instant::now() + listener.listener.limits.header_timeout;
+async fn pass_on_once_known(
+    worker: &Worker,
+    listener: &LocalListener,
+    mut client: Accepted,
+    (due, deadline): (Due, tokio::time::Instant),
+) {
     if due == Due::Header && !told::hear(&mut client, deadline, &listener.series).await {
-        return reset(&client.stream);
+        return;
     }
     let caller = Caller::of(&client);
     let (transport, secured) = match &listener.listener.tls {
         None => (Stream::Plain(client.stream), None),
         Some(server) => {
+            // A reset might overtake the words that tell a client why hands are not shaken.
+            closing::by_end(&client.stream);
             let Some((stream, secured)) = opening::secure(client.stream, server, (deadline, &listener.series)).await
             else {
                 return;
             };
-            (Stream::Tls(stream), Some(secured))
+            let transport = Stream::Tls(stream);
+            closing::by_reset(socket(&transport));
+            (transport, Some(secured))
         }
     };
     let local = worker.local();
     let current = local.listener(listener.listener.id);
-    let Some((listener, tcp)) = current.and_then(|known| Some((known, known.tcp.as_ref()?))) else {
-        return reset(socket(&transport));
-    };
+    let Some((listener, tcp)) = current.and_then(|known| Some((known, known.tcp.as_ref()?))) else { return };
     let chain = chain(worker, listener, tcp, (caller, secured));
     pass_on(worker, listener, tcp, (caller, transport), chain.as_ref()).await;
 }
@@ -175,7 +184,7 @@ impl Serving<'_> {
                 PeerType::Local
             }
             Err(reason) => {
-                self.fail(client, &reason);
+                self.note(&reason);
                 PeerType::Local
             }
         }
@@ -204,6 +213,7 @@ impl Serving<'_> {
     }
 
     async fn pass(&self, client: &mut Transport, mut tunnel: Tunnel) -> PeerType {
+        closing::by_reset(tunnel.socket());
         let mut relay = Relay::new(client, &mut tunnel.transport, self.chain);
         let mut idle = Idle::new(&self.worker.clock, self.limits.stream_idle_timeout);
         let outcome = std::future::poll_fn(|cx| {
@@ -226,13 +236,12 @@ impl Serving<'_> {
         let outcome = outcome.await;
         let peer = relay.finish(&outcome);
         match outcome {
-            Err(Stop::Broken { side: Side::Client, was_whole: false }) => reset(tunnel.socket()),
-            Err(Stop::Broken { side: Side::Upstream, was_whole: false }) => reset(socket(client)),
-            Err(Stop::Failed(reason)) => {
-                reset(tunnel.socket());
-                self.fail(client, &reason);
+            Ok(()) | Err(Stop::Broken { was_whole: true, .. }) => {
+                closing::by_end(socket(client));
+                closing::by_end(tunnel.socket());
             }
-            Ok(()) | Err(Stop::Broken { .. }) => {}
+            Err(Stop::Broken { .. }) => {}
+            Err(Stop::Failed(reason)) => self.note(&reason),
         }
         peer
     }
@@ -265,9 +274,8 @@ impl Serving<'_> {
         }
     }
 
-    fn fail(&self, client: &Transport, reason: &Reason) {
+    fn note(&self, reason: &Reason) {
         tracing::debug!(source = %self.caller.source, %reason, "a connection is not passed on");
-        reset(socket(client));
     }
 }
 
@@ -277,6 +285,7 @@ async fn farewell(client: &mut Transport) {
     // Where TLS is spoken it has an end of its own.
     say(client, b"");
     let stream = socket(client);
+    closing::by_end(stream);
     // A socket that cannot be shut is gone.
     let _ = SockRef::from(stream).shutdown(Shutdown::Write);
     let listening = async {
