@@ -25,6 +25,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
 use tollgate_config::Balance;
 
+use crate::closing;
 use crate::listener::connection::Settings;
 use crate::snapshot::{ListenerId, Local, LocalListener};
 use crate::telemetry::metrics::Measure;
@@ -194,16 +195,17 @@ impl Door {
     fn let_in(&self, worker: &Rc<Worker>, stream: TcpStream, source: SocketAddr) {
         let local = worker.local();
         let Some(known) = local.listener(self.listener) else { return };
-        if known.tcp.is_some() && worker.sheds() {
-            known.series.overload[Measure::Shed.index()].inc();
-            return turn_away(&stream, known);
+        if known.tcp.is_some() {
+            // Whoever drops it: where the endpoint is to speak first, a mere end would look like a whole conversation.
+            closing::by_reset(&stream);
         }
         let is_kept = worker.shared.room.keeps(stream.as_raw_fd());
         let admission = if is_kept { None } else { Admission::new(worker, &local, known) };
         let Some(mut admission) = admission else {
             known.series.refused.inc();
-            return turn_away(&stream, known);
+            return;
         };
+        worker.note_let_in();
         #[cfg(test)]
         crate::telemetry::panics::sabotage::pass("accept");
         let index = if known.listener.balance == Balance::Even { lightest(worker) } else { worker.index };
@@ -212,7 +214,7 @@ impl Door {
         if index == worker.index {
             begin(worker, stream, source, listener, admission);
         } else if let (Ok(stream), Some(hand)) = (stream.into_std(), self.hand.get(index)) {
-            // A worker that has ended drops it, which closes it.
+            // A worker that has ended drops it.
             let _ = hand.send(Handed { stream, source, listener, admission });
         }
     }
@@ -279,30 +281,25 @@ fn begin(worker: &Rc<Worker>, stream: TcpStream, source: SocketAddr, listener: L
     let Some(known) = local.listener(listener) else { return };
     let Some(due) = told::due(known.listener.senders.as_ref(), source.ip()) else {
         known.series.protocol_errors.inc();
-        return turn_away(&stream, known);
+        return;
     };
-    let Ok(destination) = intercept::destination(&stream, known.listener.intercept) else {
-        return turn_away(&stream, known);
-    };
+    let Ok(destination) = intercept::destination(&stream, known.listener.intercept) else { return };
+    if known.tcp.is_some() && worker.sheds() {
+        known.series.overload[Measure::Shed.index()].inc();
+        return;
+    }
     let intercepted = known.listener.intercept.is_some();
+    let since = worker.clock.look();
     let (worker, accepted) = (Rc::clone(worker), Accepted { stream, source, destination, intercepted });
     match &known.tcp {
         None => {
-            let serving = connection::serve(worker, listener, Settings::of(known, due), accepted, admission);
+            let serving = connection::serve(worker, listener, Settings::of(known, due, since), accepted, admission);
             drop(tokio::task::spawn_local(serving));
         }
         Some(tcp) => {
-            let serving = tcp::serve(worker, (Rc::clone(known), Rc::clone(tcp)), (accepted, due), admission);
+            let serving = tcp::serve(worker, (Rc::clone(known), Rc::clone(tcp)), (accepted, due, since), admission);
             drop(tokio::task::spawn_local(serving));
         }
-    }
-}
-
-/// A connection is closed that is not served. Where bytes are passed on it is reset: where the endpoint is to speak first, a
-/// mere end would look like a whole conversation.
-fn turn_away(stream: &TcpStream, known: &LocalListener) {
-    if known.tcp.is_some() {
-        tcp::reset(stream);
     }
 }
 

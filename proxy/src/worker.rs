@@ -25,7 +25,8 @@ use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::{Measure, Registry};
 use crate::upstream::resolve::Resolvers;
 
-/// How far apart requests are that are served beside what lasts although there is no memory for them.
+/// How far apart requests are that are served, and connections that are let in, beside what lasts although there is no memory
+/// for them.
 const EXCEPTION: Duration = Duration::from_secs(1);
 
 /// What all workers share.
@@ -123,6 +124,8 @@ pub struct Worker {
     retired: Cell<bool>,
     /// When a request was last served although there was no memory for it.
     excepted: Cell<Option<Instant>>,
+    /// When a connection was last let in although there was far too little.
+    let_in: Cell<Option<Instant>>,
     /// Contexts that outlive their exchange.
     pub lingering: Lingering,
     /// Plugins whose generation was replaced.
@@ -155,6 +158,7 @@ impl Worker {
             draining: Cell::new(Draining::Nobody),
             retired: Cell::new(false),
             excepted: Cell::new(None),
+            let_in: Cell::new(None),
             lingering: Lingering::default(),
             retiring: Retiring::default(),
             doors: RefCell::default(),
@@ -306,17 +310,28 @@ impl Worker {
         !excepts
     }
 
-    /// True where nobody is let in for want of memory; with the same exception.
+    /// True where nobody is let in for want of memory; with the same exception, and one of its own: nobody knows when those
+    /// who were let in will ask for something.
     pub fn is_shut(&self) -> bool {
-        self.load().pressure.has_reached(Pressure::FarOver) && !self.excepts()
+        let may_come = || self.crowd.get() == 0 || self.is_due(&self.let_in);
+        self.load().pressure.has_reached(Pressure::FarOver) && !(self.excepts() && may_come())
+    }
+
+    /// A connection was let in.
+    pub fn note_let_in(&self) {
+        if self.crowd.get() > 0 && self.load().pressure.has_reached(Pressure::FarOver) {
+            self.let_in.set(Some(self.clock.now()));
+        }
     }
 
     /// Memory that the allocator keeps for later must not end all service, so one at a time is served. What is meant to last
     /// keeps no other from being that one, but there may be nothing else, so beside it they are few.
     fn excepts(&self) -> bool {
-        let now = self.clock.now();
-        let is_due = || self.excepted.get().is_none_or(|last| now.saturating_duration_since(last) >= EXCEPTION);
-        self.crowd.get() == 0 || (is_due() && !self.is_serving())
+        self.crowd.get() == 0 || (self.is_due(&self.excepted) && !self.is_serving())
+    }
+
+    fn is_due(&self, last: &Cell<Option<Instant>>) -> bool {
+        last.get().is_none_or(|last| self.clock.now().saturating_duration_since(last) >= EXCEPTION)
     }
 
     /// True while something is under way that is soon to be over.

@@ -164,11 +164,71 @@ fn beside_what_is_meant_to_last_a_worker_serves_few_but_not_none() {
     let _held = hold(&origin, &proxy);
 
     until("one is refused, and others wait", || {
-        let _ = proxy.get("/");
+        let mut client = proxy.client();
+        let asks = (0..2).map(|_| client.try_send(GET).and_then(|()| client.try_answer()));
+        let statuses: Vec<_> = asks.map_while(Result::ok).map(|answer| answer.status()).collect();
+        assert!(statuses.iter().all(|status| [200, 503].contains(status)), "{statuses:?}");
         actions(&proxy, "shed") > 0.0 && actions(&proxy, "paused") > 0.0
     });
 
     until("one is served", || proxy.get("/").status() == 200);
+}
+
+#[test]
+fn beside_what_is_meant_to_last_few_come_in_who_ask_for_nothing() {
+    let origin = Origin::scripted(|peer| {
+        peer.head()?;
+        peer.wait_for_end()
+    });
+    let routes = format!("[{{ match: {{ path: /held }}, to: {:?}, stream: true }}, {{ to: echo }}]", origin.url());
+    let proxy = TestProxy::with(&format!("limits: {{ memory: 1MiB }}\nroutes: {routes}"));
+    let _held = hold(&origin, &proxy);
+    let mut clients = Vec::new();
+
+    until("others wait", || {
+        clients.push(proxy.client());
+        actions(&proxy, "paused") > 0.0
+    });
+
+    let (before, known) = (actions(&proxy, "paused"), clients.len());
+    until("each that comes in has the next one wait", || {
+        let came = proxy.metric("tollgate_connections_total", &[]);
+        if came > f64::from(u32::try_from(clients.len()).unwrap()) {
+            clients.push(proxy.client());
+        }
+        assert!(clients.len() < known + 50, "any number comes in");
+        actions(&proxy, "paused") >= before + 2.0
+    });
+    assert_eq!(actions(&proxy, "shed"), 0.0);
+}
+
+#[test]
+fn a_connection_that_is_not_let_in_for_another_reason_is_no_exception() {
+    let origin = Origin::silent();
+    let proxy = TestProxy::with(&format!(
+        "limits: {{ memory: 1MiB }}\nlisteners:\n- {{ name: web, listen: '127.0.0.1:0', routes: [{{ to: echo }}] }}\n\
+         - {{ name: raw, listen: '127.0.0.1:0', limits: {{ connections: 1 }}, tcp: {{ to: 'tcp://{}' }} }}\n",
+        origin.address()
+    ));
+    let raw = || TcpStream::connect(proxy.address_of("raw"));
+    let _passage = raw().unwrap();
+    proxy.counts("tollgate_listener_tcp_connections_active", &[], 1.0);
+    let mut client = proxy.client();
+    client.send("GET / HTTP/1.1\r\n");
+    until("the memory was looked at", || {
+        drop(TcpStream::connect(proxy.address()));
+        actions(&proxy, "paused") > 0.0
+    });
+
+    let refused = raw().and_then(|mut second| {
+        second.set_read_timeout(Some(PATIENCE))?;
+        to_end(&mut second)
+    });
+    client.send("host: a\r\n\r\n");
+
+    assert!(is_reset(&refused), "{refused:?}");
+    assert_eq!(client.answer().status(), 200);
+    assert_eq!(actions(&proxy, "shed"), 0.0);
 }
 
 #[test]
