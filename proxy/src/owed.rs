@@ -1,7 +1,8 @@
 //! What one side of a connection that is passed on has not taken yet of what the other one said.
 //!
 //! Nothing is to be read for a side to which something is owed, so this is all that is held for it; where nothing is owed, no
-//! buffer. Ends are not its business.
+//! buffer. A stream of HTTP/2 took what hyper took, which keeps a piece or two until there is a window for them. Ends are not
+//! its business.
 
 use std::io;
 use std::pin::Pin;
@@ -14,7 +15,7 @@ use tokio::io::AsyncWrite;
 #[derive(Debug, Default)]
 pub struct Owed {
     rest: Bytes,
-    /// All of `rest` was handed over, and has not all left: TLS and HTTP/2 make something else of it first.
+    /// What was handed over may not all have left: TLS makes something else of it first.
     unflushed: bool,
     written: u64,
 }
@@ -25,7 +26,7 @@ impl Owed {
         Self { rest: bytes, ..Self::default() }
     }
 
-    /// True where all was taken and has left.
+    /// True where all was taken, and what TLS made of it has left.
     pub fn is_empty(&self) -> bool {
         self.rest.is_empty() && !self.unflushed
     }
