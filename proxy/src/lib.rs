@@ -12,6 +12,7 @@ pub mod error;
 pub mod exchange;
 pub mod filter;
 pub mod frames;
+pub(crate) mod http1;
 pub mod listener;
 pub mod owed;
 mod percent;

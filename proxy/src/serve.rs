@@ -281,10 +281,6 @@ fn upstream_request(
     if let Some(host) = host.field(&head.authority) {
         request.headers_mut().insert(http::header::HOST, host);
     }
-    // hyper leaves such bodies out unless it is told that they are there.
-    if request.body().size_hint().exact().is_none() && [Method::GET, Method::HEAD].contains(request.method()) {
-        request.headers_mut().insert(http::header::TRANSFER_ENCODING, http::HeaderValue::from_static("chunked"));
-    }
     upgrade::ask(exchange, route, request.headers_mut());
     if says_empty {
         request.headers_mut().insert(http::header::CONTENT_LENGTH, http::HeaderValue::from(0));
@@ -332,10 +328,7 @@ async fn reach(
             let original = toward(client, cluster, version).map_err(Halt::Fail)?;
             exchange.awaiting.set(Awaiting::Head);
             match original.as_ref().map_or(cluster.protocol, |endpoint| endpoint.protocol()) {
-                Protocol::Http1 => {
-                    interim::attend(request, client, exchange, version == Version::HTTP_11);
-                    frame(request);
-                }
+                Protocol::Http1 => {}
                 Protocol::H2 if exchange.takes_trailers => pass_te(request),
                 Protocol::H2 => {}
             }
@@ -347,14 +340,13 @@ async fn reach(
                 affinity: cluster.affinity(request.headers(), client.source.ip()),
                 retry: route.retry.as_deref().or(cluster.fleet.config.retry.as_ref()),
                 original,
-                waits: Waits::Exchange(exchange),
+                waits: Waits::Exchange(exchange, interim::hints(client, version)),
             };
             let answered = uninterrupted(exchange, chain, pin!(upstream::send(cluster, &aim, request))).await;
             exchange.awaiting.set(Awaiting::Bytes);
             // What ended this wait from outside the sender has not counted.
             let failure = match &answered {
                 Err(Halt::Fail(Reason::UpstreamTimeout)) => Some(UpstreamFailure::Timeout),
-                Err(Halt::Fail(interim::STORM)) => Some(UpstreamFailure::Protocol),
                 _ => None,
             };
             if let Some(failure) = failure {
@@ -385,15 +377,6 @@ fn toward(client: &Client, cluster: &Cluster, version: Version) -> Result<Option
 /// RFC 9113 §8.2.2: the one field of a hop that HTTP/2 has room for, and gRPC asks for.
 fn pass_te(request: &mut Request<RequestBody>) {
     request.headers_mut().insert(http::header::TE, http::HeaderValue::from_static("trailers"));
-}
-
-/// hyper forgets bodies of unknown length with methods that seldom have one.
-fn frame(request: &mut Request<RequestBody>) {
-    let body = request.body();
-    if !body.is_end_stream() && body.size_hint().exact().is_none() {
-        let chunked = http::HeaderValue::from_static("chunked");
-        request.headers_mut().insert(http::header::TRANSFER_ENCODING, chunked);
-    }
 }
 
 /// What filters may know about the way to the upstream. A failed attempt leaves its words beside the request.
@@ -472,7 +455,7 @@ fn accept_answer(
         Halt::Fail(Reason::UpstreamProtocol(why))
     };
     if parts.status == StatusCode::SWITCHING_PROTOCOLS {
-        let agreed = Some(upgrade::agree(exchange, &mut parts, lease, series).map_err(refused)?);
+        let agreed = Some(upgrade::agree(exchange, &mut parts, lease).map_err(refused)?);
         let (head, body) = (answer::head(parts), AnswerBody::Bytes(Bytes::new()));
         return Ok(Answered { head, body, content_length: None, address: Some(address), agreed });
     }

@@ -9,9 +9,9 @@ pub mod cluster;
 pub mod connect;
 pub mod echo;
 pub mod fleet;
+pub mod h1;
 pub mod h2;
 pub mod health;
-mod hearing;
 pub mod late;
 pub mod outgoing;
 pub mod outliers;
@@ -28,17 +28,19 @@ use std::ops::ControlFlow;
 use std::rc::Rc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{Method, Request, Response};
-use hyper::body::{Body, Incoming};
+use http_body::Body;
 use tollgate_config::Retry;
 
 use crate::error::Reason;
 use crate::telemetry::metrics::{RetryCause, UpstreamFailure};
 use crate::tls::failure::late_word;
-use crate::upstream::body::RequestBody;
+use crate::upstream::body::{Incoming, RequestBody};
 use crate::upstream::cluster::affinity::Affinity;
 use crate::upstream::cluster::place::Place;
 use crate::upstream::cluster::{Cluster, Endpoint};
+use crate::upstream::h1::{Fault, Hints};
 use crate::upstream::pool::{Connection, Ends, Unreached};
 pub use crate::upstream::trial::Waits;
 use crate::upstream::trial::{Blame, try_at};
@@ -76,6 +78,14 @@ impl Lease {
     /// True where others have streams on the connection.
     fn is_shared(&self) -> bool {
         matches!(self.hold, Hold::Http2(_))
+    }
+
+    /// The socket of a connection that goes on with another protocol, with what was read of that and what has it count.
+    fn hand_over(&self) -> Option<(pool::Transport, Bytes, Option<connect::Open>)> {
+        match &self.hold {
+            Hold::Http1(lease) => lease.speaker()?.hand_over(),
+            Hold::Http2(_) => None,
+        }
     }
 
     /// Gives the connection back for the next exchange.
@@ -164,7 +174,7 @@ async fn send_once(cluster: &Cluster, aim: &Aim<'_>, request: &mut Request<Reque
         };
         let outcome = match &picked {
             Some(endpoint) if endpoint.http2.is_none() && !cluster.judges() => match endpoint.pool.permit().await {
-                Ok(permit) => endpoint.pool.send(permit, request).await,
+                Ok(permit) => endpoint.pool.send(permit, request, aim.waits.hints()).await,
                 Err(reason) => Err(reason),
             },
             Some(endpoint) => Box::pin(try_at(cluster, endpoint, Blame::of(aim.waits, true), request)).await,
@@ -260,31 +270,27 @@ fn count(cluster: &Cluster, reason: &Reason) {
 pub(crate) enum Attempt {
     /// The answer's head is here.
     Answered(Response<Incoming>, Connection),
-    /// Nothing was written: the request is back in its place.
+    /// Nothing was written: the request is whole.
     NotBegun,
-    /// The reused connection broke before any answer; a copy of the request, which may be repeated, is in its place.
+    /// The reused connection broke before any answer to a request that may be repeated, and is whole.
     Repeat,
     /// It failed.
     Failed(Reason),
 }
 
-/// Tries one connection of HTTP/1.1 with the request, which is taken out of its place.
-pub(crate) async fn attempt(mut connection: Connection, request: &mut Request<RequestBody>, reused: bool) -> Attempt {
-    let copy = if reused { repeatable(request) } else { None };
-    let sent = std::mem::replace(request, Request::new(RequestBody::Empty));
-    match connection.sender.try_send_request(sent).await {
-        Ok(response) => Attempt::Answered(response, connection),
-        Err(mut error) => match (error.take_message(), copy) {
-            (Some(back), _) => {
-                *request = back;
-                Attempt::NotBegun
-            }
-            (None, Some(copy)) if !error.error().is_parse() => {
-                *request = *copy;
-                Attempt::Repeat
-            }
-            _ => Attempt::Failed(classify(error.error())),
-        },
+/// Tries one connection of HTTP/1.1 with the request, whose body is taken.
+pub(crate) async fn attempt(
+    connection: Connection,
+    request: &mut Request<RequestBody>,
+    reused: bool,
+    hints: Option<&dyn Hints>,
+) -> Attempt {
+    let may_repeat = reused && request.body().is_end_stream() && is_idempotent(request.method());
+    match connection.speaker.send(request, hints).await {
+        Ok(response) => Attempt::Answered(response.map(Incoming::Http1), connection),
+        Err(Fault::NotBegun) => Attempt::NotBegun,
+        Err(Fault::Broken(_)) if may_repeat => Attempt::Repeat,
+        Err(fault) => Attempt::Failed(classify(fault)),
     }
 }
 
@@ -293,29 +299,17 @@ fn is_idempotent(method: &Method) -> bool {
     [Method::GET, Method::HEAD, Method::OPTIONS, Method::PUT, Method::DELETE, Method::TRACE].contains(method)
 }
 
-/// A second copy of a request that does no harm when it is carried out twice.
-fn repeatable(request: &Request<RequestBody>) -> Option<Box<Request<RequestBody>>> {
-    if !request.body().is_end_stream() || !is_idempotent(request.method()) {
-        return None;
-    }
-    let mut copy = Box::new(Request::new(RequestBody::Empty));
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    *copy.version_mut() = request.version();
-    *copy.headers_mut() = request.headers().clone();
-    Some(copy)
-}
-
-/// Whose fault a transport error is.
-pub(crate) fn classify(error: &hyper::Error) -> Reason {
-    if let Some(why) = late_word(error) {
-        Reason::UpstreamTls { why, sent: true }
-    } else if error.is_parse_too_large() {
-        Reason::UpstreamProtocol("head_too_large")
-    } else if error.is_parse() {
-        Reason::UpstreamProtocol("not_http")
-    } else {
-        Reason::UpstreamReset
+/// Whose fault it is that there is no answer.
+fn classify(fault: Fault) -> Reason {
+    match fault {
+        Fault::Malformed => Reason::UpstreamProtocol("not_http"),
+        Fault::TooLarge => Reason::UpstreamProtocol("head_too_large"),
+        Fault::Storm => Reason::UpstreamProtocol("interim_answers_too_many"),
+        Fault::Broken(error) => match error.and_then(|error| late_word(&error)) {
+            Some(why) => Reason::UpstreamTls { why, sent: true },
+            None => Reason::UpstreamReset,
+        },
+        Fault::NotBegun | Fault::Aborted => Reason::UpstreamReset,
     }
 }
 

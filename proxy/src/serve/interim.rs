@@ -3,39 +3,25 @@
 //! hyper's server has no word for them, so they are written to the socket beside it. HTTP/2 clients do not get them.
 
 use std::rc::Rc;
-use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
-use fragile::Fragile;
-use http::{HeaderMap, Request, StatusCode};
+use http::{HeaderMap, StatusCode, Version};
 
-use crate::client::Client;
-use crate::error::Reason;
-use crate::exchange::{Exchange, hop};
-use crate::upstream::body::RequestBody;
+use crate::client::{Client, Progress};
+use crate::exchange::hop;
+use crate::upstream::h1::Hints;
 
-/// Interim answers that one exchange may bring.
-const MOST: u8 = 10;
+/// Who writes interim answers to a client that may have them. 100 is not one of those: the proxy answers it itself.
+pub(crate) fn hints(client: &Rc<Client>, version: Version) -> Option<&dyn Hints> {
+    (version == Version::HTTP_11).then(|| &*client.progress as &dyn Hints)
+}
 
-/// Why an exchange ends that brings more.
-pub(crate) const STORM: Reason = Reason::UpstreamProtocol("interim_answers_too_many");
-
-/// Counts interim answers to `request` and, where the client may have them, has them written to it. 100 is not one of
-/// those: the proxy answers it itself.
-pub(crate) fn attend(request: &mut Request<RequestBody>, client: &Rc<Client>, exchange: &Rc<Exchange>, relays: bool) {
-    let parties = Fragile::new((Rc::clone(&client.progress), Rc::clone(exchange)));
-    let seen = AtomicU8::new(0);
-    hyper::ext::on_informational(request, move |answer| {
-        let (progress, exchange) = parties.get();
-        if seen.fetch_add(1, Relaxed) >= MOST {
-            // Counting ends with it.
-            seen.store(MOST, Relaxed);
-            exchange.interrupt(STORM);
-        } else if relays && answer.status() != StatusCode::CONTINUE {
-            let mut fields = answer.headers().clone();
+impl Hints for Progress {
+    fn hint(&self, status: StatusCode, mut fields: HeaderMap) {
+        if status != StatusCode::CONTINUE {
             hop::strip(&mut fields, |name| name == "content-length");
-            progress.slip_in(&written(answer.status(), &fields));
+            self.slip_in(&written(status, &fields));
         }
-    });
+    }
 }
 
 fn written(status: StatusCode, headers: &HeaderMap) -> Vec<u8> {

@@ -11,7 +11,6 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -29,7 +28,6 @@ use crate::filter::chain::{Chain, Halt};
 use crate::relay::{Relay, Side, Stop};
 use crate::serve::account::Account;
 use crate::snapshot::LocalRoute;
-use crate::telemetry::metrics::ClusterSeries;
 use crate::upstream::switched::Switched;
 use crate::upstream::{Lease, tunnel};
 
@@ -63,12 +61,8 @@ pub(super) fn ask(exchange: &Exchange, route: &LocalRoute, headers: &mut http::H
 pub(crate) enum Agreed {
     /// The connection of an upstream that agreed to change its protocol.
     Switching {
-        /// Where hyper gives it up.
-        on: OnUpgrade,
-        /// What has it count.
+        /// What holds it.
         lease: Lease,
-        /// Where it counts.
-        series: Arc<ClusterSeries>,
     },
     /// A connection that was made for the exchange alone.
     Connected {
@@ -95,9 +89,9 @@ impl Agreed {
         }
     }
 
-    async fn connection(self) -> io::Result<Switched> {
+    fn connection(self) -> io::Result<Switched> {
         match self {
-            Self::Switching { on, lease, series } => Switched::new(on, lease, &series).await,
+            Self::Switching { lease } => Switched::new(lease),
             Self::Connected { far, .. } => Ok(far.into()),
         }
     }
@@ -108,14 +102,12 @@ pub(super) fn agree(
     exchange: &Exchange,
     parts: &mut response::Parts,
     lease: Lease,
-    series: &Arc<ClusterSeries>,
 ) -> Result<Box<Agreed>, &'static str> {
     let asked = exchange.upgrade.take().ok_or("interim_answer_unasked")?;
     let agreed = hop::strip(&mut parts.headers, |name| name == "content-length").upgrade;
     let agreed = agreed.filter(|token| token.as_bytes().eq_ignore_ascii_case(asked.as_bytes()));
     upgrade::put(&mut parts.headers, agreed.ok_or("upgrade_unlike_asked")?);
-    let on = parts.extensions.remove::<OnUpgrade>().ok_or("upgrade_lost")?;
-    Ok(Box::new(Agreed::Switching { on, lease, series: Arc::clone(series) }))
+    Ok(Box::new(Agreed::Switching { lease }))
 }
 
 /// Has the client's connection, or its stream, taken over once the answer is written, unless a filter made another one of it.
@@ -166,7 +158,7 @@ impl Successor for Tunnel {
 async fn pass(agreed: Agreed, account: &Account, mut client: Box<dyn Socket>, early: Bytes) -> Option<Reason> {
     // A connection that is dropped on the way, as by a worker that ends, has come to no end.
     client.close_by_reset();
-    let Ok(mut switched) = agreed.connection().await else { return Some(Reason::UpstreamReset) };
+    let Ok(mut switched) = agreed.connection() else { return Some(Reason::UpstreamReset) };
     switched.close_by_reset();
     let late = std::mem::take(&mut switched.early);
     let mut relay = Relay::new(&mut *client, &mut switched.transport, None).with(early, late);

@@ -6,23 +6,23 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 
 use crate::clock::Clock;
 use crate::error::{Abort, Malformed, Reason};
 use crate::exchange::{Exchange, Half};
-use crate::upstream::Lease;
+use crate::tls::failure::late_word;
+use crate::upstream::{Lease, h1};
 
 /// The client's body, counted, with its end noted.
 pub struct ClientBody {
-    body: Incoming,
+    body: hyper::body::Incoming,
     exchange: Rc<Exchange>,
     clock: Rc<Clock>,
 }
 
 impl ClientBody {
     /// Counts what `body` brings towards `exchange`.
-    pub fn new(body: Incoming, exchange: Rc<Exchange>, clock: Rc<Clock>) -> Self {
+    pub fn new(body: hyper::body::Incoming, exchange: Rc<Exchange>, clock: Rc<Clock>) -> Self {
         Self { body, exchange, clock }
     }
 }
@@ -106,6 +106,45 @@ impl Body for RequestBody {
             Self::Filtered(body) => body.size_hint(),
         }
     }
+}
+
+/// An answer's body as its connection brings it.
+pub enum Incoming {
+    /// Over HTTP/1.1.
+    Http1(h1::Incoming),
+    /// Over HTTP/2.
+    Http2(hyper::body::Incoming),
+}
+
+impl Body for Incoming {
+    type Data = Bytes;
+    type Error = Reason;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Reason>>> {
+        match self.get_mut() {
+            Self::Http1(body) => Pin::new(body).poll_frame(cx),
+            Self::Http2(body) => Pin::new(body).poll_frame(cx).map_err(|error| broken(&error)),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Http1(body) => body.is_end_stream(),
+            Self::Http2(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Http1(body) => body.size_hint(),
+            Self::Http2(body) => body.size_hint(),
+        }
+    }
+}
+
+/// Whose fault it is that a stream of HTTP/2 broke off.
+fn broken(error: &hyper::Error) -> Reason {
+    late_word(error).map_or(Reason::UpstreamReset, |why| Reason::UpstreamTls { why, sent: true })
 }
 
 /// What comes back: an upstream's body with its connection, or bytes of our own.

@@ -7,8 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::client::conn::{http1, http2};
-use hyper_util::rt::TokioIo;
+use hyper::client::conn::http2;
 use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
@@ -16,14 +15,12 @@ use tokio::task::JoinHandle;
 use crate::telemetry::metrics::ClusterSeries;
 use crate::tls::stream::Stream;
 use crate::upstream::cluster::PeerLimits;
+use crate::upstream::h1;
 use crate::upstream::h2::upload::Upload;
 use crate::upstream::h2::wire::Wire;
-use crate::upstream::hearing::Hearing;
 use crate::upstream::outgoing;
 use crate::upstream::pool::{Connection, Ends, Transport};
 
-/// The number of fields that hyper parses without an allocation of its own.
-const FREE_FIELDS: usize = 100;
 /// The flow-control window of one HTTP/2 stream, and how much of one request may wait for the endpoint to read.
 const WINDOW: u32 = 64 * 1024;
 /// The largest window (RFC 9113 §6.9.1).
@@ -50,25 +47,8 @@ impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for LocalExecutor 
 pub(super) type Http2 = (http2::SendRequest<Upload>, http2::Connection<Wire, Upload, LocalExecutor>);
 
 /// Speaks HTTP/1.1 on a fresh connection.
-pub async fn http1(
-    (stream, ends): (Transport, Ends),
-    limits: PeerLimits,
-    series: &Arc<ClusterSeries>,
-) -> io::Result<Connection> {
-    let mut builder = http1::Builder::new();
-    builder.max_header_size(limits.bytes);
-    if limits.fields != FREE_FIELDS {
-        builder.max_headers(limits.fields);
-    }
-    let (sender, connection) = builder.handshake(Hearing::new(TokioIo::new(stream))).await.map_err(io::Error::other)?;
-    let (open, address) = (Open::new(series), ends.address);
-    let task = tokio::task::spawn_local(async move {
-        let _open = open;
-        if let Err(error) = connection.with_upgrades().await {
-            tracing::debug!(%address, %error, "upstream connection ended");
-        }
-    });
-    Ok(Connection { sender, ends: Rc::new(ends), task: Task(task) })
+pub fn http1((stream, ends): (Transport, Ends), limits: PeerLimits, series: &Arc<ClusterSeries>) -> Connection {
+    Connection { speaker: h1::Connection::new(stream, limits, Open::new(series)), ends: Rc::new(ends) }
 }
 
 /// Counts a connection as long as it is open.
@@ -94,8 +74,15 @@ impl Drop for Open {
     }
 }
 
-/// The task of a connection, which is closed when this is dropped, even in the middle of a request that nobody reads.
+/// A task that ends when this is dropped.
 pub struct Task(JoinHandle<()>);
+
+impl Task {
+    /// From here on it ends with this.
+    pub fn new(task: JoinHandle<()>) -> Self {
+        Self(task)
+    }
+}
 
 impl Drop for Task {
     fn drop(&mut self) {

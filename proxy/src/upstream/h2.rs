@@ -25,7 +25,7 @@ use crate::clock::Clock;
 use crate::error::Reason;
 use crate::telemetry::metrics::{ClusterSeries, RetryCause};
 use crate::tls::failure::ALERT_WORDS;
-use crate::upstream::body::RequestBody;
+use crate::upstream::body::{Incoming, RequestBody};
 use crate::upstream::pool::{self, Bounds, Waiting};
 use crate::upstream::replay::Replay;
 use crate::upstream::trial::Way;
@@ -130,7 +130,7 @@ impl Pool {
                 replay.forget();
                 let ends = Rc::clone(&session.ends);
                 let lease = super::Lease::http2(lease);
-                Ok(Answer { response, lease, ends, waited: Duration::ZERO, attempts: 1 })
+                Ok(Answer { response: response.map(Incoming::Http2), lease, ends, waited: Duration::ZERO, attempts: 1 })
             }
             Err(error) if error.message().is_some() => Err(Miss::NotBegun),
             Err(error) => Err(classify(error.error())),

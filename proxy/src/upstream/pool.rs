@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::Request;
-use hyper::client::conn::http1::SendRequest;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -25,6 +24,7 @@ use crate::tls::failure::HandshakeError;
 use crate::tls::secured::Secured;
 use crate::tls::stream::Stream;
 use crate::upstream::body::RequestBody;
+use crate::upstream::h1::{self, Hints};
 use crate::upstream::cluster::PeerLimits;
 use crate::upstream::fleet::member::Member;
 use crate::upstream::outgoing::Noted;
@@ -53,12 +53,10 @@ pub struct Bounds {
 
 /// One connection, between exchanges or in one.
 pub struct Connection {
-    /// Where requests go in.
-    pub sender: SendRequest<RequestBody>,
-    /// Its two ends, apart from it because it moves with every request.
+    /// What speaks on it.
+    pub speaker: Rc<h1::Connection>,
+    /// Its two ends.
     pub ends: Rc<Ends>,
-    /// What moves its bytes.
-    pub task: connect::Task,
 }
 
 /// The ends of a connection.
@@ -171,6 +169,7 @@ impl Pool {
         self: &Rc<Self>,
         (permit, mut waited): (OwnedSemaphorePermit, Duration),
         request: &mut Request<RequestBody>,
+        hints: Option<&dyn Hints>,
     ) -> Result<Answer, Reason> {
         let mut repeated = false;
         loop {
@@ -188,9 +187,9 @@ impl Pool {
                 }
             };
             let ends = Rc::clone(&connection.ends);
-            match attempt(connection, request, reused).await {
+            match attempt(connection, request, reused, hints).await {
                 Attempt::Answered(response, connection) => {
-                    let lease = Lease { pool: Rc::clone(self), connection, _permit: permit };
+                    let lease = Lease { pool: Rc::clone(self), connection: Some(connection), _permit: permit };
                     let lease = super::Lease::http1(lease);
                     let attempts = 1 + u32::from(repeated);
                     return Ok(Answer { response, lease, ends, waited, attempts });
@@ -211,7 +210,7 @@ impl Pool {
     fn take_idle(&self) -> Option<Connection> {
         let mut idle = self.idle.borrow_mut();
         while let Some((connection, _)) = idle.pop() {
-            if connection.sender.is_ready() {
+            if connection.speaker.is_silent() {
                 return Some(connection);
             }
         }
@@ -220,8 +219,7 @@ impl Pool {
 
     async fn connect(&self, passed: Option<Passed>) -> Result<Connection, Miss> {
         let offer = Offer::Protocol;
-        self.in_time(async { connect::http1(self.dial(passed, offer).await?, self.bounds.peer, &self.series).await })
-            .await
+        self.in_time(async { Ok(connect::http1(self.dial(passed, offer).await?, self.bounds.peer, &self.series)) }).await
     }
 
     /// A socket to the endpoint, which has heard whose connection it is where that is said.
@@ -288,7 +286,7 @@ impl Pool {
     pub fn sweep(&self) {
         let now = self.clock.now();
         let fresh = |since: Instant| now.saturating_duration_since(since) < self.bounds.idle_timeout;
-        self.idle.borrow_mut().retain(|(connection, since)| !connection.sender.is_closed() && fresh(*since));
+        self.idle.borrow_mut().retain(|(connection, since)| fresh(*since) && connection.speaker.is_silent());
     }
 }
 
@@ -302,17 +300,32 @@ fn unreached(request: &mut Request<RequestBody>, miss: Miss) -> Reason {
 /// A connection in use; dropping it closes the connection.
 pub struct Lease {
     pool: Rc<Pool>,
-    connection: Connection,
+    /// Absent once it is given back.
+    connection: Option<Connection>,
     _permit: OwnedSemaphorePermit,
 }
 
 impl Lease {
     /// Gives the connection back for the next exchange.
-    pub fn give_back(self) {
-        let is_anybodys = self.pool.bounds.proxy_protocol.is_none();
-        if is_anybodys && !self.connection.sender.is_closed() && !self.pool.retired.get() {
+    pub fn give_back(mut self) {
+        let is_anybodys = self.pool.bounds.proxy_protocol.is_none() && !self.pool.retired.get();
+        if let Some(connection) = self.connection.take_if(|own| is_anybodys && own.speaker.may_serve_on()) {
             let now = self.pool.clock.now();
-            self.pool.idle.borrow_mut().push((self.connection, now));
+            self.pool.idle.borrow_mut().push((connection, now));
+        }
+    }
+
+    /// What speaks on the connection.
+    pub(super) fn speaker(&self) -> Option<&Rc<h1::Connection>> {
+        self.connection.as_ref().map(|connection| &connection.speaker)
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        // Whoever still has a part of the exchange reads and sends nothing more.
+        if let Some(connection) = &self.connection {
+            connection.speaker.close();
         }
     }
 }

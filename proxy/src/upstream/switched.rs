@@ -2,17 +2,12 @@
 //! the bounds of its pool until it ends.
 
 use std::io;
-use std::sync::Arc;
 
 use bytes::Bytes;
-use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
 
 use crate::closing;
-use crate::telemetry::metrics::ClusterSeries;
 use crate::upstream::Lease;
 use crate::upstream::connect::{Open, socket};
-use crate::upstream::hearing::Hearing;
 use crate::upstream::pool::Transport;
 use crate::upstream::tunnel::{self, Tunnel};
 
@@ -27,19 +22,15 @@ pub struct Switched {
 
 /// What has it count.
 enum Share {
-    Pooled { _open: Open, _lease: Lease },
+    Pooled { _open: Option<Open>, _lease: Lease },
     Own { _share: tunnel::Share },
 }
 
 impl Switched {
-    /// Takes a connection out of HTTP that answered 101, as soon as hyper lets go of it.
-    pub async fn new(on: OnUpgrade, lease: Lease, series: &Arc<ClusterSeries>) -> io::Result<Self> {
-        let open = Open::again(series);
-        let upgraded = on.await.map_err(io::Error::other)?;
-        let parts = upgraded.downcast::<Hearing<TokioIo<Transport>>>();
-        let parts = parts.map_err(|_| io::Error::other("the connection is of an unknown kind"))?;
-        let transport = parts.io.into_socket().into_inner();
-        Ok(Self { transport, early: parts.read_buf, _share: Share::Pooled { _open: open, _lease: lease } })
+    /// Takes a connection out of HTTP that answered 101.
+    pub fn new(lease: Lease) -> io::Result<Self> {
+        let (transport, early, open) = lease.hand_over().ok_or(io::ErrorKind::NotConnected)?;
+        Ok(Self { transport, early, _share: Share::Pooled { _open: open, _lease: lease } })
     }
 
     /// Has it closed with a reset when it is dropped, so that the endpoint takes nothing for a whole conversation.

@@ -9,6 +9,7 @@ use crate::exchange::Exchange;
 use crate::upstream::Answer;
 use crate::upstream::body::RequestBody;
 use crate::upstream::cluster::{Cluster, Endpoint};
+use crate::upstream::h1::Hints;
 
 /// One attempt at one endpoint, which is judged by what comes of it where that is asked for.
 pub(super) async fn try_at(
@@ -22,7 +23,7 @@ pub(super) async fn try_at(
         None => match endpoint.pool.permit().await {
             Ok(permit) => {
                 trial.way.came(permit.1.is_zero());
-                endpoint.pool.send(permit, request).await
+                endpoint.pool.send(permit, request, blame.waits.hints()).await
             }
             Err(reason) => Err(reason),
         },
@@ -124,32 +125,40 @@ pub enum Waits<'a> {
     /// Somebody who gives it up for reasons of their own.
     #[default]
     Somebody,
-    /// An exchange.
-    Exchange(&'a Exchange),
+    /// An exchange, and who hears of interim answers for it.
+    Exchange(&'a Exchange, Option<&'a dyn Hints>),
     /// A callout; true once it has waited for long enough.
     Callout(&'a Cell<bool>),
 }
 
-impl Waits<'_> {
+impl<'a> Waits<'a> {
+    /// Who hears of interim answers.
+    pub(super) fn hints(self) -> Option<&'a dyn Hints> {
+        match self {
+            Self::Exchange(_, hints) => hints,
+            Self::Somebody | Self::Callout(_) => None,
+        }
+    }
+
     /// True once the time for all attempts is over, as far as endpoints are waited for.
     fn is_late(self) -> bool {
         match self {
             Self::Somebody => false,
-            Self::Exchange(exchange) => matches!(exchange.reason(), Some(Reason::UpstreamTimeout)),
+            Self::Exchange(exchange, _) => matches!(exchange.reason(), Some(Reason::UpstreamTimeout)),
             Self::Callout(late) => late.get(),
         }
     }
 
     /// True once the endpoint broke the rules before its answer.
     fn is_broken(self) -> bool {
-        matches!(self, Self::Exchange(exchange) if matches!(exchange.reason(), Some(Reason::UpstreamProtocol(_))))
+        matches!(self, Self::Exchange(exchange, _) if matches!(exchange.reason(), Some(Reason::UpstreamProtocol(_))))
     }
 
     /// True once nobody but the endpoint is waited for: the request is complete.
     fn has_asked(self) -> bool {
         match self {
             Self::Somebody => false,
-            Self::Exchange(exchange) => exchange.request_ended(),
+            Self::Exchange(exchange, _) => exchange.request_ended(),
             Self::Callout(_) => true,
         }
     }

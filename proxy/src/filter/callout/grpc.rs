@@ -29,9 +29,9 @@ use crate::exchange::hop;
 use crate::filter::callout::http::shown;
 use crate::filter::callout::{CalleeId, Reach, hops, late};
 use crate::telemetry::metrics::class_index;
-use crate::upstream::body::RequestBody;
+use crate::upstream::body::{Incoming, RequestBody};
 use crate::upstream::cluster::Cluster;
-use crate::upstream::{Answer, Lease, Waits, classify};
+use crate::upstream::{Answer, Lease, Waits};
 
 /// The most fields that a guest may send along.
 const FIELDS: usize = 1024;
@@ -149,14 +149,14 @@ impl GrpcQuestion {
         cluster: &Cluster,
         limit: usize,
         waits: Waits<'_>,
-    ) -> Result<Conversation<impl Body<Data = Bytes> + Unpin + use<>>, Ending> {
+    ) -> Result<Conversation<Incoming>, Ending> {
         let mut request = self.into_request();
         let answer = late::send(cluster, waits, &mut request).await.map_err(|reason| Ending::failed(&reason))?;
         let Answer { response, lease, .. } = answer;
         cluster.series.responses[class_index(Some(response.status().as_u16()))].inc();
         let (head, body) = response.into_parts();
         let ready = first_steps(head, body.is_end_stream());
-        Ok(Conversation { ready, decoder: Decoder::new(limit), body, classify, _lease: lease })
+        Ok(Conversation { ready, decoder: Decoder::new(limit), body, _lease: lease })
     }
 
     /// The request in the form of HTTP/1.1, which `send` turns into the cluster's.
@@ -179,12 +179,11 @@ fn closed(mut events: Vec<GrpcEvent>, ending: Ending) -> (Vec<GrpcEvent>, Ending
 }
 
 /// An answer on its way.
-struct Conversation<B: Body> {
+struct Conversation<B> {
     /// What is known and was not looked at.
     ready: VecDeque<Step>,
     decoder: Decoder,
     body: B,
-    classify: fn(&B::Error) -> Reason,
     /// Dropped, it gives the stream up.
     _lease: Lease,
 }
@@ -195,7 +194,7 @@ enum Step {
     End(Ending),
 }
 
-impl<B: Body<Data = Bytes> + Unpin> Conversation<B> {
+impl<B: Body<Data = Bytes, Error = Reason> + Unpin> Conversation<B> {
     async fn next(&mut self) -> Step {
         loop {
             if let Some(step) = self.ready.pop_front() {
@@ -207,7 +206,7 @@ impl<B: Body<Data = Bytes> + Unpin> Conversation<B> {
                 Err(error) => return Step::End(error.into()),
             }
             match self.body.frame().await.transpose() {
-                Err(error) => return Step::End(Ending::failed(&(self.classify)(&error))),
+                Err(reason) => return Step::End(Ending::failed(&reason)),
                 Ok(None) => return Step::End(Ending::untold()),
                 Ok(Some(frame)) => match frame.into_data() {
                     Ok(data) => self.decoder.push(&data),

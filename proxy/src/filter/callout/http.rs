@@ -25,7 +25,7 @@ use crate::filter::callout::{CalleeId, Reach, hops, late};
 use crate::telemetry::metrics::class_index;
 use crate::upstream::body::RequestBody;
 use crate::upstream::cluster::Cluster;
-use crate::upstream::{self, Answer, Waits};
+use crate::upstream::{Answer, Waits};
 
 /// The most fields of one callout: as many as a guest can hand over.
 const FIELDS: usize = 1024;
@@ -70,7 +70,7 @@ impl HttpQuestion {
         cluster.series.duration.observe(began.elapsed());
         cluster.series.responses[class_index(Some(answer.response.status().as_u16()))].inc();
         let Answer { response, lease, .. } = answer;
-        let reply = collect(response, limit, upstream::classify).await?;
+        let reply = collect(response, limit).await?;
         if sent.get() {
             lease.give_back();
         }
@@ -147,11 +147,10 @@ fn announce(trailers: &HeaderMap) -> Option<HeaderValue> {
 }
 
 /// The whole answer, within the bound.
-async fn collect<B: Body<Data = Bytes> + Unpin>(
-    response: Response<B>,
-    limit: usize,
-    classify: fn(&B::Error) -> Reason,
-) -> Result<HttpReply, CalloutFailure> {
+async fn collect<B>(response: Response<B>, limit: usize) -> Result<HttpReply, CalloutFailure>
+where
+    B: Body<Data = Bytes, Error = Reason> + Unpin,
+{
     let (head, mut body) = response.into_parts();
     // RFC 9110 §15.2.2: nobody asked for another protocol.
     if head.status.is_informational() {
@@ -163,7 +162,7 @@ async fn collect<B: Body<Data = Bytes> + Unpin>(
     }
     let mut reply = HttpReply { headers: shown_head(head), ..HttpReply::default() };
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| failure(&classify(&error)))?;
+        let frame = frame.map_err(|reason| failure(&reason))?;
         match frame.into_data() {
             Ok(data) if data.len() > limit - reply.body.len() => return Err(CalloutFailure::TooLarge),
             Ok(data) => reply.body.extend_from_slice(&data),
