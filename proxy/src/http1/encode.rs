@@ -69,7 +69,7 @@ impl Encoder {
             Self::Length(0) => Ok(()),
             Self::Length(_) => Err(Short),
             Self::Chunks(_) => {
-                out.small().extend_from_slice(b"0\r\n\r\n");
+                out.push_last_chunk();
                 Ok(())
             }
         }
@@ -149,6 +149,17 @@ mod tests {
             write_size(&mut out, size);
             assert_eq!(out, format!("{size:x}\r\n").as_bytes());
         }
+    }
+
+    #[test]
+    fn the_last_chunk_comes_behind_a_large_one() {
+        let (mut out, mut encoder) = (Out::default(), Encoder::chunks(&HeaderMap::new()));
+        let large = Bytes::from(vec![b'x'; 16 * 1024]);
+
+        encoder.frame(Frame::data(large.clone()), &mut out);
+        encoder.end(&mut out).unwrap();
+
+        assert_eq!(out.whole(), [b"4000\r\n", &large[..], b"\r\n0\r\n\r\n"].concat());
     }
 
     #[test]

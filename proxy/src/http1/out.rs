@@ -37,6 +37,15 @@ impl Out {
         }
     }
 
+    /// Adds the last chunk (RFC 9112 §7.1), behind a piece that fills the room, too.
+    pub(crate) fn push_last_chunk(&mut self) {
+        if self.large.is_empty() {
+            self.small.extend_from_slice(b"0\r\n\r\n");
+        } else {
+            self.tail = b"\r\n0\r\n\r\n";
+        }
+    }
+
     /// True while more may be added.
     pub(crate) fn has_room(&self) -> bool {
         self.large.is_empty() && self.tail.is_empty() && self.small.len() < ROOM
@@ -62,6 +71,12 @@ impl Out {
         }
         // A socket of TLS takes bytes that it has not sent.
         socket.poll_flush(cx)
+    }
+
+    /// What waits.
+    #[cfg(test)]
+    pub(crate) fn whole(&self) -> Vec<u8> {
+        [&self.small[..], &self.large, self.tail].concat()
     }
 
     fn poll_some(
