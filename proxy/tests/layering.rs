@@ -12,6 +12,7 @@ const FLOORS: [&[&str]; 7] = [
         "closing",
         "error",
         "frames",
+        "http1",
         "owed",
         "percent",
         "pressure",
@@ -47,7 +48,7 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
 /// Every `crate::room` that a text names.
 fn named(text: &str) -> impl Iterator<Item = &str> {
     text.split("crate::").skip(1).map(|rest| {
-        let end = rest.find(|letter: char| !letter.is_ascii_lowercase() && letter != '_');
+        let end = rest.find(|letter: char| !(letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '_'));
         &rest[..end.unwrap_or(rest.len())]
     })
 }
