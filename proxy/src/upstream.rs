@@ -256,6 +256,8 @@ fn count(cluster: &Cluster, reason: &Reason) {
     let failure = match reason {
         // Counted by whoever waits for the exchange or the callout.
         Reason::UpstreamTimeout => return,
+        // No fault of an upstream.
+        Reason::ClientGone => return,
         Reason::UpstreamConnect => UpstreamFailure::Connect,
         Reason::UpstreamTls { .. } => UpstreamFailure::Tls,
         Reason::UpstreamOverflow => UpstreamFailure::Overflow,
@@ -309,7 +311,8 @@ fn classify(fault: Fault) -> Reason {
             Some(why) => Reason::UpstreamTls { why, sent: true },
             None => Reason::UpstreamReset,
         },
-        Fault::NotBegun | Fault::Aborted => Reason::UpstreamReset,
+        Fault::Aborted => Reason::ClientGone,
+        Fault::NotBegun => Reason::UpstreamReset,
     }
 }
 
