@@ -22,6 +22,19 @@ pub struct EngineSettings {
     pub parallel_compilation: bool,
     /// Where instances live.
     pub instances: Instances,
+    /// What compiled code is made of.
+    pub instructions: Instructions,
+}
+
+/// Which instructions of a processor compiled code may use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Instructions {
+    /// All that the processor under this process has.
+    #[default]
+    Own,
+    /// Those that every processor of its architecture has: the code is then the same on every machine, so that what it costs
+    /// can be counted and compared. It is slower.
+    Common,
 }
 
 /// Where the memory of instances comes from.
@@ -50,7 +63,12 @@ pub(crate) struct Ceiling {
 
 impl Default for EngineSettings {
     fn default() -> Self {
-        EngineSettings { tick: Duration::from_millis(1), parallel_compilation: true, instances: Instances::OnDemand }
+        EngineSettings {
+            tick: Duration::from_millis(1),
+            parallel_compilation: true,
+            instances: Instances::default(),
+            instructions: Instructions::default(),
+        }
     }
 }
 
@@ -66,13 +84,18 @@ pub struct Engine {
 impl Engine {
     /// Makes a compiler for this machine and starts its ticker.
     pub fn new(settings: &EngineSettings) -> Result<Engine, EngineError> {
+        let refused = |error: wasmtime::Error| EngineError::Settings(format!("{error:#}"));
         let mut config = config(settings);
+        if settings.instructions == Instructions::Common {
+            // Of a target that is named wasmtime assumes nothing beyond what all of its kind have.
+            config.target(&format!("{}-unknown-linux-gnu", std::env::consts::ARCH)).map_err(refused)?;
+        }
         let mut ceiling = Ceiling { memory: usize::MAX, table_elements: usize::MAX };
         if let Instances::Pooled { slots, memory } = settings.instances {
             ceiling = Ceiling { memory, table_elements: limits::SLOT_TABLE };
             config.allocation_strategy(pool(slots, ceiling));
         }
-        let inner = wasmtime::Engine::new(&config).map_err(|error| EngineError::Settings(format!("{error:#}")))?;
+        let inner = wasmtime::Engine::new(&config).map_err(refused)?;
         let ticker = Ticker::start(inner.clone(), settings.tick).map_err(EngineError::Ticker)?;
         Ok(Engine { inner, ceiling, _ticker: Arc::new(ticker) })
     }

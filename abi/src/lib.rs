@@ -145,7 +145,7 @@ mod wasi;
 pub use artifact::{Artifact, Fingerprint};
 pub use callback::{CallbackKind, StreamCallback};
 pub use callout::{CalloutFailure, CalloutKind, CalloutRefusal, Fields, GrpcCall, GrpcEvent, HttpCall, HttpReply};
-pub use engine::{Engine, EngineSettings, Instances};
+pub use engine::{Engine, EngineSettings, Instances, Instructions};
 pub use error::{Cause, EngineError, Failure, ModuleError, NoImage, UnknownImport};
 pub use foreign::DnsRecord;
 pub use host::{Host, LocalResponse, Stream};
