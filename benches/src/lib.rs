@@ -4,6 +4,7 @@
 pub mod cores;
 pub mod cpu;
 pub mod error;
+pub mod host;
 pub mod http;
 pub mod load;
 pub mod origin;

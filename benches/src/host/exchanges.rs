@@ -1,0 +1,145 @@
+//! Whole exchanges through filters: the head of a request, the head of its answer, done, log and delete.
+//!
+//! What a filter adds is removed natively afterwards, so that maps do not grow.
+
+use std::hint::black_box;
+
+use bytes::Bytes;
+use tollgate::exchange::stream::FilterStream;
+use tollgate_abi::{HeaderMap, Instances, StreamCallback, Vm};
+
+use super::bench::{Idle, ask, body, end, exchange, pass, respond, settings, start};
+use super::{HostError, Prepared, Setting, Work, code, guests};
+use crate::http::{ANSWERED, ASKED};
+
+/// Bytes of the body that is rewritten.
+const BODY: usize = 64 * 1024;
+
+pub(super) const ALL: &[Work] = &[
+    Work { name: "native-header", about: "one field added to each head, and removed, without a filter", make: native },
+    Work {
+        name: "filter-noop",
+        about: "an exchange through a filter that does nothing",
+        make: |setting| chain(setting, 1),
+    },
+    Work { name: "filter-header", about: "one that adds a field to each head", make: header },
+    Work { name: "filter-header-10", about: "one that adds ten fields to the request", make: ten_headers },
+    Work { name: "filter-body-64k", about: "one that takes a body of 64 KiB, and gives another back", make: rewriting },
+    Work { name: "chain-2", about: "an exchange through two noop filters", make: |setting| chain(setting, 2) },
+    Work { name: "chain-5", about: "through five", make: |setting| chain(setting, 5) },
+    Work { name: "chain-10", about: "through ten", make: |setting| chain(setting, 10) },
+];
+
+/// What the header filter of the set is told to do.
+pub(super) fn header_config() -> String {
+    serde_json::json!({
+        "request": { "add": { ASKED.0: ASKED.1 } },
+        "response": { "add": { ANSWERED.0: ANSWERED.1 } },
+    })
+    .to_string()
+}
+
+/// Undoes what it did.
+pub(super) fn undo_header(stream: &mut FilterStream) -> Result<(), HostError> {
+    let unfit = |refusal: tollgate_abi::Refusal| HostError::Unfit(refusal.to_string());
+    stream.request.remove(ASKED.0.as_bytes()).map_err(unfit)?;
+    stream.response.iter_mut().try_for_each(|head| head.remove(ANSWERED.0.as_bytes())).map_err(unfit)
+}
+
+fn native(_: &Setting) -> Result<Prepared, HostError> {
+    let unfit = |refusal: tollgate_abi::Refusal| HostError::Unfit(refusal.to_string());
+    let mut stream = exchange()?;
+    Prepared::new(move |times| {
+        (0..times).try_for_each(|_| {
+            stream.request.add(ASKED.0.as_bytes(), ASKED.1.as_bytes()).map_err(unfit)?;
+            let answered = |head: &mut tollgate::exchange::head::ResponseHead| {
+                head.add(ANSWERED.0.as_bytes(), ANSWERED.1.as_bytes())
+            };
+            stream.response.iter_mut().try_for_each(answered).map_err(unfit)?;
+            undo_header(black_box(&mut stream))
+        })
+    })
+}
+
+fn header(setting: &Setting) -> Result<Prepared, HostError> {
+    alone(setting, &header_config(), undo_header)
+}
+
+fn ten_headers(setting: &Setting) -> Result<Prepared, HostError> {
+    let names: Vec<String> = (0..10).map(|number| format!("x-bench-{number}")).collect();
+    let add: serde_json::Map<_, _> = names.iter().map(|name| (name.clone(), ASKED.1.into())).collect();
+    let config = serde_json::json!({ "request": { "add": add } }).to_string();
+    alone(setting, &config, move |stream| {
+        let unfit = |refusal: tollgate_abi::Refusal| HostError::Unfit(refusal.to_string());
+        names.iter().try_for_each(|name| stream.request.remove(name.as_bytes())).map_err(unfit)
+    })
+}
+
+/// Exchanges through the header filter with this configuration.
+fn alone(
+    setting: &Setting,
+    config: &str,
+    undo: impl Fn(&mut FilterStream) -> Result<(), HostError> + 'static,
+) -> Result<Prepared, HostError> {
+    let engine = code::engine(setting, Instances::OnDemand)?;
+    let module = code::filter(&engine, setting, "filter_headers.wasm")?;
+    let mut vm = start(&module, settings(config))?;
+    exchanges(move |stream| {
+        let mut stream = pass(&mut vm, stream)?;
+        undo(&mut stream)?;
+        Ok(stream)
+    })
+}
+
+/// So many filters that do nothing, in turn: the answer comes through them in reverse.
+fn chain(setting: &Setting, links: usize) -> Result<Prepared, HostError> {
+    let engine = code::engine(setting, Instances::OnDemand)?;
+    let module = code::filter(&engine, setting, "filter_noop.wasm")?;
+    let vms = (0..links).map(|_| start(&module, settings("")));
+    let mut vms: Vec<Vm<Idle>> = vms.collect::<Result<_, _>>()?;
+    let mut contexts = Vec::with_capacity(links);
+    exchanges(move |mut stream| {
+        for vm in &mut vms {
+            let (context, back) = ask(vm, stream, true)?;
+            contexts.push(context);
+            stream = back;
+        }
+        for (vm, context) in vms.iter_mut().zip(&contexts).rev() {
+            stream = respond(vm, *context, stream)?;
+        }
+        for (vm, context) in vms.iter_mut().zip(contexts.drain(..)) {
+            stream = end(vm, context, stream)?;
+        }
+        Ok(stream)
+    })
+}
+
+fn rewriting(setting: &Setting) -> Result<Prepared, HostError> {
+    let engine = code::engine(setting, Instances::OnDemand)?;
+    let module = code::module(&engine, setting, &guests::rewriting()?)?;
+    let mut vm = start(&module, settings(""))?;
+    let bytes = Bytes::from(vec![b'b'; BODY]);
+    exchanges(move |stream| {
+        let (context, mut stream) = ask(&mut vm, stream, false)?;
+        stream.body = body(&bytes);
+        let callback = StreamCallback::RequestBody { size: BODY, end_of_stream: true };
+        let (mut stream, action) = vm.deliver(context, stream, callback);
+        action?;
+        stream.body = None;
+        end(&mut vm, context, stream)
+    })
+}
+
+/// Does the same with one exchange again and again.
+pub(super) fn exchanges(
+    mut pass: impl FnMut(Box<FilterStream>) -> Result<Box<FilterStream>, HostError> + 'static,
+) -> Result<Prepared, HostError> {
+    let mut kept = Some(exchange()?);
+    Prepared::new(move |times| {
+        (0..times).try_for_each(|_| {
+            let stream = kept.take().ok_or_else(|| HostError::Unfit("the exchange went with a failure".to_owned()))?;
+            kept = Some(pass(stream)?);
+            Ok(())
+        })
+    })
+}
