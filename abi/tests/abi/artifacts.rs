@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tollgate_abi::testing::{RecordingHost, RecordingStream, guest, wat};
 use tollgate_abi::{
-    AbiVersion, Artifact, Engine, EngineSettings, Module, ModuleError, ModuleLimits, PluginSettings, Vm,
+    AbiVersion, Artifact, Engine, EngineSettings, Instructions, Module, ModuleError, ModuleLimits, PluginSettings, Vm,
 };
 
 use crate::common::{ENGINE, compile, on_request};
@@ -32,6 +32,24 @@ fn a_module_of_an_artifact_serves_on_another_engine_of_the_same_fingerprint() {
     assert_eq!(ENGINE.fingerprint(), other.fingerprint());
     begun.unwrap();
     assert_eq!(vm.host().told(), [7]);
+}
+
+#[test]
+fn code_for_any_processor_serves_on_this_one_and_is_told_apart() {
+    let bytes = guest(&on_request("", "(call $tell (i32.popcnt (i32.const 7)))"));
+    let common = EngineSettings { instructions: Instructions::Common, ..EngineSettings::default() };
+    let [first, second] = [&common; 2].map(|settings| Engine::new(settings).unwrap());
+    let artifact = Module::precompile(&first, &bytes, &ModuleLimits::default(), None).unwrap();
+
+    let module = load(&second, &bytes, &artifact).unwrap();
+    let vm = Vm::start(&module, Arc::new(PluginSettings::default()), RecordingHost::default());
+    let mut vm = vm.map_err(|(failure, _)| failure).unwrap();
+    let (_, begun) = vm.begin_stream(RecordingStream::default(), 0, true);
+
+    assert_eq!(first.fingerprint(), second.fingerprint());
+    assert_ne!(first.fingerprint(), ENGINE.fingerprint());
+    begun.unwrap();
+    assert_eq!(vm.host().told(), [3]);
 }
 
 #[test]
