@@ -15,6 +15,7 @@
 mod bench;
 mod calls;
 mod code;
+pub mod counts;
 mod exchanges;
 mod guests;
 mod instances;
@@ -110,6 +111,11 @@ fn frames(failure: &Failure) -> String {
 impl Work {
     /// All of it, in the order of tables.
     pub fn all() -> impl Iterator<Item = &'static Work> {
+        Work::counted().chain(instances::UNCOUNTED)
+    }
+
+    /// What counters of instructions can run, in the same order.
+    pub fn counted() -> impl Iterator<Item = &'static Work> {
         calls::ALL.iter().chain(exchanges::ALL).chain(instances::ALL)
     }
 
@@ -135,5 +141,46 @@ impl Prepared {
     /// Does the work so many times.
     pub fn run(&mut self, times: u32) -> Result<(), HostError> {
         (self.run)(times)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn setting(ground: Ground) -> Setting {
+        Setting { folders: Folders::default(), ground }
+    }
+
+    #[test]
+    fn all_work_can_be_done_on_either_ground() {
+        for ground in [Ground::This, Ground::Any] {
+            for work in Work::all() {
+                let done = work.prepare(&setting(ground)).and_then(|mut prepared| prepared.run(2));
+
+                assert!(done.is_ok(), "{}: {}", work.name, done.unwrap_err());
+            }
+        }
+    }
+
+    #[test]
+    fn no_two_pieces_of_work_have_one_name() {
+        let mut names: Vec<_> = Work::all().map(|work| work.name).collect();
+        let all = names.len();
+        names.sort_unstable();
+        names.dedup();
+
+        assert_eq!(names.len(), all);
+        assert!(matches!(Work::named("nothing"), Err(HostError::Unknown(_))));
+    }
+
+    #[test]
+    fn a_missing_filter_is_told_with_what_builds_it() {
+        let nowhere = tempfile::tempdir().unwrap();
+        let setting = Setting { folders: Folders::within(nowhere.path()), ground: Ground::Any };
+
+        let refused = Work::named("filter-noop").unwrap().prepare(&setting).err().unwrap().to_string();
+
+        assert!(refused.contains("filter_noop.wasm") && refused.ends_with("`make filters` builds it"), "{refused}");
     }
 }

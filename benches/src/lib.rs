@@ -1,5 +1,5 @@
-//! What a request costs, measured: the parts that the binaries `proxy-cpu`, `filter-ns` and `soak` are put together from.
-//! Nothing here is linked into the proxy, and nothing here knows wasmtime, so `proxy-cpu` links quickly. `README.md` tells how to read the figures.
+//! What a request costs, measured: the parts that the binaries `proxy-cpu`, `host-run` and `soak` are put together from.
+//! Nothing here is linked into the proxy, and `host` alone runs filters. `README.md` tells how to read the figures.
 
 pub mod cores;
 pub mod cpu;

@@ -160,3 +160,21 @@ fn open(setting: &Setting, module: &[u8]) -> Result<Open, HostError> {
     stream.body = body(&Bytes::from_static(&[b'b'; SIZE]));
     Open::new(vm, stream)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::{Folders, Ground};
+
+    #[test]
+    fn a_hostcall_that_is_refused_ends_the_work() {
+        let code = tempfile::tempdir().unwrap();
+        let setting = Setting { folders: Folders::within(code.path()), ground: Ground::Any };
+        // There is no header map 9.
+        let mut prepared = turn(&setting, &must("proxy_get_header_map_value", "9 1024 10 16 20")).unwrap();
+
+        let refused = prepared.run(1).unwrap_err().to_string();
+
+        assert!(refused.contains("unreachable"), "{refused}");
+    }
+}

@@ -5,8 +5,9 @@
 use std::hint::black_box;
 
 use bytes::Bytes;
+use tollgate::exchange::head::{Fields, ResponseHead};
 use tollgate::exchange::stream::FilterStream;
-use tollgate_abi::{HeaderMap, Instances, StreamCallback, Vm};
+use tollgate_abi::{HeaderMap, Instances, Refusal, StreamCallback, Vm};
 
 use super::bench::{Idle, ask, body, end, exchange, pass, respond, settings, start};
 use super::{HostError, Prepared, Setting, Work, code, guests};
@@ -39,22 +40,26 @@ pub(super) fn header_config() -> String {
     .to_string()
 }
 
-/// Undoes what it did.
+/// Undoes what it did, and fails where it did not.
 pub(super) fn undo_header(stream: &mut FilterStream) -> Result<(), HostError> {
-    let unfit = |refusal: tollgate_abi::Refusal| HostError::Unfit(refusal.to_string());
-    stream.request.remove(ASKED.0.as_bytes()).map_err(unfit)?;
-    stream.response.iter_mut().try_for_each(|head| head.remove(ANSWERED.0.as_bytes())).map_err(unfit)
+    undo(&mut stream.request.fields, ASKED.0)?;
+    stream.response.iter_mut().try_for_each(|head| undo(&mut head.fields, ANSWERED.0))
+}
+
+fn undo(fields: &mut Fields, name: &str) -> Result<(), HostError> {
+    fields.map.remove(name).map(drop).ok_or_else(|| HostError::Unfit(format!("nothing has added the field {name}")))
+}
+
+fn unfit(refusal: Refusal) -> HostError {
+    HostError::Unfit(refusal.to_string())
 }
 
 fn native(_: &Setting) -> Result<Prepared, HostError> {
-    let unfit = |refusal: tollgate_abi::Refusal| HostError::Unfit(refusal.to_string());
     let mut stream = exchange()?;
     Prepared::new(move |times| {
         (0..times).try_for_each(|_| {
             stream.request.add(ASKED.0.as_bytes(), ASKED.1.as_bytes()).map_err(unfit)?;
-            let answered = |head: &mut tollgate::exchange::head::ResponseHead| {
-                head.add(ANSWERED.0.as_bytes(), ANSWERED.1.as_bytes())
-            };
+            let answered = |head: &mut ResponseHead| head.add(ANSWERED.0.as_bytes(), ANSWERED.1.as_bytes());
             stream.response.iter_mut().try_for_each(answered).map_err(unfit)?;
             undo_header(black_box(&mut stream))
         })
@@ -69,10 +74,7 @@ fn ten_headers(setting: &Setting) -> Result<Prepared, HostError> {
     let names: Vec<String> = (0..10).map(|number| format!("x-bench-{number}")).collect();
     let add: serde_json::Map<_, _> = names.iter().map(|name| (name.clone(), ASKED.1.into())).collect();
     let config = serde_json::json!({ "request": { "add": add } }).to_string();
-    alone(setting, &config, move |stream| {
-        let unfit = |refusal: tollgate_abi::Refusal| HostError::Unfit(refusal.to_string());
-        names.iter().try_for_each(|name| stream.request.remove(name.as_bytes())).map_err(unfit)
-    })
+    alone(setting, &config, move |stream| names.iter().try_for_each(|name| undo(&mut stream.request.fields, name)))
 }
 
 /// Exchanges through the header filter with this configuration.
@@ -125,7 +127,10 @@ fn rewriting(setting: &Setting) -> Result<Prepared, HostError> {
         let callback = StreamCallback::RequestBody { size: BODY, end_of_stream: true };
         let (mut stream, action) = vm.deliver(context, stream, callback);
         action?;
-        stream.body = None;
+        let rewritten = stream.body.take().is_some_and(|(_, body)| body.changed);
+        if !rewritten {
+            return Err(HostError::Unfit("the body has not been rewritten".to_owned()));
+        }
         end(&mut vm, context, stream)
     })
 }

@@ -1,0 +1,73 @@
+//! Compares what callgrind counted of the host set with a baseline, or writes the baseline anew; `make count` runs it.
+//!
+//! The exit code is 0 where nothing changed or the baseline was written, and 1 otherwise.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Parser;
+use tollgate_benches::host::counts::{Change, Counts, TOLERANCE};
+
+/// Compares counts of the host set with a baseline.
+#[derive(Debug, Parser)]
+#[command(name = "host-counts")]
+struct Arguments {
+    /// gungraun's folder of the set
+    #[arg(long, value_name = "FOLDER", default_value = "target/gungraun/host_count/set")]
+    counted: PathBuf,
+    /// What it is compared with
+    #[arg(long, value_name = "FILE")]
+    baseline: PathBuf,
+    /// Write the baseline in place of comparing with it
+    #[arg(long)]
+    update: bool,
+    /// How far a count may be from the baseline, as a part of it
+    #[arg(long, default_value_t = TOLERANCE)]
+    tolerance: f64,
+    /// What the counts were made with, for the baseline
+    #[arg(long, default_value = "")]
+    tools: String,
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    let arguments = Arguments::parse();
+    let counts = Counts::read(&arguments.counted, &arguments.tools)?;
+    let mut out = io::stdout().lock();
+    write!(out, "{counts}")?;
+    let file = arguments.baseline.display();
+    if arguments.update {
+        fs::write(&arguments.baseline, counts.to_string()).with_context(|| format!("cannot write {file}"))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let baseline = match fs::read_to_string(&arguments.baseline) {
+        Ok(text) => Counts::parse(&text).with_context(|| format!("{file} cannot be used"))?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            writeln!(out, "there is no {file}: nothing is compared; `make count UPDATE=1` writes it")?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Err(error) => return Err(error).with_context(|| format!("cannot read {file}")),
+    };
+    let changes = counts.changes(&baseline, arguments.tolerance);
+    if changes.is_empty() {
+        writeln!(out, "all within {} % of {file}", arguments.tolerance * 100.0)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    tell(&changes, &baseline, &counts)?;
+    Ok(ExitCode::FAILURE)
+}
+
+fn tell(changes: &[Change], baseline: &Counts, counts: &Counts) -> io::Result<()> {
+    let mut out = io::stderr().lock();
+    changes.iter().try_for_each(|change| writeln!(out, "{change}"))?;
+    if baseline.tools != counts.tools {
+        writeln!(out, "the baseline was made with {}, these counts with {}", baseline.tools, counts.tools)?;
+    }
+    writeln!(
+        out,
+        "find out what is in it; where the change is meant, `make count UPDATE=1` writes the baseline anew, to be committed \
+         with what made it change"
+    )
+}
