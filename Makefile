@@ -1,6 +1,6 @@
 # The verbs of this repository; `make` alone lists them. All of them need Rust 1.95 and gcc; nothing is fetched but crates
-# and the wasm target, except by `make bench`, `make examples`, `make interop` and `make test-netns`. .ci/run is `make check test
-# interop`.
+# and the wasm target, except by `make bench`, `make count`, `make examples`, `make interop` and `make test-netns`. .ci/run is
+# `make check test interop count`.
 
 GUEST := wasm32-wasip1
 FILTERS := filter-headers filter-api-key filter-noop filter-probe
@@ -10,7 +10,7 @@ GUESTS := --target $(GUEST) $(FILTERS:%=-p %)
 override CARGO_TARGET_DIR := $(CURDIR)/target
 export CARGO_TARGET_DIR
 
-.PHONY: help run test test-netns check filters examples interop bench idle hostile soak fuzz fuzz-http1 dist guest-target
+.PHONY: help run test test-netns check filters examples interop bench bench-host count count-proof idle hostile soak fuzz fuzz-http1 dist guest-target
 
 help: ## list the verbs
 	@sed -n 's/^\([a-z0-9-]*\):[^#]*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -57,6 +57,17 @@ bench: filters ## measure the CPU time of a proxied request, beside nginx, HAPro
 	benches/peers.sh
 	cargo build --profile dist --workspace --bin tollgate --bin proxy-cpu
 	PATH=$(CURDIR)/target/peers/bin:$$PATH target/dist/proxy-cpu
+
+bench-host: filters ## measure the time of the host set: entries, hostcalls, exchanges through filters, in memory
+	cargo build --profile dist --workspace --example host_time
+	target/dist/examples/host_time --bench
+
+# valgrind is fetched to target/valgrind where it is missing, and gungraun's runner is built in target/tools.
+count: filters ## count the instructions of the host set, compare them with benches/counts; UPDATE=1 writes them
+	benches/count.sh $(if $(UPDATE),--update)
+
+count-proof: filters ## count them in two surroundings, and compare the two
+	benches/count.sh --proof
 
 soak: filters ## run the long forms of promises: SOAK=short, SCENARIOS="swaps bodies figures faults floods times"
 	cargo build --release --workspace --bin tollgate --bin soak
