@@ -65,6 +65,8 @@ struct Inner {
     read: BytesMut,
     /// How much of a head was looked at.
     seen: usize,
+    /// Bytes of empty lines before heads, which count towards the bytes of one.
+    blank: usize,
     /// How much to read at a time.
     step: usize,
     out: Out,
@@ -97,6 +99,7 @@ impl Connection {
             socket: Some(socket),
             read: BytesMut::new(),
             seen: 0,
+            blank: 0,
             step: READ.0,
             out: Out::default(),
             upload: None,
@@ -325,13 +328,14 @@ impl Inner {
         if self.seen == 0 {
             let blank = self.read.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
             self.read.advance(blank);
+            self.blank += blank;
         }
         match head::find_end(&self.read, &mut self.seen) {
-            Some(end) if end <= self.limits.bytes => {
-                self.seen = 0;
+            Some(end) if self.blank + end <= self.limits.bytes => {
+                (self.seen, self.blank) = (0, 0);
                 Ok(Some(self.read.split_to(end).freeze()))
             }
-            None if self.read.len() < self.limits.bytes => Ok(None),
+            None if self.blank + self.read.len() < self.limits.bytes => Ok(None),
             _ => Err(Fault::TooLarge),
         }
     }
