@@ -12,7 +12,7 @@ use crate::state::Allocator;
 use crate::types::Status;
 
 impl<H: Host> Guest<'_, H> {
-    /// Room for `size` bytes. Calls the guest, so memory may have grown and moved afterwards.
+    /// Room for `size` bytes that are about to be handed over. Calls the guest, so memory may have grown and moved afterwards.
     pub(crate) fn reserve(&mut self, size: usize) -> Result<GuestSlice, Fault> {
         let size = u32::try_from(size).map_err(|_| Status::InvalidMemoryAccess)?;
         // Taken out for the call, because a copy of the handle costs two atomic operations.
@@ -28,7 +28,11 @@ impl<H: Host> Guest<'_, H> {
         state.allocator = Allocator::Known(allocator);
         match start? {
             0 => Err(Status::InvalidMemoryAccess.into()),
-            start => Ok(GuestSlice::new(start, size)),
+            start => {
+                let room = GuestSlice::new(start, size);
+                self.state().tally(room);
+                Ok(room)
+            }
         }
     }
 

@@ -19,7 +19,7 @@ pub trait Host: Send + 'static {
     /// One exchange (or connection) of the embedder.
     type Stream: Stream;
 
-    /// True has every hostcall timed and told to `hostcall_ended`. False costs nothing.
+    /// True has every hostcall timed, its bytes counted, and both told to `hostcall_ended`. False costs nothing.
     const METERS_HOSTCALLS: bool = false;
 
     /// A line of the guest, or of the VM about the guest. `message` is raw: it may hold any byte.
@@ -35,10 +35,11 @@ pub trait Host: Send + 'static {
         let _ = (callback, elapsed);
     }
 
-    /// A hostcall ended: `elapsed` is the wall time inside it, the guest's allocator included where bytes are handed over.
-    /// Only with `METERS_HOSTCALLS`.
-    fn hostcall_ended(&mut self, hostcall: &'static str, elapsed: Duration) {
-        let _ = (hostcall, elapsed);
+    /// A hostcall ended. `elapsed` is the wall time inside it, with the guest's allocator where bytes are handed over.
+    /// `copied` counts the bytes of names, values, bodies and messages that it read out of guest memory or wrote there;
+    /// numbers and pointers are not among them. Called only with `METERS_HOSTCALLS`.
+    fn hostcall_ended(&mut self, hostcall: &'static str, elapsed: Duration, copied: usize) {
+        let _ = (hostcall, elapsed, copied);
     }
 
     /// A hostcall asked for something that was refused, and (leniently) was answered OK without effect.

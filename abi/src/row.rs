@@ -94,13 +94,18 @@ macro_rules! rows {
                 linker.func_wrap(module, stringify!($name), |caller: wasmtime::Caller<'_, $crate::state::State<H>>, $($arg: $type),*| {
                     #[allow(unused_mut, reason = "constant answers do not touch the guest")]
                     let mut guest = $crate::guest::Guest::new(caller);
-                    let entered = H::METERS_HOSTCALLS.then(std::time::Instant::now);
+                    // The guest's allocator may make a hostcall within one: each has its own count.
+                    let entered = H::METERS_HOSTCALLS
+                        .then(|| (std::mem::take(&mut guest.state().copied), std::time::Instant::now()));
                     let answer = $crate::row::gate!($gate, guest, stringify!($name)).and_then(|()| {
                         let answer = $crate::row::call!(guest, ($($arg),*), $($call)::+ $(($answer))?);
                         $crate::row::Answer::into_wire(answer)
                     });
-                    if let Some(entered) = entered {
-                        guest.state().host.hostcall_ended(stringify!($name), entered.elapsed());
+                    if let Some((outer, entered)) = entered {
+                        let elapsed = entered.elapsed();
+                        let state = guest.state();
+                        let copied = std::mem::replace(&mut state.copied, outer);
+                        state.host.hostcall_ended(stringify!($name), elapsed, copied);
                     }
                     answer
                 })?;

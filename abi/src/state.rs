@@ -16,6 +16,7 @@ use crate::engine::Ceiling;
 use crate::fault::Fault;
 use crate::host::{Host, LocalResponse, Stream};
 use crate::limits::{self, Limits};
+use crate::memory::GuestSlice;
 use crate::settings::{GuestErrors, PluginSettings};
 use crate::storage::{Buffer, HeaderMap, Refusal, VecHeaderMap};
 use crate::types::{AbiVersion, BufferType, ContextId, MapType, Status, StreamType};
@@ -48,6 +49,8 @@ pub(crate) struct State<H: Host> {
     pub(crate) caps: Caps,
     /// Room for one value between the embedder and the guest's allocator.
     pub(crate) scratch: Vec<u8>,
+    /// Bytes that the running hostcall has copied; stays 0 unless the host meters hostcalls.
+    pub(crate) copied: usize,
     pub(crate) rundown: Rundown,
     pub(crate) callouts: Callouts,
     pub(crate) status: CalloutStatus,
@@ -176,6 +179,7 @@ impl<H: Host> State<H> {
             deadline: Deadline::new(born, start, wall_factor),
             caps: Caps::new(&settings.limits, ceiling),
             scratch: Vec::new(),
+            copied: 0,
             rundown: Rundown::Serving,
             callouts: Callouts::default(),
             status: CalloutStatus::default(),
@@ -191,6 +195,20 @@ impl<H: Host> State<H> {
     /// Asked by the engine at every tick while the guest runs.
     pub(crate) fn tick(&mut self) -> UpdateDeadline {
         if self.deadline.is_over() { UpdateDeadline::Interrupt } else { UpdateDeadline::Continue(1) }
+    }
+
+    /// The bytes that a guest hands over, counted where the host meters hostcalls.
+    pub(crate) fn read<'m>(&mut self, memory: &'m [u8], slice: GuestSlice) -> Result<&'m [u8], Status> {
+        let bytes = slice.read(memory)?;
+        self.tally(slice);
+        Ok(bytes)
+    }
+
+    /// These bytes are copied out of the guest or into it.
+    pub(crate) fn tally(&mut self, slice: GuestSlice) {
+        if H::METERS_HOSTCALLS {
+            self.copied = self.copied.saturating_add(usize::try_from(slice.len()).unwrap_or(usize::MAX));
+        }
     }
 
     /// A header map to read: of the running callback, else of the effective context.

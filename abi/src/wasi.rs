@@ -198,6 +198,7 @@ fn fd_write<H: Host>(guest: &mut Guest<'_, H>, fd: u32, vectors: u32, count: u32
     let mut line = std::mem::take(&mut state.scratch);
     line.clear();
     let size = gather(memory, vectors, count, &mut line);
+    state.tally(GuestSlice::new(0, size.unwrap_or_default()));
     if size.is_ok() && !line.is_empty() {
         state.host.log(level, line.strip_suffix(b"\n").unwrap_or(&line));
     }
@@ -247,8 +248,11 @@ fn random_get<H: Host>(guest: &mut Guest<'_, H>, data: u32, size: u32) -> Result
     if size > limits::RANDOM {
         return Err(Errno::INVAL);
     }
-    let (memory, _) = guest.split()?;
-    getrandom::fill(GuestSlice::new(data, size).write(memory)?).map_err(|_| Errno::IO)
+    let (memory, state) = guest.split()?;
+    let room = GuestSlice::new(data, size);
+    getrandom::fill(room.write(memory)?).map_err(|_| Errno::IO)?;
+    state.tally(room);
+    Ok(())
 }
 
 fn fd_close<H: Host>(_: &mut Guest<'_, H>, fd: u32) -> Result<(), Errno> {

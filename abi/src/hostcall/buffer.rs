@@ -69,7 +69,7 @@ pub(super) fn proxy_set_buffer_bytes<H: Host>(
 ) -> Result<(), Fault> {
     let buffer = BufferType::try_from(buffer)?;
     let (memory, state) = guest.split()?;
-    let bytes = GuestSlice::new(data, size).read(memory)?;
+    let bytes = state.read(memory, GuestSlice::new(data, size))?;
     let read_only = configuration(&state.settings, buffer).is_some() || buffer.is_handed();
     let outcome = match state.buffer_mut(buffer) {
         _ if read_only => Err(Refusal::ReadOnly),

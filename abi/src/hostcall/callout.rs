@@ -30,10 +30,10 @@ pub(super) fn proxy_http_call<H: Host>(
 ) -> Result<(), Fault> {
     let (memory, state) = guest.split()?;
     GuestPtr(call).check(memory, 4)?;
-    let upstream = GuestSlice::new(upstream, upstream_size).read(memory)?;
-    let headers = GuestSlice::new(headers, headers_size).read(memory)?;
-    let body = GuestSlice::new(body, body_size).read(memory)?;
-    let trailers = GuestSlice::new(trailers, trailers_size).read(memory)?;
+    let upstream = state.read(memory, GuestSlice::new(upstream, upstream_size))?;
+    let headers = state.read(memory, GuestSlice::new(headers, headers_size))?;
+    let body = state.read(memory, GuestSlice::new(body, body_size))?;
+    let trailers = state.read(memory, GuestSlice::new(trailers, trailers_size))?;
     let longest = state.settings.limits.callouts.timeout;
     let request = check_size(&[upstream], body).and_then(|()| {
         let timeout = patience(timeout, longest)?;

@@ -25,8 +25,8 @@ pub(super) fn proxy_call_foreign_function<H: Host>(
     if wanted {
         slots.check(memory)?;
     }
-    let name = GuestSlice::new(name, name_size).read(memory)?;
-    let args = GuestSlice::new(args, args_size).read(memory)?;
+    let name = state.read(memory, GuestSlice::new(name, name_size))?;
+    let args = state.read(memory, GuestSlice::new(args, args_size))?;
     if name_size > limits::STRING || args_size > limits::SLICE {
         return Err(Status::BadArgument.into());
     }
@@ -43,7 +43,7 @@ pub(super) fn envoy_resolve_dns<H: Host>(
 ) -> Result<(), Fault> {
     let (memory, state) = guest.split()?;
     GuestPtr(token).check(memory, 4)?;
-    let name = GuestSlice::new(name, name_size).read(memory)?;
+    let name = state.read(memory, GuestSlice::new(name, name_size))?;
     let number = foreign::look_up(state, name, Asker::Envoy)?;
     Ok(GuestPtr(token).write_u32(memory, number)?)
 }

@@ -132,7 +132,7 @@ pub(super) fn proxy_grpc_send<H: Host>(
     end: u32,
 ) -> Result<(), Fault> {
     let (memory, state) = guest.split()?;
-    let message = GuestSlice::new(message, message_size).read(memory)?;
+    let message = state.read(memory, GuestSlice::new(message, message_size))?;
     let id = find(state, call)?;
     if id.kind() != Some(CalloutKind::GrpcStream) || !state.callouts.takes_messages(id) {
         return Err(Status::BadArgument.into());
@@ -180,10 +180,10 @@ fn grpc<H: Host>(
 ) -> Result<(), Fault> {
     let (memory, state) = guest.split()?;
     call.check(memory, 4)?;
-    let upstream = parts.upstream.read(memory)?;
-    let (service, method) = (parts.service.read(memory)?, parts.method.read(memory)?);
-    let metadata = parts.metadata.read(memory)?;
-    let message = parts.message.map(|message| message.read(memory)).transpose()?;
+    let upstream = state.read(memory, parts.upstream)?;
+    let (service, method) = (state.read(memory, parts.service)?, state.read(memory, parts.method)?);
+    let metadata = state.read(memory, parts.metadata)?;
+    let message = parts.message.map(|message| state.read(memory, message)).transpose()?;
     let longest = state.settings.limits.callouts.timeout;
     let kind = if message.is_some() { CalloutKind::GrpcCall } else { CalloutKind::GrpcStream };
     let request = check_size(&[upstream, service, method], message.unwrap_or_default()).and_then(|()| {

@@ -46,7 +46,7 @@ pub(super) fn proxy_set_header_map_pairs<H: Host>(
 ) -> Result<(), Fault> {
     let map = MapType::try_from(map)?;
     let (memory, state) = guest.split()?;
-    let bytes = GuestSlice::new(data, size).read(memory)?;
+    let bytes = state.read(memory, GuestSlice::new(data, size))?;
     let outcome = match decode(bytes) {
         Ok(fields) => state.map_mut(map).and_then(|target| target.replace_all(&fields)),
         Err(why) => Err(why),
@@ -75,7 +75,7 @@ pub(super) fn proxy_get_header_map_value<H: Host>(
     let slots = ResultSlots::new(data, size);
     let (memory, state) = guest.split()?;
     slots.check(memory)?;
-    let key = GuestSlice::new(key, key_size).read(memory)?;
+    let key = state.read(memory, GuestSlice::new(key, key_size))?;
     // The allocator is guest code, so the value is carried past it in a buffer that every call uses again.
     let mut value = mem::take(&mut state.scratch);
     value.clear();
@@ -141,7 +141,7 @@ fn change<H: Host>(
 ) -> Result<(), Fault> {
     let map = MapType::try_from(map)?;
     let (memory, state) = guest.split()?;
-    let (name, bytes) = (key.read(memory)?, value.read(memory)?);
+    let (name, bytes) = (state.read(memory, key)?, state.read(memory, value)?);
     let outcome = match state.map_mut(map) {
         _ if key.len().max(value.len()) > limits::STRING => Err(Refusal::Limit("bytes of a field")),
         Ok(fields) => change(fields, name, bytes),

@@ -12,7 +12,7 @@ pub(super) fn proxy_log<H: Host>(guest: &mut Guest<'_, H>, level: u32, text: u32
     let level = LogLevel::try_from(level)?;
     let (memory, state) = guest.split()?;
     GuestSlice::new(text, size).read(memory)?;
-    let line = GuestSlice::new(text, size.min(limits::STRING)).read(memory)?;
+    let line = state.read(memory, GuestSlice::new(text, size.min(limits::STRING)))?;
     state.host.log(level, line);
     Ok(())
 }

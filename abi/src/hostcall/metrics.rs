@@ -17,7 +17,7 @@ pub(super) fn proxy_define_metric<H: Host>(
     let kind = MetricKind::try_from(kind)?;
     let (memory, state) = guest.split()?;
     GuestPtr(metric).check(memory, 4)?;
-    let name = GuestSlice::new(name, name_size).read(memory)?;
+    let name = state.read(memory, GuestSlice::new(name, name_size))?;
     if name_size > limits::STRING {
         return Err(Status::BadArgument.into());
     }

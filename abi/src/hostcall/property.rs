@@ -22,7 +22,7 @@ pub(super) fn proxy_get_property<H: Host>(
     let slots = ResultSlots::new(data, size);
     let (memory, state) = guest.split()?;
     slots.check(memory)?;
-    let path = GuestSlice::new(path, path_size).read(memory)?;
+    let path = state.read(memory, GuestSlice::new(path, path_size))?;
     let value = find(state, path).ok_or(Status::NotFound)?;
     guest.give(slots, &value)
 }
@@ -36,8 +36,8 @@ pub(super) fn proxy_set_property<H: Host>(
     size: u32,
 ) -> Result<(), Fault> {
     let (memory, state) = guest.split()?;
-    let path = GuestSlice::new(path, path_size).read(memory)?;
-    let value = GuestSlice::new(value, size).read(memory)?;
+    let path = state.read(memory, GuestSlice::new(path, path_size))?;
+    let value = state.read(memory, GuestSlice::new(value, size))?;
     let outcome = match () {
         () if path_size > limits::STRING => Err(Refusal::Limit("bytes of a property path")),
         () if size > limits::SLICE => Err(Refusal::Limit("bytes of a property")),

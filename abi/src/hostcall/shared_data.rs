@@ -22,7 +22,7 @@ pub(super) fn proxy_get_shared_data<H: Host>(
     let (memory, state) = guest.split()?;
     slots.check(memory)?;
     cas.check(memory, 4)?;
-    let key = GuestSlice::new(key, key_size).read(memory)?;
+    let key = state.read(memory, GuestSlice::new(key, key_size))?;
     let value = state.settings.shared_data.get(key).ok_or(Status::NotFound)?;
     guest.give(slots, &value.bytes)?;
     let (memory, _) = guest.split()?;
@@ -39,8 +39,8 @@ pub(super) fn proxy_set_shared_data<H: Host>(
     cas: u32,
 ) -> Result<(), Fault> {
     let (memory, state) = guest.split()?;
-    let key = GuestSlice::new(key, key_size).read(memory)?;
-    let value = GuestSlice::new(value, size).read(memory)?;
+    let key = state.read(memory, GuestSlice::new(key, key_size))?;
+    let value = state.read(memory, GuestSlice::new(value, size))?;
     let outcome = match key_size {
         0..=limits::STRING => state.settings.shared_data.set(key, value, cas),
         _ => Err(SharedDataError::Limit("bytes of a shared key")),

@@ -19,7 +19,7 @@ pub(super) fn proxy_register_shared_queue<H: Host>(
 ) -> Result<(), Fault> {
     let (memory, state) = guest.split()?;
     GuestPtr(queue).check(memory, 4)?;
-    let name = GuestSlice::new(name, name_size).read(memory)?;
+    let name = state.read(memory, GuestSlice::new(name, name_size))?;
     let settings = &state.settings;
     let registered = match name_size {
         0..=limits::STRING => settings.queues.register(&settings.vm_id, name, &settings.queue_limits),
@@ -49,8 +49,8 @@ pub(super) fn proxy_resolve_shared_queue<H: Host>(
 ) -> Result<(), Fault> {
     let (memory, state) = guest.split()?;
     GuestPtr(queue).check(memory, 4)?;
-    let vm = GuestSlice::new(vm, vm_size).read(memory)?;
-    let name = GuestSlice::new(name, name_size).read(memory)?;
+    let vm = state.read(memory, GuestSlice::new(vm, vm_size))?;
+    let name = state.read(memory, GuestSlice::new(name, name_size))?;
     let vm = if vm.is_empty() { Ok(state.settings.vm_id.as_str()) } else { std::str::from_utf8(vm) };
     let found = vm.ok().and_then(|vm| state.settings.queues.resolve(vm, name));
     let id = found.ok_or(Status::NotFound)?;
@@ -65,7 +65,7 @@ pub(super) fn proxy_enqueue_shared_queue<H: Host>(
     size: u32,
 ) -> Result<(), Fault> {
     let (memory, state) = guest.split()?;
-    let value = GuestSlice::new(value, size).read(memory)?;
+    let value = state.read(memory, GuestSlice::new(value, size))?;
     let outcome = match size {
         0..=limits::SLICE => state.settings.queues.enqueue(QueueId(queue), value),
         _ => Err(QueueError::Limit("bytes of a message")),

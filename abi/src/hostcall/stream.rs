@@ -55,9 +55,9 @@ pub(super) fn proxy_send_local_response<H: Host>(
 ) -> Result<(), Fault> {
     let (memory, state) = guest.split()?;
     let parts = Parts {
-        details: GuestSlice::new(details, details_size).read(memory)?,
-        body: GuestSlice::new(body, body_size).read(memory)?,
-        headers: GuestSlice::new(headers, headers_size).read(memory)?,
+        details: state.read(memory, GuestSlice::new(details, details_size))?,
+        body: state.read(memory, GuestSlice::new(body, body_size))?,
+        headers: state.read(memory, GuestSlice::new(headers, headers_size))?,
     };
     match parts.check(code, grpc) {
         Ok(response) => state.respond(response),

@@ -73,6 +73,7 @@ impl<H: Host> State<H> {
             actions: _,
             deadline: _,
             scratch: _,
+            copied: _,
             status: _,
             handed: _,
             // What is under way is this VM's own.

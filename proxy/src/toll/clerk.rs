@@ -74,7 +74,7 @@ impl<S: Stream, const METERED: bool> Host for Clerk<S, METERED> {
         self.callbacks[callback as usize].push(nanoseconds(elapsed));
     }
 
-    fn hostcall_ended(&mut self, hostcall: &'static str, elapsed: Duration) {
+    fn hostcall_ended(&mut self, hostcall: &'static str, elapsed: Duration, _copied: usize) {
         let (calls, time) = self.hostcalls.entry(hostcall).or_default();
         *calls += 1;
         *time += elapsed;
