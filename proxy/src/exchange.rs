@@ -10,6 +10,7 @@ pub mod head;
 pub mod hop;
 pub mod kept;
 pub mod lent;
+pub mod local;
 pub mod pace;
 pub mod passage;
 pub mod path;

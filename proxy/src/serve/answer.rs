@@ -8,13 +8,15 @@ use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Response, StatusCode, Version, response};
 use http_body::{Body, Frame, SizeHint};
-use tollgate_abi::{HeaderMap as _, LocalResponse};
+use tollgate_abi::LocalResponse;
 
 use crate::client::Client;
 use crate::error::{Abort, Reason};
 use crate::exchange::Half;
 use crate::exchange::head::{Fields, ResponseHead};
 use crate::exchange::hop;
+use crate::exchange::local;
+pub(crate) use crate::exchange::local::is_grpc;
 use crate::filter::chain::{Chain, Draw, Halt};
 use crate::filter::pump::Pump;
 use crate::serve::Answered;
@@ -129,11 +131,6 @@ impl Drop for ResponseBody {
 /// An answer's head. Filters that see it bound its fields by the limit of the exchange.
 pub(crate) fn head(parts: response::Parts) -> ResponseHead {
     ResponseHead { status: parts.status, fields: Fields::new(parts.headers, 0) }
-}
-
-/// True for a gRPC request, whose failures are told in gRPC's own words.
-pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
-    headers.get(header::CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
 }
 
 /// The answer to a request that may not be forwarded; no filter sees it and no exchange was opened.
@@ -407,16 +404,7 @@ impl Replying {
             stream.details = Some(local.details.clone());
             stream.reason = reason;
         });
-        if self.is_grpc {
-            return (grpc_head(&local), Bytes::new());
-        }
-        let status = StatusCode::from_u16(local.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let mut fields = Fields::new(HeaderMap::new(), local.headers.len());
-        add_all(&mut fields, &local.headers);
-        if !local.body.is_empty() && !fields.map.contains_key(header::CONTENT_TYPE) {
-            fields.map.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-        }
-        (ResponseHead { status, fields }, Bytes::from(local.body))
+        local::compose(local, self.is_grpc)
     }
 }
 
@@ -435,44 +423,4 @@ fn own_response(reason: &Reason) -> LocalResponse {
         body: own_body(status).to_vec(),
         grpc_status: None,
     }
-}
-
-/// gRPC over HTTP/2, "Responses": a trailers-only answer. Without a code the status is mapped as gRPC's table says.
-fn grpc_head(local: &LocalResponse) -> ResponseHead {
-    let code = local.grpc_status.unwrap_or(match local.status {
-        400 => 13,
-        401 => 16,
-        403 => 7,
-        404 => 12,
-        429 | 502 | 503 | 504 => 14,
-        _ => 2,
-    });
-    let mut fields = Fields::new(HeaderMap::new(), local.headers.len());
-    add_all(&mut fields, &local.headers);
-    fields.map.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-    fields.map.insert(HeaderName::from_static("grpc-status"), HeaderValue::from(u16::from(code)));
-    match HeaderValue::from_str(&percent_encode(&local.body)) {
-        Ok(message) if !message.is_empty() => drop(fields.map.insert(HeaderName::from_static("grpc-message"), message)),
-        _ => {}
-    }
-    ResponseHead { status: StatusCode::OK, fields }
-}
-
-/// Adds what a filter wants on its answer, without what may not be there: the filter has been told of it.
-fn add_all(fields: &mut Fields, wanted: &[(Vec<u8>, Vec<u8>)]) {
-    wanted.iter().for_each(|(name, value)| drop(fields.add(name, value)));
-}
-
-/// gRPC's percent-encoding of a status message: printable ASCII but `%` stays.
-fn percent_encode(message: &[u8]) -> String {
-    use std::fmt::Write;
-    let mut encoded = String::with_capacity(message.len());
-    for byte in message.trim_ascii_end() {
-        match byte {
-            b' '..=b'~' if *byte != b'%' => encoded.push(char::from(*byte)),
-            // Writing to a String cannot fail.
-            _ => drop(write!(encoded, "%{byte:02X}")),
-        }
-    }
-    encoded
 }
