@@ -1,7 +1,8 @@
 //! Filters: from bytes on disk to a generation of VMs, and from a request to callbacks in their order.
 //!
-//! `modules`, `blob`, `compile`, `generation`, `fault` and `spares` belong to the control side; `plugin`, `storm`, `share`, `retiring`, `callout`, `chain`,
-//! `pump` and `tcp` to a worker. HTTP types stay in `exchange`; wasm types stay in `tollgate-abi`.
+//! `modules`, `blob`, `compile`, `generation`, `fault`, `selftest`, `rehearsal` and `spares` belong to the control side;
+//! `plugin`, `storm`, `share`, `retiring`, `callout`, `chain`, `pump` and `tcp` to a worker. HTTP types stay in `exchange`;
+//! wasm types stay in `tollgate-abi`.
 
 pub mod blob;
 pub mod callout;
@@ -16,6 +17,7 @@ pub mod manners;
 pub mod modules;
 pub mod plugin;
 pub mod pump;
+pub mod rehearsal;
 pub mod retiring;
 pub mod rollout;
 pub mod selftest;

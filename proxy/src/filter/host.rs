@@ -24,6 +24,7 @@ use crate::exchange::lent::Lent;
 use crate::exchange::properties::node::Node;
 use crate::filter::callout::desk::Desk;
 use crate::filter::callout::{Event, hops};
+use crate::filter::rehearsal::Stage;
 use crate::telemetry::log::{self, LineBudget, LineQuota};
 use crate::telemetry::metrics::{PluginSeries, Undefined, phase_index};
 
@@ -245,6 +246,9 @@ fn lowest_level() -> LogLevel {
         None => LogLevel::Critical,
     }
 }
+
+/// What its VM asks of others is not answered in a rehearsal.
+impl Stage for PluginHost {}
 
 impl Host for PluginHost {
     type Stream = Lent;
