@@ -30,7 +30,6 @@ use tollgate_config::{Code, Faults};
 
 use crate::app::AppError;
 use crate::telemetry::log::LogFormat;
-use crate::toll::TollError;
 
 /// The file that `tollgate run` reads when none is named.
 const DEFAULT_CONFIG: &str = "tollgate.yaml";
@@ -146,7 +145,7 @@ enum Failure {
     #[error("error[TG0405]: {0}")]
     Token(String),
     #[error("error[TG0406]: {0}")]
-    Toll(TollError),
+    Toll(String),
 }
 
 impl Failure {

@@ -1,30 +1,40 @@
-//! `tollgate toll`: what filters cost on this machine. Nothing is opened but the files that are named.
+//! `tollgate toll`: what filters cost on this machine. Nothing is opened but the files that are named, and a folder for
+//! temporary files.
 
-use std::fs;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
 use clap::{Args, ValueHint};
 use serde::Serialize;
-use tollgate_config::TestRequest;
+use serde_json::json;
+use tollgate_abi::ModuleLimits;
 
-use super::{Failure, print};
-use crate::toll::{self, Change, Filter, Plan, Report};
+use super::{Failure, own_program, print};
+use crate::toll::{self, Asked, Comparison, Filter, Plan, Report, Unmeasured};
+
+/// The longest file of another measurement that is read: figures of thousands of filters.
+const LONGEST_REPORT: u64 = 64 << 20;
 
 #[derive(Debug, Args)]
 pub(super) struct TollArguments {
     /// The modules; each is measured alone
-    #[arg(required = true, value_name = "FILTER", value_hint = ValueHint::FilePath)]
+    #[arg(required_unless_present = "plugin", value_name = "FILTER", value_hint = ValueHint::FilePath)]
     filters: Vec<PathBuf>,
     /// The filter's configuration: once for all, or once for each in their order
     #[arg(long, value_name = "JSON")]
     config: Vec<String>,
+    /// A filter of a Tollgate configuration, with its module, configuration, budget and quota from there
+    #[arg(long, num_args = 2, value_names = ["NAME", "FILE"])]
+    plugin: Vec<String>,
     /// The request to measure with, as HTTP/1.1 writes it [default: a GET with three fields]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     request: Option<PathBuf>,
-    /// Exchanges with each; fewer are made where they would take more than 20 seconds
-    #[arg(long, value_name = "N", default_value_t = Plan::default().requests, value_parser = clap::value_parser!(u32).range(10..=10_000_000))]
+    /// Exchanges with each; there are fewer where they would take more than 20 seconds
+    #[arg(long, value_name = "N", default_value_t = Plan::default().requests, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     requests: u32,
-    /// Write the figures as JSON
+    /// Write figures and errors as JSON
     #[arg(long)]
     json: bool,
     /// Say what changed since a measurement that `--json` wrote
@@ -38,70 +48,108 @@ struct Output<'a> {
     #[serde(flatten)]
     report: &'a Report,
     #[serde(skip_serializing_if = "Option::is_none")]
-    changes: Option<&'a [Change]>,
+    comparison: Option<&'a Comparison>,
 }
 
-/// Measures, and writes what it found to standard output.
+/// Measures, and writes what it found to standard output. Filters that failed are told when all have been measured.
 pub(super) fn toll(arguments: &TollArguments) -> Result<(), Failure> {
-    let filters = filters(arguments)?;
-    let request = request(arguments.request.as_deref())?;
-    let before = arguments.compare.as_deref().map(before).transpose()?;
-    let plan = Plan { requests: arguments.requests, ..Plan::default() };
-    let report = toll::measure(&filters, &request, plan).map_err(Failure::Toll)?;
-    let changes = before.map(|before| toll::compare(&before, &report)).transpose();
-    let changes = changes.map_err(|why| refused(arguments.compare.as_deref(), &why))?;
+    let found = measured(arguments).inspect_err(|failure| {
+        if arguments.json {
+            // Whoever cannot read it has the exit code.
+            let _ = print(format!("{:#}\n", json!({ "error": failure.to_string() })).as_bytes());
+        }
+    });
+    let (report, comparison) = found?;
     if arguments.json {
-        let output = Output { report: &report, changes: changes.as_deref() };
-        return print(format!("{}\n", serde_json::to_string_pretty(&output).unwrap_or_default()).as_bytes());
+        let output = Output { report: &report, comparison: comparison.as_ref() };
+        print(format!("{}\n", serde_json::to_string_pretty(&output).unwrap_or_default()).as_bytes())?;
+    } else if !report.filters.is_empty() {
+        let changes = comparison.as_ref().map(toll::changes);
+        print([toll::words(&report), changes.map_or(String::new(), |text| format!("\n{text}"))].concat().as_bytes())?;
     }
-    let mut text = toll::words(&report);
-    if let Some(changes) = &changes {
-        text.push('\n');
-        text.push_str(&toll::changes(changes));
-    }
-    print(text.as_bytes())
+    failures(&report).map_or(Ok(()), |words| Err(Failure::Toll(words)))
+}
+
+fn measured(arguments: &TollArguments) -> Result<(Report, Option<Comparison>), Failure> {
+    let filters = filters(arguments)?;
+    let asked = request(arguments.request.as_deref())?;
+    let before = arguments.compare.as_deref().map(before).transpose()?;
+    let plan = Plan { requests: arguments.requests, program: own_program(), ..Plan::default() };
+    let report = toll::measure(&filters, &asked, &plan).map_err(|error| Failure::Toll(error.to_string()))?;
+    // Where nothing was measured there is more to be said of that than of what it is compared with.
+    let before = before.filter(|_| !report.filters.is_empty());
+    let comparison = before.map(|before| toll::compare(&before, &report)).transpose();
+    let comparison = comparison.map_err(|why| refused(arguments.compare.as_deref(), &why))?;
+    Ok((report, comparison))
+}
+
+/// Every filter that failed, in one text.
+fn failures(report: &Report) -> Option<String> {
+    let told = |name: &str, message: &str, lines: &[String]| {
+        let lines: String = lines.iter().map(|line| format!("\n  it said: {line}")).collect();
+        format!("{name}: {message}{lines}")
+    };
+    let unmeasured = report.unmeasured.iter().map(|Unmeasured { name, message, lines }| told(name, message, lines));
+    let broken = report.filters.iter().filter_map(|filter| {
+        let toll::Broken { exchange, message, lines } = filter.failure.as_ref()?;
+        Some(told(&filter.name, &format!("exchange {exchange}: {message}"), lines))
+    });
+    let all: Vec<String> = unmeasured.chain(broken).collect();
+    (!all.is_empty()).then(|| all.join("\n"))
 }
 
 fn filters(arguments: &TollArguments) -> Result<Vec<Filter>, Failure> {
     let (files, configs) = (&arguments.filters, &arguments.config);
     if configs.len() > 1 && configs.len() != files.len() {
         let (configs, files) = (configs.len(), files.len());
-        let words = format!("error[TG0406]: {configs} configurations for {files} filters; give one, or one for each");
-        return Err(Failure::Refused(words));
+        return Err(Failure::Toll(format!("{configs} configurations for {files} filters; give one, or one for each")));
     }
     let config = |place: usize| configs.get(place).or(configs.first()).cloned().unwrap_or_default();
     let filter = |(place, file): (usize, &PathBuf)| {
         let name = file.file_stem().unwrap_or(file.as_os_str()).to_string_lossy().into_owned();
-        Ok(Filter { name, module: read(file)?, config: config(place).into_bytes() })
+        Ok(Filter::new(name, module(file)?, config(place).into_bytes()))
     };
-    files.iter().enumerate().map(filter).collect()
+    let plain = files.iter().enumerate().map(filter);
+    plain.chain(arguments.plugin.as_chunks().0.iter().map(|[name, file]| plugin(name, Path::new(file)))).collect()
 }
 
-fn request(file: Option<&Path>) -> Result<TestRequest, Failure> {
-    let Some(file) = file else { return Ok(usual()) };
-    toll::parse(&read(file)?).map_err(|why| refused(Some(file), &why))
+/// A plugin of a configuration as it is there.
+fn plugin(name: &str, file: &Path) -> Result<Filter, Failure> {
+    let config = tollgate_config::load(file).map_err(Failure::Config)?;
+    let Some(plugin) = config.plugins.iter().find(|plugin| plugin.name == name) else {
+        let known: Vec<&str> = config.plugins.iter().map(|plugin| plugin.name.as_str()).collect();
+        return Err(refused(Some(file), &format!("there is no filter {name:?}, only {}", known.join(", "))));
+    };
+    Ok(Filter::of(plugin, module(&plugin.module)?))
 }
 
-/// What a client of an API sends.
-fn usual() -> TestRequest {
-    let fields =
-        [("user-agent", "tollgate"), ("accept", "*/*"), ("x-request-id", "0d1f5f1c-5f3e-4f6a-9d2b-3c0a4a9b7e21")];
-    TestRequest {
-        host: "toll.invalid".to_owned(),
-        headers: fields.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),
-        ..TestRequest::default()
-    }
+fn request(file: Option<&Path>) -> Result<Asked, Failure> {
+    let text = file.map(|file| read(file, toll::longest())).transpose()?;
+    toll::parse(text.as_deref().unwrap_or(toll::USUAL)).map_err(|why| refused(file, &why))
 }
 
 fn before(file: &Path) -> Result<Report, Failure> {
-    serde_json::from_slice(&read(file)?).map_err(|why| refused(Some(file), &format!("it is no measurement: {why}")))
+    let text = read(file, LONGEST_REPORT)?;
+    serde_json::from_slice(&text).map_err(|why| refused(Some(file), &format!("it is no measurement: {why}")))
 }
 
-fn read(file: &Path) -> Result<Vec<u8>, Failure> {
-    fs::read(file).map_err(|source| Failure::Unreadable { path: file.to_owned(), source })
+fn module(file: &Path) -> Result<Bytes, Failure> {
+    let longest = u64::try_from(ModuleLimits::default().bytes).unwrap_or(u64::MAX);
+    read(file, longest).map(Bytes::from)
+}
+
+/// A file of at most so many bytes.
+fn read(file: &Path, longest: u64) -> Result<Vec<u8>, Failure> {
+    let mut bytes = Vec::new();
+    let read = File::open(file).and_then(|open| open.take(longest.saturating_add(1)).read_to_end(&mut bytes));
+    read.map_err(|source: io::Error| Failure::Unreadable { path: file.to_owned(), source })?;
+    if u64::try_from(bytes.len()).is_ok_and(|length| length <= longest) {
+        return Ok(bytes);
+    }
+    Err(refused(Some(file), &format!("it is longer than {longest} bytes")))
 }
 
 fn refused(file: Option<&Path>, why: &dyn std::fmt::Display) -> Failure {
     let file = file.unwrap_or(Path::new("-")).display();
-    Failure::Refused(format!("error[TG0406]: {file}: {why}"))
+    Failure::Toll(format!("{file}: {why}"))
 }

@@ -23,10 +23,11 @@ pub struct Unfit(String);
 /// # Errors
 /// Names the part of `request` that is no HTTP.
 pub fn stream(name: &str, request: &TestRequest, quota: PropertyQuota) -> Result<FilterStream, Unfit> {
-    Ok(FilterStream::new(facts(name, request, quota), head(request)?))
+    Ok(FilterStream::new(facts(name, request.body.len(), quota), head(request)?))
 }
 
-fn facts(name: &str, request: &TestRequest, quota: PropertyQuota) -> Facts {
+/// What does not change of an exchange whose request has a body of so many bytes, for one filter.
+pub fn facts(name: &str, body: usize, quota: PropertyQuota) -> Facts {
     let [listener, route, cluster] = [name; 3].map(str::to_owned);
     let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     Facts {
@@ -39,7 +40,7 @@ fn facts(name: &str, request: &TestRequest, quota: PropertyQuota) -> Facts {
         version: Version::HTTP_11,
         started: Instant::now(),
         hops: 0,
-        content_length: u64::try_from(request.body.len()).ok().filter(|length| *length > 0),
+        content_length: u64::try_from(body).ok().filter(|length| *length > 0),
     }
 }
 

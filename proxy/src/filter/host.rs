@@ -36,7 +36,7 @@ const KEPT_LINES: usize = 100;
 /// Bytes of a metric's name that a log line shows.
 const SHOWN_NAME: usize = 256;
 /// The place of a metric that counts nowhere: the last one that an id has room for.
-const NOWHERE: u32 = u32::MAX >> 2;
+pub const NOWHERE: u32 = u32::MAX >> 2;
 
 /// Which plugin a host speaks for.
 #[derive(Clone, Debug)]

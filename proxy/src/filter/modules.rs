@@ -3,7 +3,7 @@
 //! Everything here runs on the control side and may take long. What is compiled is compiled once for as long as a generation
 //! of it is there, which includes those that can be gone back to.
 
-mod bounds;
+pub mod bounds;
 mod ready;
 
 use std::collections::HashMap;
@@ -12,12 +12,12 @@ use std::sync::{Arc, OnceLock, Weak};
 
 use bytes::Bytes;
 use tollgate_abi::{
-    AbiVersion, Engine, EngineError, EngineSettings, GuestErrors, Module, ModuleLimits, PluginSettings, QueueLimits,
-    SharedData, SharedDataLimits, SharedQueues,
+    AbiVersion, Engine, EngineError, EngineSettings, Module, ModuleLimits, PluginSettings, QueueLimits, SharedData,
+    SharedDataLimits, SharedQueues,
 };
 use tollgate_config::{self as config, Config};
 
-use self::bounds::{abi_version, limits, wider, widest};
+use self::bounds::{abi_version, wider, widest};
 use self::ready::Key;
 pub use self::ready::{Fetched, Missing, Ready};
 use crate::exchange::properties::node::Node;
@@ -330,20 +330,10 @@ impl Modules {
             }
         };
         PluginSettings {
-            name: plugin.name.clone(),
-            root_id: plugin.root_id.clone(),
-            vm_id: plugin.vm_id.clone(),
-            vm_config: plugin.vm_config.clone(),
-            config: plugin.config.clone(),
-            env: plugin.env.clone(),
-            limits: limits(plugin.budget, &plugin.quota),
-            guest_errors: match plugin.guest_errors {
-                config::GuestErrors::Lenient => GuestErrors::Lenient,
-                config::GuestErrors::Strict => GuestErrors::Strict,
-            },
             shared_data,
             queues: Arc::clone(&self.queues),
             queue_limits: shared.queues,
+            ..bounds::settings(plugin)
         }
     }
 }

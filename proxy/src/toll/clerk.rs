@@ -1,118 +1,224 @@
 //! The host of a VM that is measured: it lets the filter do what it would do in a proxy, and notes what that takes.
 //!
-//! Log lines and metrics go nowhere; HTTP callouts are answered at once, see `passing`.
+//! Lines below the level go nowhere, others are kept to be shown when the filter fails; metrics are those of the proxy.
+//! Callouts over HTTP are answered behind the callback that made them, with 200 and nothing, and others are refused.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tollgate_abi::{
-    CallbackKind, CalloutId, CalloutRefusal, ContextId, Host, HttpCall, LogLevel, MetricId, MetricKind, Status, Stream,
+    CallbackKind, CalloutId, CalloutRefusal, ContextId, Failure, Host, HttpCall, HttpReply, LogLevel, MetricId,
+    MetricKind, Status, VecHeaderMap, Vm,
 };
 
+use crate::filter::host::NOWHERE;
+use crate::filter::rehearsal::{Carrier, Stage};
+use crate::telemetry::log::GuestText;
+use crate::telemetry::metrics::{PluginSeries, Registry, Track};
+use crate::toll::filter::Filter;
 use crate::toll::series::nanoseconds;
 
-/// Lines that are kept to be shown when the filter fails, the last ones.
+/// Lines that are kept, the last ones.
 const LINES: usize = 20;
-/// Metrics that a filter may define.
-const METRICS: usize = 10_000;
+/// The lowest level that a proxy writes unless it is told otherwise.
+const LEVEL: LogLevel = LogLevel::Info;
+/// Callouts that are answered behind one callback: a filter may begin another in each answer, for ever.
+const CALLOUTS: usize = 32;
+/// Times that are kept of one thing.
+const TIMES: usize = 1_000_000;
 
 /// See the module. With `METERED` hostcalls are timed, which costs two clock reads each.
 pub(super) struct Clerk<S, const METERED: bool> {
-    /// Nanoseconds of each callback; the place is its kind's number.
-    callbacks: [Vec<u32>; CallbackKind::ALL.len()],
-    /// How often each hostcall was made, and how long all of them took.
-    pub(super) hostcalls: BTreeMap<&'static str, (u32, Duration)>,
-    /// The last lines of the filter.
-    pub(super) lines: Vec<String>,
-    /// Callouts that wait for an answer.
-    pub(super) callouts: Vec<CalloutId>,
+    /// The place of each callback is its kind's number.
+    callbacks: [Entries; CallbackKind::ALL.len()],
+    /// What hostcalls took, by their name.
+    hostcalls: BTreeMap<&'static str, Entries>,
+    /// Hostcalls of the callback that runs.
+    running: Within,
+    lines: VecDeque<(LogLevel, Vec<u8>)>,
+    /// The most bytes of a line that are shown.
+    line: usize,
+    /// Callouts that wait for an answer, in their order.
+    asked: VecDeque<CalloutId>,
     /// The exchange, while no callback of its own holds it.
-    pub(super) parked: Option<S>,
-    metrics: HashMap<Vec<u8>, MetricId>,
+    parked: Option<(ContextId, S)>,
+    series: Arc<PluginSeries>,
 }
 
-impl<S, const METERED: bool> Default for Clerk<S, METERED> {
-    fn default() -> Self {
-        Self {
-            callbacks: Default::default(),
-            hostcalls: BTreeMap::new(),
-            lines: Vec::new(),
-            callouts: Vec::new(),
-            parked: None,
-            metrics: HashMap::new(),
+/// One kind of callback or hostcall.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Entries {
+    /// How often it was entered.
+    pub(super) count: u32,
+    /// Nanoseconds of each.
+    pub(super) times: Vec<u32>,
+    /// Of a callback: nanoseconds inside hostcalls, of each.
+    pub(super) inside: Vec<u32>,
+    /// Hostcalls within all of them; of a hostcall, itself.
+    pub(super) hostcalls: u32,
+    /// Bytes that all of them copied.
+    pub(super) copied: usize,
+}
+
+/// What hostcalls came to within one callback.
+#[derive(Clone, Copy, Debug, Default)]
+struct Within {
+    calls: u32,
+    time: Duration,
+    copied: usize,
+}
+
+impl Entries {
+    fn note(&mut self, time: Duration, within: Within) {
+        self.count += 1;
+        self.hostcalls += within.calls;
+        self.copied += within.copied;
+        if self.times.len() < TIMES {
+            self.times.push(nanoseconds(time));
+            self.inside.push(nanoseconds(within.time));
         }
     }
 }
 
+/// What a clerk has noted.
+#[derive(Default)]
+pub(super) struct Notes {
+    /// By callback.
+    pub(super) callbacks: Vec<(CallbackKind, Entries)>,
+    /// By hostcall.
+    pub(super) hostcalls: BTreeMap<&'static str, Entries>,
+}
+
 impl<S, const METERED: bool> Clerk<S, METERED> {
-    /// Forgets what was measured.
-    pub(super) fn clear(&mut self) {
-        self.callbacks.iter_mut().for_each(Vec::clear);
-        self.hostcalls.clear();
+    pub(super) fn new(filter: &Filter) -> Self {
+        let registry = Registry::new(0);
+        let series = registry.plugin(registry.control(), (&filter.name, Track::Stable), filter.metric_series);
+        Self {
+            callbacks: Default::default(),
+            hostcalls: BTreeMap::new(),
+            running: Within::default(),
+            lines: VecDeque::new(),
+            line: filter.line,
+            asked: VecDeque::new(),
+            parked: None,
+            series,
+        }
     }
 
-    /// Nanoseconds of each callback that was entered.
-    pub(super) fn callbacks(&self) -> impl Iterator<Item = (CallbackKind, &[u32])> {
-        let all = CallbackKind::ALL.into_iter().map(|kind| (kind, self.callbacks[kind as usize].as_slice()));
-        all.filter(|(_, samples)| !samples.is_empty())
+    /// Hands over what was noted since the last call of this.
+    pub(super) fn take_notes(&mut self) -> Notes {
+        let callbacks = CallbackKind::ALL.into_iter().zip(std::mem::take(&mut self.callbacks));
+        Notes {
+            callbacks: callbacks.filter(|(_, entries)| entries.count > 0).collect(),
+            hostcalls: std::mem::take(&mut self.hostcalls),
+        }
+    }
+
+    /// The filter's last lines.
+    pub(super) fn said(&self) -> Vec<String> {
+        let text = |(level, bytes): &(LogLevel, Vec<u8>)| {
+            format!("{}: {}", format!("{level:?}").to_lowercase(), GuestText { bytes, limit: self.line })
+        };
+        self.lines.iter().map(text).collect()
     }
 }
 
-impl<S: Stream, const METERED: bool> Host for Clerk<S, METERED> {
+impl<S: Carrier, const METERED: bool> Clerk<S, METERED> {
+    /// Answers what the filter asked others for, in its order.
+    pub(super) fn answer(vm: &mut Vm<Self>) -> Result<(), Failure> {
+        for _ in 0..CALLOUTS {
+            let Some(callout) = vm.host_mut().asked.pop_front() else { return Ok(()) };
+            vm.http_call_ended(callout, Ok(reply()))?;
+        }
+        vm.host_mut().asked.clear();
+        Ok(())
+    }
+}
+
+fn reply() -> HttpReply {
+    HttpReply { headers: VecHeaderMap::new([(":status", "200")]), ..HttpReply::default() }
+}
+
+impl<S: Carrier, const METERED: bool> Stage for Clerk<S, METERED> {
+    fn behind(vm: &mut Vm<Self>, id: ContextId, carrier: S) -> (S, Result<(), Failure>) {
+        if vm.host().asked.is_empty() {
+            return (carrier, Ok(()));
+        }
+        vm.host_mut().parked = Some((id, carrier));
+        let answered = Self::answer(vm);
+        #[expect(clippy::expect_used, reason = "whatever a VM borrows it returns, see `Host::return_stream`")]
+        let (_, carrier) = vm.host_mut().parked.take().expect("the exchange is parked");
+        (carrier, answered)
+    }
+}
+
+impl<S: Carrier, const METERED: bool> Host for Clerk<S, METERED> {
     type Stream = S;
 
     const METERS_HOSTCALLS: bool = METERED;
 
     fn log(&mut self, level: LogLevel, message: &[u8]) {
-        if self.lines.len() == LINES {
-            self.lines.remove(0);
+        if level < LEVEL {
+            return;
         }
-        self.lines.push(format!("{level:?}: {}", String::from_utf8_lossy(message).escape_debug()));
+        if self.lines.len() == LINES {
+            self.lines.pop_front();
+        }
+        // One byte more than is shown says that there is more.
+        let kept = message.get(..self.line.saturating_add(1)).unwrap_or(message);
+        self.lines.push_back((level, kept.to_vec()));
+    }
+
+    fn log_level(&self) -> LogLevel {
+        LEVEL
     }
 
     fn callback_ended(&mut self, callback: CallbackKind, elapsed: Duration) {
-        self.callbacks[callback as usize].push(nanoseconds(elapsed));
+        let within = std::mem::take(&mut self.running);
+        self.callbacks[callback as usize].note(elapsed, within);
     }
 
-    fn hostcall_ended(&mut self, hostcall: &'static str, elapsed: Duration, _copied: usize) {
-        let (calls, time) = self.hostcalls.entry(hostcall).or_default();
-        *calls += 1;
-        *time += elapsed;
+    fn hostcall_ended(&mut self, hostcall: &'static str, elapsed: Duration, copied: usize) {
+        self.running.calls += 1;
+        self.running.time += elapsed;
+        self.running.copied += copied;
+        let itself = Within { calls: 1, time: elapsed, copied };
+        self.hostcalls.entry(hostcall).or_default().note(elapsed, itself);
     }
 
     fn http_call(&mut self, id: CalloutId, _: HttpCall) -> Result<(), CalloutRefusal> {
-        self.callouts.push(id);
+        self.asked.push_back(id);
         Ok(())
     }
 
-    fn borrow_stream(&mut self, _: ContextId) -> Option<S> {
-        self.parked.take()
+    fn borrow_stream(&mut self, context: ContextId) -> Option<S> {
+        self.parked.take_if(|(id, _)| *id == context).map(|(_, stream)| stream)
     }
 
-    fn return_stream(&mut self, _: ContextId, stream: S) {
-        self.parked = Some(stream);
+    fn return_stream(&mut self, context: ContextId, stream: S) {
+        self.parked = Some((context, stream));
     }
 
     fn define_metric(&mut self, kind: MetricKind, name: &[u8]) -> Result<MetricId, Status> {
-        let known = self.metrics.len();
-        if let Some(id) = self.metrics.get(name) {
-            return Ok(*id);
-        }
-        let place = u32::try_from(known).ok().filter(|_| known < METRICS).ok_or(Status::InternalFailure)?;
-        let id = MetricId(place * 4 + u32::from(kind));
-        self.metrics.insert(name.to_vec(), id);
-        Ok(id)
+        let slot = self.series.custom.define(kind, name).unwrap_or(NOWHERE).min(NOWHERE);
+        Ok(MetricId(slot << 2 | u32::from(kind)))
     }
 
-    fn increment_metric(&mut self, _: MetricId, _: i64) -> Result<(), Status> {
-        Ok(())
+    fn increment_metric(&mut self, metric: MetricId, delta: i64) -> Result<(), Status> {
+        counted(metric, self.series.custom.increment(metric.0 >> 2, delta), ())
     }
 
-    fn record_metric(&mut self, _: MetricId, _: u64) -> Result<(), Status> {
-        Ok(())
+    fn record_metric(&mut self, metric: MetricId, value: u64) -> Result<(), Status> {
+        counted(metric, self.series.custom.record(metric.0 >> 2, value), ())
     }
 
-    fn metric(&mut self, _: MetricId) -> Result<u64, Status> {
-        Ok(0)
+    fn metric(&mut self, metric: MetricId) -> Result<u64, Status> {
+        counted(metric, self.series.custom.get(metric.0 >> 2), 0)
     }
+}
+
+/// What counts nowhere is no mistake of the filter.
+fn counted<T>(metric: MetricId, found: Option<T>, nowhere: T) -> Result<T, Status> {
+    found.or((metric.0 >> 2 == NOWHERE).then_some(nowhere)).ok_or(Status::NotFound)
 }

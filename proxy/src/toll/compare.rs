@@ -1,11 +1,51 @@
-//! What became dearer or cheaper since another measurement of the same filters.
+//! What became dearer or cheaper since another measurement.
+//!
+//! Filters are paired by name, those of one name in their order. Counts are compared as they are. Times are compared by what
+//! they were over those of a filter that does nothing, round by round: a machine that was slower for both is no change, and
+//! neither is what some rounds of either measurement show too.
 
 use serde::Serialize;
 
-use crate::toll::report::{FilterToll, Report};
+use crate::toll::report::{FilterToll, Report, Turns};
 
-/// A difference below this, in hundredths, is none.
-const LEAST: f64 = 10.0;
+/// Rounds below which nothing is said of times.
+const ROUNDS: usize = 5;
+/// A difference of exchanges below this, in hundredths, is none: where a program is put in memory makes as much of one.
+const EXCHANGES: f64 = 5.0;
+/// The same for starts and compilations, of which there are few.
+const FEW: f64 = 25.0;
+
+/// What came of comparing two measurements.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Comparison {
+    /// What was not alike when they were made.
+    pub differences: Vec<Difference>,
+    /// What changed of the filters.
+    pub changes: Vec<Change>,
+}
+
+/// Something that was not alike. Times are not compared where the machine or the build was another one, and memory is not
+/// where the number of exchanges was.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Difference {
+    /// The version of this program; the one before.
+    Version(String),
+    /// The machine.
+    Machine,
+    /// One program was built with optimisation, the other without.
+    Build,
+    /// The request.
+    Request,
+    /// The configuration of this filter.
+    Config(String),
+    /// The number of exchanges of this filter.
+    Requests(String),
+    /// This filter was measured before alone.
+    Gone(String),
+    /// This filter is measured now alone.
+    New(String),
+}
 
 /// A figure of a filter that changed by more than both measurements wander.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -18,13 +58,16 @@ pub struct Change {
     pub before: f64,
     /// As it is.
     pub after: f64,
+    /// How much more it is, in hundredths; less is below zero. For times it is what they are over those of a filter that does
+    /// nothing.
+    pub percent: f64,
 }
 
 /// What is compared. All but `Memory`, `Hostcalls` and `Copied` are nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Figure {
-    /// The middle of all exchanges.
+    /// The median of all exchanges.
     Exchange,
     /// Hostcalls of an exchange.
     Hostcalls,
@@ -36,6 +79,8 @@ pub enum Figure {
     Start,
     /// A compilation.
     Compile,
+    /// Loading of code that was kept.
+    Load,
 }
 
 /// Why two measurements cannot be compared.
@@ -44,64 +89,122 @@ pub enum Incomparable {
     /// Their figures mean different things.
     #[error("it was written by another version of this program, whose figures mean something else")]
     Format,
-    /// What passed was not the same.
-    #[error("it was measured with another request")]
-    Exchange,
     /// No filter is in both.
     #[error("it has none of these filters")]
     Filters,
-}
-
-impl Change {
-    /// How much more it is, in hundredths; less is below zero. From nothing it is all of it.
-    pub fn percent(&self) -> f64 {
-        if self.before == 0.0 { 100.0 } else { (self.after / self.before - 1.0) * 100.0 }
-    }
 }
 
 /// What changed, filter by filter.
 ///
 /// # Errors
 /// See [`Incomparable`].
-pub fn compare(before: &Report, after: &Report) -> Result<Vec<Change>, Incomparable> {
+pub fn compare(before: &Report, after: &Report) -> Result<Comparison, Incomparable> {
     if before.format != after.format {
         return Err(Incomparable::Format);
     }
-    if before.exchange != after.exchange {
-        return Err(Incomparable::Exchange);
-    }
-    let known = |name: &str| before.filters.iter().find(|filter| filter.name == name);
-    let pairs: Vec<_> = after.filters.iter().filter_map(|filter| Some((known(&filter.name)?, filter))).collect();
-    if pairs.is_empty() {
+    let pairs = pairs(before, after);
+    if !pairs.iter().any(|pair| matches!(pair, (Some(_), Some(_)))) {
         return Err(Incomparable::Filters);
     }
-    let wander = wander(before, after);
-    Ok(pairs.into_iter().flat_map(|(before, after)| changes(before, after, wander)).collect())
+    let mut differences = of_reports(before, after);
+    let is_timed = !differences.iter().any(|found| matches!(found, Difference::Machine | Difference::Build));
+    let mut changes = Vec::new();
+    for pair in pairs {
+        match pair {
+            (Some(before), Some(after)) => {
+                differences.extend(of_filters(before, after));
+                changes.extend(counts(before, after));
+                changes.extend(is_timed.then(|| times(before, after)).into_iter().flatten());
+            }
+            (Some(before), None) => differences.push(Difference::Gone(before.name.clone())),
+            (None, Some(after)) => differences.push(Difference::New(after.name.clone())),
+            (None, None) => {}
+        }
+    }
+    Ok(Comparison { differences, changes })
 }
 
-/// By how much times may differ although nothing changed: what rounds of one run differ by, and what a filter that does
-/// nothing differs by between the two.
-fn wander(before: &Report, after: &Report) -> f64 {
-    let drift = (after.noop.median / before.noop.median.max(1.0) - 1.0).abs() * 100.0;
-    LEAST.max(before.noise_percent).max(after.noise_percent).max(drift)
+type Pair<'a> = (Option<&'a FilterToll>, Option<&'a FilterToll>);
+
+/// Those of `after` in their order, then those that are gone.
+fn pairs<'a>(before: &'a Report, after: &'a Report) -> Vec<Pair<'a>> {
+    let mut left: Vec<&FilterToll> = before.filters.iter().collect();
+    let mut pairs: Vec<Pair<'a>> = Vec::new();
+    for filter in &after.filters {
+        let place = left.iter().position(|known| known.name == filter.name);
+        pairs.push((place.map(|place| left.remove(place)), Some(filter)));
+    }
+    pairs.extend(left.into_iter().map(|gone| (Some(gone), None)));
+    pairs
 }
 
-fn changes(before: &FilterToll, after: &FilterToll, wander: f64) -> Vec<Change> {
-    let figures = [
-        (Figure::Exchange, wander, before.request.median, after.request.median),
-        (Figure::Hostcalls, 0.0, before.hostcalls_of_one(), after.hostcalls_of_one()),
-        (Figure::Copied, 0.0, before.copied as f64, after.copied as f64),
-        (Figure::Memory, LEAST, before.memory_last as f64, after.memory_last as f64),
-        (Figure::Start, wander, before.start, after.start),
-        (Figure::Compile, wander, before.compile_cold, after.compile_cold),
+fn of_reports(before: &Report, after: &Report) -> Vec<Difference> {
+    let found = [
+        (before.tollgate != after.tollgate, Difference::Version(before.tollgate.clone())),
+        (before.machine != after.machine, Difference::Machine),
+        (before.optimised != after.optimised, Difference::Build),
+        (before.exchange != after.exchange, Difference::Request),
     ];
-    let changes = figures.into_iter().map(|(figure, wander, before, now)| {
-        (wander, Change { filter: after.name.clone(), figure, before, after: now })
-    });
-    changes
-        .filter(|(wander, change)| change.before != change.after && change.percent().abs() > *wander)
-        .map(|(_, change)| change)
-        .collect()
+    found.into_iter().filter_map(|(differs, what)| differs.then_some(what)).collect()
+}
+
+fn of_filters(before: &FilterToll, after: &FilterToll) -> impl Iterator<Item = Difference> {
+    let found = [
+        (before.config_sha256 != after.config_sha256, Difference::Config(after.name.clone())),
+        (before.requests != after.requests, Difference::Requests(after.name.clone())),
+    ];
+    found.into_iter().filter_map(|(differs, what)| differs.then_some(what))
+}
+
+fn counts(before: &FilterToll, after: &FilterToll) -> Vec<Change> {
+    let memory = |toll: &FilterToll| if before.requests == after.requests { toll.memory_last as f64 } else { 0.0 };
+    let figures = [
+        (Figure::Hostcalls, before.hostcalls_of_one(), after.hostcalls_of_one()),
+        (Figure::Copied, before.copied, after.copied),
+        (Figure::Memory, memory(before), memory(after)),
+    ];
+    let changed = figures.into_iter().filter(|(_, before, after)| before != after);
+    let change = |(figure, before, now)| {
+        let percent = if before == 0.0 { 100.0 } else { (now / before - 1.0) * 100.0 };
+        Change { filter: after.name.clone(), figure, before, after: now, percent }
+    };
+    changed.map(change).collect()
+}
+
+fn times(before: &FilterToll, after: &FilterToll) -> Vec<Change> {
+    let turns = |turns: &Turns| (turns.median, turns.ratios.clone());
+    let exchange = |toll: &FilterToll| (toll.request.median, toll.ratios.clone());
+    let load = |toll: &FilterToll| toll.compile_cached.as_ref().map(turns).unwrap_or_default();
+    let figures = [
+        (Figure::Exchange, EXCHANGES, exchange(before), exchange(after)),
+        (Figure::Start, FEW, turns(&before.start), turns(&after.start)),
+        (Figure::Compile, FEW, turns(&before.compile_cold), turns(&after.compile_cold)),
+        (Figure::Load, FEW, load(before), load(after)),
+    ];
+    let change = |(figure, least, before, now): (_, _, (f64, Vec<f64>), (f64, Vec<f64>))| {
+        let percent = moved(&before.1, &now.1).filter(|percent: &f64| percent.abs() >= least)?;
+        Some(Change { filter: after.name.clone(), figure, before: before.0, after: now.0, percent })
+    };
+    figures.into_iter().filter_map(change).collect()
+}
+
+/// By how much the middle of some ratios moved, in hundredths, where they have none in common: but for one in ten at either
+/// end, which something else may have disturbed.
+fn moved(before: &[f64], after: &[f64]) -> Option<f64> {
+    if before.len().min(after.len()) < ROUNDS {
+        return None;
+    }
+    let (before, after) = (sorted(before), sorted(after));
+    let is_apart = after.first()? > before.last()? || after.last()? < before.first()?;
+    let (was, is) = (before.get(before.len() / 2)?, after.get(after.len() / 2)?);
+    (is_apart && *was > 0.0).then(|| (is / was - 1.0) * 100.0)
+}
+
+fn sorted(ratios: &[f64]) -> Vec<f64> {
+    let mut sorted = ratios.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let ends = sorted.len() / 10;
+    sorted.get(ends..sorted.len() - ends).unwrap_or_default().to_vec()
 }
 
 #[cfg(test)]
@@ -109,48 +212,139 @@ mod tests {
     use super::*;
     use crate::toll::report::tests::report;
 
+    /// The report with everything that is timed of its filter that much slower; the filter that does nothing is as it was.
     fn slower(by: f64) -> Report {
         let mut report = report();
-        report.filters[0].request.median *= by;
+        let filter = &mut report.filters[0];
+        filter.request.median *= by;
+        filter.ratios.iter_mut().for_each(|ratio| *ratio *= by);
         report
     }
 
-    #[test]
-    fn what_became_slower_is_named() {
-        let changes = compare(&report(), &slower(1.5)).unwrap();
-
-        assert_eq!(changes.len(), 1);
-        assert_eq!((changes[0].figure, changes[0].percent().round()), (Figure::Exchange, 50.0));
+    fn changes(before: &Report, after: &Report) -> Vec<(Figure, f64)> {
+        let found = compare(before, after).unwrap().changes;
+        found.iter().map(|change| (change.figure, change.percent.round())).collect()
     }
 
     #[test]
-    fn what_the_machine_does_is_no_change() {
+    fn what_became_slower_or_faster_is_named() {
+        assert_eq!(changes(&report(), &slower(1.5)), [(Figure::Exchange, 50.0)]);
+        assert_eq!(changes(&slower(1.5), &report()), [(Figure::Exchange, -33.0)]);
+    }
+
+    #[test]
+    fn a_machine_that_is_slower_for_both_is_no_change() {
+        let mut after = report();
+        after.filters[0].request.median *= 3.0;
+        after.filters[0].noop.median *= 3.0;
+
+        assert_eq!(changes(&report(), &after), []);
+    }
+
+    #[test]
+    fn what_rounds_of_both_show_is_no_change() {
         let mut after = slower(1.5);
-        after.noise_percent = 60.0;
-        assert_eq!(compare(&report(), &after), Ok(Vec::new()));
-        after.noise_percent = 0.0;
-        after.noop.median *= 1.6;
-        assert_eq!(compare(&report(), &after), Ok(Vec::new()));
+        // A tenth of the rounds may be anything; with a second one the two have something in common.
+        after.filters[0].ratios[0] = 2.9;
+        assert_eq!(changes(&report(), &after), [(Figure::Exchange, 50.0)]);
+        after.filters[0].ratios[1] = 2.9;
+        assert_eq!(changes(&report(), &after), []);
+    }
+
+    #[test]
+    fn a_difference_at_the_bound_is_named_and_one_below_it_is_not() {
+        let flat = |ratio: f64| {
+            let mut report = report();
+            report.filters[0].ratios = vec![ratio; 10];
+            report
+        };
+
+        assert_eq!(changes(&flat(1.0), &flat(1.0501)), [(Figure::Exchange, 5.0)]);
+        assert_eq!(changes(&flat(1.0), &flat(1.0499)), []);
+    }
+
+    #[test]
+    fn few_rounds_say_nothing_of_times() {
+        let few = |count, by| {
+            let mut report = slower(by);
+            report.filters[0].ratios.truncate(count);
+            report
+        };
+
+        assert_eq!(changes(&few(4, 1.0), &few(10, 3.0)), []);
+        assert_eq!(changes(&few(5, 1.0), &few(5, 3.0)), [(Figure::Exchange, 200.0)]);
+    }
+
+    #[test]
+    fn starts_and_compilations_are_compared_by_their_turns() {
+        let mut after = report();
+        let longer = |turns: &mut Turns, by: f64| turns.ratios.iter_mut().for_each(|ratio| *ratio *= by);
+        longer(&mut after.filters[0].start, 1.24);
+        longer(&mut after.filters[0].compile_cold, 1.5);
+        longer(after.filters[0].compile_cached.as_mut().unwrap(), 0.5);
+
+        assert_eq!(changes(&report(), &after), [(Figure::Compile, 50.0), (Figure::Load, -50.0)]);
     }
 
     #[test]
     fn counts_do_not_wander() {
         let mut after = report();
-        after.filters[0].copied += 1;
-        after.noise_percent = 60.0;
+        after.filters[0].copied += 1.0;
+        after.filters[0].memory_last += 65_536;
 
-        assert_eq!(compare(&report(), &after).unwrap()[0].figure, Figure::Copied);
+        assert_eq!(changes(&report(), &after), [(Figure::Copied, 5.0), (Figure::Memory, 6.0)]);
     }
 
     #[test]
-    fn what_is_not_alike_is_not_compared() {
-        let (mut format, mut exchange, mut filters) = (report(), report(), report());
+    fn what_was_not_alike_is_said_and_what_depends_on_it_is_left_out() {
+        let mut after = slower(2.0);
+        after.machine.cores += 1;
+        after.exchange.request_sha256.push('0');
+        after.filters[0].config_sha256.push('0');
+        after.filters[0].requests -= 1;
+        after.filters[0].memory_last += 65_536;
+
+        let found = compare(&report(), &after).unwrap();
+
+        let of_a = || "a".to_owned();
+        let expected =
+            [Difference::Machine, Difference::Request, Difference::Config(of_a()), Difference::Requests(of_a())];
+        assert_eq!((&found.differences[..], &found.changes[..]), (&expected[..], &[][..]));
+        let mut built = slower(2.0);
+        built.optimised = false;
+        built.tollgate = "0.0.9".to_owned();
+        let found = compare(&built, &report()).unwrap();
+        assert_eq!(found.differences, [Difference::Version("0.0.9".to_owned()), Difference::Build]);
+        assert_eq!(found.changes, []);
+    }
+
+    #[test]
+    fn filters_of_one_name_are_paired_in_their_order_and_others_are_named() {
+        let with = |filters: &[(&str, f64)]| {
+            let mut all = report();
+            let one = all.filters.remove(0);
+            let filter =
+                |(name, copied): &(&str, f64)| FilterToll { name: (*name).to_owned(), copied: *copied, ..one.clone() };
+            all.filters = filters.iter().map(filter).collect();
+            all
+        };
+        let (before, after) =
+            (with(&[("a", 1.0), ("b", 2.0), ("a", 3.0)]), with(&[("a", 1.0), ("a", 4.0), ("c", 5.0)]));
+
+        let found = compare(&before, &after).unwrap();
+
+        assert_eq!(found.differences, [Difference::New("c".to_owned()), Difference::Gone("b".to_owned())]);
+        assert_eq!(found.changes.len(), 1);
+        assert_eq!((found.changes[0].before, found.changes[0].after), (3.0, 4.0));
+    }
+
+    #[test]
+    fn what_has_nothing_in_common_is_not_compared() {
+        let (mut format, mut filters) = (report(), report());
         format.format += 1;
-        exchange.exchange.request_bytes += 1;
         filters.filters.clear();
 
         assert_eq!(compare(&format, &report()), Err(Incomparable::Format));
-        assert_eq!(compare(&exchange, &report()), Err(Incomparable::Exchange));
         assert_eq!(compare(&filters, &report()), Err(Incomparable::Filters));
     }
 }

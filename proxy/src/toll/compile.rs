@@ -1,52 +1,126 @@
-//! How long a filter's bytes take to become code, and its code to become a VM.
+//! How long a filter's bytes take to become code as the proxy has them become code: in a process of its own, or out of a
+//! folder in which code is kept.
 
-use std::sync::Arc;
+use std::env;
+use std::fs;
+use std::path::PathBuf;
+use std::process;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use tollgate_abi::{Engine, Host, Module, ModuleError, ModuleLimits, PluginSettings, Vm};
+use bytes::Bytes;
+use tollgate_abi::{Engine, Module};
 
-use crate::toll::Filter;
-use crate::toll::series::middle;
+use crate::filter::compile::{CodeSource, CompileError, CompileSettings, Compiler};
+use crate::filter::digest::Digest;
+use crate::toll::filter::Filter;
+use crate::toll::noop;
+use crate::toll::report::Turns;
 
-/// Times that something is done of which the middle one counts.
-const TIMES: usize = 9;
-/// What takes longer is done once.
-const LONG: Duration = Duration::from_millis(300);
+/// Turns of compiling, and the time after which no other begins.
+const COLD: usize = 5;
+const COLD_TIME: Duration = Duration::from_secs(5);
+/// Turns of loading.
+const CACHED: usize = 9;
 
-/// A module, with how long it took, in nanoseconds.
+/// See the module.
+pub(super) struct Compilers {
+    fresh: Compiler,
+    keeping: Compiler,
+    _folder: Scratch,
+}
+
+/// A module and a filter with the same callbacks that does nothing.
 pub(super) struct Code {
     pub(super) module: Module,
     /// From bytes.
-    pub(super) cold: f64,
+    pub(super) cold: Turns,
     /// From code that was kept.
-    pub(super) cached: f64,
+    pub(super) cached: Option<Turns>,
+    pub(super) nothing: Filter,
+    pub(super) nothing_module: Module,
 }
 
-impl Code {
-    pub(super) fn of(engine: &Engine, bytes: &[u8]) -> Result<Self, ModuleError> {
-        let limits = ModuleLimits::default();
-        let began = Instant::now();
-        let artifact = Module::precompile(engine, bytes, &limits, None)?;
-        let once = began.elapsed();
-        let module = Module::from_artifact(engine, bytes, &limits, None, &artifact)?;
-        // What fails the second time has not failed the first.
-        let cold = repeated(once, || drop(Module::precompile(engine, bytes, &limits, None)));
-        let cached = middle(TIMES, || drop(Module::from_artifact(engine, bytes, &limits, None, &artifact)));
-        Ok(Self { module, cold, cached })
+/// A folder of this process's own, gone with it.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    /// Nothing is made before somebody writes there.
+    fn new() -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let name = format!("tollgate-toll-{}-{}", process::id(), NUMBER.fetch_add(1, Relaxed));
+        Self(env::temp_dir().join(name))
     }
 }
 
-/// Nanoseconds of something that took `once` the first time.
-pub(super) fn repeated(once: Duration, work: impl FnMut()) -> f64 {
-    if once > LONG { once.as_secs_f64() * 1e9 } else { middle(TIMES, work) }
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // Where it was never made, or belongs to somebody else, there is nothing to remove.
+        let _ = fs::remove_dir_all(&self.0);
+    }
 }
 
-/// What a filter is started with.
-pub(super) fn settings(filter: &Filter) -> Arc<PluginSettings> {
-    Arc::new(PluginSettings { name: filter.name.clone(), config: filter.config.clone(), ..PluginSettings::default() })
+impl Compilers {
+    /// `program` compiles, as [`CompileSettings`] says.
+    pub(super) fn new(engine: &Engine, program: Option<PathBuf>) -> Self {
+        let folder = Scratch::new();
+        let settings = CompileSettings { program, ..CompileSettings::default() };
+        let keeping = CompileSettings { cache: Some(folder.0.clone()), ..settings.clone() };
+        Self {
+            fresh: Compiler::new(engine.clone(), settings),
+            keeping: Compiler::new(engine.clone(), keeping),
+            _folder: folder,
+        }
+    }
+
+    pub(super) fn code(&self, filter: &Filter) -> Result<Code, CompileError> {
+        let began = Instant::now();
+        let own = Source::of(filter);
+        let first = own.compile(&self.fresh)?;
+        let module = first.0;
+        let bytes = Bytes::from(noop::module(|kind| module.exports(kind)));
+        let nothing = Filter::new("noop".to_owned(), bytes, Vec::new());
+        let noop = Source::of(&nothing);
+        let (nothing_module, noop_took) = noop.compile(&self.fresh)?;
+        let mut cold = vec![(first.1, noop_took)];
+        while cold.len() < COLD && began.elapsed() < COLD_TIME {
+            // What fails here did not fail before; it is no turn, and there is none after it.
+            let (Ok((_, took)), Ok((_, noop))) = (own.compile(&self.fresh), noop.compile(&self.fresh)) else { break };
+            cold.push((took, noop));
+        }
+        let cached = self.cached(&own, &noop);
+        Ok(Code { module, cold: Turns::of(&cold), cached, nothing, nothing_module })
+    }
+
+    fn cached(&self, own: &Source<'_>, noop: &Source<'_>) -> Option<Turns> {
+        own.compile(&self.keeping).ok()?;
+        noop.compile(&self.keeping).ok()?;
+        let turn = || Some((own.load(&self.keeping)?, noop.load(&self.keeping)?));
+        let turns: Vec<_> = (0..CACHED).filter_map(|_| turn()).collect();
+        (!turns.is_empty()).then(|| Turns::of(&turns))
+    }
 }
 
-/// Nanoseconds of a start of something that has started before.
-pub(super) fn start_time<H: Host + Default>(module: &Module, filter: &Filter, once: Duration) -> f64 {
-    repeated(once, || drop(Vm::start(module, settings(filter), H::default())))
+/// Bytes that are compiled again and again.
+struct Source<'a> {
+    filter: &'a Filter,
+    digest: Digest,
+}
+
+impl<'a> Source<'a> {
+    fn of(filter: &'a Filter) -> Self {
+        Self { digest: Digest::of(&filter.module), filter }
+    }
+
+    /// The module, and the nanoseconds that it took.
+    fn compile(&self, compiler: &Compiler) -> Result<(Module, f64), CompileError> {
+        let compiled = compiler.module(self.digest, &self.filter.module, self.filter.abi)?;
+        Ok((compiled.module, compiled.took.as_secs_f64() * 1e9))
+    }
+
+    /// Nanoseconds, where the code had been kept.
+    fn load(&self, compiler: &Compiler) -> Option<f64> {
+        let compiled = compiler.module(self.digest, &self.filter.module, self.filter.abi).ok()?;
+        (compiled.source == CodeSource::Cache).then(|| compiled.took.as_secs_f64() * 1e9)
+    }
 }

@@ -1,197 +1,260 @@
-//! Everything is measured in turns, so that what disturbs the machine for a while disturbs all of it.
+//! Everything is measured in turns with a filter that does nothing, so that what disturbs the machine for a while disturbs
+//! both.
 
 use std::fs;
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use tollgate_abi::{Engine, EngineSettings, Failure, HeaderMap as _, Module, Vm};
-use tollgate_config::TestRequest;
+use tollgate_abi::{CallbackKind, Engine, EngineError, EngineSettings, HeaderMap as _, Vm};
 
 use crate::exchange::stream::FilterStream;
 use crate::filter::digest::Digest;
-use crate::toll::clerk::Clerk;
-use crate::toll::compile::{Code, settings, start_time};
-use crate::toll::observe::{Blind, Seen, Watched};
-use crate::toll::passing::pass;
-use crate::toll::report::{CallbackToll, Exchange, FORMAT, FilterToll, Machine, Outcome, Report, Times};
+use crate::toll::clerk::{Clerk, Entries, Notes};
+use crate::toll::compile::{Code, Compilers};
+use crate::toll::filter::Filter;
+use crate::toll::native::replay;
+use crate::toll::observe::Seen;
+use crate::toll::report::{
+    Broken, CallbackToll, Exchange, FORMAT, FilterToll, HostcallToll, Machine, Parts, Report, Times, Turns, Unmeasured,
+};
+use crate::toll::request::Asked;
+use crate::toll::runner::{Flaw, Plain, Runner, start};
+use crate::toll::sample::Sample;
 use crate::toll::series::{Series, middle};
-use crate::toll::subject::Sample;
-use crate::toll::{Filter, TollError, noop};
 
-/// Turns that everything has.
+/// Rounds in which everything has its turn.
 const ROUNDS: u32 = 10;
-/// Exchanges by which the time for all is guessed.
-const TRIAL: u32 = 50;
+/// Turns of starts, and the time after which no other begins.
+const STARTS: usize = 9;
+const STARTS_TIME: Duration = Duration::from_secs(5);
 /// VMs that are made of an image, of which the middle one counts.
 const IMAGES: usize = 99;
+/// Readings of the clock of which the middle one counts.
+const READINGS: usize = 1_001;
 
 /// How much is done for each filter.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Plan {
     /// Exchanges.
     pub requests: u32,
-    /// The most time for them; fewer are made where they would take longer.
+    /// The most time for them, and for those through a filter that does nothing: there are fewer where they take longer.
     pub time: Duration,
+    /// The program that compiles, which answers to `compile` as `tollgate` does; `None` compiles in this process.
+    pub program: Option<PathBuf>,
 }
 
 impl Default for Plan {
     fn default() -> Self {
-        Self { requests: 100_000, time: Duration::from_secs(20) }
+        Self { requests: 100_000, time: Duration::from_secs(20), program: None }
     }
 }
 
 impl Plan {
-    /// Exchanges of one round, where one takes so long.
-    fn round(self, each: Duration) -> u32 {
-        let fitting = self.time.as_nanos() / each.as_nanos().max(1);
-        (self.requests / ROUNDS).min(u32::try_from(fitting).unwrap_or(u32::MAX) / ROUNDS).max(1)
+    /// Exchanges of one round; those of all rounds come to `requests`.
+    fn of_round(&self, round: u32) -> u32 {
+        self.requests / ROUNDS + u32::from(round < self.requests % ROUNDS)
     }
 }
 
-/// Measures filters, each alone.
+/// Measures filters, each alone. One that fails keeps no other from being measured.
 ///
 /// # Errors
-/// The first filter that cannot be compiled, started or passed is the error, with what it said.
-pub fn measure(filters: &[Filter], request: &TestRequest, plan: Plan) -> Result<Report, TollError> {
+/// There is no engine on this machine.
+pub fn measure(filters: &[Filter], asked: &Asked, plan: &Plan) -> Result<Report, EngineError> {
     let engine = Engine::new(&EngineSettings::default())?;
-    let sample = Sample::new(request);
-    let nothing = Filter { name: "noop".to_owned(), module: noop::module(), config: Vec::new() };
-    let mut noop = Runner::start(&code(&engine, &nothing)?.module, &nothing, &sample)?;
-    let measured = filters.iter().map(|filter| one(&engine, filter, &mut noop, plan));
-    let filters = measured.collect::<Result<_, _>>()?;
-    Ok(Report {
+    let bench = Bench { compilers: Compilers::new(&engine, plan.program.clone()), sample: Sample::new(asked), plan };
+    let mut report = Report {
         format: FORMAT,
         tollgate: env!("CARGO_PKG_VERSION").to_owned(),
+        optimised: !cfg!(debug_assertions),
         machine: machine(),
-        exchange: Exchange {
-            request_fields: sample.stream()?.request.len(),
-            request_bytes: sample.request_body.len(),
-            answer_fields: sample.answer.len(),
-            answer_bytes: sample.answer_body.len(),
-        },
-        noop: noop.series.times(),
-        noise_percent: noop.series.noise(),
-        filters,
-    })
-}
-
-fn one(engine: &Engine, filter: &Filter, noop: &mut Runner<'_>, plan: Plan) -> Result<FilterToll, TollError> {
-    let Code { module, cold, cached } = code(engine, filter)?;
-    let began = Instant::now();
-    let mut runner = Runner::start(&module, filter, noop.sample)?;
-    let start = start_time::<Clerk<Box<FilterStream>, false>>(&module, filter, began.elapsed());
-    let image = runner.vm.image().ok();
-    let image = image.map(|image| middle(IMAGES, || drop(Vm::from_image(&image, Clerk::default()))));
-    let outcome = runner.pass()?.1;
-    let memory_first = runner.vm.memory_bytes();
-    let seen = observe(&module, filter, noop.sample)?;
-    let (native, requests) = rounds(&mut runner, noop, &seen, plan)?;
-    let request = runner.series.times();
-    let host = seen.host().min(request.median);
-    Ok(FilterToll {
-        name: filter.name.clone(),
-        sha256: Digest::of(&filter.module).to_string(),
-        bytes: filter.module.len(),
-        abi: module.abi_version().to_string(),
-        outcome,
-        requests,
-        request,
-        host,
-        guest: request.median - host,
-        native: native.times(),
-        callbacks: runner.callbacks(requests),
-        copied: seen.trace.replay(noop.sample)?.1,
-        hostcalls: seen.hostcalls,
-        memory_first,
-        memory_last: runner.vm.memory_bytes(),
-        start,
-        image,
-        compile_cold: cold,
-        compile_cached: cached,
-    })
-}
-
-fn code(engine: &Engine, filter: &Filter) -> Result<Code, TollError> {
-    Code::of(engine, &filter.module).map_err(|source| TollError::Module { name: filter.name.clone(), source })
-}
-
-fn observe(module: &Module, filter: &Filter, sample: &Sample) -> Result<Seen, TollError> {
-    let mut vm: Watched = Vm::start(module, settings(filter), Clerk::default())
-        .map_err(|(failure, clerk)| failed(&filter.name, failure, clerk.lines))?;
-    Seen::of(&mut vm, sample).map_err(|blind| match blind {
-        Blind::Failed(failure) => failed(&filter.name, failure, vm.host().lines.clone()),
-        Blind::Unfit(unfit) => unfit.into(),
-    })
-}
-
-/// The filter, the one that does nothing, and the same in Rust, in turns. Answers with the last of them and how many
-/// exchanges each had.
-fn rounds(filter: &mut Runner<'_>, noop: &mut Runner<'_>, seen: &Seen, plan: Plan) -> Result<(Series, u32), TollError> {
-    let began = Instant::now();
-    filter.round(TRIAL)?;
-    let each = plan.round(began.elapsed() / TRIAL);
-    filter.clear();
-    let mut native = Series::default();
-    for _ in 0..ROUNDS {
-        filter.round(each)?;
-        noop.round(each)?;
-        native.round(each, || seen.trace.replay(noop.sample).map(|(time, _)| time))?;
-    }
-    Ok((native, each * ROUNDS))
-}
-
-/// A VM that is timed.
-struct Runner<'a> {
-    name: String,
-    vm: Vm<Clerk<Box<FilterStream>, false>>,
-    sample: &'a Sample,
-    series: Series,
-}
-
-impl<'a> Runner<'a> {
-    fn start(module: &Module, filter: &Filter, sample: &'a Sample) -> Result<Self, TollError> {
-        let vm = Vm::start(module, settings(filter), Clerk::default());
-        let vm = vm.map_err(|(failure, clerk)| failed(&filter.name, failure, clerk.lines))?;
-        Ok(Self { name: filter.name.clone(), vm, sample, series: Series::default() })
-    }
-
-    fn round(&mut self, count: u32) -> Result<(), TollError> {
-        let mut series = std::mem::take(&mut self.series);
-        let outcome = series.round(count, || self.pass().map(|(time, _)| time));
-        self.series = series;
-        outcome
-    }
-
-    /// One exchange, which is made and dropped outside of what is timed.
-    fn pass(&mut self) -> Result<(Duration, Outcome), TollError> {
-        let exchange = (Box::new(self.sample.stream()?), self.sample.answer.clone());
-        let started = Instant::now();
-        let passed = pass(&mut self.vm, exchange, self.sample);
-        let time = started.elapsed();
-        match passed {
-            Ok((_, outcome)) => Ok((time, outcome)),
-            Err(failure) => Err(failed(&self.name, failure, self.vm.host().lines.clone())),
+        exchange: exchange(&bench.sample),
+        filters: Vec::new(),
+        unmeasured: Vec::new(),
+    };
+    for filter in filters {
+        match bench.toll(filter) {
+            Ok(toll) => report.filters.push(toll),
+            Err(Flaw { message, lines }) => {
+                report.unmeasured.push(Unmeasured { name: filter.name.clone(), message, lines });
+            }
         }
     }
+    Ok(report)
+}
 
-    /// Forgets what was measured.
-    fn clear(&mut self) {
-        self.series = Series::default();
-        self.vm.host_mut().clear();
+/// What all filters are measured with.
+struct Bench<'a> {
+    compilers: Compilers,
+    sample: Sample,
+    plan: &'a Plan,
+}
+
+impl Bench<'_> {
+    fn toll(&self, filter: &Filter) -> Result<FilterToll, Flaw> {
+        let code = self.compilers.code(filter);
+        let code = code.map_err(|error| Flaw { message: error.to_string(), lines: Vec::new() })?;
+        let (start, image) = (starts(&code, filter)?, image(&code, filter)?);
+        let seen = Seen::of(&code.module, filter, &self.sample)?;
+        let mut runner: Plain<'_> = Runner::new(&code.module, filter, &self.sample)?;
+        let mut nothing = Runner::new(&code.nothing_module, &code.nothing, &self.sample)?;
+        let Rounds { own, noop, native, flaw } = self.rounds((&mut runner, filter), &mut nothing, &seen);
+        let (Some(outcome), Some(memory_first)) = (runner.outcome, runner.memory_first) else {
+            return Err(flaw.unwrap_or_else(|| Flaw { message: "nothing was measured".to_owned(), lines: Vec::new() }));
+        };
+        let (request, requests) = (own.times(), u32::try_from(own.len()).unwrap_or(u32::MAX));
+        let broken = |Flaw { message, lines }| Broken { exchange: requests.saturating_add(1), message, lines };
+        let callbacks = callbacks(&runner.take_notes(), &nothing.take_notes(), &seen, requests);
+        Ok(FilterToll {
+            name: filter.name.clone(),
+            sha256: Digest::of(&filter.module).to_string(),
+            config_sha256: filter.config_digest().to_string(),
+            bytes: filter.module.len(),
+            abi: code.module.abi_version().to_string(),
+            outcome: outcome.into(),
+            requests,
+            failure: flaw.map(broken),
+            request,
+            parts: parts(request.median, &callbacks),
+            noop: noop.times(),
+            native: native.times(),
+            ratios: own.middles.iter().zip(&noop.middles).map(|(own, noop)| own / noop.max(1.0)).collect(),
+            noise: own.noise(),
+            noop_noise: noop.noise(),
+            copied: callbacks.iter().fold(0.0, |sum, callback| sum + callback.calls * callback.copied),
+            callbacks,
+            hostcalls: hostcalls(&seen),
+            memory_first,
+            memory_last: runner.memory(),
+            start,
+            image,
+            compile_cold: code.cold,
+            compile_cached: code.cached,
+        })
     }
 
-    fn callbacks(&self, requests: u32) -> Vec<CallbackToll> {
-        let entered = self.vm.host().callbacks().map(|(kind, samples)| CallbackToll {
-            name: kind.as_str().to_owned(),
-            calls: samples.len() as f64 / f64::from(requests),
-            time: Times::of(&mut samples.to_vec()),
-        });
-        entered.collect()
+    /// The filter, the one that does nothing, and the same in Rust, in turns.
+    fn rounds(&self, (runner, filter): (&mut Plain<'_>, &Filter), nothing: &mut Plain<'_>, seen: &Seen) -> Rounds {
+        let (began, facts) = (Instant::now(), self.sample.facts(&filter.manners));
+        let mut rounds = Rounds::default();
+        for round in 0..ROUNDS {
+            let until = began + self.plan.time * (round + 1) / ROUNDS;
+            let before = rounds.own.len();
+            let passed = runner.round(&mut rounds.own, self.plan.of_round(round), until);
+            let count = u32::try_from(rounds.own.len() - before).unwrap_or(u32::MAX);
+            // As many of the others, within as much time.
+            let until = Instant::now() + self.plan.time / ROUNDS;
+            let passed = passed.and(nothing.round(&mut rounds.noop, count, until));
+            for _ in 0..count {
+                rounds.native.add(replay(&seen.steps, &self.sample, &facts));
+            }
+            rounds.close();
+            if let Err(flaw) = passed {
+                rounds.flaw = Some(flaw);
+                break;
+            }
+        }
+        rounds
     }
 }
 
-fn failed(name: &str, failure: Failure, lines: Vec<String>) -> TollError {
-    TollError::Failed { name: name.to_owned(), failure: Box::new(failure), lines }
+/// What came of all rounds.
+#[derive(Default)]
+struct Rounds {
+    own: Series,
+    noop: Series,
+    native: Series,
+    /// Why there are no more.
+    flaw: Option<Flaw>,
+}
+
+impl Rounds {
+    fn close(&mut self) {
+        [&mut self.own, &mut self.noop, &mut self.native].into_iter().for_each(Series::close);
+    }
+}
+
+/// Starts of the filter and of the one that does nothing, in turns.
+fn starts(code: &Code, filter: &Filter) -> Result<Turns, Flaw> {
+    let began = Instant::now();
+    let mut turns = Vec::new();
+    while turns.is_empty() || (turns.len() < STARTS && began.elapsed() < STARTS_TIME) {
+        let (own, _) = start::<Box<FilterStream>, false>(&code.module, filter)?;
+        let (noop, _) = start::<Box<FilterStream>, false>(&code.nothing_module, &code.nothing)?;
+        turns.push((own.as_secs_f64() * 1e9, noop.as_secs_f64() * 1e9));
+    }
+    Ok(Turns::of(&turns))
+}
+
+/// How long a VM takes that is made of the image of another, where there is one.
+fn image(code: &Code, filter: &Filter) -> Result<Option<f64>, Flaw> {
+    let (_, mut vm) = start::<Box<FilterStream>, false>(&code.module, filter)?;
+    let Ok(image) = vm.image() else { return Ok(None) };
+    let made = || Vm::from_image(&image, Clerk::new(filter));
+    Ok(made().is_ok().then(|| middle(IMAGES, made)))
+}
+
+fn callbacks(own: &Notes, noop: &Notes, seen: &Seen, requests: u32) -> Vec<CallbackToll> {
+    let reading = middle(READINGS, || ());
+    let of = |kind: CallbackKind, notes: &Notes| {
+        notes.callbacks.iter().find(|(known, _)| *known == kind).map(|(_, entries)| entries.clone())
+    };
+    // The answer of a callout never reaches a filter that asks for none: it enters the filter as any callback does.
+    let least = noop.callbacks.iter().map(|(_, entries)| median(&entries.times)).min_by(f64::total_cmp);
+    let callback = |(kind, entries): &(CallbackKind, Entries)| {
+        let time = Times::of(&mut entries.times.clone());
+        let crossing = of(*kind, noop).map(|entries| median(&entries.times)).or(least).unwrap_or(0.0);
+        let inside = of(*kind, &seen.notes).unwrap_or_default();
+        let (hostcalls, copied) = (share(inside.hostcalls, inside.count), inside.copied as f64);
+        // One of the two readings around each hostcall lies within what they measure.
+        let host = (median(&inside.inside) - reading * hostcalls).max(0.0);
+        CallbackToll {
+            name: kind.as_str().to_owned(),
+            calls: share(entries.count, requests),
+            time,
+            parts: Parts::of(time.median, crossing, host),
+            hostcalls,
+            copied: copied / f64::from(inside.count.max(1)),
+        }
+    };
+    own.callbacks.iter().map(callback).collect()
+}
+
+/// What callbacks come to in one exchange, and the way between them.
+fn parts(whole: f64, callbacks: &[CallbackToll]) -> Parts {
+    let sum = |part: fn(&Parts) -> f64| callbacks.iter().fold(0.0, |sum, one| sum + one.calls * part(&one.parts));
+    let (host, guest) = (sum(|parts| parts.host), sum(|parts| parts.guest));
+    Parts::of(whole, whole - host - guest, host)
+}
+
+fn hostcalls(seen: &Seen) -> Vec<HostcallToll> {
+    let reading = middle(READINGS, || ());
+    let hostcall = |(name, entries): (&&'static str, &Entries)| HostcallToll {
+        name: (*name).to_owned(),
+        calls: share(entries.count, seen.exchanges),
+        time: (median(&entries.times) - reading).max(0.0),
+        copied: entries.copied as f64 / f64::from(entries.count.max(1)),
+    };
+    seen.notes.hostcalls.iter().map(hostcall).collect()
+}
+
+fn median(times: &[u32]) -> f64 {
+    Times::of(&mut times.to_vec()).median
+}
+
+fn share(part: u32, whole: u32) -> f64 {
+    f64::from(part) / f64::from(whole.max(1))
+}
+
+fn exchange(sample: &Sample) -> Exchange {
+    Exchange {
+        request_sha256: sample.digest.to_string(),
+        request_fields: sample.request().len(),
+        request_bytes: sample.body.len(),
+        answer_fields: sample.answer.len(),
+        answer_bytes: sample.answer_body.len(),
+    }
 }
 
 fn machine() -> Machine {
@@ -201,5 +264,22 @@ fn machine() -> Machine {
         architecture: std::env::consts::ARCH.to_owned(),
         processor: processor.map(|(_, name)| name.trim().to_owned()).unwrap_or_default(),
         cores: std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rounds_come_to_as_many_exchanges_as_were_asked_for() {
+        for requests in [1, 9, 10, 15, 99_999] {
+            let plan = Plan { requests, ..Plan::default() };
+
+            let rounds: Vec<u32> = (0..ROUNDS).map(|round| plan.of_round(round)).collect();
+
+            assert_eq!(rounds.iter().sum::<u32>(), requests);
+            assert!(rounds.iter().max().unwrap() - rounds.iter().min().unwrap() <= 1);
+        }
     }
 }

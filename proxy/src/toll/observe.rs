@@ -1,67 +1,77 @@
-//! What a filter asks of its host during one exchange. Looking takes time, so this is never what is timed as a whole.
+//! What a filter asks of its host during an exchange. Looking takes time, so that nothing here is timed as a whole.
 
 use std::time::{Duration, Instant};
 
-use tollgate_abi::{Failure, Vm};
+use tollgate_abi::Module;
 
-use crate::exchange::unsent::Unfit;
-use crate::toll::clerk::Clerk;
-use crate::toll::passing::pass;
-use crate::toll::report::HostcallToll;
-use crate::toll::series;
-use crate::toll::subject::Sample;
-use crate::toll::traced::{Trace, TracedStream};
+use crate::exchange::stream::FilterStream;
+use crate::toll::clerk::Notes;
+use crate::toll::filter::Filter;
+use crate::toll::native;
+use crate::toll::runner::{Flaw, Runner};
+use crate::toll::sample::Sample;
+use crate::toll::traced::{Step, TracedStream};
 
-/// Exchanges that are looked at; fewer where they take longer.
-const EXCHANGES: u32 = 1_000;
+/// Exchanges that are traced, the last of which counts.
+const TRACED: u32 = 10;
+/// Exchanges before those whose hostcalls are timed.
+const WARM_UP: u32 = 100;
+/// Exchanges whose hostcalls are timed; fewer where they take longer.
+const METERED: u32 = 1_000;
 const TIME: Duration = Duration::from_secs(2);
-/// Readings of the clock of which the middle one counts.
-const READINGS: usize = 1_001;
-
-/// A VM that is looked at.
-pub(super) type Watched = Vm<Clerk<Box<TracedStream>, true>>;
 
 /// See the module.
 pub(super) struct Seen {
-    /// What the last exchange read and changed.
-    pub(super) trace: Trace,
-    /// Each hostcall, per exchange.
-    pub(super) hostcalls: Vec<HostcallToll>,
+    /// What one exchange read and changed.
+    pub(super) steps: Vec<Step>,
+    /// What hostcalls took.
+    pub(super) notes: Notes,
+    /// In so many exchanges.
+    pub(super) exchanges: u32,
 }
 
-/// Why a filter could not be looked at.
-pub(super) enum Blind {
-    Failed(Failure),
-    Unfit(Unfit),
-}
+/// A VM whose hostcalls are timed.
+type Metered<'a> = Runner<'a, Box<FilterStream>, true>;
+/// A VM whose exchanges remember.
+type Traced<'a> = Runner<'a, TracedStream, false>;
 
 impl Seen {
-    /// Passes exchanges through a VM that has started.
-    pub(super) fn of(vm: &mut Watched, sample: &Sample) -> Result<Self, Blind> {
-        let (began, mut exchanges, mut trace) = (Instant::now(), 0, Trace::default());
-        vm.host_mut().clear();
-        while exchanges == 0 || (exchanges < EXCHANGES && began.elapsed() < TIME) {
-            let stream = TracedStream::new(sample.stream().map_err(Blind::Unfit)?);
-            let (stream, _) = pass(vm, (stream, sample.answer.clone()), sample).map_err(Blind::Failed)?;
-            trace = stream.into_trace();
-            exchanges += 1;
+    /// Looks at a filter in two VMs, one after the other. One that fails in its first exchange cannot be looked at; later
+    /// only what was seen before counts.
+    pub(super) fn of(module: &Module, filter: &Filter, sample: &Sample) -> Result<Self, Flaw> {
+        let steps = trace(Runner::new(module, filter, sample)?)?;
+        let mut runner: Metered<'_> = Runner::new(module, filter, sample)?;
+        let (mut exchanges, broken) = meter(&mut runner, WARM_UP)?;
+        let mut notes = runner.take_notes();
+        if !broken && let Ok((warm, _)) = meter(&mut runner, METERED) {
+            (exchanges, notes) = (warm, runner.take_notes());
         }
-        Ok(Self { trace, hostcalls: hostcalls(vm, exchanges) })
-    }
-
-    /// Nanoseconds of one exchange inside hostcalls.
-    pub(super) fn host(&self) -> f64 {
-        self.hostcalls.iter().fold(0.0, |sum, hostcall| sum + hostcall.calls * hostcall.time)
+        Ok(Self { steps, notes, exchanges })
     }
 }
 
-fn hostcalls(vm: &Watched, exchanges: u32) -> Vec<HostcallToll> {
-    // One of the two readings around a hostcall lies within what they measure.
-    let reading = series::middle(READINGS, || {});
-    let seen = vm.host().hostcalls.iter().map(|(name, (calls, time))| HostcallToll {
-        name: (*name).to_owned(),
-        calls: f64::from(*calls) / f64::from(exchanges),
-        time: (time.as_secs_f64() * 1e9 / f64::from((*calls).max(1)) - reading).max(0.0),
-    });
-    seen.collect()
+fn trace(mut runner: Traced<'_>) -> Result<Vec<Step>, Flaw> {
+    let (began, mut last) = (Instant::now(), runner.pass()?.1);
+    for _ in 1..TRACED {
+        match runner.pass() {
+            Ok((_, passed)) if began.elapsed() < TIME => last = passed,
+            _ => break,
+        }
+    }
+    Ok(native::steps(last.into_steps()))
+}
+
+/// How many exchanges passed of so many, and whether the filter failed in the next.
+fn meter(runner: &mut Metered<'_>, count: u32) -> Result<(u32, bool), Flaw> {
+    let began = Instant::now();
+    runner.pass()?;
+    for passed in 1..count {
+        if began.elapsed() >= TIME {
+            return Ok((passed, false));
+        }
+        if runner.pass().is_err() {
+            return Ok((passed, true));
+        }
+    }
+    Ok((count, false))
 }

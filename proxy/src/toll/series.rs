@@ -1,28 +1,32 @@
-//! Samples of one thing, taken in rounds.
+//! Samples of one thing, and what is said of them.
 
 use std::time::{Duration, Instant};
 
-use crate::toll::report::Times;
+use crate::toll::report::{Noise, Times};
 
-/// See the module.
+/// Samples taken in rounds.
 #[derive(Debug, Default)]
 pub(super) struct Series {
     /// Nanoseconds, in the order in which they were taken.
     samples: Vec<u32>,
+    /// Where the round that is taken began.
+    begun: usize,
     /// The middle of each round.
-    middles: Vec<f64>,
+    pub(super) middles: Vec<f64>,
 }
 
 impl Series {
-    /// Takes so many more.
-    pub(super) fn round<E>(&mut self, count: u32, mut take: impl FnMut() -> Result<Duration, E>) -> Result<(), E> {
-        let begin = self.samples.len();
-        for _ in 0..count {
-            self.samples.push(nanoseconds(take()?));
+    pub(super) fn add(&mut self, time: Duration) {
+        self.samples.push(nanoseconds(time));
+    }
+
+    /// Ends a round. One without a sample is none.
+    pub(super) fn close(&mut self) {
+        let mut round = self.samples.get(self.begun..).unwrap_or_default().to_vec();
+        self.begun = self.samples.len();
+        if !round.is_empty() {
+            self.middles.push(Times::of(&mut round).median);
         }
-        let mut round = self.samples[begin..].to_vec();
-        self.middles.push(Times::of(&mut round).median);
-        Ok(())
     }
 
     /// All of them.
@@ -30,46 +34,79 @@ impl Series {
         Times::of(&mut self.samples.clone())
     }
 
-    /// How far the middles of the rounds lie apart, in hundredths of the middle one.
-    pub(super) fn noise(&self) -> f64 {
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.samples.len()
+    }
+
+    /// How far the middle half of the rounds lies apart, in hundredths of the median.
+    pub(super) fn noise(&self) -> Noise {
         let mut middles = self.middles.clone();
         middles.sort_by(f64::total_cmp);
-        match (middles.first(), middles.get(middles.len() / 2), middles.last()) {
-            (Some(least), Some(middle), Some(most)) if *middle > 0.0 => (most - least) / middle * 100.0,
-            _ => 0.0,
-        }
+        let at = |share: usize| middles.get(middles.len().saturating_sub(1) * share / 4).copied().unwrap_or(0.0);
+        let median = at(2);
+        Noise(if median > 0.0 { (at(3) - at(1)) / median * 100.0 } else { 0.0 })
     }
 }
 
+/// How long something takes, with what it makes. Dropping that is not timed.
+pub(super) fn timed<T>(work: impl FnOnce() -> T) -> (Duration, T) {
+    let started = Instant::now();
+    let made = work();
+    (started.elapsed(), made)
+}
+
 /// The middle of so many times of `work`, in nanoseconds.
-pub(super) fn middle(count: usize, mut work: impl FnMut()) -> f64 {
-    let samples = (0..count).map(|_| {
-        let started = Instant::now();
-        work();
-        nanoseconds(started.elapsed())
-    });
+pub(super) fn middle<T>(count: usize, mut work: impl FnMut() -> T) -> f64 {
+    let samples = (0..count).map(|_| nanoseconds(timed(&mut work).0));
     Times::of(&mut samples.collect::<Vec<_>>()).median
 }
 
-/// What fits: four seconds are more than anything here takes.
+/// What fits: four seconds are more than anything that is counted so takes.
 pub(super) fn nanoseconds(time: Duration) -> u32 {
     u32::try_from(time.as_nanos()).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::convert::Infallible;
-
     use super::*;
 
-    #[test]
-    fn noise_is_how_far_rounds_lie_apart() {
+    fn rounds(middles: &[u64]) -> Series {
         let mut series = Series::default();
-        for nanoseconds in [100, 110, 130] {
-            let Ok(()) = series.round(3, || Ok::<_, Infallible>(Duration::from_nanos(nanoseconds)));
+        for middle in middles {
+            for off in [1, 0, 2] {
+                series.add(Duration::from_nanos(middle - 1 + off));
+            }
+            series.close();
         }
+        series
+    }
 
-        assert!((series.noise() - 30.0 / 1.1).abs() < 1e-9);
-        assert_eq!(series.times(), Times { median: 110.0, p99: 130.0 });
+    #[test]
+    fn noise_is_how_far_the_middle_half_of_the_rounds_lies_apart() {
+        let series = rounds(&[500, 100, 110, 90, 120, 95, 105, 100, 2]);
+
+        assert_eq!(series.middles, [500.0, 100.0, 110.0, 90.0, 120.0, 95.0, 105.0, 100.0, 2.0]);
+        // In order: 2, 90, 95, 100, 100, 105, 110, 120, 500.
+        assert_eq!(series.noise(), Noise(15.0));
+        assert_eq!(rounds(&[100]).noise(), Noise(0.0));
+        assert_eq!(Series::default().noise(), Noise(0.0));
+    }
+
+    #[test]
+    fn a_round_without_a_sample_is_none() {
+        let mut series = rounds(&[100]);
+        series.close();
+
+        assert_eq!((series.middles.len(), series.len()), (1, 3));
+    }
+
+    #[test]
+    fn what_is_made_outlives_its_time() {
+        let made = std::rc::Rc::new(());
+
+        let (_, kept) = timed(|| made.clone());
+
+        assert_eq!(std::rc::Rc::strong_count(&kept), 2);
     }
 }

@@ -1,14 +1,14 @@
 //! The figures in words and tables.
 
-use std::fmt::Write;
+use std::fmt::{self, Write};
 
-use crate::toll::compare::{Change, Figure};
-use crate::toll::report::{FilterToll, Half, Outcome, Report};
+use crate::toll::compare::{Change, Comparison, Difference, Figure};
+use crate::toll::report::{FilterToll, Noise, Outcome, Report, Times, Turns};
 
-/// Noise above which differences mean little, in hundredths.
-const NOISY: f64 = 10.0;
+/// Noise above which differences mean little.
+const NOISY: Noise = Noise(10.0);
 
-/// A whole report.
+/// All filters that were measured, and where.
 pub fn words(report: &Report) -> String {
     let mut text = String::new();
     for filter in &report.filters {
@@ -17,117 +17,218 @@ pub fn words(report: &Report) -> String {
     }
     let machine = &report.machine;
     let processor = if machine.processor.is_empty() { "a processor without a name" } else { &machine.processor };
+    let (architecture, cores) = (&machine.architecture, machine.cores);
+    let cores = if cores == 1 { "one core".to_owned() } else { format!("{cores} cores") };
     let _ = writeln!(
         text,
-        "measured on {}, {} cores of {processor}, in memory: what a proxy adds around filters is not in it",
-        machine.architecture, machine.cores
+        "Measured on {architecture}, {cores} of {processor}, in memory: what the proxy does around filters is not included."
     );
-    if cfg!(debug_assertions) {
+    if !report.optimised {
         text.push_str(
-            "this program was built without optimisation: none of these times is that of a proxy in service\n",
-        );
-    }
-    if report.noise_percent > NOISY {
-        let noise = report.noise_percent;
-        let _ = writeln!(
-            text,
-            "this machine is noisy: tenths of this run differ by {noise:.0} %, and times that differ by less say nothing"
+            "This program was built without optimisation, so these times are not those of a proxy in service.\n",
         );
     }
     text
 }
 
-fn filter_words(text: &mut String, filter: &FilterToll, report: &Report) -> std::fmt::Result {
-    let FilterToll { request, native, .. } = filter;
+fn filter_words(text: &mut String, filter: &FilterToll, report: &Report) -> fmt::Result {
     let short = filter.sha256.get(..12).unwrap_or_default();
-    writeln!(text, "{}: {}, proxy-wasm {}, sha256 {short}…\n", filter.name, size(filter.bytes), filter.abi)?;
+    writeln!(text, "{}: {}, proxy-wasm {}, sha256 {short}…\n", filter.name, size(filter.bytes as f64), filter.abi)?;
     writeln!(text, "{}", passed(filter, report))?;
+    if let Some(broken) = &filter.failure {
+        writeln!(
+            text,
+            "It failed in exchange {}: {}. The figures are of those before.",
+            broken.exchange, broken.message
+        )?;
+    }
+    sum(text, filter)?;
+    callbacks(text, filter)?;
+    hostcalls(text, filter)?;
+    let (first, last) = (size(filter.memory_first as f64), size(filter.memory_last as f64));
+    writeln!(text, "\nmemory    {first} after the first exchange, {last} after {}", grouped(filter.requests))?;
+    let image =
+        filter.image.map_or("it has no image".to_owned(), |image| format!("{} from the image of another", time(image)));
+    writeln!(text, "start     {}; {image}", turns(&filter.start))?;
+    let cached = filter.compile_cached.as_ref();
+    let cached =
+        cached.map_or("no code can be kept here".to_owned(), |cached| format!("{} from kept code", turns(cached)));
+    writeln!(text, "compile   {}; {cached}\n", turns(&filter.compile_cold))?;
+    noise(text, filter)
+}
+
+/// The toll, what it is made of, and what it is beside others.
+fn sum(text: &mut String, filter: &FilterToll) -> fmt::Result {
+    let FilterToll { request, parts, noop, native, .. } = filter;
+    writeln!(text, "One exchange through it takes {} (median; {}).", time(request.median), p99(request))?;
     writeln!(
         text,
-        "The toll of one is {}, and {} of one in a hundred: {:.0} % in the filter, {:.0} % in {}; {} are copied.",
-        time(request.median),
-        time(request.p99),
-        share(filter.guest, request.median),
-        share(filter.host, request.median),
+        "Of that, {} ({:.0} %) is the way in and out, {} ({:.0} %) the filter's own code, and {} ({:.0} %) {}, which copied {}.",
+        time(parts.crossing),
+        share(parts.crossing, request.median),
+        time(parts.guest),
+        share(parts.guest, request.median),
+        time(parts.host),
+        share(parts.host, request.median),
         counted(filter.hostcalls_of_one(), "hostcall"),
         size(filter.copied),
     )?;
+    writeln!(text, "A filter with the same callbacks that does nothing takes {} ({}).", time(noop.median), p99(noop))?;
     writeln!(
         text,
-        "A filter that does nothing takes {}. The same reads and changes in Rust take {}, without what the filter thinks.\n",
-        time(report.noop.median),
+        "The same reads and changes in Rust take {} ({}), without what the filter computes.\n",
         time(native.median),
+        p99(native)
+    )
+}
+
+fn callbacks(text: &mut String, filter: &FilterToll) -> fmt::Result {
+    let (calls, entering) = ("calls", "in and out");
+    writeln!(
+        text,
+        "{:<24} {calls:>7} {:>9} {:>9} {entering:>10} {:>9} {:>9} {:>9} {:>9}",
+        "callback", "median", "p99", "filter", "host", "hostcalls", "copied"
     )?;
-    writeln!(text, "{:<36} {:>12} {:>10} {:>10}", "callback", "per exchange", "median", "p99")?;
     for callback in &filter.callbacks {
-        let (median, p99) = (time(callback.time.median), time(callback.time.p99));
-        writeln!(text, "{:<36} {:>12} {median:>10} {p99:>10}", callback.name, number(callback.calls))?;
+        let parts = &callback.parts;
+        writeln!(
+            text,
+            "{:<24} {:>7} {:>9} {:>9} {:>10} {:>9} {:>9} {:>9} {:>9}",
+            callback.name,
+            number(callback.calls),
+            time(callback.time.median),
+            time(callback.time.p99),
+            time(parts.crossing),
+            time(parts.guest),
+            time(parts.host),
+            number(callback.hostcalls),
+            number(callback.copied),
+        )?;
     }
-    if !filter.hostcalls.is_empty() {
-        writeln!(text, "\n{:<36} {:>12} {:>10}", "hostcall", "per exchange", "mean")?;
+    Ok(())
+}
+
+fn hostcalls(text: &mut String, filter: &FilterToll) -> fmt::Result {
+    if filter.hostcalls.is_empty() {
+        return Ok(());
     }
+    writeln!(text, "\n{:<36} {:>7} {:>9} {:>9}", "hostcall", "calls", "median", "copied")?;
     for hostcall in &filter.hostcalls {
-        writeln!(text, "{:<36} {:>12} {:>10}", hostcall.name, number(hostcall.calls), time(hostcall.time))?;
+        let (calls, copied) = (number(hostcall.calls), number(hostcall.copied));
+        writeln!(text, "{:<36} {calls:>7} {:>9} {copied:>9}", hostcall.name, time(hostcall.time))?;
     }
-    let (first, last) = (size(filter.memory_first), size(filter.memory_last));
-    writeln!(text, "\nmemory   {first} after the first exchange, {last} after all")?;
-    let image =
-        filter.image.map_or("it has no image".to_owned(), |image| format!("{} from the image of another", time(image)));
-    writeln!(text, "start    {}; {image}", time(filter.start))?;
-    writeln!(text, "compile  {}; {} from code that was kept\n", time(filter.compile_cold), time(filter.compile_cached))
+    Ok(())
+}
+
+/// A word of warning where rounds that should be alike are not.
+fn noise(text: &mut String, filter: &FilterToll) -> fmt::Result {
+    let (own, noop) = (filter.noise, filter.noop_noise);
+    if own <= NOISY && noop <= NOISY {
+        return Ok(());
+    }
+    let most = if own > noop { own.0 } else { noop.0 };
+    writeln!(
+        text,
+        "This machine is too noisy to tell: rounds of this filter differ by {:.0} %, of the one that does nothing by {:.0} %. \
+         Differences below {most:.0} % mean nothing.\n",
+        own.0, noop.0
+    )
 }
 
 fn passed(filter: &FilterToll, report: &Report) -> String {
-    let exchange = report.exchange;
-    let body = |bytes| if bytes == 0 { "no body".to_owned() } else { size(bytes) };
+    let exchange = &report.exchange;
+    let body =
+        |bytes: usize| if bytes == 0 { "no body".to_owned() } else { format!("a body of {}", size(bytes as f64)) };
     let (asked, answered) = (body(exchange.request_bytes), body(exchange.answer_bytes));
     let became = match filter.outcome {
         Outcome::Passes => "The filter lets them pass.".to_owned(),
         Outcome::Answers(status) => {
-            format!("The filter answers them itself, with {status}; the answer's half is not measured.")
+            format!("The filter answers them itself, with {status}; nothing reaches the upstream.")
+        }
+        Outcome::Replaces(status) => {
+            format!("The filter replaces the upstream's answer by one of its own, with {status}.")
+        }
+        Outcome::Refused => {
+            "The filter gives an answer that cannot be sent; what would follow is not measured.".to_owned()
         }
         Outcome::Closes => "The filter closes them; what would follow is not measured.".to_owned(),
-        Outcome::Waits(Half::Request) => {
-            "The filter holds the request for good; what would follow is not measured.".to_owned()
-        }
-        Outcome::Waits(Half::Answer) => "The filter holds the answer for good.".to_owned(),
+        Outcome::HoldsRequest => "The filter holds the request for good; what would follow is not measured.".to_owned(),
+        Outcome::HoldsAnswer => "The filter holds the answer for good; what would follow is not measured.".to_owned(),
     };
+    let exchanges =
+        if filter.requests == 1 { "1 exchange".to_owned() } else { format!("{} exchanges", grouped(filter.requests)) };
     format!(
-        "{} exchanges: a request of {} fields and {asked}, an answer of {} fields and {answered}. {became}",
-        filter.requests, exchange.request_fields, exchange.answer_fields,
+        "{exchanges}: a request of {} and {asked}, an answer of {} and {answered}. {became}",
+        counted(exchange.request_fields as f64, "field"),
+        counted(exchange.answer_fields as f64, "field"),
     )
 }
 
 /// What changed since another report, a line each.
-pub fn changes(changes: &[Change]) -> String {
-    if changes.is_empty() {
-        return "nothing changed by more than the measurements wander\n".to_owned();
+pub fn changes(comparison: &Comparison) -> String {
+    let mut text: String = comparison.differences.iter().map(difference).collect();
+    if comparison.changes.is_empty() {
+        text.push_str("Nothing changed by more than the measurements wander.\n");
     }
-    changes.iter().map(change).collect()
+    text.extend(comparison.changes.iter().map(change));
+    text
+}
+
+fn difference(difference: &Difference) -> String {
+    match difference {
+        Difference::Version(before) => format!("The other measurement was made by version {before}.\n"),
+        Difference::Machine => {
+            "The other measurement was made on another machine, so times are not compared.\n".to_owned()
+        }
+        Difference::Build => {
+            "One of the two programs was built without optimisation, so times are not compared.\n".to_owned()
+        }
+        Difference::Request => "The other measurement was made with another request.\n".to_owned(),
+        Difference::Config(filter) => format!("{filter}: it had another configuration.\n"),
+        Difference::Requests(filter) => {
+            format!("{filter}: the number of exchanges differs, so memory is not compared.\n")
+        }
+        Difference::Gone(filter) => format!("{filter}: it was measured before, and is not now.\n"),
+        Difference::New(filter) => format!("{filter}: it was not measured before.\n"),
+    }
 }
 
 fn change(change: &Change) -> String {
     let (what, show): (_, fn(f64) -> String) = match change.figure {
-        Figure::Exchange => ("an exchange", time),
-        Figure::Hostcalls => ("hostcalls of an exchange", number),
-        Figure::Copied => ("bytes that an exchange copies", number),
+        Figure::Exchange => ("one exchange", time),
+        Figure::Hostcalls => ("hostcalls of one exchange", number),
+        Figure::Copied => ("bytes copied in one exchange", number),
         Figure::Memory => ("bytes of memory", number),
         Figure::Start => ("a start", time),
         Figure::Compile => ("a compilation", time),
+        Figure::Load => ("loading of kept code", time),
     };
-    let more = change.percent();
-    let word = match (change.figure, more > 0.0) {
-        (Figure::Exchange | Figure::Start | Figure::Compile, true) => "slower",
-        (Figure::Exchange | Figure::Start | Figure::Compile, false) => "faster",
-        (_, true) => "more",
-        (_, false) => "less",
+    let is_time = !matches!(change.figure, Figure::Hostcalls | Figure::Copied | Figure::Memory);
+    let word = match (is_time, change.percent > 0.0) {
+        (true, true) => "slower beside a filter that does nothing",
+        (true, false) => "faster beside a filter that does nothing",
+        (false, true) => "more",
+        (false, false) => "less",
     };
     let (before, after) = (show(change.before), show(change.after));
-    format!("{}: {what} {before} → {after}, {:.0} % {word}\n", change.filter, more.abs())
+    format!("{}: {what} {before} → {after}, {:.0} % {word}\n", change.filter, change.percent.abs())
 }
 
 fn share(part: f64, whole: f64) -> f64 {
     if whole == 0.0 { 0.0 } else { part / whole * 100.0 }
+}
+
+/// Of fewer than a hundred samples the longest is the only one that can stand for it.
+fn p99(times: &Times) -> String {
+    let most = if times.samples < 100 { format!(" of {} = max", times.samples) } else { String::new() };
+    format!("p99{most} {}", time(times.p99))
+}
+
+fn turns(turns: &Turns) -> String {
+    if turns.ratios.len() < 2 {
+        return time(turns.median);
+    }
+    format!("{} ({} to {})", time(turns.median), time(turns.least), time(turns.most))
 }
 
 fn counted(count: f64, what: &str) -> String {
@@ -140,6 +241,19 @@ fn number(number: f64) -> String {
     if number.fract() == 0.0 { format!("{number:.0}") } else { format!("{number:.2}") }
 }
 
+/// With a comma behind each thousand.
+fn grouped(number: u32) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (place, digit) in digits.char_indices() {
+        if place > 0 && (digits.len() - place) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
 fn time(nanoseconds: f64) -> String {
     match nanoseconds {
         short if short < 1e3 => format!("{short:.0} ns"),
@@ -149,17 +263,18 @@ fn time(nanoseconds: f64) -> String {
     }
 }
 
-fn size(bytes: usize) -> String {
+fn size(bytes: f64) -> String {
     match bytes {
-        few if few < 10_240 => counted(few as f64, "byte"),
-        some if some < 1 << 20 => format!("{} KiB", some >> 10),
-        many => format!("{:.1} MiB", many as f64 / f64::from(1 << 20)),
+        few if few < 10_240.0 => counted(few, "byte"),
+        some if some < 1_048_576.0 => format!("{:.0} KiB", (some / 1024.0).floor()),
+        many => format!("{:.1} MiB", many / 1_048_576.0),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::toll::report::Broken;
     use crate::toll::report::tests::report;
 
     #[test]
@@ -168,32 +283,96 @@ mod tests {
 
         for line in [
             "a: 100 KiB, proxy-wasm 0.2.1, sha256 0123456789ab…",
-            "100000 exchanges: a request of 6 fields and no body, an answer of 3 fields and 13 bytes. The filter lets them pass.",
-            "The toll of one is 600 ns, and 1.20 µs of one in a hundred: 75 % in the filter, 25 % in 1 hostcall; 20 bytes are copied.",
-            "A filter that does nothing takes 200 ns. The same reads and changes in Rust take 100 ns, without what the filter thinks.",
-            "memory   1.1 MiB after the first exchange, 1.1 MiB after all",
-            "start    2.0 ms; it has no image",
-            "compile  1.50 s; 3.0 ms from code that was kept",
+            "100,000 exchanges: a request of 6 fields and no body, an answer of 3 fields and a body of 13 bytes. The filter lets them pass.",
+            "One exchange through it takes 600 ns (median; p99 1.20 µs).",
+            "Of that, 200 ns (33 %) is the way in and out, 250 ns (42 %) the filter's own code, and 150 ns (25 %) 1 hostcall, which copied 20 bytes.",
+            "A filter with the same callbacks that does nothing takes 200 ns (p99 300 ns).",
+            "The same reads and changes in Rust take 100 ns (p99 150 ns), without what the filter computes.",
+            "callback                   calls    median       p99 in and out    filter      host hostcalls    copied",
+            "request_headers                1    300 ns    500 ns      50 ns    100 ns    150 ns         1        20",
+            "hostcall                               calls    median    copied",
+            "proxy_log                                  1    150 ns        20",
+            "memory    1.1 MiB after the first exchange, 1.1 MiB after 100,000",
+            "start     2.0 ms (1.8 ms to 2.2 ms); it has no image",
+            "compile   1.50 s (1.35 s to 1.65 s); 3.0 ms (2.7 ms to 3.3 ms) from kept code",
         ] {
             assert!(text.lines().any(|known| known == line), "{line}\n{text}");
         }
-        assert!(!text.contains("noisy"));
+        assert!(!text.contains("noisy") && !text.contains("optimisation"), "{text}");
     }
 
     #[test]
-    fn a_noisy_machine_is_named() {
-        let mut noisy = report();
-        noisy.noise_percent = 23.4;
+    fn noise_of_either_is_a_warning() {
+        for (own, noop, said) in [
+            (10.0, 10.0, None),
+            (
+                11.0,
+                2.0,
+                Some(
+                    "rounds of this filter differ by 11 %, of the one that does nothing by 2 %. Differences below 11 %",
+                ),
+            ),
+            (
+                2.0,
+                23.0,
+                Some(
+                    "rounds of this filter differ by 2 %, of the one that does nothing by 23 %. Differences below 23 %",
+                ),
+            ),
+        ] {
+            let mut noisy = report();
+            (noisy.filters[0].noise, noisy.filters[0].noop_noise) = (Noise(own), Noise(noop));
 
-        assert!(words(&noisy).contains("tenths of this run differ by 23 %"));
+            let text = words(&noisy);
+
+            assert_eq!(text.contains("too noisy to tell"), said.is_some());
+            assert!(said.is_none_or(|said| text.contains(said)), "{text}");
+        }
     }
 
     #[test]
-    fn changes_say_how_much() {
-        let change = |figure, before, after| Change { filter: "a".to_owned(), figure, before, after };
+    fn a_percentile_of_few_is_said_to_be_the_longest() {
+        let of = |samples| p99(&Times { median: 1.0, p99: 2.0, samples });
 
-        assert_eq!(changes(&[]), "nothing changed by more than the measurements wander\n");
-        assert_eq!(changes(&[change(Figure::Exchange, 600.0, 900.0)]), "a: an exchange 600 ns → 900 ns, 50 % slower\n");
-        assert_eq!(changes(&[change(Figure::Hostcalls, 4.0, 3.0)]), "a: hostcalls of an exchange 4 → 3, 25 % less\n");
+        assert_eq!(
+            (of(15), of(99), of(100)),
+            ("p99 of 15 = max 2 ns".into(), "p99 of 99 = max 2 ns".into(), "p99 2 ns".into())
+        );
+    }
+
+    #[test]
+    fn a_failure_is_told_with_its_exchange_and_a_build_that_is_slow_is_named() {
+        let mut failed = report();
+        failed.optimised = false;
+        failed.filters[0].failure = Some(Broken { exchange: 5, message: "trap in log".to_owned(), lines: Vec::new() });
+
+        let text = words(&failed);
+
+        assert!(text.contains("It failed in exchange 5: trap in log. The figures are of those before.\n"), "{text}");
+        assert!(text.contains("built without optimisation"), "{text}");
+    }
+
+    #[test]
+    fn changes_say_how_much_and_what_was_not_alike() {
+        let change = |figure, before, after, percent| Change { filter: "a".to_owned(), figure, before, after, percent };
+        let said = |differences: &[Difference], all: &[Change]| {
+            changes(&Comparison { differences: differences.to_vec(), changes: all.to_vec() })
+        };
+
+        assert_eq!(said(&[], &[]), "Nothing changed by more than the measurements wander.\n");
+        assert_eq!(
+            said(&[], &[change(Figure::Exchange, 600.0, 900.0, 50.0)]),
+            "a: one exchange 600 ns → 900 ns, 50 % slower beside a filter that does nothing\n"
+        );
+        assert_eq!(
+            said(&[Difference::Gone("b".to_owned())], &[change(Figure::Hostcalls, 4.0, 3.0, -25.0)]),
+            "b: it was measured before, and is not now.\na: hostcalls of one exchange 4 → 3, 25 % less\n"
+        );
+    }
+
+    #[test]
+    fn numbers_are_read_at_a_glance() {
+        assert_eq!([1, 999, 1_000, 1_234_567].map(grouped), ["1", "999", "1,000", "1,234,567"]);
+        assert_eq!([1.0, 10_239.0, 10_240.0, 1_048_576.0].map(size), ["1 byte", "10239 bytes", "10 KiB", "1.0 MiB"]);
     }
 }

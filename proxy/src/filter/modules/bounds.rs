@@ -1,8 +1,11 @@
 //! The bounds of plugins, out of what the configuration says of them.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use tollgate_abi::{AbiVersion, CalloutLimits, Limits, QueueLimits, SharedDataLimits};
+use tollgate_abi::{
+    AbiVersion, CalloutLimits, GuestErrors, Limits, PluginSettings, QueueLimits, SharedData, SharedDataLimits,
+};
 use tollgate_config as config;
 
 /// What the plugins of each `vm_id` may have, each bound the largest of theirs.
@@ -39,7 +42,29 @@ pub(super) fn shared(quota: &config::Quota) -> (SharedDataLimits, QueueLimits) {
     (data, queues)
 }
 
-pub(super) fn limits(budget: config::Budget, quota: &config::Quota) -> Limits {
+/// What the configuration says of a plugin, with data and queues that nobody shares.
+pub fn settings(plugin: &config::Plugin) -> PluginSettings {
+    let (data, queue_limits) = shared(&plugin.quota);
+    PluginSettings {
+        name: plugin.name.clone(),
+        root_id: plugin.root_id.clone(),
+        vm_id: plugin.vm_id.clone(),
+        vm_config: plugin.vm_config.clone(),
+        config: plugin.config.clone(),
+        env: plugin.env.clone(),
+        limits: limits(plugin.budget, &plugin.quota),
+        guest_errors: match plugin.guest_errors {
+            config::GuestErrors::Lenient => GuestErrors::Lenient,
+            config::GuestErrors::Strict => GuestErrors::Strict,
+        },
+        shared_data: Arc::new(SharedData::new(data)),
+        queues: Arc::default(),
+        queue_limits,
+    }
+}
+
+/// The bounds of each VM.
+pub fn limits(budget: config::Budget, quota: &config::Quota) -> Limits {
     Limits {
         memory: size(budget.memory),
         callback: budget.time,
@@ -59,7 +84,8 @@ fn size(bytes: u64) -> usize {
     usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 
-pub(super) fn abi_version(version: config::AbiVersion) -> AbiVersion {
+/// The version that the configuration names.
+pub fn abi_version(version: config::AbiVersion) -> AbiVersion {
     match version {
         config::AbiVersion::V0_1_0 => AbiVersion::V0_1_0,
         config::AbiVersion::V0_2_0 => AbiVersion::V0_2_0,
