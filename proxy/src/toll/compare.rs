@@ -12,8 +12,8 @@ use crate::toll::report::{FilterToll, Report, Turns};
 const ROUNDS: usize = 5;
 /// A difference of exchanges below this, in hundredths, is none: where a program is put in memory makes as much of one.
 const EXCHANGES: f64 = 5.0;
-/// The same for starts and compilations, of which there are few.
-const FEW: f64 = 25.0;
+/// How far apart all turns of starts and compilations have to lie, of which there are few: one over the other.
+const FEW: f64 = 1.25;
 
 /// What came of comparing two measurements.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -176,28 +176,29 @@ fn times(before: &FilterToll, after: &FilterToll) -> Vec<Change> {
     let exchange = |toll: &FilterToll| (toll.request.median, toll.ratios.clone());
     let load = |toll: &FilterToll| toll.compile_cached.as_ref().map(turns).unwrap_or_default();
     let figures = [
-        (Figure::Exchange, EXCHANGES, exchange(before), exchange(after)),
+        (Figure::Exchange, 1.0, exchange(before), exchange(after)),
         (Figure::Start, FEW, turns(&before.start), turns(&after.start)),
         (Figure::Compile, FEW, turns(&before.compile_cold), turns(&after.compile_cold)),
         (Figure::Load, FEW, load(before), load(after)),
     ];
-    let change = |(figure, least, before, now): (_, _, (f64, Vec<f64>), (f64, Vec<f64>))| {
-        let percent = moved(&before.1, &now.1).filter(|percent: &f64| percent.abs() >= least)?;
+    let change = |(figure, gap, before, now): (_, f64, (f64, Vec<f64>), (f64, Vec<f64>))| {
+        let percent = moved(&before.1, &now.1, gap).filter(|percent| percent.abs() >= EXCHANGES)?;
         Some(Change { filter: after.name.clone(), figure, before: before.0, after: now.0, percent })
     };
     figures.into_iter().filter_map(change).collect()
 }
 
-/// By how much the middle of some ratios moved, in hundredths, where they have none in common: but for one in ten at either
-/// end, which something else may have disturbed.
-fn moved(before: &[f64], after: &[f64]) -> Option<f64> {
+/// By how much the middle of some ratios moved, in hundredths, where the least of the larger is at least `gap` times the most of
+/// the smaller: but for one in ten at either end, which something else may have disturbed.
+fn moved(before: &[f64], after: &[f64], gap: f64) -> Option<f64> {
     if before.len().min(after.len()) < ROUNDS {
         return None;
     }
     let (before, after) = (sorted(before), sorted(after));
-    let is_apart = after.first()? > before.last()? || after.last()? < before.first()?;
+    let is_apart = |less: &[f64], more: &[f64]| Some(more.first()? > &(less.last()? * gap));
     let (was, is) = (before.get(before.len() / 2)?, after.get(after.len() / 2)?);
-    (is_apart && *was > 0.0).then(|| (is / was - 1.0) * 100.0)
+    let moved = is_apart(&before, &after)? || is_apart(&after, &before)?;
+    (moved && *was > 0.0).then(|| (is / was - 1.0) * 100.0)
 }
 
 fn sorted(ratios: &[f64]) -> Vec<f64> {
@@ -279,11 +280,11 @@ mod tests {
     fn starts_and_compilations_are_compared_by_their_turns() {
         let mut after = report();
         let longer = |turns: &mut Turns, by: f64| turns.ratios.iter_mut().for_each(|ratio| *ratio *= by);
-        longer(&mut after.filters[0].start, 1.24);
-        longer(&mut after.filters[0].compile_cold, 1.5);
+        longer(&mut after.filters[0].start, 1.5);
+        longer(&mut after.filters[0].compile_cold, 1.6);
         longer(after.filters[0].compile_cached.as_mut().unwrap(), 0.5);
 
-        assert_eq!(changes(&report(), &after), [(Figure::Compile, 50.0), (Figure::Load, -50.0)]);
+        assert_eq!(changes(&report(), &after), [(Figure::Compile, 60.0), (Figure::Load, -50.0)]);
     }
 
     #[test]

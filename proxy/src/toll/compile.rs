@@ -18,7 +18,7 @@ use crate::toll::noop;
 use crate::toll::report::Turns;
 
 /// Turns of compiling, and the time after which no other begins.
-const COLD: usize = 5;
+const COLD: usize = 7;
 const COLD_TIME: Duration = Duration::from_secs(5);
 /// Turns of loading.
 const CACHED: usize = 9;

@@ -288,7 +288,7 @@ mod tests {
                 "line 2: a request in a file has no transfer-encoding; its body is everything behind the empty line",
             ),
             ("GET / HTTP/1.1\nhost: a\nHost: a\n", "line 3: this is the second host; a request has one"),
-            ("GET /%2f HTTP/1.1\n", "a proxy refuses this request: bad_request:encoded_slash"),
+            ("GET /%2f HTTP/1.1\n", "a proxy refuses this request: bad_request:path_escaped_slash"),
             ("GET / HTTP/1.1\nhost: a@b\n", "a proxy refuses this request: bad_request:userinfo"),
             (
                 "GET / HTTP/1.1\ncontent-length: 0\ncontent-length: 0\n",
