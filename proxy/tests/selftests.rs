@@ -89,6 +89,23 @@ fn a_filter_that_answers_itself_sees_its_answer_go_out() {
 }
 
 #[test]
+fn an_answer_of_the_filter_has_the_form_that_the_client_expects() {
+    let config = "{ request_headers: [\"reply 403 no\"], response_headers: [\"set response-headers x-seen yes\"], \
+                    response_body: [\"set response-headers x-body yes\"] }";
+
+    passes(
+        config,
+        "{ request: { method: POST, headers: { content-type: application/grpc } }, \
+           expect: { status: 200, headers: { grpc-status: \"7\", grpc-message: no, x-seen: yes } } }",
+    );
+    // Nothing follows the head of an answer to HEAD.
+    let head =
+        flaw(config, "{ request: { method: HEAD }, expect: { status: 403, headers: { x-seen: yes, x-body: yes } } }");
+    assert_eq!(head, "expected header \"x-body: yes\" of the answer, it has none");
+    passes(config, "{ expect: { status: 403, headers: { x-seen: yes, x-body: yes } } }");
+}
+
+#[test]
 fn a_status_that_is_another_one_is_told() {
     assert_eq!(flaw("{}", "{ expect: { status: 401 } }"), "expected status 401, the answer after the filter has 200");
     assert_eq!(

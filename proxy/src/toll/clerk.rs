@@ -31,7 +31,7 @@ const TIMES: usize = 1_000_000;
 /// See the module. With `METERED` hostcalls are timed, which costs two clock reads each.
 pub(super) struct Clerk<S, const METERED: bool> {
     /// The place of each callback is its kind's number.
-    callbacks: [Entries; CallbackKind::ALL.len()],
+    callbacks: Box<[Entries; CallbackKind::ALL.len()]>,
     /// What hostcalls took, by their name.
     hostcalls: BTreeMap<&'static str, Entries>,
     /// Hostcalls of the callback that runs.
@@ -108,7 +108,7 @@ impl<S, const METERED: bool> Clerk<S, METERED> {
 
     /// Hands over what was noted since the last call of this.
     pub(super) fn take_notes(&mut self) -> Notes {
-        let callbacks = CallbackKind::ALL.into_iter().zip(std::mem::take(&mut self.callbacks));
+        let callbacks = CallbackKind::ALL.into_iter().zip(*std::mem::take(&mut self.callbacks));
         Notes {
             callbacks: callbacks.filter(|(_, entries)| entries.count > 0).collect(),
             hostcalls: std::mem::take(&mut self.hostcalls),

@@ -172,20 +172,32 @@ fn counts(before: &FilterToll, after: &FilterToll) -> Vec<Change> {
 }
 
 fn times(before: &FilterToll, after: &FilterToll) -> Vec<Change> {
-    let turns = |turns: &Turns| (turns.median, turns.ratios.clone());
-    let exchange = |toll: &FilterToll| (toll.request.median, toll.ratios.clone());
-    let load = |toll: &FilterToll| toll.compile_cached.as_ref().map(turns).unwrap_or_default();
+    let exchange = |toll: &FilterToll| Timed { median: toll.request.median, ratios: toll.ratios.clone() };
+    let load = |toll: &FilterToll| toll.compile_cached.as_ref().map(Timed::from).unwrap_or_default();
     let figures = [
         (Figure::Exchange, 1.0, exchange(before), exchange(after)),
-        (Figure::Start, FEW, turns(&before.start), turns(&after.start)),
-        (Figure::Compile, FEW, turns(&before.compile_cold), turns(&after.compile_cold)),
+        (Figure::Start, FEW, Timed::from(&before.start), Timed::from(&after.start)),
+        (Figure::Compile, FEW, Timed::from(&before.compile_cold), Timed::from(&after.compile_cold)),
         (Figure::Load, FEW, load(before), load(after)),
     ];
-    let change = |(figure, gap, before, now): (_, f64, (f64, Vec<f64>), (f64, Vec<f64>))| {
-        let percent = moved(&before.1, &now.1, gap).filter(|percent| percent.abs() >= EXCHANGES)?;
-        Some(Change { filter: after.name.clone(), figure, before: before.0, after: now.0, percent })
+    let change = |(figure, gap, before, now): (Figure, f64, Timed, Timed)| {
+        let percent = moved(&before.ratios, &now.ratios, gap).filter(|percent| percent.abs() >= EXCHANGES)?;
+        Some(Change { filter: after.name.clone(), figure, before: before.median, after: now.median, percent })
     };
     figures.into_iter().filter_map(change).collect()
+}
+
+/// Something that took time, in nanoseconds and over what it took with a filter that does nothing.
+#[derive(Default)]
+struct Timed {
+    median: f64,
+    ratios: Vec<f64>,
+}
+
+impl From<&Turns> for Timed {
+    fn from(turns: &Turns) -> Self {
+        Self { median: turns.median, ratios: turns.ratios.clone() }
+    }
 }
 
 /// By how much the middle of some ratios moved, in hundredths, where the least of the larger is at least `gap` times the most of

@@ -121,6 +121,6 @@ impl<'a> Source<'a> {
     /// Nanoseconds, where the code had been kept.
     fn load(&self, compiler: &Compiler) -> Option<f64> {
         let compiled = compiler.module(self.digest, &self.filter.module, self.filter.abi).ok()?;
-        (compiled.source == CodeSource::Cache).then(|| compiled.took.as_secs_f64() * 1e9)
+        (compiled.source == CodeSource::Cache).then_some(compiled.took.as_secs_f64() * 1e9)
     }
 }

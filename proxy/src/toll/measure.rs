@@ -21,7 +21,7 @@ use crate::toll::report::{
 use crate::toll::request::Asked;
 use crate::toll::runner::{Flaw, Plain, Runner, start};
 use crate::toll::sample::Sample;
-use crate::toll::series::{Series, middle};
+use crate::toll::series::{Series, middle, nanoseconds, timed};
 
 /// Rounds in which everything has its turn.
 const ROUNDS: u32 = 10;
@@ -191,8 +191,13 @@ fn starts(code: &Code, filter: &Filter) -> Result<Turns, Flaw> {
 fn image(code: &Code, filter: &Filter) -> Result<Option<f64>, Flaw> {
     let (_, mut vm) = start::<Box<FilterStream>, false>(&code.module, filter)?;
     let Ok(image) = vm.image() else { return Ok(None) };
-    let made = || Vm::from_image(&image, Clerk::new(filter));
-    Ok(made().is_ok().then(|| middle(IMAGES, made)))
+    let times = (0..IMAGES).filter_map(|_| {
+        let clerk = Clerk::new(filter);
+        let (time, made) = timed(|| Vm::from_image(&image, clerk).map_err(Box::new));
+        made.is_ok().then_some(nanoseconds(time))
+    });
+    let mut times: Vec<u32> = times.collect();
+    Ok((!times.is_empty()).then(|| Times::of(&mut times).median))
 }
 
 fn callbacks(own: &Notes, noop: &Notes, seen: &Seen, requests: u32) -> Vec<CallbackToll> {

@@ -48,8 +48,11 @@ pub(super) fn start<S: Carrier, const METERED: bool>(
     filter: &Filter,
 ) -> Result<(Duration, Vm<Clerk<S, METERED>>), Flaw> {
     let (settings, clerk) = (filter.settings(), Clerk::new(filter));
-    let (time, started) = timed(|| Vm::start(module, settings, clerk));
-    started.map(|vm| (time, vm)).map_err(|(failure, clerk)| Flaw::new(&failure, clerk.said()))
+    let (time, started) = timed(|| Vm::start(module, settings, clerk).map_err(Box::new));
+    started.map(|vm| (time, vm)).map_err(|failed| {
+        let (failure, clerk) = *failed;
+        Flaw::new(&failure, clerk.said())
+    })
 }
 
 impl<'a, S: Carrier + From<Box<FilterStream>>, const METERED: bool> Runner<'a, S, METERED> {
