@@ -146,6 +146,24 @@ fn it_stands_beside_a_filter_that_does_nothing_native_code_and_ways_to_a_vm() {
 }
 
 #[test]
+fn code_is_kept_for_as_long_as_it_takes_and_where_it_cannot_be_that_is_said() {
+    let bench = Bench::new();
+    let filter = bench.filter("(i32.const 0)");
+    let kept_in = |folder: &Path| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
+        command.args(["toll", "--requests", "1"]).arg(&filter).env("TMPDIR", folder).stdin(Stdio::null());
+        String::from_utf8(command.output().unwrap().stdout).unwrap()
+    };
+    let folder = tempfile::tempdir().unwrap();
+
+    let (kept, not_kept) = (kept_in(folder.path()), kept_in(Path::new("/dev/null")));
+
+    assert!(kept.contains(" from kept code\n"), "{kept}");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    assert!(not_kept.contains("; no code can be kept here\n"), "{not_kept}");
+}
+
+#[test]
 fn memory_is_that_after_the_first_exchange_and_after_all() {
     let bench = Bench::new();
     let filter = bench.filter("(drop (memory.grow (i32.const 1))) (i32.const 0)");
