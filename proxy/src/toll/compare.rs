@@ -1,8 +1,8 @@
 //! What became dearer or cheaper since another measurement.
 //!
 //! Filters are paired by name, those of one name in their order. Counts are compared as they are. Times are compared by what
-//! they were over those of a filter that does nothing, round by round: a machine that was slower for both is no change, and
-//! neither is what some rounds of either measurement show too.
+//! they were over those of a filter that does nothing, round by round, and by themselves: a machine that was slower for both
+//! is no change, neither is what happened to the other filter alone, nor what some rounds of either measurement show too.
 
 use serde::Serialize;
 
@@ -10,8 +10,10 @@ use crate::toll::report::{FilterToll, Report, Turns};
 
 /// Rounds below which nothing is said of times.
 const ROUNDS: usize = 5;
-/// A difference of exchanges below this, in hundredths, is none: where a program is put in memory makes as much of one.
-const EXCHANGES: f64 = 5.0;
+/// Differences below this, in hundredths, are none: where a program is put in memory makes nearly as much of one.
+const LEAST: f64 = 10.0;
+/// How much of it the times themselves must show, in hundredths.
+const LEAST_ITSELF: f64 = 5.0;
 /// How far apart all turns of starts and compilations have to lie, of which there are few: one over the other.
 const FEW: f64 = 1.25;
 
@@ -165,7 +167,7 @@ fn counts(before: &FilterToll, after: &FilterToll) -> Vec<Change> {
     ];
     let changed = figures.into_iter().filter(|(_, before, after)| before != after);
     let change = |(figure, before, now)| {
-        let percent = if before == 0.0 { 100.0 } else { (now / before - 1.0) * 100.0 };
+        let percent = percent_more(before, now);
         Change { filter: after.name.clone(), figure, before, after: now, percent }
     };
     changed.map(change).collect()
@@ -181,10 +183,22 @@ fn times(before: &FilterToll, after: &FilterToll) -> Vec<Change> {
         (Figure::Load, FEW, load(before), load(after)),
     ];
     let change = |(figure, gap, before, now): (Figure, f64, Timed, Timed)| {
-        let percent = moved(&before.ratios, &now.ratios, gap).filter(|percent| percent.abs() >= EXCHANGES)?;
-        Some(Change { filter: after.name.clone(), figure, before: before.median, after: now.median, percent })
+        let percent = moved(&before.ratios, &now.ratios, gap).filter(|percent| percent.abs() >= LEAST)?;
+        let itself = percent_more(before.median, now.median) * percent.signum();
+        (itself >= LEAST_ITSELF).then(|| Change {
+            filter: after.name.clone(),
+            figure,
+            before: before.median,
+            after: now.median,
+            percent,
+        })
     };
     figures.into_iter().filter_map(change).collect()
+}
+
+/// From nothing it is all of it.
+fn percent_more(before: f64, after: f64) -> f64 {
+    if before == 0.0 { 100.0 } else { (after / before - 1.0) * 100.0 }
 }
 
 /// Something that took time, in nanoseconds and over what it took with a filter that does nothing.
@@ -210,7 +224,7 @@ fn moved(before: &[f64], after: &[f64], gap: f64) -> Option<f64> {
     let is_apart = |less: &[f64], more: &[f64]| Some(more.first()? > &(less.last()? * gap));
     let (was, is) = (before.get(before.len() / 2)?, after.get(after.len() / 2)?);
     let moved = is_apart(&before, &after)? || is_apart(&after, &before)?;
-    (moved && *was > 0.0).then(|| (is / was - 1.0) * 100.0)
+    (moved && *was > 0.0).then(|| percent_more(*was, *is))
 }
 
 fn sorted(ratios: &[f64]) -> Vec<f64> {
@@ -255,6 +269,18 @@ mod tests {
     }
 
     #[test]
+    fn a_filter_that_does_nothing_and_was_faster_alone_is_no_change() {
+        let mut after = slower(1.5);
+        after.filters[0].request.median = report().filters[0].request.median * 1.04;
+
+        assert_eq!(changes(&report(), &after), []);
+        after.filters[0].request.median = report().filters[0].request.median * 1.06;
+        assert_eq!(changes(&report(), &after), [(Figure::Exchange, 50.0)]);
+        after.filters[0].request.median = report().filters[0].request.median * 0.5;
+        assert_eq!(changes(&report(), &after), []);
+    }
+
+    #[test]
     fn what_rounds_of_both_show_is_no_change() {
         let mut after = slower(1.5);
         // A tenth of the rounds may be anything; with a second one the two have something in common.
@@ -267,13 +293,13 @@ mod tests {
     #[test]
     fn a_difference_at_the_bound_is_named_and_one_below_it_is_not() {
         let flat = |ratio: f64| {
-            let mut report = report();
+            let mut report = slower(ratio);
             report.filters[0].ratios = vec![ratio; 10];
             report
         };
 
-        assert_eq!(changes(&flat(1.0), &flat(1.0501)), [(Figure::Exchange, 5.0)]);
-        assert_eq!(changes(&flat(1.0), &flat(1.0499)), []);
+        assert_eq!(changes(&flat(1.0), &flat(1.1001)), [(Figure::Exchange, 10.0)]);
+        assert_eq!(changes(&flat(1.0), &flat(1.0999)), []);
     }
 
     #[test]
@@ -291,7 +317,10 @@ mod tests {
     #[test]
     fn starts_and_compilations_are_compared_by_their_turns() {
         let mut after = report();
-        let longer = |turns: &mut Turns, by: f64| turns.ratios.iter_mut().for_each(|ratio| *ratio *= by);
+        let longer = |turns: &mut Turns, by: f64| {
+            turns.median *= by;
+            turns.ratios.iter_mut().for_each(|ratio| *ratio *= by);
+        };
         longer(&mut after.filters[0].start, 1.5);
         longer(&mut after.filters[0].compile_cold, 1.6);
         longer(after.filters[0].compile_cached.as_mut().unwrap(), 0.5);
