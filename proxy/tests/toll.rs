@@ -396,6 +396,7 @@ fn a_filter_that_fails_keeps_its_figures_until_then_and_no_other_from_being_meas
     assert_eq!(error.matches("TG0406").count(), 1, "{error}");
     assert!(error.contains("error[TG0406]: traps: trap in request_headers: "), "{error}");
     assert!(error.contains("\nfifth: exchange 5: trap in request_headers: "), "{error}");
+    assert!(error.contains("\n    at ") && error.ends_with("\n    filter: info: the fifth\n"), "{error}");
     assert!(words.contains("It failed in exchange 5: trap in request_headers: "), "{words}");
 }
 
@@ -479,7 +480,7 @@ fn what_cannot_be_measured_is_said_in_a_sentence() {
 
     for (arguments, file, said) in [
         (&[][..], &refuses, "error[TG0406]: refuses: refused in configure: "),
-        (&[], &refuses, "\n  it said: info: no such key"),
+        (&[], &refuses, "\n    filter: info: no such key"),
         (&[], &loops, "error[TG0406]: loops: deadline in request_headers: "),
         (&[], &imports, "error[TG0406]: imports: "),
         (&[], &imports, "proxy_brew_coffee"),

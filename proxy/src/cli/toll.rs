@@ -85,14 +85,10 @@ fn measured(arguments: &TollArguments) -> Result<(Report, Option<Comparison>), F
 
 /// Every filter that failed, in one text.
 fn failures(report: &Report) -> Option<String> {
-    let told = |name: &str, message: &str, lines: &[String]| {
-        let lines: String = lines.iter().map(|line| format!("\n  it said: {line}")).collect();
-        format!("{name}: {message}{lines}")
-    };
-    let unmeasured = report.unmeasured.iter().map(|Unmeasured { name, message, lines }| told(name, message, lines));
+    let unmeasured = report.unmeasured.iter().map(|Unmeasured { name, flaw }| format!("{name}: {flaw}"));
     let broken = report.filters.iter().filter_map(|filter| {
-        let toll::Broken { exchange, message, lines } = filter.failure.as_ref()?;
-        Some(told(&filter.name, &format!("exchange {exchange}: {message}"), lines))
+        let toll::Broken { exchange, flaw } = filter.failure.as_ref()?;
+        Some(format!("{}: exchange {exchange}: {flaw}", filter.name))
     });
     let all: Vec<String> = unmeasured.chain(broken).collect();
     (!all.is_empty()).then(|| all.join("\n"))

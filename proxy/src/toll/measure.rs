@@ -16,10 +16,11 @@ use crate::toll::filter::Filter;
 use crate::toll::native::replay;
 use crate::toll::observe::Seen;
 use crate::toll::report::{
-    Broken, CallbackToll, Exchange, FORMAT, FilterToll, HostcallToll, Machine, Parts, Report, Times, Turns, Unmeasured,
+    Broken, CallbackToll, Exchange, FORMAT, FilterToll, Flaw, HostcallToll, Machine, Parts, Report, Times, Turns,
+    Unmeasured,
 };
 use crate::toll::request::Asked;
-use crate::toll::runner::{Flaw, Plain, Runner, start};
+use crate::toll::runner::{Plain, Runner, start};
 use crate::toll::sample::Sample;
 use crate::toll::series::{Series, middle, nanoseconds, timed};
 
@@ -76,9 +77,7 @@ pub fn measure(filters: &[Filter], asked: &Asked, plan: &Plan) -> Result<Report,
     for filter in filters {
         match bench.toll(filter) {
             Ok(toll) => report.filters.push(toll),
-            Err(Flaw { message, lines }) => {
-                report.unmeasured.push(Unmeasured { name: filter.name.clone(), message, lines });
-            }
+            Err(flaw) => report.unmeasured.push(Unmeasured { name: filter.name.clone(), flaw }),
         }
     }
     Ok(report)
@@ -94,17 +93,17 @@ struct Bench<'a> {
 impl Bench<'_> {
     fn toll(&self, filter: &Filter) -> Result<FilterToll, Flaw> {
         let code = self.compilers.code(filter);
-        let code = code.map_err(|error| Flaw { message: error.to_string(), lines: Vec::new() })?;
+        let code = code.map_err(|error| Flaw { message: error.to_string(), ..Flaw::default() })?;
         let (start, image) = (starts(&code, filter)?, image(&code, filter)?);
         let seen = Seen::of(&code.module, filter, &self.sample)?;
         let mut runner: Plain<'_> = Runner::new(&code.module, filter, &self.sample)?;
         let mut nothing = Runner::new(&code.nothing_module, &code.nothing, &self.sample)?;
         let Rounds { own, noop, native, flaw } = self.rounds((&mut runner, filter), &mut nothing, &seen);
         let (Some(outcome), Some(memory_first)) = (runner.outcome, runner.memory_first) else {
-            return Err(flaw.unwrap_or_else(|| Flaw { message: "nothing was measured".to_owned(), lines: Vec::new() }));
+            return Err(flaw.unwrap_or_default());
         };
         let (request, requests) = (own.times(), u32::try_from(own.len()).unwrap_or(u32::MAX));
-        let broken = |Flaw { message, lines }| Broken { exchange: requests.saturating_add(1), message, lines };
+        let broken = |flaw| Broken { exchange: requests.saturating_add(1), flaw };
         let callbacks = callbacks(&runner.take_notes(), &nothing.take_notes(), &seen, requests);
         Ok(FilterToll {
             name: filter.name.clone(),

@@ -8,7 +8,8 @@ use crate::exchange::stream::FilterStream;
 use crate::toll::clerk::Notes;
 use crate::toll::filter::Filter;
 use crate::toll::native;
-use crate::toll::runner::{Flaw, Runner};
+use crate::toll::report::Flaw;
+use crate::toll::runner::Runner;
 use crate::toll::sample::Sample;
 use crate::toll::traced::{Step, TracedStream};
 

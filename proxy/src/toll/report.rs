@@ -1,5 +1,7 @@
 //! The figures of one measurement, as `--json` writes and `--compare` reads them. Times are nanoseconds, sizes bytes.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::exchange::Half;
@@ -222,9 +224,8 @@ pub struct Broken {
     /// In which exchange, counted from 1.
     pub exchange: u32,
     /// How.
-    pub message: String,
-    /// What it said before.
-    pub lines: Vec<String>,
+    #[serde(flatten)]
+    pub flaw: Flaw,
 }
 
 /// A filter of which there is no figure.
@@ -233,9 +234,27 @@ pub struct Unmeasured {
     /// What it is called.
     pub name: String,
     /// Why.
+    #[serde(flatten)]
+    pub flaw: Flaw,
+}
+
+/// What is wrong with a filter.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Flaw {
+    /// In a sentence.
     pub message: String,
-    /// What it said before.
+    /// Frames of the filter where it failed, innermost first.
+    pub backtrace: Vec<String>,
+    /// What the filter logged before.
     pub lines: Vec<String>,
+}
+
+impl fmt::Display for Flaw {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        self.backtrace.iter().try_for_each(|frame| write!(f, "\n    at {frame}"))?;
+        self.lines.iter().try_for_each(|line| write!(f, "\n    filter: {line}"))
+    }
 }
 
 /// What became of an exchange.

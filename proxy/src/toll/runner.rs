@@ -9,23 +9,9 @@ use crate::filter::manners::Manners;
 use crate::filter::rehearsal::{Carrier, Outcome, Rehearsal};
 use crate::toll::clerk::{Clerk, Notes};
 use crate::toll::filter::Filter;
+use crate::toll::report::Flaw;
 use crate::toll::sample::Sample;
 use crate::toll::series::{Series, timed};
-
-/// Why a filter is not, or no longer, measured.
-#[derive(Clone, Debug)]
-pub(super) struct Flaw {
-    pub(super) message: String,
-    /// What it said before.
-    pub(super) lines: Vec<String>,
-}
-
-impl Flaw {
-    fn new(failure: &Failure, lines: Vec<String>) -> Self {
-        let within = if failure.backtrace.is_empty() { "" } else { ", in " };
-        Self { message: format!("{failure}{within}{}", failure.backtrace.join(" < ")), lines }
-    }
-}
 
 /// See the module. Timed is the way through the VM alone: exchanges are made before and dropped afterwards.
 pub(super) struct Runner<'a, S: Carrier, const METERED: bool> {
@@ -51,14 +37,14 @@ pub(super) fn start<S: Carrier, const METERED: bool>(
     let (time, started) = timed(|| Vm::start(module, settings, clerk).map_err(Box::new));
     started.map(|vm| (time, vm)).map_err(|failed| {
         let (failure, clerk) = *failed;
-        Flaw::new(&failure, clerk.said())
+        flaw(failure, clerk.said())
     })
 }
 
 impl<'a, S: Carrier + From<Box<FilterStream>>, const METERED: bool> Runner<'a, S, METERED> {
     pub(super) fn new(module: &Module, filter: &Filter, sample: &'a Sample) -> Result<Self, Flaw> {
         let (_, mut vm) = start(module, filter)?;
-        Clerk::answer(&mut vm).map_err(|failure| Flaw::new(&failure, vm.host().said()))?;
+        Clerk::answer(&mut vm).map_err(|failure| flaw(failure, vm.host().said()))?;
         vm.host_mut().take_notes();
         let (manners, facts) = (filter.manners, sample.facts(&filter.manners));
         Ok(Self { vm, manners, facts, sample, outcome: None, memory_first: None })
@@ -73,7 +59,7 @@ impl<'a, S: Carrier + From<Box<FilterStream>>, const METERED: bool> Runner<'a, S
             let outcome = rehearsal.run(&self.sample.body, (&mut answer, &self.sample.answer_body))?;
             rehearsal.end().map(|carrier| (outcome, carrier))
         });
-        let (outcome, carrier) = passed.map_err(|failure| Flaw::new(&failure, self.vm.host().said()))?;
+        let (outcome, carrier) = passed.map_err(|failure| flaw(failure, self.vm.host().said()))?;
         self.outcome = Some(outcome);
         self.memory_first.get_or_insert(self.vm.memory_bytes());
         Ok((time, carrier))
@@ -100,4 +86,8 @@ impl<'a, S: Carrier + From<Box<FilterStream>>, const METERED: bool> Runner<'a, S
     pub(super) fn take_notes(&mut self) -> Notes {
         self.vm.host_mut().take_notes()
     }
+}
+
+fn flaw(failure: Failure, lines: Vec<String>) -> Flaw {
+    Flaw { message: failure.to_string(), backtrace: failure.backtrace, lines }
 }

@@ -39,7 +39,7 @@ fn filter_words(text: &mut String, filter: &FilterToll, report: &Report) -> fmt:
         writeln!(
             text,
             "It failed in exchange {}: {}. The figures are of those before.",
-            broken.exchange, broken.message
+            broken.exchange, broken.flaw.message
         )?;
     }
     sum(text, filter)?;
@@ -274,8 +274,8 @@ fn size(bytes: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::toll::report::Broken;
     use crate::toll::report::tests::report;
+    use crate::toll::report::{Broken, Flaw};
 
     #[test]
     fn a_report_reads_as_sentences() {
@@ -344,7 +344,8 @@ mod tests {
     fn a_failure_is_told_with_its_exchange_and_a_build_that_is_slow_is_named() {
         let mut failed = report();
         failed.optimised = false;
-        failed.filters[0].failure = Some(Broken { exchange: 5, message: "trap in log".to_owned(), lines: Vec::new() });
+        failed.filters[0].failure =
+            Some(Broken { exchange: 5, flaw: Flaw { message: "trap in log".to_owned(), ..Flaw::default() } });
 
         let text = words(&failed);
 
