@@ -390,7 +390,11 @@ fn a_filter_that_fails_keeps_its_figures_until_then_and_no_other_from_being_meas
     assert_eq!(code, 1);
     let found = columns(&report["filters"], &["name", "requests"]);
     assert_eq!(found, [[&json!("fifth"), &json!(4)], [&json!("guest"), &json!(100)]]);
-    let failure = &report["filters"][0]["failure"];
+    // What the exchange came to in which it failed does not count.
+    let fifth = &report["filters"][0];
+    assert_eq!(columns(&fifth["callbacks"], &["name", "calls"]), [[&json!("request_headers"), &json!(1.0)]]);
+    assert_eq!(fifth["hostcalls"], json!([]));
+    let failure = &fifth["failure"];
     assert_eq!((&failure["exchange"], &failure["lines"]), (&json!(5), &json!(["info: the fifth"])));
     assert_eq!(columns(&report["unmeasured"], &["name"]), [[&json!("traps")]]);
     assert_eq!(error.matches("TG0406").count(), 1, "{error}");

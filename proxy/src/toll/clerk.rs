@@ -30,10 +30,12 @@ const TIMES: usize = 1_000_000;
 
 /// See the module. With `METERED` hostcalls are timed, which costs two clock reads each.
 pub(super) struct Clerk<S, const METERED: bool> {
-    /// The place of each callback is its kind's number.
+    /// What exchanges came to that passed; the place of each callback is its kind's number.
     callbacks: Box<[Entries; CallbackKind::ALL.len()]>,
-    /// What hostcalls took, by their name.
+    /// The same of hostcalls, by their name.
     hostcalls: BTreeMap<&'static str, Entries>,
+    /// Callbacks and hostcalls of the exchange under way.
+    entered: (Vec<(CallbackKind, Duration, Within)>, Vec<(&'static str, Duration, Within)>),
     /// Hostcalls of the callback that runs.
     running: Within,
     lines: VecDeque<(LogLevel, Vec<u8>)>,
@@ -97,6 +99,7 @@ impl<S, const METERED: bool> Clerk<S, METERED> {
         Self {
             callbacks: Default::default(),
             hostcalls: BTreeMap::new(),
+            entered: (Vec::new(), Vec::new()),
             running: Within::default(),
             lines: VecDeque::new(),
             line: filter.line,
@@ -104,6 +107,22 @@ impl<S, const METERED: bool> Clerk<S, METERED> {
             parked: None,
             series,
         }
+    }
+
+    /// The exchange under way has passed: what it came to counts. That of one whose filter fails never does.
+    pub(super) fn count(&mut self) {
+        for (kind, time, within) in self.entered.0.drain(..) {
+            self.callbacks[kind as usize].note(time, within);
+        }
+        for (name, time, itself) in self.entered.1.drain(..) {
+            self.hostcalls.entry(name).or_default().note(time, itself);
+        }
+    }
+
+    /// Forgets what was entered before the first exchange.
+    pub(super) fn forget(&mut self) {
+        self.entered.0.clear();
+        self.entered.1.clear();
     }
 
     /// Hands over what was noted since the last call of this.
@@ -176,7 +195,7 @@ impl<S: Carrier, const METERED: bool> Host for Clerk<S, METERED> {
 
     fn callback_ended(&mut self, callback: CallbackKind, elapsed: Duration) {
         let within = std::mem::take(&mut self.running);
-        self.callbacks[callback as usize].note(elapsed, within);
+        self.entered.0.push((callback, elapsed, within));
     }
 
     fn hostcall_ended(&mut self, hostcall: &'static str, elapsed: Duration, copied: usize) {
@@ -184,7 +203,7 @@ impl<S: Carrier, const METERED: bool> Host for Clerk<S, METERED> {
         self.running.time += elapsed;
         self.running.copied += copied;
         let itself = Within { calls: 1, time: elapsed, copied };
-        self.hostcalls.entry(hostcall).or_default().note(elapsed, itself);
+        self.entered.1.push((hostcall, elapsed, itself));
     }
 
     fn http_call(&mut self, id: CalloutId, _: HttpCall) -> Result<(), CalloutRefusal> {

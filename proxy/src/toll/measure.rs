@@ -106,11 +106,6 @@ impl Bench<'_> {
         let broken = |flaw| Broken { exchange: requests.saturating_add(1), flaw };
         let callbacks = callbacks(&runner.take_notes(), &nothing.take_notes(), &seen, requests);
         Ok(FilterToll {
-            name: filter.name.clone(),
-            sha256: Digest::of(&filter.module).to_string(),
-            config_sha256: filter.config_digest().to_string(),
-            bytes: filter.module.len(),
-            abi: code.module.abi_version().to_string(),
             outcome: outcome.into(),
             requests,
             failure: flaw.map(broken),
@@ -128,8 +123,7 @@ impl Bench<'_> {
             memory_last: runner.memory(),
             start,
             image,
-            compile_cold: code.cold,
-            compile_cached: code.cached,
+            ..about(filter, code)
         })
     }
 
@@ -171,6 +165,20 @@ struct Rounds {
 impl Rounds {
     fn close(&mut self) {
         [&mut self.own, &mut self.noop, &mut self.native].into_iter().for_each(Series::close);
+    }
+}
+
+/// What is known of a filter before anything passes it.
+fn about(filter: &Filter, code: Code) -> FilterToll {
+    FilterToll {
+        name: filter.name.clone(),
+        sha256: Digest::of(&filter.module).to_string(),
+        config_sha256: filter.config_digest().to_string(),
+        bytes: filter.module.len(),
+        abi: code.module.abi_version().to_string(),
+        compile_cold: code.cold,
+        compile_cached: code.cached,
+        ..FilterToll::default()
     }
 }
 

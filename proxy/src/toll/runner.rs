@@ -45,7 +45,7 @@ impl<'a, S: Carrier + From<Box<FilterStream>>, const METERED: bool> Runner<'a, S
     pub(super) fn new(module: &Module, filter: &Filter, sample: &'a Sample) -> Result<Self, Flaw> {
         let (_, mut vm) = start(module, filter)?;
         Clerk::answer(&mut vm).map_err(|failure| flaw(failure, vm.host().said()))?;
-        vm.host_mut().take_notes();
+        vm.host_mut().forget();
         let (manners, facts) = (filter.manners, sample.facts(&filter.manners));
         Ok(Self { vm, manners, facts, sample, outcome: None, memory_first: None })
     }
@@ -60,6 +60,7 @@ impl<'a, S: Carrier + From<Box<FilterStream>>, const METERED: bool> Runner<'a, S
             rehearsal.end().map(|carrier| (outcome, carrier))
         });
         let (outcome, carrier) = passed.map_err(|failure| flaw(failure, self.vm.host().said()))?;
+        self.vm.host_mut().count();
         self.outcome = Some(outcome);
         self.memory_first.get_or_insert(self.vm.memory_bytes());
         Ok((time, carrier))
