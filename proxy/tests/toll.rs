@@ -417,7 +417,7 @@ fn lines_below_the_level_are_not_kept_and_others_are_bounded() {
     let (code, report, _) = json(&[], &[&filter]);
 
     assert_eq!(code, 1);
-    let shown = format!("info: {} … 1 bytes more", "a".repeat(4096));
+    let shown = format!("info: {} … 904 bytes more", "a".repeat(4096));
     assert_eq!(report["unmeasured"][0]["lines"], json!([shown]));
 }
 

@@ -38,7 +38,7 @@ pub(super) struct Clerk<S, const METERED: bool> {
     entered: (Vec<(CallbackKind, Duration, Within)>, Vec<(&'static str, Duration, Within)>),
     /// Hostcalls of the callback that runs.
     running: Within,
-    lines: VecDeque<(LogLevel, Vec<u8>)>,
+    lines: VecDeque<(LogLevel, String)>,
     /// The most bytes of a line that are shown.
     line: usize,
     /// Callouts that wait for an answer, in their order.
@@ -136,9 +136,7 @@ impl<S, const METERED: bool> Clerk<S, METERED> {
 
     /// The filter's last lines.
     pub(super) fn said(&self) -> Vec<String> {
-        let text = |(level, bytes): &(LogLevel, Vec<u8>)| {
-            format!("{}: {}", format!("{level:?}").to_lowercase(), GuestText { bytes, limit: self.line })
-        };
+        let text = |(level, text): &(LogLevel, String)| format!("{}: {text}", format!("{level:?}").to_lowercase());
         self.lines.iter().map(text).collect()
     }
 }
@@ -184,9 +182,8 @@ impl<S: Carrier, const METERED: bool> Host for Clerk<S, METERED> {
         if self.lines.len() == LINES {
             self.lines.pop_front();
         }
-        // One byte more than is shown says that there is more.
-        let kept = message.get(..self.line.saturating_add(1)).unwrap_or(message);
-        self.lines.push_back((level, kept.to_vec()));
+        // Putting it into words is what a proxy does for each line.
+        self.lines.push_back((level, GuestText { bytes: message, limit: self.line }.to_string()));
     }
 
     fn log_level(&self) -> LogLevel {

@@ -211,3 +211,68 @@ impl Stream for TracedStream {
         self.bare.done();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::exchange::head::Fields;
+    use crate::toll::filter::Filter;
+    use crate::toll::request::{USUAL, parse};
+    use crate::toll::sample::Sample;
+
+    fn traced() -> TracedStream {
+        let filter = Filter::new("a".to_owned(), Bytes::new(), Vec::new());
+        let sample = Sample::new(&parse(USUAL).unwrap());
+        let mut bare = sample.exchange(&sample.facts(&filter.manners));
+        bare.response = Some(sample.answer.clone());
+        bare.request_trailers = Some(Fields::bounded(http::HeaderMap::new(), 9));
+        TracedStream::from(bare)
+    }
+
+    #[test]
+    fn each_map_is_the_exchanges_own() {
+        let mut traced = traced();
+
+        for (map, name) in [
+            (MapType::RequestHeaders, &b"user-agent"[..]),
+            (MapType::ResponseHeaders, b":status"),
+            (MapType::RequestTrailers, b"x-a"),
+        ] {
+            let fields = traced.headers(map).unwrap();
+            fields.add(b"x-a", b"1").unwrap();
+            assert!(fields.first(name).is_some(), "{map:?}");
+        }
+
+        assert!(traced.headers(MapType::ResponseTrailers).is_none());
+        let bare = traced.bare().unwrap();
+        let own = [bare.request.first(b"x-a"), bare.response.as_ref().unwrap().first(b"x-a")];
+        assert_eq!((own, bare.request_trailers.as_ref().unwrap().len()), ([Some(&b"1"[..]); 2], 1));
+        assert_eq!(traced.into_steps().len(), 6);
+    }
+
+    #[test]
+    fn wishes_bodies_and_properties_reach_the_exchange() {
+        let mut traced = traced();
+        let mut body = BodyBuffer::new(9);
+        body.append(Bytes::from_static(b"abc"));
+        traced.bare.body = Some((BufferType::RequestBody, body));
+
+        traced.set_property(b"mine", b"1").unwrap();
+        assert_eq!(traced.property(&[b"mine"]), Some(b"1".to_vec()));
+        assert!(traced.buffer(BufferType::ResponseBody).is_none());
+        traced.buffer(BufferType::RequestBody).unwrap().splice(3, 0, b"d").unwrap();
+        traced.resume(StreamType::Request);
+        traced.close(StreamType::Request);
+        traced.response_refused();
+        traced.done();
+        traced.clear_route_cache();
+
+        let bare = traced.bare().unwrap();
+        assert_eq!(bare.body.as_mut().unwrap().1.take(), "abcd");
+        let wishes = &bare.wishes;
+        let counted = (wishes.resume.len(), wishes.close, wishes.refused, wishes.done.len());
+        assert_eq!((counted, bare.request.edited.target), ((1, Some(0), Some(0), 1), true));
+    }
+}
