@@ -34,8 +34,10 @@ pub(super) struct Clerk<S, const METERED: bool> {
     callbacks: Box<[Entries; CallbackKind::ALL.len()]>,
     /// The same of hostcalls, by their name.
     hostcalls: BTreeMap<&'static str, Entries>,
-    /// Callbacks and hostcalls of the exchange under way.
-    entered: (Vec<(CallbackKind, Duration, Within)>, Vec<(&'static str, Duration, Within)>),
+    /// Callbacks of the exchange under way.
+    entered: Vec<(CallbackKind, Duration, Within)>,
+    /// Its hostcalls.
+    called: Vec<(&'static str, Within)>,
     /// Hostcalls of the callback that runs.
     running: Within,
     lines: VecDeque<(LogLevel, String)>,
@@ -99,7 +101,8 @@ impl<S, const METERED: bool> Clerk<S, METERED> {
         Self {
             callbacks: Default::default(),
             hostcalls: BTreeMap::new(),
-            entered: (Vec::new(), Vec::new()),
+            entered: Vec::new(),
+            called: Vec::new(),
             running: Within::default(),
             lines: VecDeque::new(),
             line: filter.line,
@@ -111,18 +114,18 @@ impl<S, const METERED: bool> Clerk<S, METERED> {
 
     /// The exchange under way has passed: what it came to counts. That of one whose filter fails never does.
     pub(super) fn count(&mut self) {
-        for (kind, time, within) in self.entered.0.drain(..) {
+        for (kind, time, within) in self.entered.drain(..) {
             self.callbacks[kind as usize].note(time, within);
         }
-        for (name, time, itself) in self.entered.1.drain(..) {
-            self.hostcalls.entry(name).or_default().note(time, itself);
+        for (name, itself) in self.called.drain(..) {
+            self.hostcalls.entry(name).or_default().note(itself.time, itself);
         }
     }
 
     /// Forgets what was entered before the first exchange.
     pub(super) fn forget(&mut self) {
-        self.entered.0.clear();
-        self.entered.1.clear();
+        self.entered.clear();
+        self.called.clear();
     }
 
     /// Hands over what was noted since the last call of this.
@@ -192,15 +195,14 @@ impl<S: Carrier, const METERED: bool> Host for Clerk<S, METERED> {
 
     fn callback_ended(&mut self, callback: CallbackKind, elapsed: Duration) {
         let within = std::mem::take(&mut self.running);
-        self.entered.0.push((callback, elapsed, within));
+        self.entered.push((callback, elapsed, within));
     }
 
     fn hostcall_ended(&mut self, hostcall: &'static str, elapsed: Duration, copied: usize) {
         self.running.calls += 1;
         self.running.time += elapsed;
         self.running.copied += copied;
-        let itself = Within { calls: 1, time: elapsed, copied };
-        self.entered.1.push((hostcall, elapsed, itself));
+        self.called.push((hostcall, Within { calls: 1, time: elapsed, copied }));
     }
 
     fn http_call(&mut self, id: CalloutId, _: HttpCall) -> Result<(), CalloutRefusal> {
