@@ -218,7 +218,11 @@ mod tests {
         for one in 0..stream.len() {
             for other in [one, (one + 1).min(stream.len()), stream.len()] {
                 let (body, fields, rest) = whole(Decoder::chunks(100), &stream, &[one, other]).unwrap();
-                assert_eq!((&body[..], fields, &rest[..]), (&b"abc0123456789abcdef"[..], 2, &b"HTTP"[..]), "{one} {other}");
+                assert_eq!(
+                    (&body[..], fields, &rest[..]),
+                    (&b"abc0123456789abcdef"[..], 2, &b"HTTP"[..]),
+                    "{one} {other}"
+                );
 
                 let (body, _, rest) = whole(Decoder::Length(7), &stream, &[one, other]).unwrap();
                 assert_eq!((&body[..], &rest[..]), (&stream[..7], &stream[7..]), "{one} {other}");
@@ -229,8 +233,18 @@ mod tests {
     #[test]
     fn what_is_no_chunk_is_refused() {
         for bytes in [
-            "x\r\n", "\r\n", "3\n", "3 4\r\n", "3;a\rb\r\n", "3\r\nabcd", "3\r\nabc\n", "10000000000000000\r\n", "0\r\nx\r\n\r\n",
-            "0\r\nx: 1\n\r\n", "-3\r\n", "+3\r\n",
+            "x\r\n",
+            "\r\n",
+            "3\n",
+            "3 4\r\n",
+            "3;a\rb\r\n",
+            "3\r\nabcd",
+            "3\r\nabc\n",
+            "10000000000000000\r\n",
+            "0\r\nx\r\n\r\n",
+            "0\r\nx: 1\n\r\n",
+            "-3\r\n",
+            "+3\r\n",
         ] {
             assert!(whole(Decoder::chunks(100), bytes.as_bytes(), &[]).is_err(), "{bytes:?}");
         }

@@ -126,7 +126,8 @@ mod tests {
 
     #[test]
     fn fields_are_parts_of_the_head() {
-        let head = Bytes::from_static(b"HTTP/1.0 404 Not Found\r\nServer: a\r\nset-cookie: b\r\nSet-Cookie:\tc \r\n\r\n");
+        let head =
+            Bytes::from_static(b"HTTP/1.0 404 Not Found\r\nServer: a\r\nset-cookie: b\r\nSet-Cookie:\tc \r\n\r\n");
 
         let answer = answer(&head, 3).unwrap();
 

@@ -79,11 +79,7 @@ impl Out {
         [&self.small[..], &self.large, self.tail].concat()
     }
 
-    fn poll_some(
-        &self,
-        socket: Pin<&mut (impl AsyncWrite + ?Sized)>,
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<usize>> {
+    fn poll_some(&self, socket: Pin<&mut (impl AsyncWrite + ?Sized)>, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if self.large.is_empty() && self.tail.is_empty() {
             return socket.poll_write(cx, &self.small);
         }

@@ -4,6 +4,8 @@
 //! body reads the socket. Only a request that is answered before all of it was sent goes on in a task of its own. Between
 //! exchanges nobody listens: that the endpoint left, or said what nobody asked for, is found when the connection is looked at.
 
+mod framing;
+
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io;
@@ -12,20 +14,21 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
-use http::header::{self, HeaderMap, HeaderValue};
-use http::{Method, Request, Response, StatusCode, Version};
+use http::header::HeaderMap;
+use http::{Method, Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 
 use crate::error::{Abort, Reason};
 use crate::http1::decode::{Decoder, Piece};
 use crate::http1::encode::Encoder;
-use crate::http1::head::{self, NoHead, write_field, write_number};
+use crate::http1::head::{self, NoHead};
 use crate::http1::out::Out;
 use crate::upstream::body::RequestBody;
 use crate::upstream::classify;
 use crate::upstream::cluster::PeerLimits;
 use crate::upstream::connect::{Open, Task};
+use crate::upstream::h1::framing::{closes, decoder, write_head};
 use crate::upstream::pool::Transport;
 
 /// How much is read at a time at first, and at most.
@@ -389,73 +392,6 @@ impl From<NoHead> for Fault {
     }
 }
 
-/// What follows a head (RFC 9112 §6.3). Who passes it on looks closer at its fields.
-fn decoder(answer: &head::Answer, is_head: bool, trailers: usize) -> Result<Decoder, Fault> {
-    let status = answer.status.as_u16();
-    if is_head || matches!(status, 101 | 204 | 304) {
-        return Ok(Decoder::DONE);
-    }
-    let mut codings = answer.fields.get_all(header::TRANSFER_ENCODING).iter();
-    if let Some(last) = codings.next_back() {
-        return match (answer.version, is_chunked(last)) {
-            (Version::HTTP_10, _) => Err(Fault::Malformed),
-            (_, true) => Ok(Decoder::chunks(trailers)),
-            (_, false) => Ok(Decoder::Close),
-        };
-    }
-    let mut lengths = answer.fields.get_all(header::CONTENT_LENGTH).iter();
-    let Some(first) = lengths.next() else { return Ok(Decoder::Close) };
-    let length = length(first).filter(|_| lengths.all(|other| other == first)).ok_or(Fault::Malformed)?;
-    Ok(Decoder::Length(length))
-}
-
-fn is_chunked(coding: &HeaderValue) -> bool {
-    let last = coding.as_bytes().rsplit(|byte| *byte == b',').next().unwrap_or_default();
-    last.trim_ascii().eq_ignore_ascii_case(b"chunked")
-}
-
-/// One that signed arithmetic bears, which others use.
-fn length(value: &HeaderValue) -> Option<u64> {
-    let digits = value.to_str().ok()?;
-    let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
-    is_number.then(|| digits.parse().ok()).flatten().filter(|length| *length < 1 << 63)
-}
-
-/// True where a head says that its connection ends behind its message (RFC 9112 §9.3).
-fn closes(fields: &HeaderMap, version: Version) -> bool {
-    let says = |word: &str| {
-        let values = fields.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
-        values.flat_map(|value| value.split(',')).any(|option| option.trim().eq_ignore_ascii_case(word))
-    };
-    if version == Version::HTTP_10 { !says("keep-alive") } else { says("close") }
-}
-
-/// Writes a request's head; `body` has a length or none, and is absent where there is nothing to send.
-fn write_head(out: &mut BytesMut, request: &Request<RequestBody>, body: Option<Option<u64>>) {
-    let target = request.uri().path_and_query().map_or("/", |path| path.as_str());
-    out.reserve(target.len() + 512);
-    out.extend_from_slice(request.method().as_str().as_bytes());
-    out.extend_from_slice(b" ");
-    out.extend_from_slice(target.as_bytes());
-    out.extend_from_slice(b" HTTP/1.1\r\n");
-    for (name, value) in request.headers() {
-        // What frames the body is said below; that there is none, by whoever made the request.
-        let frames = name == header::TRANSFER_ENCODING || (name == header::CONTENT_LENGTH && body.is_some());
-        if !frames {
-            write_field(out, name, value.as_bytes());
-        }
-    }
-    match body {
-        Some(Some(length)) => {
-            out.extend_from_slice(b"content-length: ");
-            write_number(out, length);
-            out.extend_from_slice(b"\r\n\r\n");
-        }
-        Some(None) => out.extend_from_slice(b"transfer-encoding: chunked\r\n\r\n"),
-        None => out.extend_from_slice(b"\r\n"),
-    }
-}
-
 /// The body of an answer, read off the connection. It lets go of that at the end.
 pub struct Incoming(Option<Rc<Connection>>);
 
@@ -492,7 +428,9 @@ impl Body for Incoming {
     fn size_hint(&self) -> SizeHint {
         match &self.0 {
             None => SizeHint::with_exact(0),
-            Some(connection) => connection.0.borrow().decoder.length().map_or_else(SizeHint::default, SizeHint::with_exact),
+            Some(connection) => {
+                connection.0.borrow().decoder.length().map_or_else(SizeHint::default, SizeHint::with_exact)
+            }
         }
     }
 }

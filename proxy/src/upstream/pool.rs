@@ -24,9 +24,9 @@ use crate::tls::failure::HandshakeError;
 use crate::tls::secured::Secured;
 use crate::tls::stream::Stream;
 use crate::upstream::body::RequestBody;
-use crate::upstream::h1::{self, Hints};
 use crate::upstream::cluster::PeerLimits;
 use crate::upstream::fleet::member::Member;
+use crate::upstream::h1::{self, Hints};
 use crate::upstream::outgoing::Noted;
 use crate::upstream::{Answer, Attempt, attempt, connect};
 
@@ -219,7 +219,8 @@ impl Pool {
 
     async fn connect(&self, passed: Option<Passed>) -> Result<Connection, Miss> {
         let offer = Offer::Protocol;
-        self.in_time(async { Ok(connect::http1(self.dial(passed, offer).await?, self.bounds.peer, &self.series)) }).await
+        self.in_time(async { Ok(connect::http1(self.dial(passed, offer).await?, self.bounds.peer, &self.series)) })
+            .await
     }
 
     /// A socket to the endpoint, which has heard whose connection it is where that is said.

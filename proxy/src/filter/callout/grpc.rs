@@ -144,12 +144,7 @@ impl GrpcQuestion {
         }
     }
 
-    async fn open(
-        self,
-        cluster: &Cluster,
-        limit: usize,
-        waits: Waits<'_>,
-    ) -> Result<Conversation<Incoming>, Ending> {
+    async fn open(self, cluster: &Cluster, limit: usize, waits: Waits<'_>) -> Result<Conversation<Incoming>, Ending> {
         let mut request = self.into_request();
         let answer = late::send(cluster, waits, &mut request).await.map_err(|reason| Ending::failed(&reason))?;
         let Answer { response, lease, .. } = answer;
