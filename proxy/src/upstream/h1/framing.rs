@@ -23,9 +23,11 @@ pub(super) fn decoder(answer: &head::Answer, is_head: bool, trailers: usize) -> 
             (_, false) => Ok(Decoder::Close),
         };
     }
-    let mut lengths = answer.fields.get_all(header::CONTENT_LENGTH).iter();
+    let fields = answer.fields.get_all(header::CONTENT_LENGTH).iter();
+    // Whoever passes the head on refuses a list, in words of its own.
+    let mut lengths = fields.flat_map(|field| field.as_bytes().split(|byte| *byte == b',')).map(length);
     let Some(first) = lengths.next() else { return Ok(Decoder::Close) };
-    let length = length(first).filter(|_| lengths.all(|other| other == first)).ok_or(Fault::Malformed)?;
+    let length = first.filter(|_| lengths.all(|other| other == first)).ok_or(Fault::Malformed)?;
     Ok(Decoder::Length(length))
 }
 
@@ -35,8 +37,8 @@ fn is_chunked(coding: &HeaderValue) -> bool {
 }
 
 /// One that signed arithmetic bears, which others use.
-fn length(value: &HeaderValue) -> Option<u64> {
-    let digits = value.to_str().ok()?;
+fn length(text: &[u8]) -> Option<u64> {
+    let digits = std::str::from_utf8(text.trim_ascii()).ok()?;
     let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
     is_number.then(|| digits.parse().ok()).flatten().filter(|length| *length < 1 << 63)
 }
@@ -97,6 +99,9 @@ mod tests {
             ("1 200 OK\r\ncontent-length: 3", Some(Decoder::Length(3))),
             ("1 200 OK\r\ncontent-length: 3\r\ncontent-length: 3", Some(Decoder::Length(3))),
             ("1 200 OK\r\ncontent-length: 3\r\ncontent-length: 4", None),
+            ("1 200 OK\r\ncontent-length: 3, 3", Some(Decoder::Length(3))),
+            ("1 200 OK\r\ncontent-length: 3,4", None),
+            ("1 200 OK\r\ncontent-length: ", None),
             ("1 200 OK\r\ncontent-length: +3", None),
             ("1 200 OK\r\ncontent-length: 9223372036854775808", None),
             ("1 200 OK\r\ntransfer-encoding: chunked", chunks),
