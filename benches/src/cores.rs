@@ -28,6 +28,16 @@ pub fn pin(core: usize) -> io::Result<()> {
     Ok(sched_setaffinity(None, &only(core))?)
 }
 
+/// The cores that the calling thread may use, to allow them again later.
+pub fn allowed() -> io::Result<CpuSet> {
+    Ok(sched_getaffinity(None)?)
+}
+
+/// Allows the calling thread, and what it starts from here on, these cores.
+pub fn allow(cores: &CpuSet) -> io::Result<()> {
+    Ok(sched_setaffinity(None, cores)?)
+}
+
 /// Keeps one thread of any process on one core.
 pub fn pin_thread(thread: Pid, core: usize) -> io::Result<()> {
     Ok(sched_setaffinity(Some(thread), &only(core))?)

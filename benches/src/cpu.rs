@@ -15,25 +15,37 @@ const DEPTH: usize = 4;
 ///
 /// A thread that ends takes its time with it, so a difference of two readings is exact only while none ends.
 pub fn of_tree(process: u32) -> io::Result<Duration> {
-    tree(process, DEPTH)
-}
-
-fn tree(process: u32, depth: usize) -> io::Result<Duration> {
     let mut used = Duration::ZERO;
-    for thread in fs::read_dir(format!("/proc/{process}/task"))? {
-        let thread = thread?.path();
-        // A thread may end between the listing and the reading.
-        let Ok(schedstat) = fs::read_to_string(thread.join("schedstat")) else { continue };
-        used += on_core(&schedstat)?;
-        if depth == 0 {
-            continue;
-        }
-        let children = fs::read_to_string(thread.join("children")).unwrap_or_default();
-        for child in children.split_whitespace().filter_map(|id| id.parse().ok()) {
-            used += tree(child, depth - 1).unwrap_or_default();
+    for process in tree(process)? {
+        // So may a child.
+        for thread in fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten() {
+            // A thread may end between the listing and the reading.
+            let Ok(schedstat) = fs::read_to_string(thread?.path().join("schedstat")) else { continue };
+            used += on_core(&schedstat)?;
         }
     }
     Ok(used)
+}
+
+/// The numbers of a process and its descendants, itself first.
+pub fn tree(process: u32) -> io::Result<Vec<u32>> {
+    let mut found = vec![process];
+    descend(process, DEPTH, &mut found)?;
+    Ok(found)
+}
+
+fn descend(process: u32, depth: usize, found: &mut Vec<u32>) -> io::Result<()> {
+    for thread in fs::read_dir(format!("/proc/{process}/task"))? {
+        let children = fs::read_to_string(thread?.path().join("children")).unwrap_or_default();
+        for child in children.split_whitespace().filter_map(|id| id.parse().ok()) {
+            found.push(child);
+            if depth > 1 {
+                // A child may have ended.
+                descend(child, depth - 1, found).unwrap_or_default();
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The first number of a schedstat line: nanoseconds on a core.

@@ -1,5 +1,5 @@
-//! As much HTTP/1.1 as a benchmark needs: one request, and where an answer with a content-length ends.
-//! It is no client: an answer in another shape is a failure.
+//! As much HTTP/1.1 as a benchmark needs: requests, and where an answer with a content-length ends.
+//! It is no client: an answer in another shape is a failure here. `load` understands chunks too.
 
 /// The body of every answer of the origin.
 pub const BODY: &str = "hello, world\n";
@@ -11,10 +11,31 @@ pub const ANSWERED: (&str, &str) = ("x-bench-answered", "yes");
 
 /// To a request for this path the origin answers with the head it got.
 pub const SEEN: &str = "/seen";
+/// To a request for this path, with a number behind it, the origin answers with so many bytes.
+pub const BYTES: &str = "/bytes/";
 
-/// A request with the three fields that every simple client sends.
+/// The three fields that every simple client sends.
+pub const FIELDS: [(&str, &str); 3] = [("host", "bench.test"), ("user-agent", "bench"), ("accept", "*/*")];
+
+/// A request with [`FIELDS`].
 pub fn request(path: &str) -> Vec<u8> {
-    format!("GET {path} HTTP/1.1\r\nhost: bench.test\r\nuser-agent: proxy-cpu\r\naccept: */*\r\n\r\n").into_bytes()
+    request_with(path, &[])
+}
+
+/// A request with [`FIELDS`] and these.
+pub fn request_with(path: &str, more: &[(String, String)]) -> Vec<u8> {
+    let mut head = format!("GET {path} HTTP/1.1\r\n");
+    let more = more.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    for (name, value) in FIELDS.into_iter().chain(more) {
+        head.extend([name, ": ", value, "\r\n"]);
+    }
+    head.push_str("\r\n");
+    head.into_bytes()
+}
+
+/// Fields that say nothing, to make a head longer.
+pub fn filling(count: usize) -> Vec<(String, String)> {
+    (0..count).map(|place| (format!("x-filling-{place}"), format!("a value that nobody reads, {place}"))).collect()
 }
 
 /// An answer that has come whole.
@@ -59,16 +80,28 @@ pub fn head_end(bytes: &[u8]) -> Option<usize> {
     bytes.windows(4).position(|window| window == b"\r\n\r\n").map(|start| start + 4)
 }
 
-fn status(head: &[u8]) -> Option<u16> {
+/// The status of a head.
+pub(crate) fn status(head: &[u8]) -> Option<u16> {
     let digits = head.strip_prefix(b"HTTP/1.1 ")?.get(..3)?;
     std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
-fn content_length(head: &[u8]) -> Option<usize> {
-    const NAME: &[u8] = b"content-length:";
+/// The length that a head tells of its body.
+pub(crate) fn content_length(head: &[u8]) -> Option<usize> {
+    field(head, b"content-length:")?.parse().ok()
+}
+
+/// The value of the first field of this name, which ends with its colon.
+pub(crate) fn field<'a>(head: &'a [u8], name: &[u8]) -> Option<&'a str> {
     let mut lines = head.split(|byte| *byte == b'\n');
-    let line = lines.find(|line| line.get(..NAME.len()).is_some_and(|name| name.eq_ignore_ascii_case(NAME)))?;
-    std::str::from_utf8(line.get(NAME.len()..)?).ok()?.trim().parse().ok()
+    let line = lines.find(|line| line.get(..name.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(name)))?;
+    Some(std::str::from_utf8(line.get(name.len()..)?).ok()?.trim())
+}
+
+/// The names of a head's fields, in lower case and in order.
+pub fn names(head: &str) -> Vec<String> {
+    let fields = head.lines().skip(1).filter_map(|line| line.split_once(':'));
+    fields.map(|(name, _)| name.to_ascii_lowercase()).collect()
 }
 
 /// True when a head holds this field, whatever the case of its name.

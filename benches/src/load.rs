@@ -1,24 +1,35 @@
-//! A closed loop on one thread: a fixed number of keep-alive connections, one request in flight on each.
+//! The load, on one thread: over kept connections or a new one for each request, HTTP/1.1, HTTP/2 or TLS; in a closed loop
+//! that has an answer asked for as soon as the one before came, or at a pace of its own.
 //!
-//! It counts whole answers with status 200 and the origin's body length; everything else is a failure. It measures no
-//! latency, and it drives only one target at a time.
+//! It counts whole answers with status 200 and the expected length of body; everything else is a failure. It drives one target
+//! at a time. At a pace, a request is counted from when it was due, so that what holds up one shows in all that waited for it.
 
-use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+mod http1;
+mod http2;
+mod wire;
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::event::epoll;
 use rustix::time::Timespec;
+use rustls::ClientConfig;
 
 use crate::http;
+use crate::load::http1::Http1;
+use crate::load::http2::Http2;
+use crate::load::wire::{Reading, Wire};
 
 /// How long one wait for answers may take before the clock is looked at.
-const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
+const LOOK: Duration = Duration::from_millis(50);
 /// How long the last answers may take.
 const LAST_ANSWERS: Duration = Duration::from_secs(5);
-/// How long a connection may take to be made.
-const CONNECT: Duration = Duration::from_secs(5);
+/// Bytes that are read at once.
+const READ: usize = 256 * 1024;
 
 /// What became of requests.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,151 +43,415 @@ pub struct Tally {
 }
 
 impl Tally {
-    fn fail(&mut self, why: impl ToString) {
-        self.failed += 1;
+    fn fail(&mut self, why: impl ToString, requests: usize) {
+        self.failed += u64::try_from(requests).unwrap_or(u64::MAX);
         self.first_failure.get_or_insert_with(|| why.to_string());
     }
 }
 
-/// See the module.
-pub struct Load {
-    epoll: OwnedFd,
-    events: Vec<epoll::Event>,
-    connections: Vec<Connection>,
+/// What is asked, of whom, and over what.
+#[derive(Clone, Debug)]
+pub struct Ask {
+    /// The target.
+    pub address: SocketAddr,
+    /// Connections at a time.
+    pub connections: usize,
+    /// Over HTTP/2 with so many exchanges at a time on each connection; `None`: HTTP/1.1.
+    pub streams: Option<usize>,
+    /// Over TLS.
+    pub tls: Option<Arc<ClientConfig>>,
+    /// A connection for each request.
+    pub fresh: bool,
+    /// The path.
+    pub path: String,
+    /// Fields besides those of every request.
+    pub fields: Vec<(String, String)>,
+    /// Bytes of the body that is expected; `None`: any.
+    pub body: Option<usize>,
+}
+
+impl Ask {
+    /// The simplest: `/` over HTTP/1.1 on kept connections.
+    pub fn new(address: SocketAddr, connections: usize) -> Ask {
+        let body = Some(http::BODY.len());
+        let (path, fields) = ("/".to_owned(), Vec::new());
+        Ask { address, connections, streams: None, tls: None, fresh: false, path, fields, body }
+    }
+
+    fn wanted(&self) -> Wanted {
+        let request = match self.streams {
+            Some(_) => http2::block(&self.path, &self.fields, self.tls.is_some()),
+            None => http::request_with(&self.path, &self.fields),
+        };
+        Wanted { request, body: self.body }
+    }
+
+    fn speech(&self) -> Speech {
+        self.streams.map_or_else(|| Speech::Http1(Http1::new()), |streams| Speech::Http2(Http2::new(streams)))
+    }
+}
+
+/// Latencies of requests that were due at a fixed pace.
+#[derive(Clone, Debug, Default)]
+pub struct Paced {
+    /// What became of them.
+    pub tally: Tally,
+    /// From when each was due to its last byte, in no order.
+    pub latencies: Vec<Duration>,
+}
+
+/// What is sent, and what is expected for it.
+struct Wanted {
+    /// A head of HTTP/1.1, or a block of HTTP/2.
     request: Vec<u8>,
+    body: Option<usize>,
+}
+
+impl Wanted {
+    fn judge(&self, body: usize) -> Result<(), String> {
+        match self.body {
+            Some(expected) if expected != body => Err(format!("a body of {body} bytes in place of {expected}")),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What came.
+#[derive(Default)]
+struct Done {
+    /// When the requests that were answered had been due.
+    due: Vec<Instant>,
+    kept: Option<Answer>,
+}
+
+/// An answer that is looked at.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Answer {
+    /// Its head as it came; empty over HTTP/2.
+    pub head: String,
+    /// Its body.
+    pub body: String,
+}
+
+impl Done {
+    fn keeping() -> Done {
+        Done { due: Vec::new(), kept: Some(Answer::default()) }
+    }
+
+    fn keep_head(&mut self, head: &[u8]) {
+        if let Some(kept) = &mut self.kept {
+            kept.head.push_str(&String::from_utf8_lossy(head));
+        }
+    }
+
+    fn keep_body(&mut self, piece: &[u8]) {
+        if let Some(kept) = &mut self.kept {
+            kept.body.push_str(&String::from_utf8_lossy(piece));
+        }
+    }
+
+    #[cfg(test)]
+    fn body(&self) -> &[u8] {
+        self.kept.as_ref().map(|kept| kept.body.as_bytes()).unwrap_or_default()
+    }
+}
+
+enum Speech {
+    Http1(Http1),
+    Http2(Http2),
+}
+
+impl Speech {
+    fn room(&self) -> usize {
+        match self {
+            Speech::Http1(speech) => speech.room(),
+            Speech::Http2(speech) => speech.room(),
+        }
+    }
+
+    fn waiting(&self) -> usize {
+        match self {
+            Speech::Http1(speech) => speech.waiting(),
+            Speech::Http2(speech) => speech.waiting(),
+        }
+    }
+
+    fn ask(&mut self, wanted: &Wanted, due: Instant, out: &mut Vec<u8>) {
+        match self {
+            Speech::Http1(speech) => speech.ask(wanted, due, out),
+            Speech::Http2(speech) => speech.ask(wanted, due, out),
+        }
+    }
+
+    fn take(&mut self, bytes: &[u8], wanted: &Wanted, done: &mut Done, out: &mut Vec<u8>) -> Result<(), String> {
+        match self {
+            Speech::Http1(speech) => speech.take(bytes, wanted, done),
+            Speech::Http2(speech) => speech.take(bytes, wanted, done, out),
+        }
+    }
 }
 
 struct Connection {
-    stream: TcpStream,
-    answer: Vec<u8>,
-    state: State,
+    wire: Wire,
+    speech: Speech,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    /// A request is in flight.
-    Waiting,
-    /// None is.
-    Idle,
+/// A place for one connection.
+enum Slot {
+    /// None is there: each request makes one.
+    Empty,
+    Open(Box<Connection>),
     /// It failed and takes no further part.
     Broken,
 }
 
+/// See the module.
+pub struct Load {
+    ask: Ask,
+    wanted: Wanted,
+    epoll: OwnedFd,
+    slots: Vec<Slot>,
+    buffers: Buffers,
+}
+
+/// Used again and again.
+struct Buffers {
+    events: Vec<epoll::Event>,
+    read: Vec<u8>,
+    out: Vec<u8>,
+    done: Done,
+}
+
 impl Load {
-    /// Connects; sends nothing yet.
-    pub fn open(address: SocketAddr, connections: usize) -> io::Result<Load> {
+    /// Connects, where connections are kept; sends nothing yet.
+    pub fn open(ask: &Ask) -> io::Result<Load> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        let connections =
-            (0_u64..).take(connections).map(|place| connect(&epoll, address, place)).collect::<Result<_, _>>()?;
-        Ok(Load { epoll, events: Vec::with_capacity(64), connections, request: http::request("/") })
+        let buffers = Buffers {
+            events: Vec::with_capacity(64),
+            read: vec![0; READ],
+            out: Vec::with_capacity(4096),
+            done: Done::default(),
+        };
+        let slots = (0..ask.connections).map(|_| Slot::Empty).collect();
+        let mut load = Load { wanted: ask.wanted(), ask: ask.clone(), epoll, slots, buffers };
+        if !ask.fresh {
+            (0..ask.connections).try_for_each(|place| load.connect(place))?;
+        }
+        Ok(load)
     }
 
-    /// Keeps a request in flight on each connection for this long. Those in flight at the end stay in flight.
+    /// Keeps a request in flight wherever one can be for this long. Those in flight at the end stay in flight.
     pub fn run(&mut self, time: Duration) -> io::Result<Tally> {
         let (mut tally, end) = (Tally::default(), Instant::now() + time);
-        for connection in &mut self.connections {
-            connection.send(&self.request, &mut tally);
+        for place in 0..self.slots.len() {
+            self.fill(place, &mut tally);
         }
-        while Instant::now() < end && self.is_waiting() {
-            self.turn(Some(end), &mut tally)?;
+        while Instant::now() < end && self.waiting() > 0 {
+            self.turn(LOOK, &mut tally, |load, place, tally, _| {
+                if Instant::now() < end {
+                    load.fill(place, tally);
+                }
+            })?;
         }
+        Ok(tally)
+    }
+
+    /// Has so many requests a second due for this long, and waits for their answers. Where none of the connections is free, a
+    /// request waits, and its latency with it. Nothing is in flight before or afterwards.
+    pub fn keep_pace(&mut self, rate: f64, time: Duration) -> io::Result<Paced> {
+        let begun = Instant::now();
+        let end = begun + time;
+        let due = |place: u32| begun + Duration::from_secs_f64(f64::from(place) / rate);
+        let mut free: VecDeque<usize> =
+            (0..self.slots.len()).flat_map(|place| std::iter::repeat_n(place, self.room(place))).collect();
+        let (mut paced, mut next) = (Paced::default(), 0);
+        while Instant::now() < end + LAST_ANSWERS && (due(next) < end || self.waiting() > 0) && paced.tally.failed == 0
+        {
+            while due(next) < end
+                && due(next) <= Instant::now()
+                && let Some(place) = free.pop_front()
+            {
+                self.send(place, due(next), &mut paced.tally);
+                next += 1;
+            }
+            let wait = if due(next) < end && !free.is_empty() { until(due(next)) } else { LOOK };
+            let (free, latencies) = (&mut free, &mut paced.latencies);
+            self.turn(wait, &mut paced.tally, |_, place, _, done| {
+                let now = Instant::now();
+                free.extend(done.iter().map(|_| place));
+                latencies.extend(done.iter().map(|due| now.saturating_duration_since(*due)));
+            })?;
+        }
+        self.give_up(&mut paced.tally);
+        Ok(paced)
+    }
+
+    /// Asks once on each connection and waits for the answers.
+    pub fn ask_each(&mut self) -> io::Result<Tally> {
+        let mut tally = Tally::default();
+        for place in 0..self.slots.len() {
+            self.send(place, Instant::now(), &mut tally);
+        }
+        let rest = self.drain()?;
+        let first_failure = tally.first_failure.or(rest.first_failure);
+        Ok(Tally { answered: rest.answered, failed: tally.failed + rest.failed, first_failure })
+    }
+
+    /// Takes the answers still in flight, for a bounded time.
+    pub fn drain(&mut self) -> io::Result<Tally> {
+        let (mut tally, end) = (Tally::default(), Instant::now() + LAST_ANSWERS);
+        while Instant::now() < end && self.waiting() > 0 {
+            self.turn(LOOK, &mut tally, |_, _, _, _| ())?;
+        }
+        self.give_up(&mut tally);
         Ok(tally)
     }
 
     /// Takes the answers still in flight, for a bounded time, and closes the connections.
     pub fn finish(mut self) -> io::Result<Tally> {
-        let (mut tally, end) = (Tally::default(), Instant::now() + LAST_ANSWERS);
-        while Instant::now() < end && self.is_waiting() {
-            self.turn(None, &mut tally)?;
-        }
-        let unanswered = self.connections.iter().filter(|connection| connection.state == State::Waiting);
-        unanswered.for_each(|_| tally.fail("no answer at the end of the run"));
-        Ok(tally)
+        self.drain()
     }
 
-    fn is_waiting(&self) -> bool {
-        self.connections.iter().any(|connection| connection.state == State::Waiting)
+    fn give_up(&self, tally: &mut Tally) {
+        let unanswered = self.waiting();
+        if unanswered > 0 {
+            tally.fail("no answer at the end of the run", unanswered);
+        }
     }
 
-    /// Takes what answers there are; where `more_until` lies ahead, each answered connection sends its next request.
-    fn turn(&mut self, more_until: Option<Instant>, tally: &mut Tally) -> io::Result<()> {
-        self.events.clear();
-        match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut self.events), Some(&LOOK)) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
+    fn waiting(&self) -> usize {
+        let waiting = |slot: &Slot| if let Slot::Open(connection) = slot { connection.speech.waiting() } else { 0 };
+        self.slots.iter().map(waiting).sum()
+    }
+
+    /// How many requests may be sent here.
+    fn room(&self, place: usize) -> usize {
+        match self.slots.get(place) {
+            Some(Slot::Empty) => 1,
+            Some(Slot::Open(connection)) => connection.speech.room(),
+            Some(Slot::Broken) | None => 0,
         }
-        for event in &self.events {
-            let place = usize::try_from(event.data.u64()).map_err(io::Error::other)?;
-            let Some(connection) = self.connections.get_mut(place) else { continue };
-            connection.receive(tally);
-            if more_until.is_some() {
-                connection.send(&self.request, tally);
-            }
+    }
+
+    fn fill(&mut self, place: usize, tally: &mut Tally) {
+        for _ in 0..self.room(place) {
+            self.send(place, Instant::now(), tally);
+        }
+    }
+
+    fn connect(&mut self, place: usize) -> io::Result<()> {
+        let wire = Wire::connect(self.ask.address, self.ask.tls.as_ref())?;
+        let mark = epoll::EventData::new_u64(u64::try_from(place).map_err(io::Error::other)?);
+        epoll::add(&self.epoll, &wire, mark, epoll::EventFlags::IN)?;
+        if let Some(slot) = self.slots.get_mut(place) {
+            *slot = Slot::Open(Box::new(Connection { wire, speech: self.ask.speech() }));
         }
         Ok(())
     }
-}
 
-fn connect(epoll: &OwnedFd, address: SocketAddr, place: u64) -> io::Result<Connection> {
-    let stream = TcpStream::connect_timeout(&address, CONNECT)?;
-    stream.set_nodelay(true)?;
-    stream.set_nonblocking(true)?;
-    epoll::add(epoll, &stream, epoll::EventData::new_u64(place), epoll::EventFlags::IN)?;
-    Ok(Connection { stream, answer: Vec::with_capacity(4096), state: State::Idle })
-}
-
-impl Connection {
-    fn send(&mut self, request: &[u8], tally: &mut Tally) {
-        if self.state != State::Idle {
-            return;
+    fn send(&mut self, place: usize, due: Instant, tally: &mut Tally) {
+        if matches!(self.slots.get(place), Some(Slot::Empty))
+            && let Err(error) = self.connect(place)
+        {
+            tally.fail(error, 1);
+            return self.leave(place);
         }
-        self.state = State::Waiting;
-        // A request is shorter than any socket buffer, so less than all of it taken is a failure too.
-        match self.stream.write(request) {
-            Ok(written) if written == request.len() => {}
-            Ok(_) => self.fail("a request was taken in part", tally),
-            Err(error) => self.fail(error, tally),
+        let Some(Slot::Open(connection)) = self.slots.get_mut(place) else { return };
+        self.buffers.out.clear();
+        connection.speech.ask(&self.wanted, due, &mut self.buffers.out);
+        if let Err(error) = connection.wire.send(&self.buffers.out) {
+            self.fail(place, error, tally);
         }
     }
 
-    fn receive(&mut self, tally: &mut Tally) {
-        let mut bytes = [0; 4096];
-        let read = match self.stream.read(&mut bytes) {
-            Ok(0) => return self.fail("the connection was closed", tally),
-            Ok(read) => read,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-            Err(error) => return self.fail(error, tally),
+    /// Waits for what comes and takes it; `after` is told of each place that was heard of, with when the requests that were
+    /// answered there had been due.
+    fn turn(
+        &mut self,
+        wait: Duration,
+        tally: &mut Tally,
+        mut after: impl FnMut(&mut Load, usize, &mut Tally, &[Instant]),
+    ) -> io::Result<()> {
+        let mut events = std::mem::take(&mut self.buffers.events);
+        events.clear();
+        let timeout = Timespec { tv_sec: 0, tv_nsec: i64::from(wait.subsec_nanos()) };
+        match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), Some(&timeout)) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        for event in &events {
+            let place = usize::try_from(event.data.u64()).map_err(io::Error::other)?;
+            let mut done = std::mem::take(&mut self.buffers.done);
+            self.receive(place, &mut done, tally);
+            after(self, place, tally, &done.due);
+            done.due.clear();
+            self.buffers.done = done;
+        }
+        self.buffers.events = events;
+        Ok(())
+    }
+
+    fn receive(&mut self, place: usize, done: &mut Done, tally: &mut Tally) {
+        let Some(Slot::Open(connection)) = self.slots.get_mut(place) else { return };
+        let Connection { wire, speech } = &mut **connection;
+        let Buffers { read, out, .. } = &mut self.buffers;
+        out.clear();
+        let reading = wire.receive(read, |bytes| speech.take(bytes, &self.wanted, done, out));
+        tally.answered += u64::try_from(done.due.len()).unwrap_or(u64::MAX);
+        if self.ask.fresh && !done.due.is_empty() {
+            // Closing the socket takes it out of the epoll set.
+            if let Some(slot) = self.slots.get_mut(place) {
+                *slot = Slot::Empty;
+            }
+            return;
+        }
+        let outcome = match reading {
+            Ok(Reading::Closed) => Err("the connection was closed".to_owned()),
+            Ok(Reading::All) if out.is_empty() => Ok(()),
+            Ok(Reading::All) => wire.send(out).map_err(|error| error.to_string()),
+            Err(error) => Err(error),
         };
-        self.answer.extend_from_slice(bytes.get(..read).unwrap_or_default());
-        match http::answer(&self.answer) {
-            Ok(None) => {}
-            Ok(Some(answer)) => self.judge(answer, tally),
-            Err(error) => self.fail(error, tally),
+        if let Err(error) = outcome {
+            self.fail(place, error, tally);
         }
     }
 
-    fn judge(&mut self, answer: http::Answer, tally: &mut Tally) {
-        if self.state != State::Waiting || answer.len() != self.answer.len() {
-            return self.fail("more came than was asked for", tally);
+    /// Counts what was in flight here as failed and takes the connection out of the run.
+    fn fail(&mut self, place: usize, why: impl ToString, tally: &mut Tally) {
+        if let Some(Slot::Open(connection)) = self.slots.get(place) {
+            tally.fail(why, connection.speech.waiting().max(1));
+            connection.wire.end();
         }
-        if answer.status != 200 || answer.body != http::BODY.len() {
-            return self.fail(format!("status {} with {} bytes", answer.status, answer.body), tally);
-        }
-        self.answer.clear();
-        self.state = State::Idle;
-        tally.answered += 1;
+        self.leave(place);
     }
 
-    /// Counts a failure and takes the connection out of the run.
-    fn fail(&mut self, why: impl ToString, tally: &mut Tally) {
-        if self.state == State::Broken {
-            return;
+    fn leave(&mut self, place: usize) {
+        if let Some(slot) = self.slots.get_mut(place) {
+            *slot = Slot::Broken;
         }
-        self.state = State::Broken;
-        tally.fail(why);
-        // The peer learns that nothing more comes; the socket itself is closed with the run.
-        let _ = self.stream.shutdown(std::net::Shutdown::Both);
     }
+}
+
+/// Asks once, and waits this long for the whole answer.
+pub fn ask_once(ask: &Ask, patience: Duration) -> io::Result<Answer> {
+    let mut load = Load::open(&Ask { connections: 1, fresh: false, ..ask.clone() })?;
+    let (mut tally, end) = (Tally::default(), Instant::now() + patience);
+    load.buffers.done = Done::keeping();
+    load.send(0, Instant::now(), &mut tally);
+    while tally.answered == 0 {
+        load.turn(LOOK, &mut tally, |_, _, _, _| ())?;
+        if let Some(why) = tally.first_failure {
+            return Err(io::Error::other(why));
+        }
+        if Instant::now() > end {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+    }
+    Ok(load.buffers.done.kept.take().unwrap_or_default())
+}
+
+fn until(due: Instant) -> Duration {
+    due.saturating_duration_since(Instant::now()).min(LOOK)
 }
 
 #[cfg(test)]
@@ -187,7 +462,7 @@ mod tests {
     #[test]
     fn every_answer_of_the_origin_counts() {
         let origin = Origin::start(None).unwrap();
-        let mut load = Load::open(origin.address(), 4).unwrap();
+        let mut load = Load::open(&Ask::new(origin.address(), 4)).unwrap();
 
         let tally = load.run(Duration::from_millis(50)).unwrap();
         let last = load.finish().unwrap();
@@ -197,13 +472,74 @@ mod tests {
     }
 
     #[test]
+    fn bodies_that_do_not_fit_a_buffer_come_whole_over_a_connection_each() {
+        let origin = Origin::start(None).unwrap();
+        let bytes = 3 << 20;
+        let path = format!("{}{bytes}", http::BYTES);
+        let ask = Ask { fresh: true, path, body: Some(bytes), ..Ask::new(origin.address(), 2) };
+        let mut load = Load::open(&ask).unwrap();
+
+        let tally = load.run(Duration::from_millis(50)).unwrap();
+        let last = load.finish().unwrap();
+
+        assert_eq!((tally.failed, last.failed), (0, 0), "{:?}", last.first_failure);
+        assert!(tally.answered + last.answered >= 2);
+    }
+
+    #[test]
+    fn at_a_pace_as_many_are_asked_as_were_due() {
+        let origin = Origin::start(None).unwrap();
+        let mut load = Load::open(&Ask::new(origin.address(), 2)).unwrap();
+
+        let paced = load.keep_pace(500.0, Duration::from_millis(100)).unwrap();
+
+        assert_eq!((paced.tally.answered, paced.tally.failed, paced.latencies.len()), (50, 0, 50));
+    }
+
+    #[test]
+    fn what_waits_for_a_free_connection_is_counted_from_when_it_was_due() {
+        // One connection, and an origin that answers the first request only after three more were due.
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut load = Load::open(&Ask::new(listener.local_addr().unwrap(), 1)).unwrap();
+        let (mut stream, _) = listener.accept().unwrap();
+        let slow = std::thread::spawn(move || {
+            use std::io::{Read, Write};
+            let mut bytes = [0; 1024];
+            let mut read = stream.read(&mut bytes).unwrap();
+            std::thread::sleep(Duration::from_millis(80));
+            while read > 0 {
+                stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 13\r\n\r\nhello, world\n").unwrap();
+                read = stream.read(&mut bytes).unwrap_or_default();
+            }
+        });
+
+        let paced = load.keep_pace(100.0, Duration::from_millis(40)).unwrap();
+        drop(load);
+        slow.join().unwrap();
+
+        let late = paced.latencies.iter().filter(|latency| **latency >= Duration::from_millis(45)).count();
+        assert_eq!((paced.latencies.len(), late), (4, 4), "{:?}", paced.latencies);
+    }
+
+    #[test]
     fn a_closed_connection_is_a_failed_request() {
         let closing = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let mut load = Load::open(closing.local_addr().unwrap(), 1).unwrap();
+        let mut load = Load::open(&Ask::new(closing.local_addr().unwrap(), 1)).unwrap();
         drop(closing.accept().unwrap());
 
         let tally = load.run(Duration::from_millis(500)).unwrap();
 
         assert_eq!((tally.answered, tally.failed), (0, 1));
+    }
+
+    #[test]
+    fn one_answer_is_shown_with_its_head() {
+        let origin = Origin::start(None).unwrap();
+        let ask = Ask { path: http::SEEN.to_owned(), body: None, ..Ask::new(origin.address(), 1) };
+
+        let answer = ask_once(&ask, Duration::from_secs(5)).unwrap();
+
+        assert!(answer.head.starts_with("HTTP/1.1 200 OK\r\n"), "{answer:?}");
+        assert_eq!(http::names(&answer.body), ["host", "user-agent", "accept"]);
     }
 }

@@ -1,8 +1,10 @@
-//! The origin behind every target: one thread that answers each request with the same 13 bytes.
+//! The origin behind every target: one thread that answers each request with the same 13 bytes, or with as many as the path
+//! says.
 //!
 //! It takes no request bodies. To [`http::SEEN`] it answers with the head it got, so that a benchmark can check what a
 //! target does before it measures how much that costs.
 
+use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
@@ -20,7 +22,9 @@ const LISTENER: u64 = u64::MAX;
 /// How often the thread looks whether it may end.
 const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 /// The longest head that is understood.
-const HEAD_BYTES: usize = 16 * 1024;
+const HEAD_BYTES: usize = 64 * 1024;
+/// The longest body that is sent.
+const BODY_BYTES: usize = 64 * 1024 * 1024;
 
 /// A running origin; dropping it ends its thread.
 pub struct Origin {
@@ -89,12 +93,24 @@ struct Serving {
     events: Vec<epoll::Event>,
     /// A connection's place is its mark among the events; places are used again.
     connections: Vec<Option<Connection>>,
-    answer: Vec<u8>,
+    answers: Answers,
+}
+
+/// Whole answers by the length of their bodies, each made when it is first asked for.
+struct Answers {
+    /// The one that is asked for most.
+    usual: Arc<[u8]>,
+    sized: BTreeMap<usize, Arc<[u8]>>,
 }
 
 struct Connection {
     stream: TcpStream,
     head: Vec<u8>,
+    /// What is to be sent yet, and how much of the first of it was.
+    pending: VecDeque<Arc<[u8]>>,
+    sent: usize,
+    /// Whether the events tell when there is room to send.
+    told: bool,
 }
 
 impl Serving {
@@ -102,8 +118,8 @@ impl Serving {
         listener.set_nonblocking(true)?;
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         epoll::add(&epoll, &listener, epoll::EventData::new_u64(LISTENER), epoll::EventFlags::IN)?;
-        let events = Vec::with_capacity(64);
-        Ok(Serving { listener, epoll, events, connections: Vec::new(), answer: answer(http::BODY.as_bytes()) })
+        let answers = Answers { usual: answer(http::BODY.as_bytes()), sized: BTreeMap::new() };
+        Ok(Serving { listener, epoll, events: Vec::with_capacity(64), connections: Vec::new(), answers })
     }
 
     /// Waits for events, for a bounded time, and serves them.
@@ -117,7 +133,7 @@ impl Serving {
         for event in &events {
             match event.data.u64() {
                 LISTENER => self.accept()?,
-                place => self.serve(usize::try_from(place).map_err(io::Error::other)?),
+                place => self.serve(usize::try_from(place).map_err(io::Error::other)?)?,
             }
         }
         self.events = events;
@@ -134,9 +150,9 @@ impl Serving {
         stream.set_nodelay(true)?;
         let free = self.connections.iter().position(Option::is_none);
         let place = free.unwrap_or(self.connections.len());
-        let mark = epoll::EventData::new_u64(u64::try_from(place).map_err(io::Error::other)?);
-        epoll::add(&self.epoll, &stream, mark, epoll::EventFlags::IN)?;
-        let connection = Some(Connection { stream, head: Vec::with_capacity(1024) });
+        epoll::add(&self.epoll, &stream, mark(place)?, epoll::EventFlags::IN)?;
+        let (head, pending) = (Vec::with_capacity(1024), VecDeque::new());
+        let connection = Some(Connection { stream, head, pending, sent: 0, told: false });
         match self.connections.get_mut(place) {
             Some(slot) => *slot = connection,
             None => self.connections.push(connection),
@@ -144,46 +160,84 @@ impl Serving {
         Ok(())
     }
 
-    fn serve(&mut self, place: usize) {
-        let Some(slot) = self.connections.get_mut(place) else { return };
-        let keep = slot.as_mut().is_some_and(|connection| connection.serve(&self.answer).unwrap_or(false));
-        if !keep {
+    fn serve(&mut self, place: usize) -> io::Result<()> {
+        let Some(Some(connection)) = self.connections.get_mut(place) else { return Ok(()) };
+        if !connection.serve(&mut self.answers).unwrap_or(false) {
             // Closing the socket takes it out of the epoll set.
-            *slot = None;
+            self.connections.get_mut(place).and_then(Option::take);
+            return Ok(());
         }
+        let waits = !connection.pending.is_empty();
+        if waits != connection.told {
+            connection.told = waits;
+            let flags = if waits { epoll::EventFlags::IN | epoll::EventFlags::OUT } else { epoll::EventFlags::IN };
+            epoll::modify(&self.epoll, &connection.stream, mark(place)?, flags)?;
+        }
+        Ok(())
     }
+}
+
+fn mark(place: usize) -> io::Result<epoll::EventData> {
+    Ok(epoll::EventData::new_u64(u64::try_from(place).map_err(io::Error::other)?))
+}
+
+impl Answers {
+    fn to(&mut self, head: &[u8]) -> Arc<[u8]> {
+        let path = path(head);
+        if path.starts_with(http::SEEN.as_bytes()) {
+            return answer(head);
+        }
+        let Some(length) = path.strip_prefix(http::BYTES.as_bytes()) else { return Arc::clone(&self.usual) };
+        let length = std::str::from_utf8(length).ok().and_then(|length| length.parse().ok());
+        let length = length.filter(|length| *length <= BODY_BYTES).unwrap_or_default();
+        Arc::clone(self.sized.entry(length).or_insert_with(|| answer(&vec![b'x'; length])))
+    }
+}
+
+fn path(head: &[u8]) -> &[u8] {
+    head.split(|byte| *byte == b' ').nth(1).unwrap_or_default()
 }
 
 impl Connection {
-    /// Reads once and answers every whole head. False when the peer is done.
-    fn serve(&mut self, answer: &[u8]) -> io::Result<bool> {
+    /// Reads once, answers every whole head, and sends what there is room for. False when the peer is done.
+    fn serve(&mut self, answers: &mut Answers) -> io::Result<bool> {
         let mut bytes = [0; 4096];
-        let read = match self.stream.read(&mut bytes) {
+        match self.stream.read(&mut bytes) {
             Ok(0) => return Ok(false),
-            Ok(read) => read,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
+            Ok(read) => self.head.extend_from_slice(bytes.get(..read).unwrap_or_default()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => return Err(error),
-        };
-        self.head.extend_from_slice(bytes.get(..read).unwrap_or_default());
+        }
         while let Some(end) = http::head_end(&self.head) {
-            let head = self.head.get(..end).unwrap_or_default();
-            if asks_what_was_seen(head) {
-                self.stream.write_all(&self::answer(head))?;
-            } else {
-                self.stream.write_all(answer)?;
-            }
+            self.pending.push_back(answers.to(self.head.get(..end).unwrap_or_default()));
             self.head.drain(..end);
         }
+        self.send()?;
         Ok(self.head.len() < HEAD_BYTES)
+    }
+
+    fn send(&mut self) -> io::Result<()> {
+        while let Some(answer) = self.pending.front() {
+            match self.stream.write(answer.get(self.sent..).unwrap_or_default()) {
+                Ok(written) => self.sent += written,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(error),
+            }
+            if self.sent >= answer.len() {
+                self.pending.pop_front();
+                self.sent = 0;
+            }
+        }
+        Ok(())
     }
 }
 
-fn asks_what_was_seen(head: &[u8]) -> bool {
-    head.strip_prefix(b"GET ").is_some_and(|rest| rest.starts_with(http::SEEN.as_bytes()))
-}
-
-fn answer(body: &[u8]) -> Vec<u8> {
+/// With the two fields that every origin has and a proxy may write anew.
+fn answer(body: &[u8]) -> Arc<[u8]> {
     let length = body.len();
-    let head = format!("HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: {length}\r\n\r\n");
-    [head.as_bytes(), body].concat()
+    let head = format!(
+        "HTTP/1.1 200 OK\r\nserver: origin\r\ndate: Thu, 01 Jan 2026 00:00:00 GMT\r\n\
+         content-type: text/plain\r\ncontent-length: {length}\r\n\r\n"
+    );
+    [head.as_bytes(), body].concat().into()
 }

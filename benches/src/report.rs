@@ -1,143 +1,160 @@
-//! What came out, as a table for people and as JSON for the next comparison.
+//! What was measured, as pages that a person reads: a pure function of the results, so a report can be made anew from them.
 
-use std::fmt;
+mod compare;
+mod curves;
+mod fit;
+mod judge;
+mod svg;
+mod tables;
 
-use serde::Serialize;
+use std::fmt::Write;
 
-use crate::rounds::Sample;
-use crate::stats::Spread;
-use crate::target::{Kind, Target};
+pub use compare::compare;
 
-/// Figures of one target over all rounds.
-#[derive(Clone, Debug, Serialize)]
-pub struct Row {
-    /// Its name.
-    pub target: String,
-    /// Its part in the comparison.
-    pub kind: Kind,
-    /// Requests of all rounds.
-    pub requests: u64,
-    /// Microseconds of CPU time for one request.
-    pub cpu_micros: Spread,
-    /// That over the first target's, both of the same round.
-    pub ratio: Spread,
-    /// That less the same proxy's without filters, both of the same round: what filters add. None for targets without.
-    pub added_micros: Option<Spread>,
-    /// Requests in one second.
-    pub rate: Spread,
-    /// The part of one core that the target used; well under 1 means that the load, not the target, was the limit.
-    pub share: Spread,
+use crate::results::Results;
+
+/// A file of the report.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// Its name in the folder.
+    pub name: String,
+    /// Its content.
+    pub text: String,
 }
 
-/// Tollgate without a filter over one peer.
-#[derive(Clone, Debug, Serialize)]
-pub struct OverPeer {
-    /// The peer's name.
-    pub peer: String,
-    /// CPU time of a request over the peer's, both of the same round.
-    pub ratio: Spread,
+/// The name of the results beside the pages.
+pub const RESULTS: &str = "results.json";
+
+/// All files: `index.md` and the pictures that it shows.
+pub fn render(results: &Results) -> Vec<Page> {
+    let mut pages = vec![Page { name: "index.md".to_owned(), text: index(results) }];
+    pages.extend(results.cases.iter().flat_map(tables::pictures));
+    pages.extend(results.curves.iter().map(curves::picture));
+    pages
 }
 
-/// A target that could not take part.
-#[derive(Clone, Debug, Serialize)]
-pub struct Absent {
-    /// Its name.
-    pub target: String,
-    /// Why.
-    pub why: String,
+/// The report in words and tables, as it is also printed.
+pub fn index(results: &Results) -> String {
+    let mut text = "# What a request costs\n\n".to_owned();
+    facts(&mut text, results);
+    judge::table(&mut text, results);
+    results.cases.iter().for_each(|case| tables::table(&mut text, case));
+    curves::section(&mut text, &results.curves);
+    text
 }
 
-/// See the module.
-#[derive(Clone, Debug, Serialize)]
-pub struct Report {
-    /// Programs with their versions.
-    pub versions: Vec<String>,
-    /// How it was measured, in words.
-    pub method: String,
-    /// What was measured; the first is what the others are compared with.
-    pub rows: Vec<Row>,
-    /// Tollgate without a filter over each peer.
-    pub over_peers: Vec<OverPeer>,
-    /// What was not.
-    pub absent: Vec<Absent>,
+fn facts(text: &mut String, results: &Results) {
+    let facts = &results.facts;
+    // A string takes every write.
+    let _ = write!(
+        text,
+        "Made by the command below and not by hand; `benches/README.md` says how to read it, `{RESULTS}` has every round.\n\n\
+         - date: {}\n- machine: {}\n- programs: {}\n- command: `{}`\n",
+        facts.date,
+        facts.machine,
+        facts.versions.join(", "),
+        facts.command
+    );
+    facts.method.iter().for_each(|sentence| {
+        let _ = writeln!(text, "- {sentence}");
+    });
+    for absent in &results.absent {
+        let _ = writeln!(text, "- **{} is not here**: {}", absent.target, absent.why);
+    }
 }
 
-impl Row {
-    fn of(target: &Target, samples: &[Sample], first: &[Sample], bare: Option<&[Sample]>) -> Row {
-        let added = |bare| Spread::of(paired(samples, bare).map(|(own, bare)| own - bare));
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::results::{Absent, CaseResult, Curve, Facts, Point, Round, Row, Series};
+
+    fn row(target: &str, over: Option<&str>, cpu: [f64; 2]) -> Row {
+        let round = |cpu_micros: f64| Round {
+            requests: 1000,
+            cpu_micros,
+            rate: 1e6 / cpu_micros,
+            share: 0.96,
+            latency: Some([100.0, 200.0, 300.0]),
+        };
         Row {
-            target: target.name.clone(),
-            kind: target.kind,
-            requests: samples.iter().map(|sample| sample.requests).sum(),
-            cpu_micros: Spread::of(samples.iter().map(Sample::cpu_micros)),
-            ratio: Spread::of(paired(samples, first).map(|(own, first)| own / first)),
-            added_micros: bare.map(added),
-            rate: Spread::of(samples.iter().map(Sample::rate)),
-            share: Spread::of(samples.iter().map(Sample::share)),
+            target: target.to_owned(),
+            over: over.map(str::to_owned),
+            rounds: cpu.map(round).to_vec(),
+            resident: 10 << 20,
+            proportional: 5 << 20,
+            calls: Some(4.5),
+            uncounted: None,
         }
     }
-}
 
-impl Report {
-    /// What these targets' samples come to; `samples` are in the order of `targets`.
-    pub fn of(targets: &[Target], samples: &[Vec<Sample>]) -> Report {
-        let first = samples.first().map(Vec::as_slice).unwrap_or_default();
-        let named = |name: &str| targets.iter().zip(samples).find(|(target, _)| target.name == name);
-        let bare = |target: &Target| target.over.as_deref().and_then(named).map(|(_, samples)| samples.as_slice());
-        let rows = targets.iter().zip(samples).map(|(target, own)| Row::of(target, own, first, bare(target))).collect();
-        let peers = targets.iter().zip(samples).filter(|(target, _)| target.kind == Kind::Peer);
-        let alone = targets.first().is_some_and(|target| target.kind == Kind::Alone);
-        let over = peers.filter(|_| alone).map(|(target, own)| OverPeer {
-            peer: target.name.clone(),
-            ratio: Spread::of(paired(first, own).map(|(tollgate, peer)| tollgate / peer)),
-        });
-        Report { versions: Vec::new(), method: String::new(), rows, over_peers: over.collect(), absent: Vec::new() }
+    fn results() -> Results {
+        let rows = vec![
+            row("tollgate", None, [20.0, 22.0]),
+            row("tollgate, 1 noop filter", Some("tollgate"), [20.5, 22.5]),
+            row("nginx", None, [20.0, 20.0]),
+        ];
+        let case = CaseResult { name: "keep-alive".into(), what: "kept".into(), pace: 4000.0, rows };
+        let point = |x: f64| Point { x, found: vec![1.0 + 0.5 * x, 1.0 + 0.5 * x] };
+        let series = Series { name: "noop filters".into(), points: [1.0, 2.0, 4.0, 8.0, 10.0].map(point).to_vec() };
+        let curve = Curve {
+            name: "filters".into(),
+            x: "filters".into(),
+            y: "µs".into(),
+            unit: "µs a filter".into(),
+            scale: 1.0,
+            wanted: "at most 0.8 µs each".into(),
+            most: Some(0.8),
+            series: vec![series],
+            tenfold: false,
+        };
+        let facts = Facts {
+            date: "2026-01-01".into(),
+            machine: "2 cores".into(),
+            versions: vec!["tollgate 0.1.0".into()],
+            command: "proxy-bench".into(),
+            method: vec!["2 rounds".into()],
+        };
+        let absent = vec![Absent { target: "envoy".into(), why: "no program envoy here".into() }];
+        Results { facts, cases: vec![case], curves: vec![curve], absent }
     }
-}
 
-/// CPU time of a request of two targets, round by round.
-fn paired(one: &[Sample], other: &[Sample]) -> impl Iterator<Item = (f64, f64)> {
-    one.iter().zip(other).map(|(one, other)| (one.cpu_micros(), other.cpu_micros()))
-}
-
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}\n{}\n", self.versions.join(", "), self.method)?;
-        writeln!(
-            f,
-            "| target | requests | CPU µs/request min / median / max | spread | to first | added µs | req/s | core |"
-        )?;
-        writeln!(f, "|---|---:|---:|---:|---:|---:|---:|---:|")?;
-        for row in &self.rows {
-            writeln!(f, "{row}")?;
+    fn golden(name: &str, text: &str) {
+        let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/report/golden").join(name);
+        if std::env::var_os("TOLLGATE_BLESS").is_some() {
+            std::fs::write(&file, text).unwrap();
         }
-        for absent in &self.absent {
-            writeln!(f, "| {} | not measured: {} | | | | | | |", absent.target, absent.why)?;
-        }
-        for OverPeer { peer, ratio: Spread { min, median, max } } in &self.over_peers {
-            writeln!(f, "\nTollgate without a filter over {peer}: {median:.2} [{min:.2} .. {max:.2}]")?;
-        }
-        Ok(())
+        let expected = std::fs::read_to_string(&file).unwrap_or_default();
+        assert!(text == expected, "{name} differs; TOLLGATE_BLESS=1 writes it anew, to be read in the diff:\n{text}");
     }
-}
 
-impl fmt::Display for Row {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Spread { min, median, max } = self.cpu_micros;
-        let added = self
-            .added_micros
-            .map_or_else(String::new, |added| format!("{:+.2} [{:+.2} .. {:+.2}]", added.median, added.min, added.max));
-        write!(
-            f,
-            "| {} | {} | {min:.2} / {median:.2} / {max:.2} | {:.0}% | {:.2} [{:.2} .. {:.2}] | {added} | {:.0} | {:.0}% |",
-            self.target,
-            self.requests,
-            self.cpu_micros.percent(),
-            self.ratio.median,
-            self.ratio.min,
-            self.ratio.max,
-            self.rate.median,
-            self.share.median * 100.0,
-        )
+    #[test]
+    fn a_report_is_as_it_was() {
+        let pages = render(&results());
+
+        let names: Vec<_> = pages.iter().map(|page| page.name.as_str()).collect();
+        assert_eq!(names, ["index.md", "cpu-keep-alive.svg", "latency-keep-alive.svg", "curve-filters.svg"]);
+        pages.iter().for_each(|page| golden(&page.name, &page.text));
+    }
+
+    #[test]
+    fn a_comparison_is_as_it_was() {
+        let mut newer = results();
+        newer.cases[0].rows[0].rounds.iter_mut().for_each(|round| round.cpu_micros *= 1.5);
+
+        golden("compare.md", &compare(&results(), &newer));
+    }
+
+    #[test]
+    fn results_come_back_from_their_file_as_they_were() {
+        let written = serde_json::to_string(&results()).unwrap();
+
+        assert_eq!(serde_json::from_str::<Results>(&written).unwrap(), results());
+    }
+
+    #[test]
+    fn a_report_of_nothing_says_that_nothing_was_measured() {
+        let text = index(&Results::default());
+
+        assert!(text.contains("| not measured |") && !text.contains("NaN"), "{text}");
     }
 }

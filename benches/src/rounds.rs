@@ -1,85 +1,107 @@
-//! Rounds: in each, every target is driven once, in an order that turns by one place from round to round.
-//! Two targets are compared within a round, because between rounds the machine changes more than the targets differ.
+//! Rounds: in each, every job is done once, in an order that turns by one place from round to round. Two jobs are compared
+//! within a round, because between rounds the machine changes more than the targets differ.
 
+use std::num::NonZeroU64;
+use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::thread::{gettid, set_current_timer_slack};
+
+use crate::cores;
 use crate::error::BenchError;
-use crate::load::{Load, Tally};
+use crate::load::{Ask, Load, Paced, Tally};
+use crate::results::Round;
 use crate::target::Target;
 
 /// How much is measured.
 #[derive(Clone, Copy, Debug)]
 pub struct Amount {
-    /// How often each target is driven.
+    /// How often each job is done.
     pub rounds: usize,
-    /// How long each time.
+    /// How long each time, in a closed loop and then at a pace.
     pub time: Duration,
     /// How long before that without being measured, so that connections exist on both sides.
     pub ramp: Duration,
-    /// Connections of the load.
-    pub connections: usize,
 }
 
-/// What one target did in one round.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Sample {
-    /// Requests with a good answer; there are no others in a sample.
-    pub requests: u64,
-    /// CPU time of the target's processes.
-    pub cpu: Duration,
-    /// How long it took.
-    pub wall: Duration,
+/// What is asked of one target.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// Its place among the targets.
+    pub target: usize,
+    /// What is asked; the address is the target's.
+    pub ask: Ask,
+    /// Requests a second, where latencies are measured too.
+    pub rate: Option<f64>,
 }
 
-impl Sample {
-    /// Microseconds of CPU time for one request.
-    pub fn cpu_micros(&self) -> f64 {
-        self.cpu.as_secs_f64() * 1e6 / self.requests.max(1) as f64
-    }
-
-    /// Requests in one second.
-    pub fn rate(&self) -> f64 {
-        self.requests as f64 / self.wall.as_secs_f64()
-    }
-
-    /// The part of one core that the target used.
-    pub fn share(&self) -> f64 {
-        self.cpu.as_secs_f64() / self.wall.as_secs_f64()
-    }
-}
-
-/// The samples of every target, in the targets' order and the rounds'. One failed request and there are none.
-pub fn run(targets: &mut [Target], amount: &Amount) -> Result<Vec<Vec<Sample>>, BenchError> {
-    let mut samples = vec![Vec::new(); targets.len()];
+/// What came of each job, in the jobs' order and the rounds'. One failed request and there is nothing.
+pub fn run(targets: &mut [Target], jobs: &[Job], amount: &Amount) -> Result<Vec<Vec<Round>>, BenchError> {
+    let mut found = vec![Vec::new(); jobs.len()];
     for round in 0..amount.rounds {
-        for turn in 0..targets.len() {
-            let place = (round + turn) % targets.len();
-            if let (Some(target), Some(samples)) = (targets.get_mut(place), samples.get_mut(place)) {
-                samples.push(sample(target, amount)?);
+        for turn in 0..jobs.len() {
+            let place = (round + turn) % jobs.len();
+            let Some((job, found)) = jobs.get(place).zip(found.get_mut(place)) else { continue };
+            if let Some(target) = targets.get_mut(job.target) {
+                found.push(once(target, job, amount)?);
             }
         }
     }
-    Ok(samples)
+    Ok(found)
 }
 
-fn sample(target: &mut Target, amount: &Amount) -> Result<Sample, BenchError> {
+fn once(target: &mut Target, job: &Job, amount: &Amount) -> Result<Round, BenchError> {
+    let round = closed_loop(target, &job.ask, amount)?;
+    let Some(rate) = job.rate else { return Ok(round) };
+    let paced = at_pace(&job.ask, rate, amount).map_err(BenchError::while_doing("driving a target"))?;
+    accept(target, &[paced.tally])?;
+    Ok(Round { latency: Some(percentiles(paced.latencies)), ..round })
+}
+
+/// As fast as the target can.
+pub fn closed_loop(target: &mut Target, ask: &Ask, amount: &Amount) -> Result<Round, BenchError> {
     let reading = |target: &Target| target.cpu().map_err(BenchError::while_doing("reading CPU time"));
     let driving = || BenchError::while_doing("driving a target");
-    let mut load = Load::open(target.address, amount.connections).map_err(driving())?;
+    let mut load = Load::open(ask).map_err(driving())?;
     let ramp = load.run(amount.ramp).map_err(driving())?;
     let (used, started) = (reading(target)?, Instant::now());
     let measured = load.run(amount.time).map_err(driving())?;
-    let sample =
-        Sample { requests: measured.answered, wall: started.elapsed(), cpu: reading(target)?.saturating_sub(used) };
+    let (wall, cpu) = (started.elapsed().as_secs_f64(), reading(target)?.saturating_sub(used).as_secs_f64());
+    let requests = measured.answered;
     let last = load.finish().map_err(driving())?;
-    accept(target, [ramp, measured, last])?;
-    Ok(sample)
+    accept(target, &[ramp, measured, last])?;
+    let each = requests.max(1) as f64;
+    Ok(Round { requests, cpu_micros: cpu * 1e6 / each, rate: each / wall, share: cpu / wall, latency: None })
 }
 
-fn accept(target: &mut Target, tallies: [Tally; 3]) -> Result<(), BenchError> {
+/// The load comes first on its core, where that is allowed: it is to find out how long others take.
+fn at_pace(ask: &Ask, rate: f64, amount: &Amount) -> std::io::Result<Paced> {
+    let load = || {
+        // Whether it may is told by `machine`, and with the system's own slack it wakes up some microseconds later.
+        let _ = cores::put_first(gettid());
+        let _ = set_current_timer_slack(NonZeroU64::new(1));
+        let mut load = Load::open(ask)?;
+        load.keep_pace(rate, amount.ramp)?;
+        load.keep_pace(rate, amount.time)
+    };
+    let paced = thread::scope(|scope| scope.spawn(load).join());
+    paced.map_err(|_| std::io::Error::other("the load panicked"))?
+}
+
+/// Microseconds that half, 99 in a hundred and 999 in a thousand are not above.
+fn percentiles(mut latencies: Vec<Duration>) -> [f64; 3] {
+    latencies.sort_unstable();
+    [500, 990, 999].map(|part| {
+        let place = (latencies.len() * part).div_ceil(1000).saturating_sub(1);
+        latencies.get(place).copied().unwrap_or_default().as_secs_f64() * 1e6
+    })
+}
+
+/// Refuses what is not whole.
+pub fn accept(target: &mut Target, tallies: &[Tally]) -> Result<(), BenchError> {
     let failed = tallies.iter().map(|tally| tally.failed).sum();
     let answered: u64 = tallies.iter().map(|tally| tally.answered).sum();
-    match tallies.into_iter().find_map(|tally| tally.first_failure) {
+    match tallies.iter().find_map(|tally| tally.first_failure.clone()) {
         None if answered > 0 => Ok(()),
         first => Err(BenchError::Failed {
             target: target.name.clone(),
@@ -88,5 +110,18 @@ fn accept(target: &mut Target, tallies: [Tally; 3]) -> Result<(), BenchError> {
             first: first.unwrap_or_else(|| "no answer came".to_owned()),
             fate: target.fate(),
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_counted_from_the_least() {
+        let latencies = (1..=1000).rev().map(Duration::from_micros).collect();
+
+        assert_eq!(percentiles(latencies).map(|micros| format!("{micros:.0}")), ["500", "990", "999"]);
+        assert_eq!(percentiles(Vec::new()), [0.0; 3]);
     }
 }

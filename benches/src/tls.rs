@@ -7,9 +7,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rcgen::{CertificateParams, KeyPair};
-use rustls::crypto::aws_lc_rs::default_provider;
-use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::client::Resumption;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::CryptoProvider;
+use rustls::crypto::aws_lc_rs::{cipher_suite, default_provider, kx_group};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme, StreamOwned};
 
 /// The name on the certificate.
 const NAME: &str = "bench.test";
@@ -35,6 +38,11 @@ impl Identity {
         Ok(identity)
     }
 
+    /// The files of its certificate and of its key.
+    pub fn files(&self) -> (&Path, &Path) {
+        (&self.cert, &self.key)
+    }
+
     /// What a listener is told of it, in YAML.
     pub fn listener(&self) -> String {
         format!("tls: {{ certificates: [{{ cert: {:?}, key: {:?} }}] }}", self.cert, self.key)
@@ -52,7 +60,66 @@ impl Identity {
 
 /// A stream on which hands will be shaken with the first byte.
 pub fn stream(config: &Arc<ClientConfig>, socket: TcpStream) -> io::Result<StreamOwned<ClientConnection, TcpStream>> {
+    Ok(StreamOwned::new(connection(config)?, socket))
+}
+
+/// For a load, which is to cost little: TLS 1.3 with one suite and one key exchange, whatever the other side would like best,
+/// so that all are asked for the same work; no session is resumed and no certificate is looked at.
+pub fn load(protocol: &str) -> io::Result<Arc<ClientConfig>> {
+    let provider = CryptoProvider {
+        cipher_suites: vec![cipher_suite::TLS13_AES_128_GCM_SHA256],
+        kx_groups: vec![kx_group::X25519],
+        ..default_provider()
+    };
+    let builder = ClientConfig::builder_with_provider(Arc::new(provider));
+    let builder = builder.with_protocol_versions(&[&rustls::version::TLS13]).map_err(io::Error::other)?;
+    let mut config = builder.dangerous().with_custom_certificate_verifier(Arc::new(Whoever)).with_no_client_auth();
+    config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
+    config.resumption = Resumption::disabled();
+    Ok(Arc::new(config))
+}
+
+/// Client's half of a connection on which nothing was said.
+pub(crate) fn connection(config: &Arc<ClientConfig>) -> io::Result<ClientConnection> {
     let name = ServerName::try_from(NAME).map_err(io::Error::other)?;
-    let connection = ClientConnection::new(Arc::clone(config), name).map_err(io::Error::other)?;
-    Ok(StreamOwned::new(connection, socket))
+    ClientConnection::new(Arc::clone(config), name).map_err(io::Error::other)
+}
+
+/// Believes every certificate: checking one is work of the load's, and the target's is the same without.
+#[derive(Debug)]
+struct Whoever;
+
+impl ServerCertVerifier for Whoever {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        vec![SignatureScheme::ECDSA_NISTP256_SHA256]
+    }
 }

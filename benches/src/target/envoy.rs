@@ -7,12 +7,15 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use crate::error::BenchError;
+use crate::target::filters::{self, Module};
 use crate::target::program::Program;
-use crate::target::tollgate::header_config;
-use crate::target::{Headers, Kind, Plan, free_address};
+use crate::target::{Chain, Door, Plan, Setting, free_address};
 
 /// Its name in the table.
 pub const NAME: &str = "envoy";
+
+/// What it writes into heads, whatever it is told: requests, and what it counts of the time of answers.
+const MARKS: &[&str] = &["x-forwarded-proto"];
 
 /// Envoy where it is installed, and where filters are.
 #[derive(Clone, Debug)]
@@ -34,63 +37,60 @@ impl Envoy {
         format!("{NAME}/{}", known.unwrap_or(&self.program.version))
     }
 
-    /// The targets in the order of the table; their configurations are written to `folder`.
-    pub fn plans(&self, folder: &Path, origin: SocketAddr) -> Result<Vec<Plan>, BenchError> {
-        let noop = self.filter("filter_noop.wasm", "");
-        let headers = self.filter("filter_headers.wasm", &header_config().to_string());
-        let plan = |name: &str, chain: Vec<Value>| self.plan(name, chain, folder, origin);
-        Ok(vec![
-            plan(NAME, Vec::new())?,
-            plan("envoy, 1 noop filter", vec![noop.clone()])?,
-            Plan { headers: Headers::Added, ..plan("envoy, 1 header filter", vec![headers])? },
-            plan("envoy, 5 noop filters", vec![noop; 5])?,
-        ])
-    }
-
-    fn plan(&self, name: &str, chain: Vec<Value>, folder: &Path, origin: SocketAddr) -> Result<Plan, BenchError> {
+    /// The target; its configuration is written to the setting's folder.
+    pub fn plan(&self, chain: Chain, setting: &Setting<'_>) -> Result<Plan, BenchError> {
         let address = free_address()?;
-        let file = folder.join(format!("envoy-{}.json", address.port()));
-        let (kind, over) = match chain.is_empty() {
-            true => (Kind::Peer, None),
-            false => (Kind::Filtered, Some(NAME.to_owned())),
-        };
-        let config = config(address, origin, chain).to_string();
+        let file = setting.folder.join(format!("envoy-{}.json", address.port()));
+        let modules = filters::modules(chain, &self.filters, setting.folder)?;
+        let chained = modules.iter().enumerate().map(|(place, module)| filter(place, module)).collect();
+        let config = config(address, setting, chained).to_string();
         fs::write(&file, config).map_err(BenchError::while_doing("writing a configuration"))?;
         let words = ["--concurrency", "1", "--disable-hot-restart", "--log-level", "warning", "-c"];
         let arguments = words.into_iter().map(Into::into).chain([file.into()]).collect();
-        let (name, program) = (name.to_owned(), self.program.path.clone());
-        Ok(Plan { name, kind, over, program, arguments, address, headers: Headers::Untouched })
-    }
-
-    fn filter(&self, file: &str, config: &str) -> Value {
-        json!({
-            "name": "envoy.filters.http.wasm",
-            "typed_config": {
-                "@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
-                "config": {
-                    "name": file,
-                    "vm_config": {
-                        "runtime": "envoy.wasm.runtime.v8",
-                        "code": { "local": { "filename": self.filters.join(file) } },
-                    },
-                    "configuration": { "@type": "type.googleapis.com/google.protobuf.StringValue", "value": config },
-                },
-            },
-        })
+        let over = (chain != Chain::None).then(|| NAME.to_owned());
+        let (name, program) = (chain.of(NAME), self.program.path.clone());
+        Ok(Plan { name, over, program, arguments, address, chain, marks: MARKS })
     }
 }
 
-fn config(address: SocketAddr, origin: SocketAddr, mut chain: Vec<Value>) -> Value {
+/// Filters of one `vm_id` share a VM, so each has its own.
+fn filter(place: usize, module: &Module) -> Value {
+    json!({
+        "name": "envoy.filters.http.wasm",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
+            "config": {
+                "name": format!("filter-{place}"),
+                "vm_config": {
+                    "vm_id": format!("vm-{place}"),
+                    "runtime": "envoy.wasm.runtime.v8",
+                    "code": { "local": { "filename": module.path } },
+                },
+                "configuration": {
+                    "@type": "type.googleapis.com/google.protobuf.StringValue",
+                    "value": module.config,
+                },
+            },
+        },
+    })
+}
+
+/// Without numbers for requests, fields of its own and the name of the server, which the others do not write either.
+fn config(address: SocketAddr, setting: &Setting<'_>, mut chain: Vec<Value>) -> Value {
     chain.push(json!({
         "name": "envoy.filters.http.router",
-        "typed_config": { "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router" },
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router",
+            "suppress_envoy_headers": true,
+        },
     }));
-    let socket = |address: SocketAddr| json!({ "socket_address": { "address": address.ip().to_string(), "port_value": address.port() } });
     let connections = json!({
         "name": "envoy.filters.network.http_connection_manager",
         "typed_config": {
             "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
             "stat_prefix": "clients",
+            "generate_request_id": false,
+            "server_header_transformation": "PASS_THROUGH",
             "http_filters": chain,
             "route_config": { "virtual_hosts": [{
                 "name": "all",
@@ -99,16 +99,41 @@ fn config(address: SocketAddr, origin: SocketAddr, mut chain: Vec<Value>) -> Val
             }] },
         },
     });
+    let mut filters = json!({ "filters": [connections] });
+    if let (Door::Tls, Value::Object(filters)) = (setting.door, &mut filters) {
+        filters.insert("transport_socket".to_owned(), tls(setting));
+    }
     json!({
         "static_resources": {
-            "listeners": [{ "address": socket(address), "filter_chains": [{ "filters": [connections] }] }],
+            "listeners": [{ "address": socket(address), "filter_chains": [filters] }],
             "clusters": [{
                 "name": "origin",
                 "load_assignment": {
                     "cluster_name": "origin",
-                    "endpoints": [{ "lb_endpoints": [{ "endpoint": { "address": socket(origin) } }] }],
+                    "endpoints": [{ "lb_endpoints": [{ "endpoint": { "address": socket(setting.origin) } }] }],
                 },
             }],
         },
     })
+}
+
+fn tls(setting: &Setting<'_>) -> Value {
+    let (cert, key) = setting.identity.files();
+    json!({
+        "name": "envoy.transport_sockets.tls",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
+            "disable_stateless_session_resumption": true,
+            "common_tls_context": {
+                "tls_certificates": [{
+                    "certificate_chain": { "filename": cert },
+                    "private_key": { "filename": key },
+                }],
+            },
+        },
+    })
+}
+
+fn socket(address: SocketAddr) -> Value {
+    json!({ "socket_address": { "address": address.ip().to_string(), "port_value": address.port() } })
 }

@@ -1,21 +1,22 @@
-//! Tollgate's targets: alone and with filters, each with one worker and everything else as it comes.
+//! Tollgate's targets: alone and with filters, each with one worker. In a comparison it marks requests as little as the
+//! others do.
 
+use std::fmt::Write;
 use std::fs;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::error::BenchError;
-use crate::http::{ANSWERED, ASKED};
-use crate::target::{Headers, Kind, Plan, free_address};
+use crate::target::filters::{self, Module};
+use crate::target::{Chain, Door, Plan, Setting, free_address};
 
 /// Its name in the table.
 pub const NAME: &str = "tollgate";
+/// Its name where nothing of it is turned off.
+pub const AS_IT_COMES: &str = "tollgate as it comes";
 
-/// What the header filter is told, by whichever proxy.
-pub(super) fn header_config() -> serde_json::Value {
-    serde_json::json!({ "request": { "add": { ASKED.0: ASKED.1 } }, "response": { "add": { ANSWERED.0: ANSWERED.1 } } })
-}
+/// What it writes into heads where nothing is turned off.
+const MARKS: &[&str] = &["x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-request-id"];
 
 /// Where the program and its filters are.
 #[derive(Clone, Debug)]
@@ -35,53 +36,78 @@ impl Tollgate {
         Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
     }
 
-    /// The targets in the order of the table; their configurations are written to `folder`.
-    pub fn plans(&self, folder: &Path, origin: SocketAddr) -> Result<Vec<Plan>, BenchError> {
-        let noop = format!("- wasm: {}\n", self.module("filter_noop.wasm")?);
-        let headers = format!("- wasm: {}\n  config: {}\n", self.module("filter_headers.wasm")?, header_config());
-        let plan = |name: &str, chain: &str| self.plan(name, chain, folder, origin);
-        Ok(vec![
-            plan(NAME, "")?,
-            plan("tollgate, 1 noop filter", &noop)?,
-            Plan { headers: Headers::Added, ..plan("tollgate, 1 header filter", &headers)? },
-            plan("tollgate, 5 noop filters", &noop.repeat(5))?,
-        ])
+    /// The target; its configuration is written to the setting's folder.
+    pub fn plan(&self, chain: Chain, setting: &Setting<'_>) -> Result<Plan, BenchError> {
+        let modules = filters::modules(chain, &self.filters, setting.folder)?;
+        let text = config(chain, &modules, setting);
+        let over = (chain != Chain::None).then(|| NAME.to_owned());
+        let plan = self.plan_of(chain.of(NAME), &format!("{MARK_NOTHING}{text}"), setting)?;
+        Ok(Plan { over, chain, ..plan })
     }
 
-    /// One SDK filter with a VM for all exchanges, which comes first, and with an instance for each.
-    pub fn isolation_plans(&self, folder: &Path, origin: SocketAddr) -> Result<Vec<Plan>, BenchError> {
-        let module = self.module("filter_noop.wasm")?;
-        let plan = |isolation: &str| {
-            let chain = format!("- wasm: {module}\n  isolation: {isolation}\n");
-            self.plan(&format!("isolation: {isolation}"), &chain, folder, origin)
-        };
-        Ok(vec![plan("worker")?, plan("request")?])
+    /// The target without a filter, where nothing is turned off.
+    pub fn as_it_comes(&self, setting: &Setting<'_>) -> Result<Plan, BenchError> {
+        let text = config(Chain::None, &[], setting);
+        let plan = self.plan_of(AS_IT_COMES.to_owned(), &text, setting)?;
+        Ok(Plan { over: Some(NAME.to_owned()), marks: MARKS, ..plan })
     }
 
-    fn plan(&self, name: &str, chain: &str, folder: &Path, origin: SocketAddr) -> Result<Plan, BenchError> {
+    /// A target with what is said of its only listener, each line indented by two; in it `{address}` is where it listens.
+    pub fn plan_of(&self, name: String, listener: &str, setting: &Setting<'_>) -> Result<Plan, BenchError> {
+        self.plan_with(name, 1, "", listener, setting)
+    }
+
+    /// The same with so many workers and more to say beside the listener.
+    pub fn plan_with(
+        &self,
+        name: String,
+        workers: usize,
+        beside: &str,
+        listener: &str,
+        setting: &Setting<'_>,
+    ) -> Result<Plan, BenchError> {
         let address = free_address()?;
-        let file = folder.join(format!("tollgate-{}.yaml", address.port()));
-        let writing = BenchError::while_doing("writing a configuration");
-        fs::write(&file, config(address, origin, chain)).map_err(writing)?;
-        let (kind, over) = match chain.is_empty() {
-            true => (Kind::Alone, None),
-            false => (Kind::Filtered, Some(NAME.to_owned())),
+        let file = setting.folder.join(format!("tollgate-{}.yaml", address.port()));
+        let cache = setting.folder.join("cache");
+        let door = match setting.door {
+            Door::Plain | Door::H2c => String::new(),
+            Door::Tls => format!("  {}\n", setting.identity.listener()),
         };
+        let text = format!(
+            "workers: {workers}\nadmin: off\nwatch: off\ncache: {{ dir: {cache:?} }}\n{beside}\
+             listeners:\n- listen: {address}\n{door}{listener}"
+        );
+        fs::write(&file, text).map_err(BenchError::while_doing("writing a configuration"))?;
         let arguments = vec!["run".into(), "--config".into(), file.into()];
         let program = self.program.clone();
-        Ok(Plan { name: name.to_owned(), kind, over, program, arguments, address, headers: Headers::Untouched })
-    }
-
-    /// A module's path in quotes that YAML understands.
-    fn module(&self, file: &str) -> Result<String, BenchError> {
-        let path = self.filters.join(file);
-        let hint = "cargo build --profile filter --target wasm32-wasip1 -p filter-noop -p filter-headers";
-        let path = path.canonicalize().map_err(|_| BenchError::Missing { path, hint })?;
-        Ok(format!("{:?}", path.to_string_lossy()))
+        Ok(Plan { name, over: None, program, arguments, address, chain: Chain::None, marks: &[] })
     }
 }
 
-fn config(address: SocketAddr, origin: SocketAddr, chain: &str) -> String {
-    let filters = if chain.is_empty() { String::new() } else { format!("filters:\n{chain}") };
-    format!("workers: 1\nadmin: off\nlisten: {address}\n{filters}routes:\n- to: http://{origin}\n")
+/// Neither who asked nor a number goes with a request.
+pub const MARK_NOTHING: &str = "  http: { forwarded: { for: off }, request_id: off }\n";
+
+/// A listener's chain and its route.
+fn config(chain: Chain, modules: &[Module], setting: &Setting<'_>) -> String {
+    let isolation = if chain == Chain::Isolated { ", isolation: request" } else { "" };
+    let mut text = String::new();
+    if !modules.is_empty() {
+        text.push_str("  filters:\n");
+    }
+    for module in modules {
+        let config = if module.config.is_empty() { String::new() } else { format!(", config: {}", module.config) };
+        // A string takes every write.
+        let _ = writeln!(text, "  - {{ wasm: {:?}{config}{isolation} }}", module.path);
+    }
+    text + &route(setting)
+}
+
+/// Everything goes to the origin.
+pub fn route(setting: &Setting<'_>) -> String {
+    format!("  routes: [{{ to: \"http://{}\" }}]\n", setting.origin)
+}
+
+/// A module's path in quotes that YAML understands.
+pub fn quoted(path: &Path) -> String {
+    format!("{:?}", path.to_string_lossy())
 }

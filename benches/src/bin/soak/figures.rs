@@ -1,7 +1,6 @@
 //! How long things take that happen seldom: after a trap, behind a loop, from a file to its first answer, at the start.
 
 mod containment;
-mod isolation;
 mod start;
 mod swap;
 
@@ -14,6 +13,5 @@ pub(crate) fn run(stage: &Stage) -> anyhow::Result<Section> {
     containment::run(stage, &mut section)?;
     swap::run(stage, &mut section)?;
     start::run(stage, &mut section)?;
-    isolation::run(stage, &mut section)?;
     Ok(section)
 }

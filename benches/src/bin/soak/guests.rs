@@ -20,13 +20,6 @@ pub(crate) fn stamper(number: u64, functions: usize) -> anyhow::Result<Vec<u8>> 
     module(number, "", functions)
 }
 
-/// A filter whose stamp says how many exchanges its memory has seen.
-pub(crate) fn counter() -> anyhow::Result<Vec<u8>> {
-    // The first digit of the stamp counts up when an exchange is over.
-    let counts = "(i32.store8 (i32.const 16) (i32.add (i32.load8_u (i32.const 16)) (i32.const 1)))";
-    module(10, &format!(r#"(func (export "proxy_on_log") (param i32) {counts})"#), 0)
-}
-
 /// Successors of [`stamper`] that do not get to serve, with what is wrong with them.
 pub(crate) fn bad(number: u64) -> anyhow::Result<Vec<(&'static str, Vec<u8>)>> {
     let mut cut = stamper(number, 1)?;

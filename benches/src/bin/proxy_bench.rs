@@ -1,0 +1,181 @@
+//! What a proxied request costs: Tollgate, alone and with filters, beside nginx, HAProxy and Envoy, over several kinds of
+//! traffic, and what Tollgate costs as something grows. It writes a report, and says what changed since an older one.
+//!
+//! It starts and ends everything it needs except the programs themselves. `README.md` tells how to read what it writes.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use clap::Parser;
+use tollgate_benches::cases::{self, Case};
+use tollgate_benches::cast::Cast;
+use tollgate_benches::cores::Cores;
+use tollgate_benches::error::BenchError;
+use tollgate_benches::field::Field;
+use tollgate_benches::growth::{self, Reach};
+use tollgate_benches::machine;
+use tollgate_benches::report;
+use tollgate_benches::results::{Facts, Results};
+use tollgate_benches::rounds::Amount;
+use tollgate_benches::target::tollgate::Tollgate;
+
+/// Load before each measured time.
+const RAMP: Duration = Duration::from_millis(250);
+
+/// What a proxied request costs, beside nginx, HAProxy and Envoy.
+#[derive(Debug, Parser)]
+#[command(name = "proxy-bench")]
+struct Arguments {
+    /// The program to measure
+    #[arg(long, value_name = "FILE", default_value = "target/dist/tollgate")]
+    tollgate: PathBuf,
+    /// The folder of filter_noop.wasm and filter_headers.wasm
+    #[arg(long, value_name = "FOLDER", default_value = "target/wasm32-wasip1/filter")]
+    filters: PathBuf,
+    /// A peer; reported as absent when there is none
+    #[arg(long, value_name = "FILE", default_value = "nginx")]
+    nginx: PathBuf,
+    /// Likewise
+    #[arg(long, value_name = "FILE", default_value = "haproxy")]
+    haproxy: PathBuf,
+    /// Likewise; with the same filters too
+    #[arg(long, value_name = "FILE", default_value = "envoy")]
+    envoy: PathBuf,
+    /// Counts system calls; reported as absent when there is none
+    #[arg(long, value_name = "FILE", default_value = "strace")]
+    strace: PathBuf,
+    /// Only these: keep-alive, 64-kib, h2c, tls, tls-handshake, connection, isolation (may be repeated; none for no case)
+    #[arg(long, value_name = "NAME")]
+    case: Vec<String>,
+    /// Only these: filters, headers, body, routes, plugins, idle, workers (may be repeated; none for no curve)
+    #[arg(long, value_name = "NAME")]
+    growth: Vec<String>,
+    /// Measure only the targets of this name, as "tollgate, 1 noop filter" (may be repeated)
+    #[arg(long, value_name = "TARGET")]
+    only: Vec<String>,
+    /// How often each target is driven [default: 5, short: 2]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    rounds: Option<u16>,
+    /// How long each time, in a closed loop and then at a pace [default: 1500, short: 300]
+    #[arg(long, value_name = "MILLISECONDS", value_parser = clap::value_parser!(u16).range(10..=60_000))]
+    time: Option<u16>,
+    /// Two minutes in place of twenty: enough to see that it works
+    #[arg(long)]
+    short: bool,
+    /// Run each target under this tool with these words, such as "valgrind --tool=callgrind"
+    #[arg(long, value_name = "WORDS", default_value = "")]
+    under: String,
+    /// Leave it to the system what runs on which core
+    #[arg(long)]
+    unpinned: bool,
+    /// Write the report to this folder
+    #[arg(long, value_name = "FOLDER")]
+    report: Option<PathBuf>,
+    /// Say what changed since the results in this file
+    #[arg(long, value_name = "FILE")]
+    compare: Option<PathBuf>,
+    /// Measure nothing: take the results in this file, to write their report anew or to compare them
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["case", "growth", "only", "under"])]
+    from: Option<PathBuf>,
+}
+
+fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    let older = arguments.compare.as_deref().map(read).transpose()?;
+    let results = match &arguments.from {
+        Some(file) => read(file)?,
+        None => arguments.measure()?,
+    };
+    if let Some(folder) = &arguments.report {
+        write(folder, &results)?;
+    }
+    let text = match &older {
+        Some(older) => report::compare(older, &results),
+        None => report::index(&results),
+    };
+    Ok(io::stdout().lock().write_all(text.as_bytes())?)
+}
+
+fn read(file: &Path) -> anyhow::Result<Results> {
+    let text = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+    serde_json::from_slice(&text).with_context(|| format!("{} holds no results of this program", file.display()))
+}
+
+fn write(folder: &Path, results: &Results) -> anyhow::Result<()> {
+    let context = || format!("cannot write to {}", folder.display());
+    fs::create_dir_all(folder).with_context(context)?;
+    fs::write(folder.join(report::RESULTS), serde_json::to_vec(results)?).with_context(context)?;
+    report::render(results)
+        .iter()
+        .try_for_each(|page| fs::write(folder.join(&page.name), &page.text).with_context(context))
+}
+
+impl Arguments {
+    fn measure(&self) -> anyhow::Result<Results> {
+        let cases = named(&self.case, cases::all(), |case: &Case| case.name)?;
+        let curves = named(&self.growth, growth::ALL.to_vec(), |(name, _)| name)?;
+        let cores = if self.unpinned { None } else { Cores::available()? };
+        let tollgate = Tollgate { program: self.tollgate.clone(), filters: self.filters.clone() };
+        let cast = Cast::find(tollgate, &self.nginx, &self.haproxy, &self.envoy);
+        let facts = self.facts(&cast, cores)?;
+        let mut field = Field::open(cast, self.amount(), &self.strace, cores)?;
+        field.under = self.under.split_whitespace().map(str::to_owned).collect();
+        let absent = field.cast.absent();
+        let mut results = Results { facts, absent, ..Results::default() };
+        for case in &cases {
+            say(&format!("{}: {}", case.name, case.what))?;
+            results.cases.push(field.play(case, &self.only)?);
+        }
+        let reach = if self.short { Reach::Short } else { Reach::Whole };
+        for (name, measure) in curves {
+            say(&format!("growth: {name}"))?;
+            results.curves.extend(measure(&field, reach)?);
+        }
+        Ok(results)
+    }
+
+    fn amount(&self) -> Amount {
+        let (rounds, time) = if self.short { (2, 300) } else { (5, 1500) };
+        let time = Duration::from_millis(self.time.unwrap_or(time).into());
+        Amount { rounds: self.rounds.unwrap_or(rounds).into(), time, ramp: RAMP.min(time) }
+    }
+
+    fn facts(&self, cast: &Cast, cores: Option<Cores>) -> Result<Facts, BenchError> {
+        let Amount { rounds, time, .. } = self.amount();
+        let placed = match cores {
+            Some(_) => "The target has one core, load and origin another.",
+            None => "Nothing is kept on a core.",
+        };
+        let mut method = vec![
+            format!(
+                "{rounds} rounds of {} ms for each target in a closed loop, and as long at a pace.",
+                time.as_millis()
+            ),
+            placed.to_owned(),
+            "Every target has one worker, and the same origin over kept connections of HTTP/1.1 behind it.".to_owned(),
+        ];
+        method.extend(machine::behind().map(|why| format!("The load does not come first on its core: {why}.")));
+        let words: Vec<_> = std::env::args().skip(1).collect();
+        let command = format!("proxy-bench {}", words.join(" ")).trim().to_owned();
+        let (date, machine) = (machine::today(), machine::describe());
+        Ok(Facts { date, machine, versions: cast.versions()?, command, method })
+    }
+}
+
+/// Those that are asked for, in their own order: all where nothing is, none where that is.
+fn named<T>(asked: &[String], all: Vec<T>, name: impl Fn(&T) -> &str) -> anyhow::Result<Vec<T>> {
+    let unknown = asked.iter().find(|asked| *asked != "none" && all.iter().all(|each| name(each) != *asked));
+    if let Some(unknown) = unknown {
+        let known: Vec<_> = all.iter().map(&name).collect();
+        ensure!(false, "there is no {unknown:?}; there are {} and none", known.join(", "));
+    }
+    Ok(all.into_iter().filter(|each| asked.is_empty() || asked.iter().any(|asked| asked == name(each))).collect())
+}
+
+/// What is done now goes beside the result.
+fn say(what: &str) -> io::Result<()> {
+    writeln!(io::stderr().lock(), "{what}")
+}

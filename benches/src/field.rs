@@ -1,0 +1,142 @@
+//! Where it is measured: an origin, a folder, who takes part, and which core is whose.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::thread::CpuSet;
+use tempfile::TempDir;
+
+use crate::cases::Case;
+use crate::cast::Cast;
+use crate::cores::{self, Cores};
+use crate::error::BenchError;
+use crate::load::Load;
+use crate::origin::Origin;
+use crate::results::{CaseResult, Row};
+use crate::rounds::{self, Amount, Job};
+use crate::syscalls;
+use crate::target::{Door, Plan, Setting, Target};
+use crate::tls::Identity;
+
+/// How long system calls are counted.
+const COUNTED: Duration = Duration::from_millis(700);
+
+/// See the module.
+pub struct Field {
+    /// Who takes part.
+    pub cast: Cast,
+    /// How much is measured.
+    pub amount: Amount,
+    /// A tool with its arguments that runs the targets, such as a profiler; empty for none.
+    pub under: Vec<String>,
+    strace: PathBuf,
+    cores: Option<Cores>,
+    /// The cores of this process before any was chosen.
+    allowed: CpuSet,
+    origin: Origin,
+    identity: Identity,
+    folder: TempDir,
+}
+
+impl Field {
+    /// With an origin on the first of these cores, where this thread is left too.
+    pub fn open(cast: Cast, amount: Amount, strace: &Path, cores: Option<Cores>) -> Result<Field, BenchError> {
+        let folder = tempfile::tempdir().map_err(BenchError::while_doing("making a folder"))?;
+        let identity = Identity::make(folder.path()).map_err(BenchError::while_doing("making a certificate"))?;
+        let origin = Origin::start(cores.map(|cores| cores.load));
+        let origin = origin.map_err(BenchError::while_doing("starting the origin"))?;
+        let allowed = cores::allowed().map_err(BenchError::while_doing("asking for cores"))?;
+        let (under, strace) = (Vec::new(), strace.into());
+        let field = Field { cast, amount, under, strace, cores, allowed, origin, identity, folder };
+        field.pin(|cores| cores.load)?;
+        Ok(field)
+    }
+
+    /// For targets of this kind, behind which so many connections are worth keeping.
+    pub fn setting(&self, door: Door, connections: usize) -> Setting<'_> {
+        let (folder, origin) = (self.folder.path(), self.origin.address());
+        Setting { folder, origin, door, identity: &self.identity, connections }
+    }
+
+    /// Starts a target on its core.
+    pub fn start(&self, plan: Plan, setting: &Setting<'_>) -> Result<Target, BenchError> {
+        self.pin(|cores| cores.target)?;
+        let target = Target::start(plan, setting, &self.under);
+        self.pin(|cores| cores.load)?;
+        target
+    }
+
+    /// Starts a target on whatever core, such as one that has much to compile first.
+    pub fn start_anywhere(&self, plan: Plan, setting: &Setting<'_>) -> Result<Target, BenchError> {
+        self.anywhere()?;
+        let target = Target::start(plan, setting, &self.under);
+        self.pin(|cores| cores.load)?;
+        target
+    }
+
+    /// Starts a target on its core that has no origin behind it, so that nothing is proven but that it answers.
+    pub fn start_unproven(&self, plan: Plan, setting: &Setting<'_>) -> Result<Target, BenchError> {
+        self.pin(|cores| cores.target)?;
+        let target = Target::start_unproven(plan, setting, &self.under);
+        self.pin(|cores| cores.load)?;
+        target
+    }
+
+    /// How many cores there are for all of it.
+    pub fn cores(&self) -> u32 {
+        self.allowed.count()
+    }
+
+    fn anywhere(&self) -> Result<(), BenchError> {
+        cores::allow(&self.allowed).map_err(BenchError::while_doing("leaving a core"))
+    }
+
+    fn pin(&self, core: impl Fn(Cores) -> usize) -> Result<(), BenchError> {
+        let pinned = self.cores.map_or(Ok(()), |cores| cores::pin(core(cores)));
+        pinned.map_err(BenchError::while_doing("pinning to a core"))
+    }
+
+    /// Measures all who are there, and whom `only` names unless it is empty.
+    pub fn play(&self, case: &Case, only: &[String]) -> Result<CaseResult, BenchError> {
+        let setting = self.setting(case.door, case.connections * case.streams);
+        let plans = case.who.iter().map(|who| self.cast.plan(*who, &setting));
+        let plans: Vec<Plan> = plans.filter_map(Result::transpose).collect::<Result<_, _>>()?;
+        let wanted = plans.into_iter().filter(|plan| only.is_empty() || only.contains(&plan.name));
+        let mut targets = wanted.map(|plan| self.start(plan, &setting)).collect::<Result<Vec<_>, _>>()?;
+        let job = |(place, target)| {
+            let ask = case.ask(target).map_err(BenchError::while_doing("preparing a request"))?;
+            Ok(Job { target: place, ask, rate: Some(case.pace) })
+        };
+        let jobs = targets.iter().enumerate().map(job).collect::<Result<Vec<_>, BenchError>>()?;
+        let found = rounds::run(&mut targets, &jobs, &self.amount)?;
+        let mut rows = Vec::new();
+        for ((target, job), rounds) in targets.iter_mut().zip(&jobs).zip(found) {
+            let used = target.memory().map_err(BenchError::while_doing("reading memory"))?;
+            let (calls, uncounted) = match self.calls(target, job)? {
+                Ok(calls) => (Some(calls), None),
+                Err(why) => (None, Some(why)),
+            };
+            let (target, over) = (target.name.clone(), target.over.clone());
+            let (resident, proportional) = (used.resident, used.proportional);
+            rows.push(Row { target, over, rounds, resident, proportional, calls, uncounted });
+        }
+        Ok(CaseResult { name: case.name.to_owned(), what: case.what.to_owned(), pace: case.pace, rows })
+    }
+
+    /// System calls for each request of a closed loop.
+    fn calls(&self, target: &mut Target, job: &Job) -> Result<Result<f64, String>, BenchError> {
+        if !self.under.is_empty() {
+            return Ok(Err("it runs under a tool".to_owned()));
+        }
+        let driving = || BenchError::while_doing("driving a target");
+        let mut load = Load::open(&job.ask).map_err(driving())?;
+        load.run(self.amount.ramp).and_then(|_| load.drain()).map_err(driving())?;
+        let (tallies, calls) = syscalls::during(&self.strace, target.id(), self.folder.path(), || {
+            let (some, rest) = load.run(COUNTED).and_then(|some| Ok((some, load.drain()?))).map_err(driving())?;
+            Ok([some, rest])
+        })?;
+        rounds::accept(target, &tallies)?;
+        let requests: u64 = tallies.iter().map(|tally| tally.answered).sum();
+        Ok(calls.map(|calls| calls as f64 / requests as f64))
+    }
+}

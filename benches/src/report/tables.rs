@@ -1,0 +1,86 @@
+//! Cases: a table and pictures for each.
+
+use std::fmt::Write;
+
+use super::Page;
+use super::svg::{Bar, bars};
+use crate::results::{CaseResult, Row};
+use crate::stats::Spread;
+
+/// Under this part of its core a target was not what limited the rate.
+const BUSY: f64 = 0.95;
+
+/// Writes the section of a case.
+pub(super) fn table(text: &mut String, case: &CaseResult) {
+    // A string takes every write.
+    let _ = write!(
+        text,
+        "\n## {}\n\n{}. Latencies at {:.0} requests a second.\n\n![CPU]({})\n\n",
+        case.name,
+        case.what,
+        case.pace,
+        cpu_name(case)
+    );
+    let _ = writeln!(
+        text,
+        "| target | CPU µs/request: min / median / max | spread | over the first | adds µs | requests/s | core | p50 / p99 / p99.9 µs | RSS, PSS MiB | calls |"
+    );
+    let _ = writeln!(text, "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|");
+    for row in &case.rows {
+        let _ = writeln!(text, "{}", line(case, row));
+    }
+    let why = case.rows.iter().find_map(|row| row.uncounted.as_ref());
+    if let Some(why) = why {
+        let _ = writeln!(text, "\nSystem calls were not counted: {why}.");
+    }
+    let _ = writeln!(text, "\n![latency]({})", latency_name(case));
+}
+
+fn line(case: &CaseResult, row: &Row) -> String {
+    let cpu = row.spread(|round| round.cpu_micros);
+    let first = case.rows.first().map(|first| row.cpu_over(first)).unwrap_or_default();
+    let added = row.over.as_ref().and_then(|over| Some(row.cpu_added(case.row(over)?)));
+    let added = added.map(|Spread { min, median, max }| format!("{median:+.2} [{min:+.2} .. {max:+.2}]"));
+    let share = row.spread(|round| round.share).median;
+    let limit = if share < BUSY { ", the load was the limit" } else { "" };
+    let [p50, p99, p999] = [0, 1, 2].map(|place| row.latency(place).median);
+    let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+    format!(
+        "| {} | {:.2} / {:.2} / {:.2} | {:.0} % | {:.2} [{:.2} .. {:.2}] | {} | {:.0} | {:.0} %{limit} | {p50:.0} / {p99:.0} / {p999:.0} | {:.1}, {:.1} | {} |",
+        row.target,
+        cpu.min,
+        cpu.median,
+        cpu.max,
+        cpu.percent(),
+        first.median,
+        first.min,
+        first.max,
+        added.unwrap_or_default(),
+        row.spread(|round| round.rate).median,
+        share * 100.0,
+        mib(row.resident),
+        mib(row.proportional),
+        row.calls.map_or("absent".to_owned(), |calls| format!("{calls:.2}")),
+    )
+}
+
+/// The pictures of a case.
+pub(super) fn pictures(case: &CaseResult) -> Vec<Page> {
+    let bar = |row: &Row, spread: Spread| Bar { label: row.target.clone(), spread };
+    let cpu: Vec<_> = case.rows.iter().map(|row| bar(row, row.spread(|round| round.cpu_micros))).collect();
+    let late: Vec<_> = case.rows.iter().map(|row| bar(row, row.latency(1))).collect();
+    let title = format!("{}: CPU µs a request, least, median and most of the rounds", case.name);
+    let late_title = format!("{}: p99 in µs at {:.0} requests a second", case.name, case.pace);
+    vec![
+        Page { name: cpu_name(case), text: bars(&title, &cpu) },
+        Page { name: latency_name(case), text: bars(&late_title, &late) },
+    ]
+}
+
+fn cpu_name(case: &CaseResult) -> String {
+    format!("cpu-{}.svg", case.name)
+}
+
+fn latency_name(case: &CaseResult) -> String {
+    format!("latency-{}.svg", case.name)
+}

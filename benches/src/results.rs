@@ -1,0 +1,172 @@
+//! What was measured, as it is kept in `results.json`: every round, so that a report can be made anew and another run be
+//! compared with it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::stats::Spread;
+
+/// See the module.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Results {
+    /// Where, when and how.
+    pub facts: Facts,
+    /// Proxies beside each other.
+    pub cases: Vec<CaseResult>,
+    /// What something costs as it grows.
+    pub curves: Vec<Curve>,
+    /// Who could not take part.
+    pub absent: Vec<Absent>,
+}
+
+/// Where, when and how it was measured.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Facts {
+    /// The day.
+    pub date: String,
+    /// The machine in general words.
+    pub machine: String,
+    /// Programs with their versions.
+    pub versions: Vec<String>,
+    /// What was run.
+    pub command: String,
+    /// How it was measured, in sentences.
+    pub method: Vec<String>,
+}
+
+/// What one kind of traffic came to.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct CaseResult {
+    /// Its name.
+    pub name: String,
+    /// What is asked.
+    pub what: String,
+    /// Requests a second of the latencies.
+    pub pace: f64,
+    /// Targets.
+    pub rows: Vec<Row>,
+}
+
+/// One target.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Row {
+    /// Its name.
+    pub target: String,
+    /// The name of the target over which it is told what this one costs more.
+    pub over: Option<String>,
+    /// In their order.
+    pub rounds: Vec<Round>,
+    /// Bytes in memory after its last round.
+    pub resident: u64,
+    /// The same, of pages that several processes share a part.
+    pub proportional: u64,
+    /// System calls for each request.
+    pub calls: Option<f64>,
+    /// Why there are none.
+    pub uncounted: Option<String>,
+}
+
+/// One target in one round.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Round {
+    /// Requests with a good answer; there are no others.
+    pub requests: u64,
+    /// Microseconds of CPU time, user and system, for one request.
+    pub cpu_micros: f64,
+    /// Requests a second in a closed loop.
+    pub rate: f64,
+    /// The part of one core that the target used.
+    pub share: f64,
+    /// Microseconds at the case's pace: half, 99 % and 99.9 % are not above.
+    pub latency: Option<[f64; 3]>,
+}
+
+/// Who could not take part.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Absent {
+    /// Its name.
+    pub target: String,
+    /// Why.
+    pub why: String,
+}
+
+/// What something costs as it grows.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Curve {
+    /// Its name.
+    pub name: String,
+    /// What grows, with its unit.
+    pub x: String,
+    /// What it costs, with its unit.
+    pub y: String,
+    /// Whether it is drawn and fitted over the tenfolds of what grows.
+    pub tenfold: bool,
+    /// The slope's unit.
+    pub unit: String,
+    /// By how much the slope's unit is more than that of `y` for one of `x`.
+    pub scale: f64,
+    /// What is wanted, in words.
+    pub wanted: String,
+    /// The largest slope that is wanted, in its unit; `None` where it is told and not judged.
+    pub most: Option<f64>,
+    /// Lines.
+    pub series: Vec<Series>,
+}
+
+/// One line.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Series {
+    /// Its name.
+    pub name: String,
+    /// From small to large.
+    pub points: Vec<Point>,
+}
+
+/// What was found at one size.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Point {
+    /// The size.
+    pub x: f64,
+    /// A figure for each round.
+    pub found: Vec<f64>,
+}
+
+impl Row {
+    /// Of one figure over the rounds.
+    pub fn spread(&self, figure: impl Fn(&Round) -> f64) -> Spread {
+        Spread::of(self.rounds.iter().map(figure))
+    }
+
+    /// Of one latency over the rounds: the first, second or third.
+    pub fn latency(&self, place: usize) -> Spread {
+        Spread::of(self.rounds.iter().filter_map(|round| round.latency?.get(place).copied()))
+    }
+
+    /// Of what `compare` makes of a round of this target and the same round of another.
+    pub fn paired(&self, other: &Row, compare: impl Fn(&Round, &Round) -> f64) -> Spread {
+        Spread::of(self.rounds.iter().zip(&other.rounds).map(|(own, other)| compare(own, other)))
+    }
+
+    /// CPU time over that of another target, round by round.
+    pub fn cpu_over(&self, other: &Row) -> Spread {
+        self.paired(other, |own, other| own.cpu_micros / other.cpu_micros)
+    }
+
+    /// CPU time less that of another target, round by round.
+    pub fn cpu_added(&self, other: &Row) -> Spread {
+        self.paired(other, |own, other| own.cpu_micros - other.cpu_micros)
+    }
+}
+
+impl CaseResult {
+    /// The target of this name.
+    pub fn row(&self, target: &str) -> Option<&Row> {
+        self.rows.iter().find(|row| row.target == target)
+    }
+}
+
+impl Results {
+    /// The case of this name.
+    pub fn case(&self, name: &str) -> Option<&CaseResult> {
+        self.cases.iter().find(|case| case.name == name)
+    }
+}
