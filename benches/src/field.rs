@@ -18,7 +18,7 @@ use crate::syscalls;
 use crate::target::{Door, Plan, Setting, Target};
 use crate::tls::Identity;
 
-/// How long system calls are counted.
+/// How long system calls are counted at the most.
 const COUNTED: Duration = Duration::from_millis(700);
 
 /// See the module.
@@ -117,8 +117,8 @@ impl Field {
                 Err(why) => (None, Some(why)),
             };
             let (target, over) = (target.name.clone(), target.over.clone());
-            let (resident, proportional) = (used.resident, used.proportional);
-            rows.push(Row { target, over, rounds, resident, proportional, calls, uncounted });
+            let (resident, anonymous) = (used.resident, used.anonymous);
+            rows.push(Row { target, over, rounds, resident, anonymous, calls, uncounted });
         }
         Ok(CaseResult { name: case.name.to_owned(), what: case.what.to_owned(), pace: case.pace, rows })
     }
@@ -132,7 +132,8 @@ impl Field {
         let mut load = Load::open(&job.ask).map_err(driving())?;
         load.run(self.amount.ramp).and_then(|_| load.drain()).map_err(driving())?;
         let (tallies, calls) = syscalls::during(&self.strace, target.id(), self.folder.path(), || {
-            let (some, rest) = load.run(COUNTED).and_then(|some| Ok((some, load.drain()?))).map_err(driving())?;
+            let (some, rest) =
+                load.run(COUNTED.min(self.amount.time)).and_then(|some| Ok((some, load.drain()?))).map_err(driving())?;
             Ok([some, rest])
         })?;
         rounds::accept(target, &tallies)?;

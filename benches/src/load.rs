@@ -247,11 +247,7 @@ impl Load {
             self.fill(place, &mut tally);
         }
         while Instant::now() < end && self.waiting() > 0 {
-            self.turn(LOOK, &mut tally, |load, place, tally, _| {
-                if Instant::now() < end {
-                    load.fill(place, tally);
-                }
-            })?;
+            self.turn(LOOK, &mut tally, |load, place, tally, _| load.fill(place, tally))?;
         }
         Ok(tally)
     }

@@ -12,8 +12,8 @@ const KIB: u64 = 1024;
 pub struct Used {
     /// Bytes that are in memory; of pages that several processes share, each has all.
     pub resident: u64,
-    /// The same, where each has its part.
-    pub proportional: u64,
+    /// Of these, those that no file holds. What other processes of the same program do makes no difference to it.
+    pub anonymous: u64,
 }
 
 /// Of a process and its descendants.
@@ -22,7 +22,7 @@ pub fn of_tree(process: u32) -> io::Result<Used> {
     for process in cpu::tree(process)? {
         let rollup = fs::read_to_string(format!("/proc/{process}/smaps_rollup"))?;
         used.resident += field(&rollup, "Rss:")?;
-        used.proportional += field(&rollup, "Pss:")?;
+        used.anonymous += field(&rollup, "Anonymous:")?;
     }
     Ok(used)
 }
@@ -55,6 +55,6 @@ mod tests {
 
         let after = of_tree(std::process::id()).unwrap();
         assert!(after.resident > before.resident + (32 << 20), "{before:?} {after:?} {}", kept.len());
-        assert!(after.proportional <= after.resident);
+        assert!(after.anonymous <= after.resident);
     }
 }

@@ -81,7 +81,7 @@ mod tests {
             over: over.map(str::to_owned),
             rounds: cpu.map(round).to_vec(),
             resident: 10 << 20,
-            proportional: 5 << 20,
+            anonymous: 5 << 20,
             calls: Some(4.5),
             uncounted: None,
         }

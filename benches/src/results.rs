@@ -57,8 +57,8 @@ pub struct Row {
     pub rounds: Vec<Round>,
     /// Bytes in memory after its last round.
     pub resident: u64,
-    /// The same, of pages that several processes share a part.
-    pub proportional: u64,
+    /// Of these, those that no file holds.
+    pub anonymous: u64,
     /// System calls for each request.
     pub calls: Option<f64>,
     /// Why there are none.

@@ -22,7 +22,7 @@ use tollgate_benches::results::{Facts, Results};
 use tollgate_benches::rounds::Amount;
 use tollgate_benches::target::tollgate::Tollgate;
 
-/// Load before each measured time.
+/// Load before each measured time, at the most.
 const RAMP: Duration = Duration::from_millis(250);
 
 /// What a proxied request costs, beside nginx, HAProxy and Envoy.
@@ -59,7 +59,7 @@ struct Arguments {
     /// How often each target is driven [default: 5, short: 2]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
     rounds: Option<u16>,
-    /// How long each time, in a closed loop and then at a pace [default: 1500, short: 300]
+    /// How long each time, in a closed loop and then at a pace [default: 1500, short: 150]
     #[arg(long, value_name = "MILLISECONDS", value_parser = clap::value_parser!(u16).range(10..=60_000))]
     time: Option<u16>,
     /// Two minutes in place of twenty: enough to see that it works
@@ -104,13 +104,19 @@ fn read(file: &Path) -> anyhow::Result<Results> {
     serde_json::from_slice(&text).with_context(|| format!("{} holds no results of this program", file.display()))
 }
 
+/// Pictures of an older report there go.
 fn write(folder: &Path, results: &Results) -> anyhow::Result<()> {
     let context = || format!("cannot write to {}", folder.display());
     fs::create_dir_all(folder).with_context(context)?;
+    for file in fs::read_dir(folder).with_context(context)? {
+        let file = file.with_context(context)?.path();
+        if file.extension().is_some_and(|extension| extension == "svg") {
+            fs::remove_file(file).with_context(context)?;
+        }
+    }
     fs::write(folder.join(report::RESULTS), serde_json::to_vec(results)?).with_context(context)?;
-    report::render(results)
-        .iter()
-        .try_for_each(|page| fs::write(folder.join(&page.name), &page.text).with_context(context))
+    let pages = report::render(results);
+    pages.iter().try_for_each(|page| fs::write(folder.join(&page.name), &page.text).with_context(context))
 }
 
 impl Arguments {
@@ -138,9 +144,9 @@ impl Arguments {
     }
 
     fn amount(&self) -> Amount {
-        let (rounds, time) = if self.short { (2, 300) } else { (5, 1500) };
+        let (rounds, time) = if self.short { (2, 150) } else { (5, 1500) };
         let time = Duration::from_millis(self.time.unwrap_or(time).into());
-        Amount { rounds: self.rounds.unwrap_or(rounds).into(), time, ramp: RAMP.min(time) }
+        Amount { rounds: self.rounds.unwrap_or(rounds).into(), time, ramp: RAMP.min(time / 3) }
     }
 
     fn facts(&self, cast: &Cast, cores: Option<Cores>) -> Result<Facts, BenchError> {

@@ -43,7 +43,7 @@ pub(super) fn filters(field: &Field, _: Reach) -> Result<Vec<Curve>, BenchError>
 
 /// Five to a hundred fields, which the filter does not read.
 pub(super) fn headers(field: &Field, _: Reach) -> Result<Vec<Curve>, BenchError> {
-    let counts = [5, 10, 25, 50, 75, 95];
+    let counts = [5, 10, 25, 50, 75, 100];
     let names = ["no filter", "1 header filter"];
     let mut targets = start(field, &[Chain::None, Chain::Headers])?;
     let ask =

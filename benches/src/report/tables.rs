@@ -23,7 +23,7 @@ pub(super) fn table(text: &mut String, case: &CaseResult) {
     );
     let _ = writeln!(
         text,
-        "| target | CPU µs/request: min / median / max | spread | over the first | adds µs | requests/s | core | p50 / p99 / p99.9 µs | RSS, PSS MiB | calls |"
+        "| target | CPU µs/request: min / median / max | spread | over the first | adds µs | requests/s | core | p50 / p99 / p99.9 µs | RSS, of it anonymous MiB | calls |"
     );
     let _ = writeln!(text, "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|");
     for row in &case.rows {
@@ -59,7 +59,7 @@ fn line(case: &CaseResult, row: &Row) -> String {
         row.spread(|round| round.rate).median,
         share * 100.0,
         mib(row.resident),
-        mib(row.proportional),
+        mib(row.anonymous),
         row.calls.map_or("absent".to_owned(), |calls| format!("{calls:.2}")),
     )
 }
