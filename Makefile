@@ -53,10 +53,14 @@ interop: filters ## put real peers before and behind the proxy: curl, nghttp, op
 	cargo test --workspace --no-run
 	cargo test --workspace --test interop -- --ignored
 
-bench: filters ## measure the CPU time of a proxied request, beside nginx, HAProxy and Envoy
+# Half an hour with the build: SHORT=1 takes two minutes and says little; OLD=results.json says what changed since.
+REPORT := benches/report
+
+bench: filters ## measure a proxied request beside nginx, HAProxy and Envoy, and what grows; writes benches/report
 	benches/peers.sh
-	cargo build --profile dist --workspace --bin tollgate --bin proxy-cpu
-	PATH=$(CURDIR)/target/peers/bin:$$PATH target/dist/proxy-cpu
+	cargo build --profile dist --workspace --bin tollgate --bin proxy-bench
+	PATH=$(CURDIR)/target/peers/bin:$$PATH target/dist/proxy-bench --report $(REPORT) $(if $(SHORT),--short) $(BENCH_FLAGS)
+	@$(if $(OLD),target/dist/proxy-bench --from $(REPORT)/results.json --compare $(OLD))
 
 bench-host: filters ## measure the time of the host set: entries, hostcalls, exchanges through filters, in memory
 	cargo build --profile dist --workspace --example host_time

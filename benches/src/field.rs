@@ -60,16 +60,21 @@ impl Field {
 
     /// Starts a target on its core.
     pub fn start(&self, plan: Plan, setting: &Setting<'_>) -> Result<Target, BenchError> {
-        self.pin(|cores| cores.target)?;
-        let target = Target::start(plan, setting, &self.under);
-        self.pin(|cores| cores.load)?;
-        target
+        self.start_under(plan, setting, &self.under)
     }
 
     /// Starts a target on whatever core, such as one that has much to compile first.
     pub fn start_anywhere(&self, plan: Plan, setting: &Setting<'_>) -> Result<Target, BenchError> {
         self.anywhere()?;
         let target = Target::start(plan, setting, &self.under);
+        self.pin(|cores| cores.load)?;
+        target
+    }
+
+    /// Starts a target on its core under a tool with its arguments.
+    pub fn start_under(&self, plan: Plan, setting: &Setting<'_>, under: &[String]) -> Result<Target, BenchError> {
+        self.pin(|cores| cores.target)?;
+        let target = Target::start(plan, setting, under);
         self.pin(|cores| cores.load)?;
         target
     }

@@ -10,6 +10,7 @@ pub mod field;
 pub mod growth;
 pub mod host;
 pub mod http;
+pub mod instructions;
 pub mod load;
 pub mod machine;
 pub mod memory;

@@ -12,6 +12,8 @@ pub struct Results {
     pub facts: Facts,
     /// Proxies beside each other.
     pub cases: Vec<CaseResult>,
+    /// Instructions for one request.
+    pub counted: Vec<Counted>,
     /// What something costs as it grows.
     pub curves: Vec<Curve>,
     /// Who could not take part.
@@ -78,6 +80,17 @@ pub struct Round {
     pub share: f64,
     /// Microseconds at the case's pace: half, 99 % and 99.9 % are not above.
     pub latency: Option<[f64; 3]>,
+}
+
+/// Instructions of one target.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Counted {
+    /// Its name.
+    pub target: String,
+    /// In user space, for one request.
+    pub each: Option<f64>,
+    /// Why there is no count.
+    pub why: Option<String>,
 }
 
 /// Who could not take part.
@@ -168,5 +181,10 @@ impl Results {
     /// The case of this name.
     pub fn case(&self, name: &str) -> Option<&CaseResult> {
         self.cases.iter().find(|case| case.name == name)
+    }
+
+    /// Instructions of this target for one request.
+    pub fn instructions(&self, target: &str) -> Option<f64> {
+        self.counted.iter().find(|counted| counted.target == target)?.each
     }
 }

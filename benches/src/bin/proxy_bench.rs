@@ -11,16 +11,18 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use clap::Parser;
 use tollgate_benches::cases::{self, Case};
-use tollgate_benches::cast::Cast;
+use tollgate_benches::cast::{Cast, Who};
 use tollgate_benches::cores::Cores;
 use tollgate_benches::error::BenchError;
 use tollgate_benches::field::Field;
 use tollgate_benches::growth::{self, Reach};
+use tollgate_benches::instructions;
 use tollgate_benches::machine;
 use tollgate_benches::report;
-use tollgate_benches::results::{Facts, Results};
+use tollgate_benches::results::{Counted, Facts, Results};
 use tollgate_benches::rounds::Amount;
 use tollgate_benches::target::tollgate::Tollgate;
+use tollgate_benches::target::{Chain, Door};
 
 /// Load before each measured time, at the most.
 const RAMP: Duration = Duration::from_millis(250);
@@ -47,12 +49,18 @@ struct Arguments {
     /// Counts system calls; reported as absent when there is none
     #[arg(long, value_name = "FILE", default_value = "strace")]
     strace: PathBuf,
+    /// Counts instructions; reported as absent when there is none
+    #[arg(long, value_name = "FILE", default_value = "valgrind")]
+    valgrind: PathBuf,
     /// Only these: keep-alive, 64-kib, h2c, tls, tls-handshake, connection, isolation (may be repeated; none for no case)
     #[arg(long, value_name = "NAME")]
     case: Vec<String>,
     /// Only these: filters, headers, body, routes, plugins, idle, workers (may be repeated; none for no curve)
     #[arg(long, value_name = "NAME")]
     growth: Vec<String>,
+    /// Count the instructions of a request too, where cases or curves are named or --short is given
+    #[arg(long)]
+    instructions: bool,
     /// Measure only the targets of this name, as "tollgate, 1 noop filter" (may be repeated)
     #[arg(long, value_name = "TARGET")]
     only: Vec<String>,
@@ -135,12 +143,33 @@ impl Arguments {
             say(&format!("{}: {}", case.name, case.what))?;
             results.cases.push(field.play(case, &self.only)?);
         }
+        if self.counts() {
+            results.counted = self.count(&field)?;
+        }
         let reach = if self.short { Reach::Short } else { Reach::Whole };
         for (name, measure) in curves {
             say(&format!("growth: {name}"))?;
             results.curves.extend(measure(&field, reach)?);
         }
         Ok(results)
+    }
+
+    /// Whether instructions are counted: with everything, and where that is asked for.
+    fn counts(&self) -> bool {
+        self.instructions || (self.case.is_empty() && self.growth.is_empty() && !self.short)
+    }
+
+    fn count(&self, field: &Field) -> Result<Vec<Counted>, BenchError> {
+        let chains = [Chain::None, Chain::Noops(1), Chain::Headers].map(Who::Tollgate);
+        let mut counted = Vec::new();
+        for who in chains.into_iter().chain([Who::Nginx, Who::Haproxy]) {
+            let plan = field.cast.plan(who, &field.setting(Door::Plain, 32))?;
+            if let Some(plan) = plan.filter(|plan| self.only.is_empty() || self.only.contains(&plan.name)) {
+                let _ = say(&format!("instructions: {}", plan.name));
+                counted.push(instructions::count(field, &self.valgrind, &plan)?);
+            }
+        }
+        Ok(counted)
     }
 
     fn amount(&self) -> Amount {

@@ -32,13 +32,21 @@ pub(super) fn table(text: &mut String, results: &Results) {
     );
     for Demand { what, unit, most, found } in demands(results) {
         let _ = match found {
+            Some(Spread { min, median, max }) if min == max => {
+                let verdict = verdict(median, most);
+                writeln!(text, "| {what} | ≤ {most} {unit} | {median:.2} {unit} | {verdict} |")
+            }
             Some(Spread { min, median, max }) => {
-                let verdict = if median <= most { "reached" } else { "**not reached**" };
+                let verdict = verdict(median, most);
                 writeln!(text, "| {what} | ≤ {most} {unit} | {median:.2} [{min:.2} .. {max:.2}] {unit} | {verdict} |")
             }
             None => writeln!(text, "| {what} | ≤ {most} {unit} | | not measured |"),
         };
     }
+}
+
+fn verdict(found: f64, most: f64) -> &'static str {
+    if found <= most { "reached" } else { "**not reached**" }
 }
 
 fn demands(results: &Results) -> Vec<Demand> {
@@ -85,6 +93,21 @@ fn demands(results: &Results) -> Vec<Demand> {
             unit: "calls",
             most: 4.6,
             found: kept.and_then(|case| case.row("tollgate")?.calls).map(|calls| Spread::of([calls])),
+        },
+        Demand {
+            what: "instructions of a request without filters".to_owned(),
+            unit: "",
+            most: 26_000.0,
+            found: results.instructions("tollgate").map(|count| Spread::of([count])),
+        },
+        Demand {
+            what: "instructions that one SDK header filter adds".to_owned(),
+            unit: "",
+            most: 10_000.0,
+            found: results
+                .instructions("tollgate, 1 header filter")
+                .zip(results.instructions("tollgate"))
+                .map(|(more, less)| Spread::of([more - less])),
         },
         Demand {
             what: "p99 at the case's pace with one noop filter over that without".to_owned(),

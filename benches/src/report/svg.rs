@@ -107,7 +107,7 @@ pub(super) fn plot(x_label: &str, y_label: &str, tenfold: bool, traces: &[Trace]
 fn begin(title: &str, height: f64) -> String {
     let mut out = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH:.0} {height:.0}\" width=\"{WIDTH:.0}\" height=\"{height:.0}\" \
-         font-family=\"sans-serif\" font-size=\"12\" fill=\"{INK}\">\n<rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n"
+         font-family=\"Helvetica, Arial, DejaVu Sans, sans-serif\" font-size=\"12\" fill=\"{INK}\">\n<rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n"
     );
     let _ =
         writeln!(out, "<text x=\"{EDGE:.0}\" y=\"20\" font-size=\"14\" font-weight=\"bold\">{}</text>", safe(title));

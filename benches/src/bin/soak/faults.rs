@@ -1,18 +1,21 @@
 //! Minutes of load in which something goes wrong every second: bad successors, traps, storms of SIGHUP, an upstream that dies.
 //!
-//! Good swaps go on between them. No exchange may be lost but those of the upstream while it is dead, and those that trap.
+//! Good swaps go on between them. No exchange may be lost but those of the upstream while it is dead, and those that trap; and
+//! the proxy has to say of each bad successor what was wrong with it.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use serde_json::Value;
+use tollgate::filter::digest::Digest;
 use tollgate_benches::http::SEEN;
 use tollgate_benches::origin::Origin;
 
-use crate::client::Client;
-use crate::guests::{bad, stamper};
+use crate::client::{Client, get};
+use crate::guests::{BAD_KINDS, Bad, bad, stamper};
 use crate::memory;
 use crate::section::{Section, Times, mebibytes};
 use crate::stage::{Proxy, Stage, replace};
@@ -26,6 +29,12 @@ const BEAT: Duration = Duration::from_secs(1);
 const SLACK: Duration = Duration::from_millis(500);
 /// Signals in one storm.
 const STORM: usize = 20;
+/// How long the proxy may take to say what was wrong with a bad successor, compilation included.
+const TOLD: Duration = Duration::from_secs(20);
+/// How often it is asked.
+const ASK: Duration = Duration::from_millis(20);
+/// Plugins beside the stamper that have bad successors too.
+const OTHERS: [&str; 3] = ["pinned", "large", "tested"];
 
 /// See the module.
 pub(crate) fn run(stage: &Stage) -> anyhow::Result<Section> {
@@ -33,15 +42,8 @@ pub(crate) fn run(stage: &Stage) -> anyhow::Result<Section> {
     let mut section = Section::new(&format!("faults: {} s in which something goes wrong every second", time.as_secs()));
     let core = stage.cores.map(|cores| cores.load);
     let (steady, fragile) = (stage.origin()?, stage.origin()?);
-    let module = stage.place("faulty.wasm", &stamper(1, 0)?)?;
-    let probe = stage.place("probe.wasm", &stage.filter("filter_probe.wasm")?)?;
-    let proxy = stage.start(&format!(
-        "cache: off\nfilters:\n  stamp: {{ wasm: {module:?}, budget: {{ start: 500ms }} }}\n  probe: {{ wasm: {probe:?} }}\nroutes:\n\
-         - {{ match: {{ path: / }}, to: \"http://{}\", filters: [stamp] }}\n\
-         - {{ match: {{ path: {FRAGILE} }}, to: \"http://{}\", filters: [stamp] }}\n\
-         - {{ match: {{ path: /probe/ }}, to: \"http://{}\", filters: [probe] }}\n",
-        steady.address(), fragile.address(), steady.address()
-    ))?;
+    let files = Files::place(stage)?;
+    let proxy = stage.start(&said(&files, steady.address(), fragile.address()))?;
     let load = |path, rate: f64| {
         let (http1, h2c, streams) = (4, 2, 4);
         Traffic { address: proxy.address, path, http1, h2c, streams, rate: Some(rate), time, stamped: true }
@@ -50,7 +52,7 @@ pub(crate) fn run(stage: &Stage) -> anyhow::Result<Section> {
         thread::scope(|scope| {
             let at_steady = scope.spawn(|| load(SEEN, 2000.0).run());
             let at_fragile = scope.spawn(|| load(FRAGILE, 200.0).run());
-            let faults = Faults::new(&proxy, module, core, fragile).run(time);
+            let faults = Faults::new(&proxy, files, core, fragile).run(time);
             let join = |load: thread::ScopedJoinHandle<'_, anyhow::Result<Outcome>>| {
                 load.join().map_err(|_| anyhow::anyhow!("the load panicked"))?
             };
@@ -69,6 +71,53 @@ pub(crate) fn run(stage: &Stage) -> anyhow::Result<Section> {
     Ok(section)
 }
 
+/// Modules in the folder.
+struct Files {
+    stamper: PathBuf,
+    /// In the order of [`OTHERS`].
+    others: Vec<PathBuf>,
+    /// The bytes that those begin with.
+    noop: Vec<u8>,
+    probe: PathBuf,
+}
+
+impl Files {
+    fn place(stage: &Stage) -> anyhow::Result<Files> {
+        let noop = stage.filter("filter_noop.wasm")?;
+        let others = OTHERS.map(|name| stage.place(&format!("{name}.wasm"), &noop));
+        Ok(Files {
+            stamper: stage.place("faulty.wasm", &stamper(1, 0)?)?,
+            others: others.into_iter().collect::<Result<_, _>>()?,
+            noop,
+            probe: stage.place("probe.wasm", &stage.filter("filter_probe.wasm")?)?,
+        })
+    }
+
+    /// The file of a plugin.
+    fn of(&self, plugin: &str) -> &Path {
+        let other = OTHERS.iter().zip(&self.others).find(|(name, _)| **name == plugin);
+        other.map_or(&self.stamper, |(_, file)| file)
+    }
+}
+
+/// What the proxy is told. Compiling has three seconds, where thirty are the default.
+fn said(files: &Files, steady: SocketAddr, fragile: SocketAddr) -> String {
+    let (stamper, probe) = (&files.stamper, &files.probe);
+    let [pinned, large, tested] = OTHERS.map(|name| files.of(name));
+    let sha256 = Digest::of(&files.noop);
+    format!(
+        "cache: off\nlimits: {{ compile_time: 3s }}\nfilters:\n\
+         \x20 stamp: {{ wasm: {stamper:?}, budget: {{ start: 500ms }} }}\n\
+         \x20 pinned: {{ wasm: {pinned:?}, sha256: {sha256} }}\n\
+         \x20 large: {{ wasm: {large:?} }}\n\
+         \x20 tested: {{ wasm: {tested:?}, selftest: [{{ request: {{}}, expect: {{ status: 200 }} }}] }}\n\
+         \x20 probe: {{ wasm: {probe:?} }}\nroutes:\n\
+         - {{ match: {{ path: / }}, to: \"http://{steady}\", filters: [stamp, pinned, large, tested] }}\n\
+         - {{ match: {{ path: {FRAGILE} }}, to: \"http://{fragile}\", filters: [stamp] }}\n\
+         - {{ match: {{ path: /probe/ }}, to: \"http://{steady}\", filters: [probe] }}\n"
+    )
+}
+
 fn judge(section: &mut Section, steady: &Outcome, fragile: &Outcome, faults: &Done) {
     section.figure(
         "exchanges with the upstream that lives / that dies",
@@ -83,6 +132,16 @@ fn judge(section: &mut Section, steady: &Outcome, fragile: &Outcome, faults: &Do
     section.none_of("older answers after newer ones on one connection", steady.backwards + fragile.backwards);
     let bad = faults.bad.iter().filter(|number| steady.seen.contains(number) || fragile.seen.contains(number)).count();
     section.none_of("bad successors that answered", u64::try_from(bad).unwrap_or(u64::MAX));
+    for kind in 0..BAD_KINDS {
+        let of = faults.told.iter().filter(|(place, ..)| *place == kind);
+        let (name, sent) = (of.clone().next().map(|(_, name, _)| *name), of.clone().count());
+        let Some(name) = name else { continue };
+        let wrong: Vec<_> = of.filter_map(|(.., wrong)| wrong.as_deref()).collect();
+        let found = wrong.first().map_or(format!("{sent} of {sent}"), |first| format!("{first}"));
+        section.must(format!("told by step, code and digest, and nothing changed: {name}"), wrong.is_empty(), found);
+    }
+    let unsent = BAD_KINDS - (0..BAD_KINDS).filter(|kind| faults.told.iter().any(|(place, ..)| place == kind)).count();
+    section.none_of("kinds of bad successors that were not sent", u64::try_from(unsent).unwrap_or(u64::MAX));
     section.none_of("traps whose next request was not answered well", faults.unrecovered);
     section.figure(
         "bad successors / good ones / generations that answered",
@@ -105,10 +164,14 @@ fn judge(section: &mut Section, steady: &Outcome, fragile: &Outcome, faults: &Do
 struct Done {
     /// Numbers of bad successors.
     bad: Vec<u64>,
+    /// The kind of each, what is wrong with it, and what the proxy said that it should not have.
+    told: Vec<(usize, &'static str, Option<String>)>,
     good: u64,
     traps: u64,
     unrecovered: u64,
     signals: usize,
+    /// It lives until the load has ended.
+    upstream: Option<Origin>,
     /// When the upstream was dead.
     dead: Vec<(Duration, Duration)>,
 }
@@ -116,7 +179,7 @@ struct Done {
 /// Who does it.
 struct Faults<'a> {
     proxy: &'a Proxy,
-    module: PathBuf,
+    files: Files,
     core: Option<usize>,
     address: SocketAddr,
     /// None while it is dead.
@@ -127,9 +190,9 @@ struct Faults<'a> {
 }
 
 impl<'a> Faults<'a> {
-    fn new(proxy: &'a Proxy, module: PathBuf, core: Option<usize>, fragile: Origin) -> Faults<'a> {
+    fn new(proxy: &'a Proxy, files: Files, core: Option<usize>, fragile: Origin) -> Faults<'a> {
         let (address, began) = (fragile.address(), Instant::now());
-        Faults { proxy, module, core, address, fragile: Some(fragile), number: 1, began, done: Done::default() }
+        Faults { proxy, files, core, address, fragile: Some(fragile), number: 1, began, done: Done::default() }
     }
 
     fn run(mut self, time: Duration) -> anyhow::Result<Done> {
@@ -140,6 +203,7 @@ impl<'a> Faults<'a> {
             thread::sleep((self.began + BEAT * beat).saturating_duration_since(Instant::now()));
         }
         self.revive()?;
+        self.done.upstream = self.fragile.take();
         Ok(self.done)
     }
 
@@ -163,13 +227,45 @@ impl<'a> Faults<'a> {
         self.number += 1;
         if beat.is_multiple_of(2) {
             self.done.good += 1;
-            return Ok(replace(&self.module, &stamper(self.number, 0)?)?);
+            return Ok(replace(&self.files.stamper, &stamper(self.number, 0)?)?);
         }
-        let kinds = bad(self.number)?;
-        let kind = usize::try_from(beat / 2)? % kinds.len();
-        let (_, bytes) = kinds.get(kind).context("no bad successor")?;
+        let kind = usize::try_from(beat / 2)? % BAD_KINDS;
+        let bad = bad(kind, self.number)?;
         self.done.bad.push(self.number);
-        Ok(replace(&self.module, bytes)?)
+        let serving = self.stands(bad.plugin)?.get("generation").cloned();
+        replace(self.files.of(bad.plugin), &bad.bytes)?;
+        let wrong = self.wrongly_told(&bad, serving)?;
+        self.done.told.push((kind, bad.name, wrong));
+        if bad.plugin != "stamp" {
+            replace(self.files.of(bad.plugin), &self.files.noop)?;
+        }
+        Ok(())
+    }
+
+    /// What the proxy says of a bad successor that it should not, once it says anything; nothing where all is as it should be.
+    fn wrongly_told(&self, bad: &Bad, serving: Option<Value>) -> anyhow::Result<Option<String>> {
+        let (digest, began) = (Digest::of(&bad.bytes).to_string(), Instant::now());
+        loop {
+            let stands = self.stands(bad.plugin)?;
+            let told = stands.get("last_error").cloned().unwrap_or_default();
+            if told.get("digest").and_then(Value::as_str) == Some(&digest) {
+                let said = |key: &str| told.get(key).and_then(Value::as_str).unwrap_or_default();
+                let (step, code) = bad.told;
+                let well = said("step") == step && said("code") == code && stands.get("generation") == serving.as_ref();
+                return Ok((!well).then(|| stands.to_string()));
+            }
+            if began.elapsed() > TOLD {
+                return Ok(Some(format!("nothing after {TOLD:?}: {stands}")));
+            }
+            thread::sleep(ASK);
+        }
+    }
+
+    /// A plugin, as the proxy shows it.
+    fn stands(&self, plugin: &str) -> anyhow::Result<Value> {
+        let page = get(self.proxy.admin, &format!("/filters/{plugin}"))?;
+        let (_, body) = page.split_once("\r\n\r\n").context("no body")?;
+        serde_json::from_str(body).with_context(|| format!("no JSON: {page}"))
     }
 
     fn trap(&mut self) -> anyhow::Result<()> {

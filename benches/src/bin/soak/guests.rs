@@ -20,23 +20,79 @@ pub(crate) fn stamper(number: u64, functions: usize) -> anyhow::Result<Vec<u8>> 
     module(number, "", functions)
 }
 
-/// Successors of [`stamper`] that do not get to serve, with what is wrong with them.
-pub(crate) fn bad(number: u64) -> anyhow::Result<Vec<(&'static str, Vec<u8>)>> {
-    let mut cut = stamper(number, 1)?;
-    cut.truncate(cut.len() / 2);
-    let refuses = r#"(func (export "proxy_on_configure") (param i32 i32) (result i32) (i32.const 0))"#;
-    let traps = r#"(func (export "proxy_on_vm_start") (param i32 i32) (result i32) unreachable)"#;
-    let loops = r#"(func (export "proxy_on_vm_start") (param i32 i32) (result i32) (loop $l (br $l)) (i32.const 1))"#;
-    let unknown = wat::parse_str(format!(
-        r#"(module (import "env" "proxy_{number}" (func)) (func (export "proxy_abi_version_0_2_1")))"#
-    ))?;
-    Ok(vec![
-        ("cut in half", cut),
-        ("unknown import", unknown),
-        ("refuses its configuration", module(number, refuses, 0)?),
-        ("traps in its start", module(number, traps, 0)?),
-        ("loops in its start", module(number, loops, 0)?),
-    ])
+/// How many functions take longer to compile than a module is given in `faults`; about 8 MB.
+const ENDLESS: usize = 8_000;
+
+/// Something that must never serve.
+pub(crate) struct Bad {
+    /// What is wrong with it.
+    pub(crate) name: &'static str,
+    /// The plugin whose successor it is.
+    pub(crate) plugin: &'static str,
+    /// The step that fails, and the code of the failure.
+    pub(crate) told: (&'static str, &'static str),
+    /// The module.
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// Kinds of successors that do not get to serve.
+pub(crate) const BAD_KINDS: usize = 8;
+
+/// The successor of one kind, which was not seen before: five of the [`stamper`] with this number, and three of plugins whose
+/// file is pinned, has little time to compile, and is tried with a request.
+pub(crate) fn bad(kind: usize, number: u64) -> anyhow::Result<Bad> {
+    const START: &str = r#"(func (export "proxy_on_vm_start") (param i32 i32) (result i32)"#;
+    const CONFIGURE: &str = r#"(func (export "proxy_on_configure") (param i32 i32) (result i32)"#;
+    let stamp = |name, told, bytes| Bad { name, plugin: "stamp", told, bytes };
+    Ok(match kind % BAD_KINDS {
+        0 => {
+            let mut cut = stamper(number, 1)?;
+            cut.truncate(cut.len() / 2);
+            stamp("cut in half", ("check", "TG0204"), cut)
+        }
+        1 => {
+            let text = r#"(import "env" "proxy_NUMBER" (func)) (func (export "proxy_abi_version_0_2_1"))"#;
+            let text = format!("(module {})", text.replace("NUMBER", &number.to_string()));
+            stamp("unknown import", ("check", "TG0204"), wat::parse_str(text)?)
+        }
+        2 => {
+            let refuses = module(number, &format!("{CONFIGURE} (i32.const 0))"), 0)?;
+            stamp("refuses its configuration", ("configure", "TG0205"), refuses)
+        }
+        3 => stamp("traps in its start", ("start", "TG0205"), module(number, &format!("{START} unreachable)"), 0)?),
+        4 => {
+            let loops = module(number, &format!("{START} (loop $l (br $l)) (i32.const 1))"), 0)?;
+            stamp("loops in its start", ("start", "TG0205"), loops)
+        }
+        5 => Bad { name: "wrong digest", plugin: "pinned", told: ("verify", "TG0203"), bytes: stamper(number, 0)? },
+        6 => Bad {
+            name: "longer to compile than it may",
+            plugin: "large",
+            told: ("compile", "TG0207"),
+            bytes: stamper(number, ENDLESS)?,
+        },
+        _ => {
+            Bad { name: "fails its self-test", plugin: "tested", told: ("selftest", "TG0208"), bytes: denies(number)? }
+        }
+    })
+}
+
+/// Answers every request with 403.
+fn denies(number: u64) -> anyhow::Result<Vec<u8>> {
+    Ok(wat::parse_str(format!(
+        r#"(module
+        (import "env" "proxy_send_local_response"
+            (func $answer (param i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))
+        (memory (export "memory") 1)
+        (data (i32.const 16) "{number}")
+        (func (export "proxy_abi_version_0_2_1"))
+        (func (export "malloc") (param i32) (result i32) (i32.const 4096))
+        (func (export "proxy_on_context_create") (param i32 i32))
+        (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+            (drop (call $answer (i32.const 403) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)
+                (i32.const 0) (i32.const -1)))
+            (i32.const 1)))"#
+    ))?)
 }
 
 /// The same module with a custom section more, so that its bytes hash to something else.

@@ -1,7 +1,8 @@
 //! The long forms of what is promised, against the built program: swaps under load and during bodies, faults, floods, clients
 //! that are too slow, and how long things take.
 //!
-//! Counts are promises: one that is broken ends it with code 1. Times and sizes are reported and judged by nobody.
+//! What is promised is judged, and one promise that is broken ends it with code 1: counts, and the few times and sizes that have a
+//! bound. All else is reported and judged by nobody.
 
 mod bodies;
 mod client;
@@ -57,6 +58,15 @@ struct Arguments {
     /// Swaps in each that has them [default: 1000, short: 167]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     swaps: Option<u64>,
+    /// Filters of `swaps` that do nothing, which keep the worker busy
+    #[arg(long, value_name = "N", default_value_t = swaps::BALLAST, value_parser = clap::value_parser!(u16).range(0..=500))]
+    ballast: u16,
+    /// The part of the worker's core that the load of `swaps` is to take
+    #[arg(long, value_name = "PART", default_value_t = swaps::SHARE, value_parser = part)]
+    share: f64,
+    /// Milliseconds between two floods of `floods`
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..=60_000))]
+    every: u64,
     /// Leave it to the system what runs on which core
     #[arg(long)]
     unpinned: bool,
@@ -122,6 +132,8 @@ impl Arguments {
                 rounds: self.rounds.unwrap_or(rounds),
                 time: Duration::from_secs(self.seconds.unwrap_or(seconds).into()),
                 swaps: self.swaps.unwrap_or(swaps),
+                ballast: self.ballast,
+                share: self.share,
             }
         };
         match scenario {
@@ -129,10 +141,16 @@ impl Arguments {
             Scenario::Bodies => bodies::run(stage),
             Scenario::Figures => figures::run(stage),
             Scenario::Faults => faults::run(stage),
-            Scenario::Floods => floods::run(stage),
+            Scenario::Floods => floods::run(stage, Duration::from_millis(self.every)),
             Scenario::Times => times::run(stage),
         }
     }
+}
+
+/// A part of a core.
+fn part(said: &str) -> Result<f64, String> {
+    let part: f64 = said.parse().map_err(|_| format!("{said:?} is no number"))?;
+    if (0.01..=1.0).contains(&part) { Ok(part) } else { Err("a part of a core lies between 0.01 and 1".to_owned()) }
 }
 
 /// What is run on which machine.

@@ -22,10 +22,10 @@ use crate::section::Section;
 use crate::stage::{Proxy, Stage, replace};
 use crate::traffic::{Outcome, Traffic};
 
-/// Filters that do nothing.
-const BALLAST: usize = 48;
-/// The part of the worker's core that the load is to take.
-const SHARE: f64 = 0.77;
+/// Filters that do nothing, by default.
+pub(crate) const BALLAST: u16 = 48;
+/// The part of the worker's core that the load is to take, by default.
+pub(crate) const SHARE: f64 = 0.77;
 /// The most of what it can do that is asked of the core that makes the load.
 const PUSH: f64 = 0.92;
 /// Swaps while the pace is found.
@@ -44,21 +44,25 @@ pub(crate) struct Amount {
     pub(crate) time: Duration,
     /// Swaps in each run that has them.
     pub(crate) swaps: u64,
+    /// Filters that do nothing.
+    pub(crate) ballast: u16,
+    /// The part of the worker's core that the load is to take.
+    pub(crate) share: f64,
 }
 
 /// See the module.
 pub(crate) fn run(stage: &Stage, amount: Amount) -> anyhow::Result<Section> {
-    let Amount { rounds, time, swaps } = amount;
+    let Amount { rounds, time, swaps, ballast, share } = amount;
     let title = format!("swaps: {rounds} × {swaps} swaps in {} s, and as long without, twice", time.as_secs());
     let mut section = Section::new(&title);
     let origin = stage.origin()?;
-    let (mut swapper, proxy) = begin(stage, &origin, "stamp")?;
+    let (mut swapper, proxy) = begin(stage, &origin, "stamp", ballast)?;
     let resident = || memory::resident(proxy.id());
     let fresh = resident()?;
-    let load = calibrate(&proxy, &mut swapper, &mut section)?;
+    let load = calibrate(&proxy, &mut swapper, share, &mut section)?;
     // Afterwards everything has been needed once that is kept: generations to go back to, room in the heap of each thread.
     measure(&proxy, load, time, Some((&mut swapper, swaps)))?;
-    let (mut beside, other) = begin(stage, &origin, "beside")?;
+    let (mut beside, other) = begin(stage, &origin, "beside", ballast)?;
     let before = resident()?;
     let generation = || proxy.metric("tollgate_filter_generation", "filter=\"stamp\"");
     let serving = generation()?;
@@ -111,7 +115,7 @@ struct Run {
     resident: u64,
 }
 
-fn begin(stage: &Stage, origin: &Origin, name: &str) -> anyhow::Result<(Swapper, Proxy)> {
+fn begin(stage: &Stage, origin: &Origin, name: &str, ballast: u16) -> anyhow::Result<(Swapper, Proxy)> {
     let other = stage.filter("filter_headers.wasm")?;
     let swapper = Swapper {
         stamper: stage.place(&format!("{name}.wasm"), &stamper(1, 0)?)?,
@@ -121,7 +125,7 @@ fn begin(stage: &Stage, origin: &Origin, name: &str) -> anyhow::Result<(Swapper,
         others: 0,
     };
     let noop = stage.place("noop.wasm", &stage.filter("filter_noop.wasm")?)?;
-    let ballast = |each: fn(usize, &Path) -> String| (0..BALLAST).map(|n| each(n, &noop)).collect::<String>();
+    let ballast = |each: fn(u16, &Path) -> String| (0..ballast).map(|n| each(n, &noop)).collect::<String>();
     let named = ballast(|n, noop| format!("  noop{n}: {{ wasm: {noop:?} }}\n"));
     let listed = ballast(|n, _| format!(", noop{n}"));
     let proxy = stage.start(&format!(
@@ -140,14 +144,14 @@ fn begin(stage: &Stage, origin: &Origin, name: &str) -> anyhow::Result<(Swapper,
 }
 
 /// Finds the pace at which the worker is as busy as it should be, and has some swaps done.
-fn calibrate(proxy: &Proxy, swapper: &mut Swapper, section: &mut Section) -> anyhow::Result<Traffic> {
+fn calibrate(proxy: &Proxy, swapper: &mut Swapper, share: f64, section: &mut Section) -> anyhow::Result<Traffic> {
     let time = Duration::from_secs(2);
     let load =
         Traffic { address: proxy.address, path: SEEN, http1: 8, h2c: 4, streams: 4, rate: None, time, stamped: true };
     let Run { outcome, worker, .. } = measure(proxy, load, time, Some((swapper, WARM_SWAPS)))?;
     anyhow::ensure!(outcome.answered > 0, "no answer: {:?}\n{}", outcome.first, proxy.last_words());
     let most = outcome.answered as f64 / time.as_secs_f64();
-    let rate = most * (SHARE / worker).min(PUSH);
+    let rate = most * (share / worker).min(PUSH);
     section.figure(
         "as fast as load and proxy can",
         format!("{most:.0} requests/s, worker at {:.0} % of its core", worker * 100.0),

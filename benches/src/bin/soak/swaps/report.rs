@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use tollgate_benches::stats::Spread;
+
 use super::{Amount, Round, Run};
 use crate::memory::Seen;
 use crate::section::{Section, Times, mebibytes, millis};
@@ -10,6 +12,8 @@ use crate::traffic::Outcome;
 
 /// The part of the worker's core that a run has to take for its times to mean anything.
 const BUSY: f64 = 0.7;
+/// The most that the memory after swaps may be over that after as long without.
+const MEMORY: f64 = 1.05;
 /// How much longer than meant a run may take before its load counts as behind its pace.
 const BEHIND: f64 = 1.02;
 
@@ -37,6 +41,18 @@ pub(super) fn judge(section: &mut Section, rounds: &[Round], amount: Amount) {
     compare(section, "p99", rounds, |run| p99(&run.outcome).as_secs_f64());
     compare(section, "p99 of the median second", rounds, |run| of_a_second(&run.outcome).as_secs_f64());
     compare(section, "memory afterwards", rounds, |run| run.resident as f64);
+    let least = rounds.iter().map(|round| round.swapping.worker).fold(f64::INFINITY, f64::min);
+    section.must(
+        "the worker takes 70 % of its core while there are swaps",
+        least >= BUSY,
+        format!("{:.0} %", least * 100.0),
+    );
+    let memory = middle(rounds.iter().map(|round| round.swapping.resident as f64 / round.quiet.resident as f64));
+    section.must("memory after swaps is within 5 % of that without", memory <= MEMORY, format!("{memory:.3}"));
+}
+
+fn middle(ratios: impl Iterator<Item = f64>) -> f64 {
+    Spread::of(ratios).median
 }
 
 type Base = fn(&Round) -> &Run;

@@ -1,0 +1,96 @@
+//! How many instructions a target executes in user space for one request, as callgrind of valgrind(1) counts them: it runs
+//! twice, for so many requests and for twice as many, and the difference is told. That does not depend on how busy the machine
+//! is, and hardly on which it is.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::error::BenchError;
+use crate::field::Field;
+use crate::load::{Ask, Load};
+use crate::results::Counted;
+use crate::rounds;
+use crate::target::{Door, Plan};
+
+/// Connections; each asks once before any asks again.
+const CONNECTIONS: usize = 32;
+/// How often each asks in the shorter run.
+const TURNS: usize = 32;
+
+/// Counts a target. What cannot be counted is said, and only a target that fails is an error.
+pub fn count(field: &Field, valgrind: &Path, plan: &Plan) -> Result<Counted, BenchError> {
+    let target = plan.name.clone();
+    if !runs(valgrind) {
+        let why = format!("no program {} here (Debian has it in valgrind)", valgrind.display());
+        return Ok(Counted { target, each: None, why: Some(why) });
+    }
+    let (some, twice) = (total(field, valgrind, plan, TURNS)?, total(field, valgrind, plan, 2 * TURNS)?);
+    let requests = (TURNS * CONNECTIONS) as f64;
+    Ok(match some.and_then(|some| Ok((some, twice?))) {
+        Ok((some, twice)) if twice > some => {
+            Counted { target, each: Some((twice - some) as f64 / requests), why: None }
+        }
+        Ok((some, twice)) => {
+            let why = format!("twice the requests took {twice} instructions, and half as many {some}");
+            Counted { target, each: None, why: Some(why) }
+        }
+        Err(why) => Counted { target, each: None, why: Some(why) },
+    })
+}
+
+fn runs(valgrind: &Path) -> bool {
+    let mut command = Command::new(valgrind);
+    command.arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+}
+
+/// Instructions of a whole run, the start and the end included.
+fn total(field: &Field, valgrind: &Path, plan: &Plan, turns: usize) -> Result<Result<u64, String>, BenchError> {
+    let folder = tempfile::tempdir().map_err(BenchError::while_doing("making a folder"))?;
+    let under = [
+        valgrind.display().to_string(),
+        "--tool=callgrind".to_owned(),
+        // Code that is made while it runs is code too.
+        "--smc-check=all-non-file".to_owned(),
+        format!("--callgrind-out-file={}/%p", folder.path().display()),
+    ];
+    let setting = field.setting(Door::Plain, CONNECTIONS);
+    let mut target = field.start_under(plan.clone(), &setting, &under)?;
+    let driving = || BenchError::while_doing("driving a target");
+    let mut load = Load::open(&Ask::new(plan.address, CONNECTIONS)).map_err(driving())?;
+    for _ in 0..turns {
+        let tally = load.ask_each().map_err(driving())?;
+        rounds::accept(&mut target, &[tally])?;
+    }
+    drop(load);
+    drop(target);
+    Ok(sum(folder.path()))
+}
+
+/// Of all processes; each leaves a file when it ends.
+fn sum(folder: &Path) -> Result<u64, String> {
+    let files = fs::read_dir(folder).map_err(|error| error.to_string())?;
+    let texts = files.map(|file| fs::read_to_string(file?.path())).collect::<Result<Vec<_>, _>>();
+    let counts: Vec<_> = texts.map_err(|error| error.to_string())?.iter().filter_map(|text| totals(text)).collect();
+    if counts.is_empty() { Err("it ended without telling its count".to_owned()) } else { Ok(counts.iter().sum()) }
+}
+
+fn totals(text: &str) -> Option<u64> {
+    text.lines().rev().find_map(|line| line.strip_prefix("totals:"))?.split_whitespace().next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_counts_of_all_processes_are_added() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(sum(folder.path()).is_err());
+
+        fs::write(folder.path().join("1"), "version: 1\nevents: Ir\n\nfn=(1) a\n5 7\n\ntotals: 700\n").unwrap();
+        fs::write(folder.path().join("2"), "totals: 42\n").unwrap();
+
+        assert_eq!(sum(folder.path()), Ok(742));
+    }
+}
