@@ -19,6 +19,7 @@ pub mod process;
 pub mod report;
 pub mod results;
 pub mod rounds;
+pub mod starts;
 pub mod stats;
 pub mod syscalls;
 pub mod target;

@@ -12,6 +12,7 @@ use std::fmt::Write;
 pub use compare::compare;
 
 use crate::results::Results;
+use crate::stats::Spread;
 
 /// A file of the report.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +40,7 @@ pub fn index(results: &Results) -> String {
     facts(&mut text, results);
     judge::table(&mut text, results);
     results.cases.iter().for_each(|case| tables::table(&mut text, case));
+    starts(&mut text, results);
     instructions(&mut text, results);
     curves::section(&mut text, &results.curves);
     text
@@ -64,6 +66,26 @@ fn facts(text: &mut String, results: &Results) {
     }
 }
 
+fn starts(text: &mut String, results: &Results) {
+    if results.starts.is_empty() {
+        return;
+    }
+    // A string takes every write.
+    let _ = write!(
+        text,
+        "\n## Start\n\nFrom the start of the process to its first answer, on all cores; a filter's code is kept but where it is \
+         cold.\n\n| target | ms: min / median / max | RSS MiB |\n|---|---:|---:|\n"
+    );
+    for start in &results.starts {
+        let [millis, resident] = [&start.millis, &start.resident].map(|found| Spread::of(found.iter().copied()));
+        let _ = writeln!(
+            text,
+            "| {} | {:.1} / {:.1} / {:.1} | {:.1} |",
+            start.target, millis.min, millis.median, millis.max, resident.median
+        );
+    }
+}
+
 fn instructions(text: &mut String, results: &Results) {
     if results.counted.is_empty() {
         return;
@@ -72,7 +94,7 @@ fn instructions(text: &mut String, results: &Results) {
     let _ = write!(
         text,
         "\n## Instructions\n\nOf a request in user space, by callgrind: HTTP/1.1 on 32 connections that are kept, 13 bytes of body, \
-         the difference of twice as many requests and as many. Envoy is not counted: V8 does not run under it.\n\n\
+         the difference of twice as many requests and as many. Proxies without filters only, and not Envoy; what filters take is counted by `make count`.\n\n\
          | target | instructions |\n|---|---:|\n"
     );
     for counted in &results.counted {
@@ -87,7 +109,7 @@ fn instructions(text: &mut String, results: &Results) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::results::{Absent, CaseResult, Counted, Curve, Facts, Point, Round, Row, Series};
+    use crate::results::{Absent, CaseResult, Counted, Curve, Facts, Point, Round, Row, Series, Start};
 
     fn row(target: &str, over: Option<&str>, cpu: [f64; 2]) -> Row {
         let round = |cpu_micros: f64| Round {
@@ -142,7 +164,9 @@ mod tests {
             why: each.is_none().then(|| "it ended".to_owned()),
         };
         let counted = vec![count("tollgate", Some(25_000.4)), count("nginx", None)];
-        Results { facts, cases: vec![case], counted, curves: vec![curve], absent }
+        let (millis, resident) = (vec![12.0, 10.0, 11.0], vec![20.0; 3]);
+        let starts = vec![Start { target: "tollgate, 1 noop filter".into(), millis, resident }];
+        Results { facts, cases: vec![case], starts, counted, curves: vec![curve], absent }
     }
 
     fn golden(name: &str, text: &str) {

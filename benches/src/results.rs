@@ -12,6 +12,8 @@ pub struct Results {
     pub facts: Facts,
     /// Proxies beside each other.
     pub cases: Vec<CaseResult>,
+    /// From the start to the first answer.
+    pub starts: Vec<Start>,
     /// Instructions for one request.
     pub counted: Vec<Counted>,
     /// What something costs as it grows.
@@ -80,6 +82,17 @@ pub struct Round {
     pub share: f64,
     /// Microseconds at the case's pace: half, 99 % and 99.9 % are not above.
     pub latency: Option<[f64; 3]>,
+}
+
+/// How one target starts.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Start {
+    /// Its name.
+    pub target: String,
+    /// Milliseconds to its first answer, each time.
+    pub millis: Vec<f64>,
+    /// Mebibytes in memory then.
+    pub resident: Vec<f64>,
 }
 
 /// Instructions of one target.
@@ -181,6 +194,11 @@ impl Results {
     /// The case of this name.
     pub fn case(&self, name: &str) -> Option<&CaseResult> {
         self.cases.iter().find(|case| case.name == name)
+    }
+
+    /// How the target of this name starts.
+    pub fn start(&self, target: &str) -> Option<&Start> {
+        self.starts.iter().find(|start| start.target == target)
     }
 
     /// Instructions of this target for one request.

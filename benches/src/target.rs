@@ -25,8 +25,8 @@ use crate::{cpu, http, memory};
 const START: Duration = Duration::from_secs(300);
 /// How long the first answer may take.
 const READ: Duration = Duration::from_secs(5);
-/// How often a wait looks again.
-const LOOK: Duration = Duration::from_millis(20);
+/// How often it is asked until then.
+const LOOK: Duration = Duration::from_millis(1);
 
 /// What clients speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -21,6 +21,7 @@ use tollgate_benches::machine;
 use tollgate_benches::report;
 use tollgate_benches::results::{Counted, Facts, Results};
 use tollgate_benches::rounds::Amount;
+use tollgate_benches::starts;
 use tollgate_benches::target::tollgate::Tollgate;
 use tollgate_benches::target::{Chain, Door};
 
@@ -61,6 +62,9 @@ struct Arguments {
     /// Count the instructions of a request too, where cases or curves are named or --short is given
     #[arg(long)]
     instructions: bool,
+    /// Measure starts too, where cases are named
+    #[arg(long)]
+    starts: bool,
     /// Measure only the targets of this name, as "tollgate, 1 noop filter" (may be repeated)
     #[arg(long, value_name = "TARGET")]
     only: Vec<String>,
@@ -143,6 +147,10 @@ impl Arguments {
             say(&format!("{}: {}", case.name, case.what))?;
             results.cases.push(field.play(case, &self.only)?);
         }
+        if self.starts || self.case.is_empty() {
+            say("starts")?;
+            results.starts = starts::measure(&field)?;
+        }
         if self.counts() {
             results.counted = self.count(&field)?;
         }
@@ -160,9 +168,8 @@ impl Arguments {
     }
 
     fn count(&self, field: &Field) -> Result<Vec<Counted>, BenchError> {
-        let chains = [Chain::None, Chain::Noops(1), Chain::Headers].map(Who::Tollgate);
         let mut counted = Vec::new();
-        for who in chains.into_iter().chain([Who::Nginx, Who::Haproxy]) {
+        for who in [Who::Tollgate(Chain::None), Who::Nginx, Who::Haproxy] {
             let plan = field.cast.plan(who, &field.setting(Door::Plain, 32))?;
             if let Some(plan) = plan.filter(|plan| self.only.is_empty() || self.only.contains(&plan.name)) {
                 let _ = say(&format!("instructions: {}", plan.name));

@@ -2,8 +2,10 @@
 
 use std::fmt::Write;
 
-use crate::results::{CaseResult, Results, Row};
+use crate::results::{CaseResult, Results, Row, Start};
 use crate::stats::Spread;
+use crate::target::Chain;
+use crate::target::tollgate::NAME;
 
 /// One line of the table.
 struct Demand {
@@ -34,7 +36,7 @@ pub(super) fn table(text: &mut String, results: &Results) {
         let _ = match found {
             Some(Spread { min, median, max }) if min == max => {
                 let verdict = verdict(median, most);
-                writeln!(text, "| {what} | ≤ {most} {unit} | {median:.2} {unit} | {verdict} |")
+                writeln!(text, "| {what} | ≤ {most} {unit} | {} {unit} | {verdict} |", digits(median))
             }
             Some(Spread { min, median, max }) => {
                 let verdict = verdict(median, most);
@@ -43,6 +45,10 @@ pub(super) fn table(text: &mut String, results: &Results) {
             None => writeln!(text, "| {what} | ≤ {most} {unit} | | not measured |"),
         };
     }
+}
+
+fn digits(found: f64) -> String {
+    if found >= 1000.0 { format!("{found:.0}") } else { format!("{found:.2}") }
 }
 
 fn verdict(found: f64, most: f64) -> &'static str {
@@ -63,6 +69,13 @@ fn demands(results: &Results) -> Vec<Demand> {
         most,
         found: case.and_then(|case| pair(case, more, less, Row::cpu_added)),
     };
+    let started = |what: &str, unit, most, target, figure: fn(&Start) -> &Vec<f64>| Demand {
+        what: what.to_owned(),
+        unit,
+        most,
+        found: results.start(target).map(|start| Spread::of(figure(start).iter().copied())),
+    };
+    let cold = "tollgate, 1 noop filter, cold";
     let (one, ten) = ("tollgate, 1 noop filter", "tollgate, 10 noop filters");
     let mut all: Vec<Demand> = over_nginx.collect();
     all.extend([
@@ -73,6 +86,12 @@ fn demands(results: &Results) -> Vec<Demand> {
             unit: "µs",
             most: 0.8,
             found: kept.and_then(|case| pair(case, ten, one, further)),
+        },
+        Demand {
+            what: "a further filter, the sixth to the tenth, over the first".to_owned(),
+            unit: "×",
+            most: 1.3,
+            found: kept.and_then(tenth_over_first).map(|ratio| Spread::of([ratio])),
         },
         added(
             "a filter that keeps and rewrites 64 KiB adds",
@@ -95,20 +114,14 @@ fn demands(results: &Results) -> Vec<Demand> {
             found: kept.and_then(|case| case.row("tollgate")?.calls).map(|calls| Spread::of([calls])),
         },
         Demand {
-            what: "instructions of a request without filters".to_owned(),
-            unit: "",
+            what: "instructions of a request without filters, in user space".to_owned(),
+            unit: "instructions",
             most: 26_000.0,
             found: results.instructions("tollgate").map(|count| Spread::of([count])),
         },
-        Demand {
-            what: "instructions that one SDK header filter adds".to_owned(),
-            unit: "",
-            most: 10_000.0,
-            found: results
-                .instructions("tollgate, 1 header filter")
-                .zip(results.instructions("tollgate"))
-                .map(|(more, less)| Spread::of([more - less])),
-        },
+        started("start to the first answer with a filter never seen", "ms", 120.0, cold, |start| &start.millis),
+        started("start to the first answer with a filter whose code is kept", "ms", 20.0, one, |start| &start.millis),
+        started("memory after it", "MiB", 25.0, one, |start| &start.resident),
         Demand {
             what: "p99 at the case's pace with one noop filter over that without".to_owned(),
             unit: "×",
@@ -122,6 +135,16 @@ fn demands(results: &Results) -> Vec<Demand> {
 /// What is made of two targets that are there.
 fn pair(case: &CaseResult, one: &str, other: &str, compare: impl Fn(&Row, &Row) -> Spread) -> Option<Spread> {
     Some(compare(case.row(one)?, case.row(other)?))
+}
+
+/// Of medians: what one filter adds is little beside what a round differs by.
+fn tenth_over_first(case: &CaseResult) -> Option<f64> {
+    let median = |more: usize, less: Option<usize>| {
+        let name = |count| Chain::Noops(count).of(NAME);
+        let less = less.map_or(NAME.to_owned(), name);
+        Some(case.row(&name(more))?.cpu_added(case.row(&less)?).median)
+    };
+    Some(median(10, Some(5))? / 5.0 / median(1, None)?)
 }
 
 fn further(ten: &Row, one: &Row) -> Spread {
