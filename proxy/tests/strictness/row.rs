@@ -34,7 +34,7 @@ pub(crate) enum Verdict {
 /// See the module.
 pub(crate) struct Row {
     pub(crate) setting: Setting,
-    /// The section that decides: of RFC 9112 or 9110 (`9…`), of RFC 3986 (`3986 …`), or `rule`, where this proxy is
+    /// The section that decides, of RFC 9110, 9112, 9113 or 3986; or the weakness (`CWE-…`) that is kept out where this proxy is
     /// stricter than they are, because readers are known that differ.
     pub(crate) cites: &'static str,
     /// The rule that this row alone is for.

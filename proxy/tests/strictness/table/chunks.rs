@@ -30,7 +30,12 @@ pub(super) fn rows() -> Vec<Row> {
         passed("9112 §7.1.1", "bad space in an extension is left out", one("3 ; a = b"), abc),
         passed("9112 §7.1.1", "an extension of the last chunk is left out", chunked("3\r\nabc\r\n0;a=b\r\n\r\n"), abc),
         refused("9112 §7.1", "seventeen digits are no size", one("00000000000000003"), 400),
-        refused("rule", "a size that is negative where numbers are signed is refused", one("8000000000000003"), 400),
+        refused(
+            "9112 §7.1",
+            "a size that is negative where numbers are signed is refused",
+            one("8000000000000003"),
+            400,
+        ),
         refused("9112 §7.1", "a size of no digits is refused", one(""), 400),
         refused("9112 §7.1", "a size of an extension alone is refused", one(";a"), 400),
         refused("9112 §7.1", "a size with 0x before it is refused", one("0x3"), 400),

@@ -48,7 +48,7 @@ pub(super) fn rows() -> Vec<Row> {
             with("a:443", "host: a:443\r\ntransfer-encoding: chunked\r\n"),
             400,
         ),
-        refused("rule", "CONNECT of HTTP/1.0 is refused", "CONNECT a:443 HTTP/1.0\r\nhost: a:443\r\n\r\n", 400),
+        refused("CWE-444", "CONNECT of HTTP/1.0 is refused", "CONNECT a:443 HTTP/1.0\r\nhost: a:443\r\n\r\n", 400),
         refused(
             "9110 §10.1.1",
             "CONNECT that expects more is refused",

@@ -13,7 +13,7 @@ pub(super) fn rows() -> Vec<Row> {
             "GET /a?b=c&b=%41/../?\nhost: a",
         ),
         passed(
-            "rule",
+            "9112 §3.2",
             "brackets and bars that browsers send are passed on",
             target("/a?b[]={c|d}`\\^"),
             "GET /a?b[]={c|d}`\\^\nhost: a",
