@@ -4,22 +4,21 @@
 //! It counts whole answers with status 200 and the expected length of body; everything else is a failure. It drives one target
 //! at a time. At a pace, a request is counted from when it was due, so that what holds up one shows in all that waited for it.
 
+mod ask;
 mod http1;
 mod http2;
 mod wire;
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+pub use ask::{Answer, Ask};
 use rustix::event::epoll;
 use rustix::time::Timespec;
-use rustls::ClientConfig;
 
-use crate::http;
+use crate::load::ask::{Done, Wanted};
 use crate::load::http1::Http1;
 use crate::load::http2::Http2;
 use crate::load::wire::{Reading, Wire};
@@ -49,48 +48,6 @@ impl Tally {
     }
 }
 
-/// What is asked, of whom, and over what.
-#[derive(Clone, Debug)]
-pub struct Ask {
-    /// The target.
-    pub address: SocketAddr,
-    /// Connections at a time.
-    pub connections: usize,
-    /// Over HTTP/2 with so many exchanges at a time on each connection; `None`: HTTP/1.1.
-    pub streams: Option<usize>,
-    /// Over TLS.
-    pub tls: Option<Arc<ClientConfig>>,
-    /// A connection for each request.
-    pub fresh: bool,
-    /// The path.
-    pub path: String,
-    /// Fields besides those of every request.
-    pub fields: Vec<(String, String)>,
-    /// Bytes of the body that is expected; `None`: any.
-    pub body: Option<usize>,
-}
-
-impl Ask {
-    /// The simplest: `/` over HTTP/1.1 on kept connections.
-    pub fn new(address: SocketAddr, connections: usize) -> Ask {
-        let body = Some(http::BODY.len());
-        let (path, fields) = ("/".to_owned(), Vec::new());
-        Ask { address, connections, streams: None, tls: None, fresh: false, path, fields, body }
-    }
-
-    fn wanted(&self) -> Wanted {
-        let request = match self.streams {
-            Some(_) => http2::block(&self.path, &self.fields, self.tls.is_some()),
-            None => http::request_with(&self.path, &self.fields),
-        };
-        Wanted { request, body: self.body }
-    }
-
-    fn speech(&self) -> Speech {
-        self.streams.map_or_else(|| Speech::Http1(Http1::new()), |streams| Speech::Http2(Http2::new(streams)))
-    }
-}
-
 /// Latencies of requests that were due at a fixed pace.
 #[derive(Clone, Debug, Default)]
 pub struct Paced {
@@ -100,68 +57,17 @@ pub struct Paced {
     pub latencies: Vec<Duration>,
 }
 
-/// What is sent, and what is expected for it.
-struct Wanted {
-    /// A head of HTTP/1.1, or a block of HTTP/2.
-    request: Vec<u8>,
-    body: Option<usize>,
-}
-
-impl Wanted {
-    fn judge(&self, body: usize) -> Result<(), String> {
-        match self.body {
-            Some(expected) if expected != body => Err(format!("a body of {body} bytes in place of {expected}")),
-            _ => Ok(()),
-        }
-    }
-}
-
-/// What came.
-#[derive(Default)]
-struct Done {
-    /// When the requests that were answered had been due.
-    due: Vec<Instant>,
-    kept: Option<Answer>,
-}
-
-/// An answer that is looked at.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Answer {
-    /// Its head as it came; empty over HTTP/2.
-    pub head: String,
-    /// Its body.
-    pub body: String,
-}
-
-impl Done {
-    fn keeping() -> Done {
-        Done { due: Vec::new(), kept: Some(Answer::default()) }
-    }
-
-    fn keep_head(&mut self, head: &[u8]) {
-        if let Some(kept) = &mut self.kept {
-            kept.head.push_str(&String::from_utf8_lossy(head));
-        }
-    }
-
-    fn keep_body(&mut self, piece: &[u8]) {
-        if let Some(kept) = &mut self.kept {
-            kept.body.push_str(&String::from_utf8_lossy(piece));
-        }
-    }
-
-    #[cfg(test)]
-    fn body(&self) -> &[u8] {
-        self.kept.as_ref().map(|kept| kept.body.as_bytes()).unwrap_or_default()
-    }
-}
-
 enum Speech {
     Http1(Http1),
     Http2(Http2),
 }
 
 impl Speech {
+    /// Of a connection on which nothing was said.
+    fn new(ask: &Ask) -> Speech {
+        ask.streams.map_or_else(|| Speech::Http1(Http1::new()), |streams| Speech::Http2(Http2::new(streams)))
+    }
+
     fn room(&self) -> usize {
         match self {
             Speech::Http1(speech) => speech.room(),
@@ -340,7 +246,7 @@ impl Load {
         let mark = epoll::EventData::new_u64(u64::try_from(place).map_err(io::Error::other)?);
         epoll::add(&self.epoll, &wire, mark, epoll::EventFlags::IN)?;
         if let Some(slot) = self.slots.get_mut(place) {
-            *slot = Slot::Open(Box::new(Connection { wire, speech: self.ask.speech() }));
+            *slot = Slot::Open(Box::new(Connection { wire, speech: Speech::new(&self.ask) }));
         }
         Ok(())
     }
@@ -453,6 +359,7 @@ fn until(due: Instant) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http;
     use crate::origin::Origin;
 
     #[test]

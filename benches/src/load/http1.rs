@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use super::{Done, Wanted};
+use super::ask::{Done, Wanted};
 use crate::http;
 
 /// The longest head that is understood.

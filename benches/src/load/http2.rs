@@ -5,7 +5,7 @@
 
 use std::time::Instant;
 
-use super::{Done, Wanted};
+use super::ask::{Done, Wanted};
 use crate::http;
 
 /// RFC 9113 §3.4; then settings that allow no pushes and open the largest window to each stream; then the connection's.

@@ -137,7 +137,7 @@ fn judge(section: &mut Section, steady: &Outcome, fragile: &Outcome, faults: &Do
         let (name, sent) = (of.clone().next().map(|(_, name, _)| *name), of.clone().count());
         let Some(name) = name else { continue };
         let wrong: Vec<_> = of.filter_map(|(.., wrong)| wrong.as_deref()).collect();
-        let found = wrong.first().map_or(format!("{sent} of {sent}"), |first| format!("{first}"));
+        let found = wrong.first().map_or_else(|| format!("{sent} of {sent}"), ToString::to_string);
         section.must(format!("told by step, code and digest, and nothing changed: {name}"), wrong.is_empty(), found);
     }
     let unsent = BAD_KINDS - (0..BAD_KINDS).filter(|kind| faults.told.iter().any(|(place, ..)| place == kind)).count();
