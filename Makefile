@@ -58,8 +58,9 @@ REPORT := benches/report
 
 bench: filters ## measure a proxied request beside nginx, HAProxy and Envoy, and what grows; writes benches/report
 	benches/peers.sh
+	-benches/valgrind.sh
 	cargo build --profile dist --workspace --bin tollgate --bin proxy-bench
-	PATH=$(CURDIR)/target/peers/bin:$$PATH target/dist/proxy-bench --report $(REPORT) $(if $(SHORT),--short) $(BENCH_FLAGS)
+	PATH=$(CURDIR)/target/peers/bin:$(CURDIR)/target/valgrind/bin:$$PATH target/dist/proxy-bench --report $(REPORT) $(if $(SHORT),--short) $(BENCH_FLAGS)
 	@$(if $(OLD),target/dist/proxy-bench --from $(REPORT)/results.json --compare $(OLD))
 
 bench-host: filters ## measure the time of the host set: entries, hostcalls, exchanges through filters, in memory
