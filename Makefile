@@ -10,7 +10,7 @@ GUESTS := --target $(GUEST) $(FILTERS:%=-p %)
 override CARGO_TARGET_DIR := $(CURDIR)/target
 export CARGO_TARGET_DIR
 
-.PHONY: help run test test-netns check filters examples interop bench bench-host count count-proof idle hostile soak fuzz fuzz-http1 dist guest-target
+.PHONY: help run test test-netns check filters examples interop bench bench-arm bench-host count count-proof idle hostile soak fuzz fuzz-http1 dist guest-target
 
 help: ## list the verbs
 	@sed -n 's/^\([a-z0-9-]*\):[^#]*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -73,6 +73,10 @@ count: filters ## count the instructions of the host set, compare them with benc
 
 count-proof: filters ## count them in two surroundings, and compare the two
 	benches/count.sh --proof
+
+# Where there is no machine of Arm: compilers, qemu and valgrind are fetched to target/arm, without root.
+bench-arm: filters ## measure on Arm: natively there, elsewhere by instructions under qemu beside x86-64
+	benches/arm.sh
 
 soak: filters ## run the long forms of promises: SOAK=short, SCENARIOS="swaps bodies figures faults floods times"
 	cargo build --release --workspace --bin tollgate --bin soak
