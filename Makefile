@@ -1,6 +1,6 @@
 # The verbs of this repository; `make` alone lists them. All of them need Rust 1.95 and gcc; nothing is fetched but crates
-# and the wasm target, except by `make bench`, `make count`, `make examples`, `make interop` and `make test-netns`. .ci/run is
-# `make check test interop count`.
+# and the wasm target, except by `make bench`, `make bench-arm`, `make count`, `make examples`, `make interop` and `make test-netns`.
+# .ci/run is `make check test interop count`.
 
 GUEST := wasm32-wasip1
 FILTERS := filter-headers filter-api-key filter-noop filter-probe

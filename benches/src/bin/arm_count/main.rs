@@ -172,8 +172,8 @@ impl Arguments {
     fn method(&self) -> anyhow::Result<Vec<String>> {
         let (qemu, valgrind) = (version(&self.qemu)?, version(&self.valgrind)?);
         let mut sentences = vec![
-            format!("Counted without a machine of Arm: the aarch64 column under {qemu}, one instruction after the other"),
-            format!("(`-one-insn-per-tb -d nochain,exec`), the x86-64 column under {valgrind} (callgrind). A figure is what 2n"),
+            format!("Counted without a machine of Arm: the aarch64 column under {qemu} as a {}, one instruction", machine::PROCESSOR),
+            format!("after the other (`-one-insn-per-tb -d nochain,exec`), the x86-64 column under {valgrind} (callgrind). A figure is what 2n"),
             "turns execute less what n execute, over n, on the thread that makes them. These are counts of two instruction".to_owned(),
             "sets, not times: an emulator has none to tell, and isolation is not judged under it.".to_owned(),
         ];
