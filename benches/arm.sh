@@ -30,6 +30,7 @@ versions() {
 timed() {
     echo "this is a machine of Arm: the host set and the proxy are timed, natively"
     cargo build --profile dist --workspace --bin tollgate --bin proxy-cpu
+    cargo bench --workspace --bench host_time --no-run
     {
         echo "# On Arm"
         echo
@@ -38,7 +39,7 @@ timed() {
         echo '## The host set'
         echo
         echo '```text'
-        cargo bench --workspace --bench host_time -- --noplot 2>/dev/null
+        cargo bench --quiet --workspace --bench host_time -- --noplot
         echo '```'
         echo
         echo '## The proxy'

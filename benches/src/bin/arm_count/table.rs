@@ -72,7 +72,8 @@ impl fmt::Display for Report {
             writeln!(f, "{sentence}")?;
         }
         writeln!(f, "{}", self.remark())?;
-        self.tables.iter().try_for_each(|table| write!(f, "\n{table}"))
+        let mut tables = self.tables.iter().filter(|table| !table.rows.is_empty() || !table.absent.is_empty());
+        tables.try_for_each(|table| write!(f, "\n{table}"))
     }
 }
 
@@ -130,6 +131,17 @@ mod tests {
              | entry | some work | 190 | 200 | 0.95 |\n\
              | filter | some work | 1,234,567 | 1,000,000 | 1.23 |\n\
              | swap | not counted: it failed / twice | | | |\n"
+        );
+    }
+
+    #[test]
+    fn a_table_of_nothing_has_no_place() {
+        let mut report = report(vec![]);
+        report.tables[0].absent.clear();
+
+        assert_eq!(
+            report.to_string(),
+            "# Arm beside x86-64\n\nCounted, not timed.\nEvery ratio is within 0.8 and 1.3.\n"
         );
     }
 
