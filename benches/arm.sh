@@ -30,7 +30,7 @@ versions() {
 timed() {
     echo "this is a machine of Arm: the host set and the proxy are timed, natively"
     cargo build --profile dist --workspace --bin tollgate --bin proxy-cpu
-    cargo bench --workspace --bench host_time --no-run
+    cargo build --profile dist --workspace --example host_time
     {
         echo "# On Arm"
         echo
@@ -39,7 +39,7 @@ timed() {
         echo '## The host set'
         echo
         echo '```text'
-        cargo bench --quiet --workspace --bench host_time -- --noplot
+        target/dist/examples/host_time --bench
         echo '```'
         echo
         echo '## The proxy'
@@ -59,10 +59,11 @@ add_target() {
 
 # Counts, on a machine of x86-64.
 counted() {
-    local only=() name
+    local only=() name valgrind
     echo "this is no machine of Arm: the host set and the proxy are built for it, run under qemu, and counted, not timed"
     add_target
     benches/arm/tools.sh
+    valgrind=$(benches/valgrind.sh)/valgrind
     cargo build --release --workspace --bin host-run --bin arm-proxy --bin arm-count
     PATH=$PWD/target/arm/bin:$PATH CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc \
         CC_aarch64_unknown_linux_gnu=aarch64-linux-gnu-gcc AR_aarch64_unknown_linux_gnu=aarch64-linux-gnu-ar \
@@ -71,7 +72,7 @@ counted() {
         only+=(--only "$name")
     done
     ((${#only[@]})) || only=(--report "$report")
-    nice target/release/arm-count "${only[@]}" --says "Counted on $(date -u +%F) with $(versions)."
+    nice target/release/arm-count --valgrind "$valgrind" "${only[@]}" --says "Counted on $(date -u +%F) with $(versions)."
 }
 
 mkdir -p benches/report
