@@ -13,7 +13,7 @@ export CARGO_TARGET_DIR
 .PHONY: help run test test-netns check filters examples interop bench bench-arm bench-host count count-proof idle hostile soak fuzz fuzz-http1 dist guest-target
 
 help: ## list the verbs
-	@sed -n 's/^\([a-z0-9-]*\):[^#]*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z0-9-]*\):[^#]*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
 run: filters ## build filters and proxy, serve config/quickstart.yaml on port 8000
 	cargo build --release -p tollgate
