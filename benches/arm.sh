@@ -29,7 +29,7 @@ versions() {
 # Times, on a machine of Arm.
 timed() {
     echo "this is a machine of Arm: the host set and the proxy are timed, natively"
-    cargo build --profile dist --workspace --bin tollgate --bin proxy-cpu
+    cargo build --profile dist --workspace --bin tollgate --bin proxy-bench
     cargo build --profile dist --workspace --example host_time
     {
         echo "# On Arm"
@@ -44,7 +44,8 @@ timed() {
         echo
         echo '## The proxy'
         echo
-        target/dist/proxy-cpu --rounds 5 --only tollgate --only 'tollgate, 1 noop filter' --only 'tollgate, 1 header filter'
+        target/dist/proxy-bench --case keep-alive --growth none \
+            --only tollgate --only 'tollgate, 1 noop filter' --only 'tollgate, 1 header filter'
     } >"$report.new"
     mv "$report.new" "$report"
     cat "$report"
