@@ -167,16 +167,24 @@ fn total(file: &[u8]) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
+    use std::sync::Mutex;
 
     use super::*;
+
+    /// Held while a script is written and started: a process that another test starts meanwhile has the file open for a moment, and
+    /// nothing that is being written can be executed.
+    static STARTING: Mutex<()> = Mutex::new(());
 
     /// What comes of a program under a stand-in for qemu, which is this script of the shell.
     fn count(script: &str, counting: Counting) -> anyhow::Result<Vec<u64>> {
         let folder = tempfile::tempdir().unwrap();
         let qemu = folder.path().join("qemu");
+        let starting = STARTING.lock().unwrap();
         fs::write(&qemu, format!("#!/bin/sh\n{script}\n")).unwrap();
         fs::set_permissions(&qemu, fs::Permissions::from_mode(0o755)).unwrap();
-        Machine::Arm(qemu).start(Path::new("a-program"), &["word".into()], counting)?.finish()
+        let counted = Machine::Arm(qemu).start(Path::new("a-program"), &["word".into()], counting);
+        drop(starting);
+        counted?.finish()
     }
 
     #[test]
@@ -218,6 +226,7 @@ mod tests {
     #[test]
     fn a_counter_that_is_not_there_is_named() {
         let machine = Machine::Arm("/nowhere/qemu".into());
+        let _starting = STARTING.lock().unwrap();
 
         let error = machine.start(Path::new("a-program"), &[], Counting::On).err().unwrap();
 
