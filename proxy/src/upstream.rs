@@ -111,6 +111,9 @@ pub struct Answer {
     pub attempts: u32,
 }
 
+/// Why an exchange fails that brings interim answers without an end.
+pub(crate) const STORM: Reason = Reason::UpstreamProtocol("interim_answers_too_many");
+
 /// How many attempts came to nothing: left beside the request.
 #[derive(Clone, Copy, Debug)]
 pub struct Attempts(pub u32);
@@ -306,7 +309,7 @@ fn classify(fault: Fault) -> Reason {
     match fault {
         Fault::Malformed => Reason::UpstreamProtocol("not_http"),
         Fault::TooLarge => Reason::UpstreamProtocol("head_too_large"),
-        Fault::Storm => Reason::UpstreamProtocol("interim_answers_too_many"),
+        Fault::Storm => STORM,
         Fault::Broken(error) => match error.and_then(|error| late_word(&error)) {
             Some(why) => Reason::UpstreamTls { why, sent: true },
             None => Reason::UpstreamReset,

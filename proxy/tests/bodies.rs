@@ -6,7 +6,7 @@
 #[path = "common/common.rs"]
 mod common;
 
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write as _};
 
 use common::client::Client;
 use common::h2;
@@ -333,6 +333,32 @@ fn an_answer_that_is_reset_never_looks_whole() {
         let outcome = reset_half_way(head, "GET / HTTP/1.1\r\nhost: a\r\n\r\n");
 
         assert!(outcome.is_err(), "{head}: {outcome:?}");
+    }
+}
+
+/// Whoever writes the request may be the one who hears of the reset, of which the kernel tells once.
+#[test]
+fn an_answer_that_is_reset_in_the_middle_of_its_request_never_looks_whole() {
+    for _ in 0..10 {
+        let origin = Origin::scripted(|peer| {
+            peer.head()?;
+            peer.send("HTTP/1.1 200 OK\r\n\r\nhalf")?;
+            peer.reset()
+        });
+        let proxy = TestProxy::to(&origin.url());
+        let mut client = proxy.client();
+        client.send("PUT / HTTP/1.1\r\nhost: a\r\ncontent-length: 33554432\r\n\r\n");
+        let mut upload = client.stream().try_clone().unwrap();
+        // It ends with the connection, in whatever way.
+        let uploading = std::thread::spawn(move || upload.write_all(&vec![b'x'; 33_554_432]));
+
+        let outcome = client.try_answer();
+
+        // Where the reset overtakes the head, there is no answer.
+        let is_no_answer = outcome.as_ref().map_or(true, |answer| answer.status() == 502);
+        assert!(is_no_answer, "{outcome:?}");
+        drop(client);
+        drop(uploading.join().unwrap());
     }
 }
 

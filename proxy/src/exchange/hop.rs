@@ -257,8 +257,8 @@ pub fn content_length(headers: &HeaderMap) -> Result<Option<u64>, Reason> {
     }
 }
 
-/// Checks the head of an answer that is to be passed on; answers the length that it declares. hyper reads a body behind an
-/// unknown coding to the end of the connection, takes the chunks for the body beside a length, and equal lengths for one.
+/// Checks the head of an answer that is to be passed on; answers the length that it declares. Whoever read it takes a body
+/// behind an unknown coding to reach to the end of the connection, chunks for the body beside a length, and equal lengths for one.
 pub fn check_answer(parts: &response::Parts) -> Result<Option<u64>, &'static str> {
     if parts.status.is_informational() {
         return Err("interim_answer_unasked");

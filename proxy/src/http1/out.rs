@@ -19,6 +19,8 @@ pub(crate) struct Out {
     large: Bytes,
     /// Behind the large piece.
     tail: &'static [u8],
+    /// What the socket took may not all have left: TLS makes something else of it first.
+    unflushed: bool,
 }
 
 impl Out {
@@ -51,8 +53,12 @@ impl Out {
         self.large.is_empty() && self.tail.is_empty() && self.small.len() < ROOM
     }
 
-    /// True when nothing waits.
+    /// True when nothing waits, and what TLS made of it has left.
     pub(crate) fn is_empty(&self) -> bool {
+        !self.unflushed && self.is_taken()
+    }
+
+    fn is_taken(&self) -> bool {
         self.small.is_empty() && self.large.is_empty() && self.tail.is_empty()
     }
 
@@ -62,15 +68,19 @@ impl Out {
         mut socket: Pin<&mut (impl AsyncWrite + ?Sized)>,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
-        while !self.is_empty() {
+        while !self.is_taken() {
             let written = ready!(self.poll_some(socket.as_mut(), cx))?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.advance(written);
+            self.unflushed = true;
         }
-        // A socket of TLS takes bytes that it has not sent.
-        socket.poll_flush(cx)
+        if self.unflushed {
+            ready!(socket.poll_flush(cx))?;
+            self.unflushed = false;
+        }
+        Poll::Ready(Ok(()))
     }
 
     /// What waits.

@@ -64,6 +64,13 @@ impl Body for ClientBody {
     }
 }
 
+/// Nobody waits for what nobody reads.
+impl Drop for ClientBody {
+    fn drop(&mut self) {
+        self.exchange.pace.await_body(false);
+    }
+}
+
 fn count(counter: &std::cell::Cell<u64>, data: Option<&Bytes>) {
     let length = data.map_or(0, |bytes| u64::try_from(bytes.len()).unwrap_or(u64::MAX));
     counter.set(counter.get().saturating_add(length));
@@ -212,8 +219,8 @@ impl Body for AnswerBody {
                     return Poll::Pending;
                 };
                 exchange.touch(clock.now());
-                if matches!(frame, Some(Err(_))) {
-                    exchange.note(Reason::UpstreamReset);
+                if let Some(Err(reason)) = &frame {
+                    exchange.note(reason.clone());
                 }
                 if frame.is_none() || body.is_end_stream() {
                     note_end(exchange, clock);

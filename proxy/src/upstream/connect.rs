@@ -58,11 +58,6 @@ impl Open {
     /// A new one.
     pub(super) fn new(series: &Arc<ClusterSeries>) -> Self {
         series.connections.inc();
-        Self::again(series)
-    }
-
-    /// One that was counted before.
-    pub(super) fn again(series: &Arc<ClusterSeries>) -> Self {
         series.connections_active.add(1);
         Self(Arc::clone(series))
     }

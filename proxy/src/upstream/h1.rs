@@ -2,7 +2,8 @@
 //!
 //! A connection has no task. Who waits for the answer writes the request and reads the answer, in one; who reads the answer's
 //! body reads the socket. Only a request that is answered before all of it was sent goes on in a task of its own. Between
-//! exchanges nobody listens: that the endpoint left, or said what nobody asked for, is found when the connection is looked at.
+//! exchanges nobody listens: that the endpoint left, or said what nobody asked for, is found when the connection is used again
+//! or the pool is swept.
 
 mod framing;
 
@@ -14,16 +15,18 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
-use http::header::HeaderMap;
+use http::header::{CONTENT_LENGTH, HeaderMap};
 use http::{Method, Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
+use tokio::task::coop::unconstrained;
 
 use crate::error::{Abort, Reason};
 use crate::http1::decode::{Decoder, Piece};
 use crate::http1::encode::Encoder;
 use crate::http1::head::{self, NoHead};
 use crate::http1::out::Out;
+use crate::tls::stream::Stream;
 use crate::upstream::body::RequestBody;
 use crate::upstream::classify;
 use crate::upstream::cluster::PeerLimits;
@@ -45,7 +48,7 @@ pub trait Hints {
 /// Why a request brought no answer.
 #[derive(Debug)]
 pub(super) enum Fault {
-    /// The connection had ended before anything was written.
+    /// Nothing was written: the connection had ended, or its endpoint spoke before it was asked.
     NotBegun,
     /// The connection broke; without an error it ended.
     Broken(Option<io::Error>),
@@ -53,7 +56,7 @@ pub(super) enum Fault {
     Malformed,
     /// Its head is over a limit.
     TooLarge,
-    /// Interim answers without an end.
+    /// More interim answers than one request may bring.
     Storm,
     /// The request's own body broke off.
     Aborted,
@@ -75,8 +78,8 @@ struct Inner {
     out: Out,
     /// What is still to be sent.
     upload: Option<Upload>,
-    /// The socket takes no more; what it says explains why (RFC 9112 §9.5).
-    is_deaf: bool,
+    /// Whether the socket takes no more; what it says then explains why (RFC 9112 §9.5).
+    deaf: Deaf,
     /// What is to come of the answer.
     decoder: Decoder,
     /// True while another exchange may follow this one.
@@ -87,6 +90,25 @@ struct Inner {
     reader: Option<Waker>,
     limits: PeerLimits,
     open: Option<Open>,
+}
+
+/// Whether a socket takes what is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Deaf {
+    Not,
+    /// Its peer has said its end, and was closed or reset since.
+    Ended,
+    /// It was reset. The kernel says that once, and to whom it said it here: what can be read may end short.
+    Reset,
+}
+
+impl Deaf {
+    fn of(error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe | io::ErrorKind::NotConnected => Self::Ended,
+            _ => Self::Reset,
+        }
+    }
 }
 
 /// A body that is being sent.
@@ -106,7 +128,7 @@ impl Connection {
             step: READ.0,
             out: Out::default(),
             upload: None,
-            is_deaf: false,
+            deaf: Deaf::Not,
             decoder: Decoder::DONE,
             keeps: true,
             rest: None,
@@ -124,8 +146,13 @@ impl Connection {
     /// True where another exchange may follow the one that ended.
     pub(super) fn may_serve_on(&self) -> bool {
         let inner = self.0.borrow();
-        let is_sent = inner.upload.is_none() && inner.out.is_empty() && !inner.is_deaf;
+        let is_sent = inner.upload.is_none() && inner.out.is_empty() && inner.deaf == Deaf::Not;
         inner.socket.is_some() && inner.keeps && inner.decoder.is_done() && is_sent && inner.read.is_empty()
+    }
+
+    /// Gives up the buffers of a connection that rests.
+    pub(super) fn give_up_buffers(&self) {
+        self.0.borrow_mut().take_buffers();
     }
 
     /// Closes it, whatever is under way.
@@ -139,7 +166,10 @@ impl Connection {
     pub(super) fn hand_over(&self) -> Option<(Transport, Bytes, Option<Open>)> {
         let mut inner = self.0.borrow_mut();
         let socket = inner.socket.take()?;
-        Some((socket, inner.read.split().freeze(), inner.open.take()))
+        // Who holds the lease holds this as long as it lasts.
+        let read = inner.take_buffers();
+        let early = if read.is_empty() { Bytes::new() } else { read.freeze() };
+        Some((socket, early, inner.open.take()))
     }
 
     /// Sends a request and waits for the head of its answer. Its body is taken out of it once a byte may have left.
@@ -155,7 +185,6 @@ impl Connection {
         let is_head = *request.method() == Method::HEAD;
         let interim = Cell::new(0);
         let answer = poll_fn(|cx| {
-            // A socket that takes no more is heard out.
             if let Poll::Ready(Err(Abort)) = self.poll_upload(cx) {
                 return Poll::Ready(Err(Fault::Aborted));
             }
@@ -175,12 +204,17 @@ impl Connection {
         response
     }
 
-    /// Completes when the request is sent as a whole; never, where the socket takes no more.
+    /// Completes when nothing more is to be sent: the request is whole, or the socket takes no more and is to be heard out.
     fn poll_upload(&self, cx: &mut Context<'_>) -> Poll<Result<(), Abort>> {
         loop {
             let waits = self.poll_fill(cx)?;
             let mut inner = self.0.borrow_mut();
-            ready!(inner.poll_out(cx));
+            if !ready!(inner.poll_out(cx)) {
+                let unsent = inner.upload.take();
+                drop(inner);
+                drop(unsent);
+                return Poll::Ready(Ok(()));
+            }
             if inner.upload.is_none() {
                 return Poll::Ready(Ok(()));
             }
@@ -229,7 +263,7 @@ impl Connection {
     fn go_on_sending(self: &Rc<Self>) {
         let is_sent = {
             let inner = self.0.borrow();
-            inner.is_deaf || (inner.upload.is_none() && inner.out.is_empty())
+            inner.deaf != Deaf::Not || (inner.upload.is_none() && inner.out.is_empty())
         };
         if !is_sent {
             let connection = Rc::clone(self);
@@ -258,11 +292,27 @@ impl Connection {
 
 impl Inner {
     fn is_silent(&mut self) -> bool {
-        let Some(socket) = &mut self.socket else { return false };
         let mut byte = [0];
-        let mut cx = Context::from_waker(Waker::noop());
         // The runtime knows of what came, so this asks the kernel only where something did.
-        Pin::new(socket).poll_read(&mut cx, &mut ReadBuf::new(&mut byte)).is_pending()
+        match &mut self.socket {
+            None => false,
+            Some(Stream::Plain(socket)) => {
+                socket.try_read(&mut byte).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+            }
+            Some(Stream::Tls(stream)) => {
+                let mut read = ReadBuf::new(&mut byte);
+                let reading = poll_fn(|cx| Pin::new(&mut *stream).poll_read(cx, &mut read));
+                // Whoever has used up its turn is told nothing.
+                let mut cx = Context::from_waker(Waker::noop());
+                pin!(unconstrained(reading)).poll(&mut cx).is_pending()
+            }
+        }
+    }
+
+    /// What was read; nothing of it, and no room for what is to be written, is kept.
+    fn take_buffers(&mut self) -> BytesMut {
+        self.out = Out::default();
+        std::mem::take(&mut self.read)
     }
 
     fn close(&mut self) -> impl Sized + use<> {
@@ -281,19 +331,17 @@ impl Inner {
         write_head(self.out.small(), request, if is_empty { None } else { Some(length) });
         self.upload = (!is_empty).then_some(Upload { body, encoder });
         self.keeps = !closes(request.headers(), request.version());
+        self.step = READ.0;
+        (self.rest, self.reader) = (None, None);
     }
 
-    /// Writes what waits; a socket that takes no more never completes.
-    fn poll_out(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.is_deaf {
-            return Poll::Pending;
+    /// Writes what waits; false where the socket takes no more.
+    fn poll_out(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        let Some(socket) = self.socket.as_mut().filter(|_| self.deaf == Deaf::Not) else { return Poll::Ready(false) };
+        if let Err(error) = ready!(self.out.poll_write(Pin::new(socket), cx)) {
+            self.deaf = Deaf::of(&error);
         }
-        let Some(socket) = &mut self.socket else { return Poll::Pending };
-        if ready!(self.out.poll_write(Pin::new(socket), cx)).is_err() {
-            self.is_deaf = true;
-            return Poll::Pending;
-        }
-        Poll::Ready(())
+        Poll::Ready(self.deaf == Deaf::Not)
     }
 
     /// Reads the head of the answer, past interim ones.
@@ -346,7 +394,8 @@ impl Inner {
     /// RFC 9112 §6.3: what is to come behind the head.
     fn expect(&mut self, answer: &head::Answer, is_head: bool) -> Result<(), Fault> {
         self.decoder = decoder(answer, is_head, self.limits.bytes)?;
-        let closes = closes(&answer.fields, answer.version) || self.decoder == Decoder::Close;
+        let is_unsure = matches!(self.decoder, Decoder::Chunks { .. }) && answer.fields.contains_key(CONTENT_LENGTH);
+        let closes = closes(&answer.fields, answer.version) || self.decoder == Decoder::Close || is_unsure;
         self.keeps &= !closes && answer.status != StatusCode::SWITCHING_PROTOCOLS;
         Ok(())
     }
@@ -363,6 +412,11 @@ impl Inner {
         Poll::Ready(Ok(length > 0))
     }
 
+    /// True where the end of the connection is that of the answer.
+    fn ends_with_it(&self) -> bool {
+        self.decoder == Decoder::Close && self.socket.is_some() && self.deaf != Deaf::Reset
+    }
+
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Piece, Fault>> {
         loop {
             match self.decoder.decode(&mut self.read) {
@@ -372,7 +426,7 @@ impl Inner {
             }
             match ready!(self.poll_read(cx)) {
                 Ok(true) => {}
-                Ok(false) if self.decoder == Decoder::Close && self.socket.is_some() => {
+                Ok(false) if self.ends_with_it() => {
                     self.decoder = Decoder::DONE;
                     return Poll::Ready(Ok(Piece::End));
                 }
@@ -417,6 +471,7 @@ impl Body for Incoming {
             Ok(Piece::Data(data)) => Some(Ok(Frame::data(data))),
             Ok(Piece::Trailers(fields)) => Some(Ok(Frame::trailers(fields))),
             Ok(Piece::End | Piece::More) => None,
+            Err(Fault::Malformed) => Some(Err(Reason::UpstreamProtocol("body_malformed"))),
             Err(fault) => Some(Err(classify(fault))),
         })
     }

@@ -173,7 +173,9 @@ impl Pool {
     ) -> Result<Answer, Reason> {
         let mut repeated = false;
         loop {
-            let idle = if repeated { None } else { self.take_idle() };
+            // The youngest first. One that ended meanwhile says so before anything is written to it.
+            let idle = if repeated { None } else { self.idle.borrow_mut().pop() };
+            let idle = idle.map(|(connection, _)| connection);
             let reused = idle.is_some();
             let connection = match idle {
                 Some(connection) => connection,
@@ -196,7 +198,10 @@ impl Pool {
                 }
                 Attempt::NotBegun if reused => {}
                 // A fresh connection that takes no request is as good as none.
-                Attempt::NotBegun => return Err(Reason::UpstreamConnect),
+                Attempt::NotBegun => {
+                    let words = "the endpoint spoke before it was asked, or left".to_owned();
+                    return Err(unreached(request, Miss { words, tls: None }));
+                }
                 Attempt::Repeat => {
                     self.series.retries[RetryCause::Reset.index()].inc();
                     repeated = true;
@@ -204,17 +209,6 @@ impl Pool {
                 Attempt::Failed(reason) => return Err(reason),
             }
         }
-    }
-
-    /// The youngest idle connection that still lives. Bytes that nobody asked for have closed a connection already.
-    fn take_idle(&self) -> Option<Connection> {
-        let mut idle = self.idle.borrow_mut();
-        while let Some((connection, _)) = idle.pop() {
-            if connection.speaker.is_silent() {
-                return Some(connection);
-            }
-        }
-        None
     }
 
     async fn connect(&self, passed: Option<Passed>) -> Result<Connection, Miss> {
@@ -283,11 +277,12 @@ impl Pool {
         drop(self.idle.take());
     }
 
-    /// Drops idle connections that died or are past their time.
+    /// Drops idle connections that died or are past their time, and what others keep in memory for the next exchange.
     pub fn sweep(&self) {
         let now = self.clock.now();
         let fresh = |since: Instant| now.saturating_duration_since(since) < self.bounds.idle_timeout;
         self.idle.borrow_mut().retain(|(connection, since)| fresh(*since) && connection.speaker.is_silent());
+        self.idle.borrow().iter().for_each(|(connection, _)| connection.speaker.give_up_buffers());
     }
 }
 

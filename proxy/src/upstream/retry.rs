@@ -18,7 +18,7 @@ use crate::upstream::cluster::{Cluster, Endpoint};
 use crate::upstream::late::in_time;
 use crate::upstream::replay::{Part, Replay};
 use crate::upstream::trial::{Blame, try_at};
-use crate::upstream::{Aim, Answer, Unseen, await_endpoint, failed_after, is_idempotent, unreached};
+use crate::upstream::{Aim, Answer, STORM, Unseen, await_endpoint, failed_after, is_idempotent, unreached};
 
 /// Repetitions that the whole process may have under way in a cluster, however few requests there are.
 const FEW: usize = 3;
@@ -173,6 +173,8 @@ fn of_failure(on: &RetryOn, reason: &Reason, unseen: bool) -> Option<RetryCause>
     let (cause, wanted) = match reason {
         unreached if unreached.is_unreached() => (RetryCause::Connect, on.connect),
         Reason::UpstreamReset if unseen => (RetryCause::RefusedStream, on.refused_stream || on.reset),
+        // Interim answers have left already.
+        storm if *storm == STORM => return None,
         Reason::UpstreamReset | Reason::UpstreamProtocol(_) => (RetryCause::Reset, on.reset),
         Reason::UpstreamTimeout => (RetryCause::Timeout, on.timeout),
         // Fullness is nothing that more requests help against; the rest is not the upstream's.

@@ -108,12 +108,7 @@ struct Trial<'a> {
 
 impl Drop for Trial<'_> {
     fn drop(&mut self) {
-        let is_its_fault = match self.way.0.get() {
-            Whom::Nobody => false,
-            Whom::Endpoint => self.blame.is_late() || self.blame.waits.is_broken(),
-            Whom::Others => self.blame.waits.is_broken(),
-        };
-        if is_its_fault {
+        if self.way.0.get() == Whom::Endpoint && self.blame.is_late() {
             self.cluster.judge(self.endpoint, true);
         }
     }
@@ -147,11 +142,6 @@ impl<'a> Waits<'a> {
             Self::Exchange(exchange, _) => matches!(exchange.reason(), Some(Reason::UpstreamTimeout)),
             Self::Callout(late) => late.get(),
         }
-    }
-
-    /// True once the endpoint broke the rules before its answer.
-    fn is_broken(self) -> bool {
-        matches!(self, Self::Exchange(exchange, _) if matches!(exchange.reason(), Some(Reason::UpstreamProtocol(_))))
     }
 
     /// True once nobody but the endpoint is waited for: the request is complete.

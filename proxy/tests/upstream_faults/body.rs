@@ -12,7 +12,9 @@ const OPEN: &str = "HTTP/1.1 200 OK\r\n\r\n";
 
 pub(super) fn faults() -> Vec<Fault> {
     let reset = "upstream_reset";
-    let chunks = |name, chunks: &str| saying(name, format!("{CHUNKED}4\r\nhalf\r\n{chunks}"), Cut, reset);
+    let chunks = |name, chunks: &str| {
+        saying(name, format!("{CHUNKED}4\r\nhalf\r\n{chunks}"), Cut, "upstream_protocol:body_malformed")
+    };
     let fields = |count: usize| (0..count).map(|at| format!("x-{at}: 1\r\n")).collect::<String>();
     vec![
         closing("a body that is shorter than its length", format!("{TEN}half"), Cut, reset),
