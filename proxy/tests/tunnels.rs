@@ -5,14 +5,17 @@
 #[path = "common/common.rs"]
 mod common;
 
+use std::io::ErrorKind;
+use std::net::Shutdown;
+
 use common::origin::{Origin, refusing};
 use common::proxy::TestProxy;
-use common::tcp::{connect, echo, exactly};
+use common::tcp::{connect, echo, exactly, listening};
 use common::tls::{Authority, Files, Hand, named, shake_on};
 use common::tunnels::{CONNECT, HIDDEN, connected, proxy, proxy_with, refused};
-use common::until;
 use common::upgrades::active;
 use common::wire::read_head;
+use common::{PATIENCE, until};
 use rustls::version::TLS13;
 
 #[test]
@@ -199,6 +202,28 @@ fn an_endpoint_is_told_whose_tunnel_it_is_and_the_client_may_speak_tls() {
     assert_eq!(answer.status(), 200);
     let told = format!("PROXY TCP4 127.0.0.1 127.0.0.1 {port} {}\r\nhello", proxy.address().port());
     assert_eq!(exactly(client.reader(), told.len()), told);
+}
+
+#[test]
+fn a_client_of_tls_that_breaks_off_in_a_tunnel_has_not_said_its_end() {
+    let (files, authority) = (Files::new(), Authority::new("ca"));
+    let identity = files.identity("near", &authority.issue(&named(&["near.test"])));
+    let (origin, told) = listening();
+    let proxy = TestProxy::with(&format!(
+        "listeners:\n- listen: 127.0.0.1:0\n  tls: {{ certificates: [{{ {identity} }}] }}\n  \
+         routes: [{{ to: {:?}, upgrade: [connect] }}]",
+        origin.url()
+    ));
+    let hand = Hand::new(&authority, &[&TLS13], None);
+    let mut client = shake_on(&hand.config(), connect(&proxy), "near.test").unwrap();
+    client.send(CONNECT).unwrap();
+    assert_eq!(read_head(client.reader()).unwrap().unwrap().status(), 200);
+
+    client.send("half").unwrap();
+    // Whoever is on the way could do this.
+    client.stream().shutdown(Shutdown::Write).unwrap();
+
+    assert_eq!(told.recv_timeout(PATIENCE).unwrap(), Err(ErrorKind::ConnectionReset));
 }
 
 #[test]

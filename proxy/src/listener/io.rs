@@ -152,7 +152,7 @@ impl ClientIo {
 
     /// True with TLS, between what is given on whole.
     fn may_be_over(&self) -> bool {
-        self.is_tls() && !self.stream.inner().holds()
+        self.is_tls() && !self.stream.inner().holds() && !self.progress.is_tunnel.get()
     }
 
     fn poll_interim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -192,7 +192,7 @@ impl Read for ClientIo {
         }
         match outcome {
             // Many clients close without the end of TLS. Requests have an end of their own, so nothing is taken for whole
-            // that is not.
+            // that is not; what is said in a tunnel has none.
             Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof && self.may_be_over() => {
                 Poll::Ready(Ok(()))
             }
