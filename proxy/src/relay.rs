@@ -130,7 +130,18 @@ impl<'a, C: AsyncRead + AsyncWrite + Unpin + ?Sized> Relay<'a, C> {
             Err(Miss::Refused(_)) => self.down.give_up(),
             outcome => outcome.map_err(|miss| self.stop(miss))?,
         };
+        self.cut()?;
         Ok(up || down)
+    }
+
+    /// Fails where a peer broke off to which the other one is still speaking, although nobody was listening to it.
+    fn cut(&self) -> Result<(), Stop> {
+        let broken = |side| Err(Stop::Broken { side, was_whole: false });
+        match (&self.up, &self.down) {
+            (Way { is_cut: true, .. }, Way { shut: false, .. }) => broken(Side::Client),
+            (Way { shut: false, .. }, Way { is_cut: true, .. }) => broken(Side::Upstream),
+            _ => Ok(()),
+        }
     }
 
     /// What the filters have to be told, and what they wish; true when there was something.
@@ -178,14 +189,15 @@ impl<'a, C: AsyncRead + AsyncWrite + Unpin + ?Sized> Relay<'a, C> {
 /// Why one way does not go on.
 enum Miss {
     Broken(Side),
-    /// The target takes nothing more. It had said its end before, up to which it may still have to be read.
+    /// The target takes nothing more. Why, it tells itself: with an end, up to which it may still have to be read, or without.
     Refused(Side),
     Failed(Reason),
 }
 
 impl Miss {
-    /// What a failure to write, or to say the end, tells. Linux has EPIPE for a reset that came behind the end, and ENOTCONN
-    /// for an end that is said after it; for any other reset it has ECONNRESET, and further words where a network is gone.
+    /// What a failure to write, or to say the end, tells. Linux has EPIPE for what is written after an end that was followed by a
+    /// reset, and ENOTCONN for an end that is said after any reset; who reads is told which it was. For a reset of which nobody
+    /// was told yet it has ECONNRESET, and further words where a network is gone.
     fn to(target: Side, error: &io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::BrokenPipe | io::ErrorKind::NotConnected => Self::Refused(target),
@@ -213,12 +225,23 @@ struct Way {
     shut: bool,
     /// What the source says is dropped: to close with it unread would reset the source.
     deaf: bool,
+    /// The source broke off meanwhile, of which the kernel tells once.
+    is_cut: bool,
     read: u64,
 }
 
 impl Way {
     fn new(half: Half) -> Self {
-        Self { half, owed: Owed::default(), ended: false, last: false, shut: false, deaf: false, read: 0 }
+        Self {
+            half,
+            owed: Owed::default(),
+            ended: false,
+            last: false,
+            shut: false,
+            deaf: false,
+            is_cut: false,
+            read: 0,
+        }
     }
 
     fn with(self, early: Bytes) -> Self {
@@ -311,7 +334,8 @@ impl Way {
         while !self.ended {
             let mut chunk = ReadBuf::uninit(&mut space);
             let Poll::Ready(outcome) = Pin::new(&mut *from).poll_read(cx, &mut chunk) else { return };
-            self.ended = outcome.is_err() || chunk.filled().is_empty();
+            self.is_cut = outcome.is_err();
+            self.ended = self.is_cut || chunk.filled().is_empty();
         }
     }
 

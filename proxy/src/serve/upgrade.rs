@@ -200,10 +200,10 @@ fn poll(relay: &mut Relay<'_, dyn Socket>, account: &Account, cx: &mut Context<'
     let (outcome, moved) = relay.poll(cx);
     if moved {
         exchange.touch(account.now());
-        let (sent, received) = relay.bytes();
-        exchange.request_bytes.set(sent);
-        exchange.response_bytes.set(received);
     }
+    let (sent, received) = relay.bytes();
+    exchange.request_bytes.set(sent);
+    exchange.response_bytes.set(received);
     // Whoever was told the end of what it hears is left with what it says.
     if relay.was_said() { Poll::Ready(Ok(())) } else { outcome }
 }
