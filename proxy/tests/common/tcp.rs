@@ -3,7 +3,7 @@
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
-use std::sync::{Mutex, mpsc};
+use std::sync::{LazyLock, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -110,27 +110,34 @@ pub(crate) fn listening() -> (Origin, mpsc::Receiver<Result<Vec<u8>, ErrorKind>>
     (origin, told)
 }
 
-/// A byte of a long message, which tells where it stands.
-pub(crate) fn pattern(at: usize) -> u8 {
-    u8::try_from((at ^ (at >> 8) ^ (at >> 16)) & 0xff).unwrap()
+/// A piece of a long message, which is repeated. Its length is a prime, so that what is lost, shifted or comes twice shows.
+fn piece() -> &'static [u8] {
+    static PIECE: LazyLock<Vec<u8>> =
+        LazyLock::new(|| (0..65_521_u32).map(|at| at.wrapping_mul(2_654_435_761).to_be_bytes()[0]).collect());
+    &PIECE
 }
 
-/// Writes so much of it, in whole pieces of 64 KiB.
+/// The byte of it that stands there.
+pub(crate) fn pattern(at: usize) -> u8 {
+    piece()[at % piece().len()]
+}
+
+/// The lengths of the pieces of a message of so many bytes.
+fn pieces(length: usize) -> impl Iterator<Item = usize> {
+    (0..length).step_by(piece().len()).map(move |start| piece().len().min(length - start))
+}
+
+/// Writes so much of it.
 pub(crate) fn pour(stream: &mut impl Write, length: usize) {
-    for start in (0..length).step_by(1 << 16) {
-        let bytes: Vec<u8> = (start..start + (1 << 16)).map(pattern).collect();
-        stream.write_all(&bytes).unwrap();
-    }
+    pieces(length).for_each(|length| stream.write_all(&piece()[..length]).unwrap());
 }
 
 /// Reads so much of it, and fails where a byte is another one.
 pub(crate) fn check(stream: &mut impl Read, length: usize) {
-    let (mut at, mut bytes) = (0, vec![0; 1 << 16]);
-    while at < length {
-        let read = stream.read(&mut bytes).unwrap();
-        assert!(read > 0, "ended after {at} bytes");
-        assert!(bytes[..read].iter().enumerate().all(|(offset, byte)| *byte == pattern(at + offset)));
-        at += read;
+    let mut bytes = vec![0; piece().len()];
+    for length in pieces(length) {
+        stream.read_exact(&mut bytes[..length]).unwrap();
+        assert!(bytes[..length] == piece()[..length]);
     }
 }
 
