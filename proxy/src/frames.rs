@@ -99,11 +99,11 @@ impl Accounting {
             return Err(Breach::Preface);
         }
         // Before the frame is taken in: with its last byte a stream may close.
-        let is_open = self.streams.as_ref().is_none_or(|streams| streams.is_open(frame.stream));
+        let moves = frame.data > 0 && self.streams.as_ref().is_none_or(|streams| streams.is_open(frame.stream));
         if let Some(streams) = &mut self.streams {
             streams.received(frame, now)?;
         }
-        if frame.data > 0 && is_open {
+        if moves {
             self.without_progress.count = 0;
         } else if self.without_progress.add(now) > FRAMES_WITHOUT_PROGRESS {
             return Err(Breach::Control);

@@ -1,7 +1,7 @@
 //! What one side of a connection that is passed on has not taken yet of what the other one said.
 //!
 //! Nothing is to be read for a side to which something is owed, so this is all that is held for it; where nothing is owed, no
-//! buffer. A stream of HTTP/2 took what hyper took, which keeps a piece or two until there is a window for them. Ends are not
+//! buffer. A stream of HTTP/2 took what hyper took, which keeps up to three pieces until there is a window for them. Ends are not
 //! its business.
 
 use std::io;

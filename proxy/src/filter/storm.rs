@@ -33,7 +33,7 @@ impl Storm {
     pub fn death(&mut self, now: Instant) {
         self.roll(now);
         self.deaths = self.deaths.saturating_add(1);
-        // A window that begins with a death has one call too few for half of them.
+        // A window begins with a death: where every other call dies, it has one death more than half of them.
         if self.calls >= ENOUGH && self.deaths > self.calls.div_ceil(2) {
             self.level = self.level.saturating_add(1);
             self.until = Some(now + spares::delay(self.level));

@@ -18,13 +18,13 @@ use hyper::server::conn::http1::Parts;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use tokio::time::Sleep;
 use tollgate_config::Limits;
 
 use crate::client::{Client, Handle, Progress, Socket, Successor};
+use crate::closing;
 use crate::exchange::hop::host::Host;
 use crate::frames::guarded::{Guarded, Note};
 use crate::frames::{Accounting, Breach};
@@ -300,8 +300,7 @@ async fn break_off(io: ClientIo, error: &hyper::Error, client: &Client) {
     if error.is_parse() {
         linger(&mut transport).await;
     } else if client.ends_by_closing.get() {
-        // The connection is closed in any case.
-        let _ = SockRef::from(socket(&transport)).set_linger(Some(Duration::ZERO));
+        closing::by_reset(socket(&transport));
     }
 }
 
@@ -513,7 +512,7 @@ impl<'l, D> Timed<'l, D> {
 
     fn limit(&self) -> Duration {
         match self.spell.phase() {
-            Phase::Head if self.parting => self.limits.header_timeout.min(FAREWELL),
+            Phase::Head if self.parting && self.is_quiet() => self.limits.header_timeout.min(FAREWELL),
             Phase::Head => self.limits.header_timeout,
             Phase::Idle if self.rests && !self.drained => self.limits.idle_timeout.min(REST),
             Phase::Idle if self.drained => self.limits.idle_timeout.min(FAREWELL),

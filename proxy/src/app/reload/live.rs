@@ -136,8 +136,11 @@ impl Live {
         self.reloader.modules.take(Ready::default());
         self.show();
         // Whoever reads the log is seldom whoever asked.
-        if let Err(refused) = &answer {
-            tracing::error!("{refused}");
+        match &answer {
+            // An order that makes no sense is nobody's trouble but its sender's.
+            Err(refused @ (Refused::Unknown { .. } | Refused::Nothing(..))) => tracing::warn!("{refused}"),
+            Err(refused) => tracing::error!("{refused}"),
+            Ok(_) => {}
         }
         // Whoever asked may have gone.
         drop(reply.map(|reply| reply.send(answer)));

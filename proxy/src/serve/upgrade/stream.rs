@@ -2,7 +2,8 @@
 //!
 //! hyper hands the stream over in two halves: what is read and written here, and a task that brings what was written to the
 //! connection. `listener` polls both in one task, so that a stream can be ended with a reset, by not polling the latter again.
-//! A reset of the client's is told once, to whichever call comes first, and is kept for all that come after.
+//! A reset of the client's is told once, to whichever call comes first, and is kept for all that come after. Where the endpoint
+//! has said its end already, hyper tells no reset by CANCEL or NO_ERROR at all, but an end.
 
 use std::cell::Cell;
 use std::io;
