@@ -155,7 +155,7 @@ fn what_is_refused_is_logged_whoever_asked_for_it() {
 
     let lines = log::lines_with("nobody-knows-this");
     assert_eq!(lines.len(), 1, "{lines:?}");
-    assert!(lines[0].contains("ERROR") && lines[0].contains(&refused.to_string()), "{lines:?}");
+    assert!(lines[0].contains("WARN") && lines[0].contains(&refused.to_string()), "{lines:?}");
 }
 
 #[test]
