@@ -89,8 +89,9 @@ idle: ## measure what 8,000 connections cost that do nothing, over HTTP/1.1, HTT
 	cargo build --release --workspace --bin tollgate --bin idle
 	target/release/idle --tollgate target/release/tollgate $(if $(CONNECTIONS),--connections $(CONNECTIONS))
 
-dist: ## build the binary that is shipped, target/dist/tollgate
-	cargo build --profile dist -p tollgate
+# Half an hour on two cores: everything is built twice.
+dist: $(if $(PGO),filters) ## build target/dist/tollgate; PGO=1: target/pgo/tollgate, for what it does under load, which is shipped
+	$(if $(PGO),benches/pgo.sh,cargo build --profile dist -p tollgate)
 
 TARGET ?= hostcalls
 SECONDS ?= 600
