@@ -19,8 +19,12 @@ pub struct Used {
 /// Of a process and its descendants.
 pub fn of_tree(process: u32) -> io::Result<Used> {
     let mut used = Used::default();
-    for process in cpu::tree(process)? {
-        let rollup = fs::read_to_string(format!("/proc/{process}/smaps_rollup"))?;
+    for member in cpu::tree(process)? {
+        let rollup = match fs::read_to_string(format!("/proc/{member}/smaps_rollup")) {
+            // A descendant that ended meanwhile has no memory.
+            Err(_) if member != process => continue,
+            rollup => rollup?,
+        };
         used.resident += field(&rollup, "Rss:")?;
         used.anonymous += field(&rollup, "Anonymous:")?;
     }
