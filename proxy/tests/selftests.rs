@@ -170,6 +170,29 @@ fn a_head_that_waits_for_its_body_goes_on_with_it() {
 }
 
 #[test]
+fn a_pause_for_good_holds_the_head_from_its_body_too() {
+    let holds = |action: u8| {
+        let body = format!(
+            r#"(func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32) (i32.const {action}))
+            (func (export "proxy_on_request_body") (param i32 i32 i32) (result i32) (i32.const 0))"#
+        );
+        let guest = Guest::from_bytes(&module("x", &body));
+        let yaml = format!(
+            "routes: [{{ to: echo, filters: [{{ wasm: {:?}, header_pause: headers, selftest: [{{ request: {{ method: POST, \
+             body: hello }}, expect: {{ status: 200 }} }}] }}] }}]",
+            guest.path()
+        );
+        prepare(&yaml).map(drop).map_err(|error| error.to_string())
+    };
+
+    holds(1).unwrap();
+    for action in [3, 4] {
+        let error = holds(action).unwrap_err();
+        assert!(error.contains("the filter paused the request"), "{action}: {error}");
+    }
+}
+
+#[test]
 fn what_cannot_come_to_an_answer_is_told() {
     let expect = "{ expect: { status: 200 } }";
 

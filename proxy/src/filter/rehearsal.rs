@@ -149,7 +149,8 @@ impl<'a, H: Stage> Rehearsal<'a, H> {
     /// What follows the callback for a head.
     fn half(&mut self, half: Half, action: Action, body: &Bytes) -> Result<Turn, Failure> {
         let comes = self.sees_body(half, body);
-        let waits_for_body = comes && self.manners.header_pause == HeaderPause::Headers;
+        // A pause for good, whichever of the two it is, ends with no body.
+        let waits_for_body = action == Action::Pause && comes && self.manners.header_pause == HeaderPause::Headers;
         match self.settle(half, action, waits_for_body) {
             Turn::GoesOn if comes => self.body(half, body),
             turn => Ok(turn),
