@@ -5,6 +5,7 @@
 
 mod asking;
 mod contexts;
+pub mod metrics;
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -35,8 +36,6 @@ const KEPT_LINES: usize = 100;
 
 /// Bytes of a metric's name that a log line shows.
 const SHOWN_NAME: usize = 256;
-/// The place of a metric that counts nowhere: the last one that an id has room for.
-pub const NOWHERE: u32 = u32::MAX >> 2;
 
 /// Which plugin a host speaks for.
 #[derive(Clone, Debug)]
@@ -356,25 +355,22 @@ impl Host for PluginHost {
     }
 
     fn define_metric(&mut self, kind: MetricKind, name: &[u8]) -> Result<MetricId, Status> {
-        // An SDK would abort on an error, so what cannot be defined becomes a metric that counts nowhere.
-        let defined = self.series.custom.define(kind, name).map_err(|(why, first)| self.undefined(name, why, first));
-        let slot = defined.ok().filter(|slot| *slot < NOWHERE).unwrap_or(NOWHERE);
-        // Envoy's numbering: the kind in the low two bits.
-        Ok(MetricId(slot << 2 | kind as u32))
+        let (metric, why) = metrics::define(&self.series.custom, kind, name);
+        if let Some((why, first)) = why {
+            self.undefined(name, why, first);
+        }
+        Ok(metric)
     }
 
     fn increment_metric(&mut self, metric: MetricId, delta: i64) -> Result<(), Status> {
-        let counted = self.series.custom.increment(metric.0 >> 2, delta);
-        counted.or((metric.0 >> 2 == NOWHERE).then_some(())).ok_or(Status::NotFound)
+        metrics::increment(&self.series.custom, metric, delta)
     }
 
     fn record_metric(&mut self, metric: MetricId, value: u64) -> Result<(), Status> {
-        let counted = self.series.custom.record(metric.0 >> 2, value);
-        counted.or((metric.0 >> 2 == NOWHERE).then_some(())).ok_or(Status::NotFound)
+        metrics::record(&self.series.custom, metric, value)
     }
 
     fn metric(&mut self, metric: MetricId) -> Result<u64, Status> {
-        let value = self.series.custom.get(metric.0 >> 2);
-        value.or((metric.0 >> 2 == NOWHERE).then_some(0)).ok_or(Status::NotFound)
+        metrics::value(&self.series.custom, metric)
     }
 }

@@ -12,7 +12,7 @@ use tollgate_abi::{
     MetricKind, Status, VecHeaderMap, Vm,
 };
 
-use crate::filter::host::NOWHERE;
+use crate::filter::host::metrics;
 use crate::filter::rehearsal::{Carrier, Stage};
 use crate::telemetry::log::GuestText;
 use crate::telemetry::metrics::{PluginSeries, Registry, Track};
@@ -219,24 +219,18 @@ impl<S: Carrier, const METERED: bool> Host for Clerk<S, METERED> {
     }
 
     fn define_metric(&mut self, kind: MetricKind, name: &[u8]) -> Result<MetricId, Status> {
-        let slot = self.series.custom.define(kind, name).unwrap_or(NOWHERE).min(NOWHERE);
-        Ok(MetricId(slot << 2 | u32::from(kind)))
+        Ok(metrics::define(&self.series.custom, kind, name).0)
     }
 
     fn increment_metric(&mut self, metric: MetricId, delta: i64) -> Result<(), Status> {
-        counted(metric, self.series.custom.increment(metric.0 >> 2, delta), ())
+        metrics::increment(&self.series.custom, metric, delta)
     }
 
     fn record_metric(&mut self, metric: MetricId, value: u64) -> Result<(), Status> {
-        counted(metric, self.series.custom.record(metric.0 >> 2, value), ())
+        metrics::record(&self.series.custom, metric, value)
     }
 
     fn metric(&mut self, metric: MetricId) -> Result<u64, Status> {
-        counted(metric, self.series.custom.get(metric.0 >> 2), 0)
+        metrics::value(&self.series.custom, metric)
     }
-}
-
-/// What counts nowhere is no mistake of the filter.
-fn counted<T>(metric: MetricId, found: Option<T>, nowhere: T) -> Result<T, Status> {
-    found.or((metric.0 >> 2 == NOWHERE).then_some(nowhere)).ok_or(Status::NotFound)
 }
