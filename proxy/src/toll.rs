@@ -5,7 +5,8 @@
 //! | `request` | the request that is measured with, as a file holds it |
 //! | `filter` | a filter with what a configuration says of it |
 //! | `sample` | the exchange that everything is measured with |
-//! | `clerk` | what a measured VM may ask, and what is noted of it |
+//! | `clerk` | what a measured VM may ask |
+//! | `ledger` | what callbacks and hostcalls came to |
 //! | `runner` | exchanges through one VM |
 //! | `traced`, `native` | an exchange that remembers what was read and changed, and the same done without a guest |
 //! | `series` | samples in rounds |
@@ -21,6 +22,7 @@ mod clerk;
 mod compare;
 mod compile;
 mod filter;
+mod ledger;
 mod measure;
 mod native;
 mod noop;

@@ -255,23 +255,48 @@ fn an_answer_of_the_filter_passes_it_on_the_way_out() {
     assert!(words.contains("replaces the upstream's answer by one of its own, with 403"), "{words}");
 }
 
+/// What callouts of a guest are made of, and one whose number is written there; its status is what is left.
+fn callout(id: u32) -> (String, String) {
+    let head = pairs::encode(&VecHeaderMap::new([(":method", "GET"), (":path", "/"), (":authority", "a")]));
+    let escaped: String = head.iter().map(|byte| format!("\\{byte:02x}")).collect();
+    let call = format!(
+        "(call $proxy_http_call (i32.const 4096) (i32.const 1) (i32.const 4200) (i32.const {size})
+            (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 1000) (i32.const {id}))",
+        size = head.len()
+    );
+    (format!(r#"(data (i32.const 4096) "a") (data (i32.const 4200) "{escaped}")"#), call)
+}
+
+#[test]
+fn callouts_that_beget_others_for_ever_are_ended_and_leave_none_under_way() {
+    let bench = Bench::new();
+    let (data, call) = callout(5000);
+    // A hundred may be under way. The head of a request asks for one, and traps where it may not; so does each answer.
+    let filter = bench.file(
+        "guest.wasm",
+        guest(&format!(
+            r#"{data}
+            (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+                (if {call} (then (unreachable))) (i32.const 0))
+            (func (export "proxy_on_http_call_response") (param i32 i32 i32 i32 i32) (drop {call}) (drop {call}))"#
+        )),
+    );
+
+    let report = report(&["--requests", "200"], &[&filter]);
+
+    assert_eq!((&report["filters"][0]["requests"], &report["unmeasured"]), (&json!(200), &json!([])));
+}
+
 #[test]
 fn callouts_are_answered_in_their_order_and_in_their_exchange() {
     let bench = Bench::new();
-    let head = pairs::encode(&VecHeaderMap::new([(":method", "GET"), (":path", "/"), (":authority", "a")]));
-    let escaped: String = head.iter().map(|byte| format!("\\{byte:02x}")).collect();
-    let call = |id: u32| {
-        format!(
-            "(drop (call $proxy_http_call (i32.const 4096) (i32.const 1) (i32.const 4200) (i32.const {size})
-                (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 1000) (i32.const {id})))",
-            size = head.len()
-        )
-    };
+    let (data, _) = callout(0);
+    let call = |id| format!("(drop {})", callout(id).1);
     // Traps where an answer is not that of the question that is next, and goes on behind the second.
     let filter = bench.file(
         "guest.wasm",
         guest(&format!(
-            r#"(data (i32.const 4096) "a") (data (i32.const 4200) "{escaped}")
+            r#"{data}
             (global $asker (mut i32) (i32.const 0))
             (global $due (mut i32) (i32.const 5000))
             (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
@@ -419,6 +444,23 @@ fn lines_below_the_level_are_not_kept_and_others_are_bounded() {
     assert_eq!(code, 1);
     let shown = format!("info: {} … 904 bytes more", "a".repeat(4096));
     assert_eq!(report["unmeasured"][0]["lines"], json!([shown]));
+}
+
+#[test]
+fn lines_beyond_the_quota_go_nowhere() {
+    let bench = Bench::new();
+    bench.filter(
+        "(call $show (i32.const 4096) (i32.const 6)) (call $show (i32.const 4104) (i32.const 4)) (unreachable)",
+    );
+    let config = bench.file(
+        "tollgate.yaml",
+        "listen: 127.0.0.1:0\nfilters:\n  f: { wasm: guest.wasm, quota: { log_lines: 1, log_burst: 1 } }\n\
+         routes: [{ to: echo, filters: [f] }]\n",
+    );
+
+    let (code, report, _) = json(&["--plugin", "f", config.to_str().unwrap()], &[]);
+
+    assert_eq!((code, &report["unmeasured"][0]["lines"]), (1, &json!(["info: x-toll"])));
 }
 
 #[test]

@@ -19,6 +19,7 @@ use crate::filter::digest::Digest;
 use crate::filter::fault::{Fault, FaultKind};
 use crate::filter::host::{Asked, Asking, Identity, PluginHost};
 use crate::filter::manners::Manners;
+use crate::filter::modules::bounds;
 use crate::filter::spares::Spares;
 use crate::telemetry::log::LineQuota;
 use crate::telemetry::metrics::{CalloutSeries, ModuleInfo, PluginSeries, Registry, Track};
@@ -170,12 +171,12 @@ impl Generation {
 
     /// What its VMs may log.
     pub fn lines(&self) -> LineQuota {
-        lines(&self.plugin.quota)
+        bounds::lines(&self.plugin.quota)
     }
 
     fn host(&self) -> PluginHost {
         let asking = Asking::new(Arc::clone(&self.reach), Arc::clone(&self.refused));
-        PluginHost::new(self.identity.clone(), lines(&self.plugin.quota), Arc::clone(&self.series), asking)
+        PluginHost::new(self.identity.clone(), bounds::lines(&self.plugin.quota), Arc::clone(&self.series), asking)
     }
 
     fn fault(&self, kind: FaultKind, lines: Vec<String>) -> Fault {
@@ -252,9 +253,4 @@ impl Drop for Generation {
     fn drop(&mut self) {
         self.spares.close();
     }
-}
-
-fn lines(quota: &config::Quota) -> LineQuota {
-    let bytes = usize::try_from(quota.log_line).unwrap_or(usize::MAX);
-    LineQuota { per_second: quota.log_lines, burst: quota.log_burst, bytes }
 }

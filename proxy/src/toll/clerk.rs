@@ -1,23 +1,24 @@
 //! The host of a VM that is measured: it lets the filter do what it would do in a proxy, and notes what that takes.
 //!
-//! Lines below the level go nowhere, others are kept to be shown when the filter fails; metrics are those of the proxy.
-//! Callouts over HTTP are answered behind the callback that made them, with 200 and nothing, and others are refused.
+//! Lines below the level or beyond the quota go nowhere, others are kept to be shown when the filter fails; metrics are those
+//! of the proxy. Callouts over HTTP are answered behind the callback that made them, with 200 and nothing, and others are
+//! refused.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tollgate_abi::{
-    CallbackKind, CalloutId, CalloutRefusal, ContextId, Failure, Host, HttpCall, HttpReply, LogLevel, MetricId,
-    MetricKind, Status, VecHeaderMap, Vm,
+    CallbackKind, CalloutFailure, CalloutId, CalloutRefusal, ContextId, Failure, Host, HttpCall, HttpReply, LogLevel,
+    MetricId, MetricKind, Status, VecHeaderMap, Vm,
 };
 
 use crate::filter::host::metrics;
 use crate::filter::rehearsal::{Carrier, Stage};
-use crate::telemetry::log::GuestText;
+use crate::telemetry::log::{GuestText, LineBudget};
 use crate::telemetry::metrics::{PluginSeries, Registry, Track};
 use crate::toll::filter::Filter;
-use crate::toll::series::nanoseconds;
+use crate::toll::ledger::Account;
 
 /// Lines that are kept, the last ones.
 const LINES: usize = 20;
@@ -25,73 +26,21 @@ const LINES: usize = 20;
 const LEVEL: LogLevel = LogLevel::Info;
 /// Callouts that are answered behind one callback: a filter may begin another in each answer, for ever.
 const CALLOUTS: usize = 32;
-/// Times that are kept of one thing.
-const TIMES: usize = 1_000_000;
 
 /// See the module. With `METERED` hostcalls are timed, which costs two clock reads each.
 pub(super) struct Clerk<S, const METERED: bool> {
-    /// What exchanges came to that passed; the place of each callback is its kind's number.
-    callbacks: Box<[Entries; CallbackKind::ALL.len()]>,
-    /// The same of hostcalls, by their name.
-    hostcalls: BTreeMap<&'static str, Entries>,
-    /// Callbacks of the exchange under way.
-    entered: Vec<(CallbackKind, Duration, Within)>,
-    /// Its hostcalls.
-    called: Vec<(&'static str, Within)>,
-    /// Hostcalls of the callback that runs.
-    running: Within,
+    /// What the exchange under way has come to.
+    pub(super) account: Account,
     lines: VecDeque<(LogLevel, String)>,
-    /// The most bytes of a line that are shown.
-    line: usize,
+    /// What may be logged.
+    budget: LineBudget,
     /// Callouts that wait for an answer, in their order.
     asked: VecDeque<CalloutId>,
+    /// As many were answered behind one callback as may be.
+    refuses: bool,
     /// The exchange, while no callback of its own holds it.
     parked: Option<(ContextId, S)>,
     series: Arc<PluginSeries>,
-}
-
-/// One kind of callback or hostcall.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Entries {
-    /// How often it was entered.
-    pub(super) count: u32,
-    /// Nanoseconds of each.
-    pub(super) times: Vec<u32>,
-    /// Of a callback: nanoseconds inside hostcalls, of each.
-    pub(super) inside: Vec<u32>,
-    /// Hostcalls within all of them; of a hostcall, itself.
-    pub(super) hostcalls: u32,
-    /// Bytes that all of them copied.
-    pub(super) copied: usize,
-}
-
-/// What hostcalls came to within one callback.
-#[derive(Clone, Copy, Debug, Default)]
-struct Within {
-    calls: u32,
-    time: Duration,
-    copied: usize,
-}
-
-impl Entries {
-    fn note(&mut self, time: Duration, within: Within) {
-        self.count += 1;
-        self.hostcalls += within.calls;
-        self.copied += within.copied;
-        if self.times.len() < TIMES {
-            self.times.push(nanoseconds(time));
-            self.inside.push(nanoseconds(within.time));
-        }
-    }
-}
-
-/// What a clerk has noted.
-#[derive(Default)]
-pub(super) struct Notes {
-    /// By callback.
-    pub(super) callbacks: Vec<(CallbackKind, Entries)>,
-    /// By hostcall.
-    pub(super) hostcalls: BTreeMap<&'static str, Entries>,
 }
 
 impl<S, const METERED: bool> Clerk<S, METERED> {
@@ -99,41 +48,13 @@ impl<S, const METERED: bool> Clerk<S, METERED> {
         let registry = Registry::new(0);
         let series = registry.plugin(registry.control(), (&filter.name, Track::Stable), filter.metric_series);
         Self {
-            callbacks: Default::default(),
-            hostcalls: BTreeMap::new(),
-            entered: Vec::new(),
-            called: Vec::new(),
-            running: Within::default(),
+            account: Account::default(),
             lines: VecDeque::new(),
-            line: filter.line,
+            budget: LineBudget::new(filter.lines, Instant::now()),
             asked: VecDeque::new(),
+            refuses: false,
             parked: None,
             series,
-        }
-    }
-
-    /// The exchange under way has passed: what it came to counts. That of one whose filter fails never does.
-    pub(super) fn count(&mut self) {
-        for (kind, time, within) in self.entered.drain(..) {
-            self.callbacks[kind as usize].note(time, within);
-        }
-        for (name, itself) in self.called.drain(..) {
-            self.hostcalls.entry(name).or_default().note(itself.time, itself);
-        }
-    }
-
-    /// Forgets what was entered before the first exchange.
-    pub(super) fn forget(&mut self) {
-        self.entered.clear();
-        self.called.clear();
-    }
-
-    /// Hands over what was noted since the last call of this.
-    pub(super) fn take_notes(&mut self) -> Notes {
-        let callbacks = CallbackKind::ALL.into_iter().zip(*std::mem::take(&mut self.callbacks));
-        Notes {
-            callbacks: callbacks.filter(|(_, entries)| entries.count > 0).collect(),
-            hostcalls: std::mem::take(&mut self.hostcalls),
         }
     }
 
@@ -145,13 +66,18 @@ impl<S, const METERED: bool> Clerk<S, METERED> {
 }
 
 impl<S: Carrier, const METERED: bool> Clerk<S, METERED> {
-    /// Answers what the filter asked others for, in its order.
+    /// Answers what the filter asked others for, in its order. What is asked beyond the bound fails, and nothing new may be
+    /// asked meanwhile: none stays under way.
     pub(super) fn answer(vm: &mut Vm<Self>) -> Result<(), Failure> {
         for _ in 0..CALLOUTS {
             let Some(callout) = vm.host_mut().asked.pop_front() else { return Ok(()) };
             vm.http_call_ended(callout, Ok(reply()))?;
         }
-        vm.host_mut().asked.clear();
+        vm.host_mut().refuses = true;
+        while let Some(callout) = vm.host_mut().asked.pop_front() {
+            vm.http_call_ended(callout, Err(CalloutFailure::Overflow))?;
+        }
+        vm.host_mut().refuses = false;
         Ok(())
     }
 }
@@ -182,11 +108,14 @@ impl<S: Carrier, const METERED: bool> Host for Clerk<S, METERED> {
         if level < LEVEL {
             return;
         }
+        // As in a proxy, a line beyond the quota goes nowhere, and one within it is put into words.
+        if self.budget.take(Instant::now()).is_none() {
+            return;
+        }
         if self.lines.len() == LINES {
             self.lines.pop_front();
         }
-        // Putting it into words is what a proxy does for each line.
-        self.lines.push_back((level, GuestText { bytes: message, limit: self.line }.to_string()));
+        self.lines.push_back((level, GuestText { bytes: message, limit: self.budget.bytes() }.to_string()));
     }
 
     fn log_level(&self) -> LogLevel {
@@ -194,18 +123,17 @@ impl<S: Carrier, const METERED: bool> Host for Clerk<S, METERED> {
     }
 
     fn callback_ended(&mut self, callback: CallbackKind, elapsed: Duration) {
-        let within = std::mem::take(&mut self.running);
-        self.entered.push((callback, elapsed, within));
+        self.account.callback(callback, elapsed);
     }
 
     fn hostcall_ended(&mut self, hostcall: &'static str, elapsed: Duration, copied: usize) {
-        self.running.calls += 1;
-        self.running.time += elapsed;
-        self.running.copied += copied;
-        self.called.push((hostcall, Within { calls: 1, time: elapsed, copied }));
+        self.account.hostcall(hostcall, elapsed, copied);
     }
 
     fn http_call(&mut self, id: CalloutId, _: HttpCall) -> Result<(), CalloutRefusal> {
+        if self.refuses {
+            return Err(CalloutRefusal::Overflow("callouts behind one callback of a measurement"));
+        }
         self.asked.push_back(id);
         Ok(())
     }

@@ -10,6 +10,7 @@ use crate::exchange::kept::PropertyQuota;
 use crate::filter::digest::Digest;
 use crate::filter::manners::Manners;
 use crate::filter::modules::bounds;
+use crate::telemetry::log::LineQuota;
 
 /// See the module.
 #[derive(Clone, Debug)]
@@ -20,8 +21,8 @@ pub struct Filter {
     pub(super) manners: Manners,
     /// Most series of metrics.
     pub(super) metric_series: usize,
-    /// Most bytes of a line that are shown.
-    pub(super) line: usize,
+    /// What it may log.
+    pub(super) lines: LineQuota,
     settings: PluginSettings,
 }
 
@@ -53,7 +54,7 @@ impl Filter {
         quota: Quota,
         settings: PluginSettings,
     ) -> Self {
-        Self { name, module, abi, manners, metric_series: quota.metric_series, line: size(quota.log_line), settings }
+        Self { name, module, abi, manners, metric_series: quota.metric_series, lines: bounds::lines(&quota), settings }
     }
 
     /// What each VM is started with: data and queues that no other VM has.

@@ -10,9 +10,10 @@ use tollgate_abi::{CallbackKind, Engine, EngineError, EngineSettings, HeaderMap 
 
 use crate::exchange::stream::FilterStream;
 use crate::filter::digest::Digest;
-use crate::toll::clerk::{Clerk, Entries, Notes};
+use crate::toll::clerk::Clerk;
 use crate::toll::compile::{Code, Compilers};
 use crate::toll::filter::Filter;
+use crate::toll::ledger::{Entries, Notes};
 use crate::toll::native::replay;
 use crate::toll::observe::Seen;
 use crate::toll::report::{
@@ -143,6 +144,8 @@ impl Bench<'_> {
                 rounds.native.add(replay(&seen.steps, &self.sample, &facts));
             }
             rounds.close();
+            runner.close();
+            nothing.close();
             if let Err(flaw) = passed {
                 rounds.flaw = Some(flaw);
                 break;
@@ -209,25 +212,22 @@ fn image(code: &Code, filter: &Filter) -> Result<Option<f64>, Flaw> {
 
 fn callbacks(own: &Notes, noop: &Notes, seen: &Seen, requests: u32) -> Vec<CallbackToll> {
     let reading = middle(READINGS, || ());
-    let of = |kind: CallbackKind, notes: &Notes| {
-        notes.callbacks.iter().find(|(known, _)| *known == kind).map(|(_, entries)| entries.clone())
-    };
-    // The answer of a callout never reaches a filter that asks for none: it enters the filter as any callback does.
-    let least = noop.callbacks.iter().map(|(_, entries)| median(&entries.times)).min_by(f64::total_cmp);
+    let least = noop.callbacks.iter().map(|(_, entries)| entries.times.times().median).min_by(f64::total_cmp);
     let callback = |(kind, entries): &(CallbackKind, Entries)| {
-        let time = Times::of(&mut entries.times.clone());
-        let crossing = of(*kind, noop).map(|entries| median(&entries.times)).or(least).unwrap_or(0.0);
-        let inside = of(*kind, &seen.notes).unwrap_or_default();
-        let (hostcalls, copied) = (share(inside.hostcalls, inside.count), inside.copied as f64);
+        let time = entries.times.times();
+        // The answer of a callout never reaches a filter that asks for none: it enters the filter as any callback does.
+        let crossing = noop.callback(*kind).map(|entries| entries.times.times().median).or(least).unwrap_or(0.0);
+        let inside = seen.notes.callback(*kind).cloned().unwrap_or_default();
+        let hostcalls = share(inside.hostcalls, inside.count);
         // One of the two readings around each hostcall lies within what they measure.
-        let host = (median(&inside.inside) - reading * hostcalls).max(0.0);
+        let host = (Times::of(&mut inside.inside.clone()).median - reading * hostcalls).max(0.0);
         CallbackToll {
             name: kind.as_str().to_owned(),
-            calls: share(entries.count, requests),
+            calls: share(entries.count, requests.into()),
             time,
             parts: Parts::of(time.median, crossing, host),
             hostcalls,
-            copied: copied / f64::from(inside.count.max(1)),
+            copied: inside.copied as f64 / inside.count.max(1) as f64,
         }
     };
     own.callbacks.iter().map(callback).collect()
@@ -244,19 +244,15 @@ fn hostcalls(seen: &Seen) -> Vec<HostcallToll> {
     let reading = middle(READINGS, || ());
     let hostcall = |(name, entries): (&&'static str, &Entries)| HostcallToll {
         name: (*name).to_owned(),
-        calls: share(entries.count, seen.exchanges),
-        time: (median(&entries.times) - reading).max(0.0),
-        copied: entries.copied as f64 / f64::from(entries.count.max(1)),
+        calls: share(entries.count, seen.exchanges.into()),
+        time: (entries.times.times().median - reading).max(0.0),
+        copied: entries.copied as f64 / entries.count.max(1) as f64,
     };
     seen.notes.hostcalls.iter().map(hostcall).collect()
 }
 
-fn median(times: &[u32]) -> f64 {
-    Times::of(&mut times.to_vec()).median
-}
-
-fn share(part: u32, whole: u32) -> f64 {
-    f64::from(part) / f64::from(whole.max(1))
+fn share(part: u64, whole: u64) -> f64 {
+    part as f64 / whole.max(1) as f64
 }
 
 fn exchange(sample: &Sample) -> Exchange {

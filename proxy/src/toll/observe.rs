@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use tollgate_abi::Module;
 
 use crate::exchange::stream::FilterStream;
-use crate::toll::clerk::Notes;
 use crate::toll::filter::Filter;
+use crate::toll::ledger::Notes;
 use crate::toll::native;
 use crate::toll::report::Flaw;
 use crate::toll::runner::Runner;

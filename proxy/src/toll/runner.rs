@@ -7,8 +7,9 @@ use tollgate_abi::{Failure, Module, Vm};
 use crate::exchange::stream::{Facts, FilterStream};
 use crate::filter::manners::Manners;
 use crate::filter::rehearsal::{Carrier, Outcome, Rehearsal};
-use crate::toll::clerk::{Clerk, Notes};
+use crate::toll::clerk::Clerk;
 use crate::toll::filter::Filter;
+use crate::toll::ledger::{Account, Ledger, Notes};
 use crate::toll::report::Flaw;
 use crate::toll::sample::Sample;
 use crate::toll::series::{Series, timed};
@@ -19,6 +20,7 @@ pub(super) struct Runner<'a, S: Carrier, const METERED: bool> {
     manners: Manners,
     facts: Facts,
     sample: &'a Sample,
+    ledger: Ledger,
     /// What became of the last exchange.
     pub(super) outcome: Option<Outcome>,
     /// Linear memory after the first.
@@ -45,9 +47,10 @@ impl<'a, S: Carrier + From<Box<FilterStream>>, const METERED: bool> Runner<'a, S
     pub(super) fn new(module: &Module, filter: &Filter, sample: &'a Sample) -> Result<Self, Flaw> {
         let (_, mut vm) = start(module, filter)?;
         Clerk::answer(&mut vm).map_err(|failure| flaw(failure, vm.host().said()))?;
-        vm.host_mut().forget();
+        // What was entered before the first exchange is none of its own.
+        vm.host_mut().account = Account::default();
         let (manners, facts) = (filter.manners, sample.facts(&filter.manners));
-        Ok(Self { vm, manners, facts, sample, outcome: None, memory_first: None })
+        Ok(Self { vm, manners, facts, sample, ledger: Ledger::default(), outcome: None, memory_first: None })
     }
 
     /// One exchange; it comes back with the time that it took.
@@ -60,10 +63,15 @@ impl<'a, S: Carrier + From<Box<FilterStream>>, const METERED: bool> Runner<'a, S
             rehearsal.end().map(|carrier| (outcome, carrier))
         });
         let (outcome, carrier) = passed.map_err(|failure| flaw(failure, self.vm.host().said()))?;
-        self.vm.host_mut().count();
+        self.ledger.count(&mut self.vm.host_mut().account);
         self.outcome = Some(outcome);
         self.memory_first.get_or_insert(self.vm.memory_bytes());
         Ok((time, carrier))
+    }
+
+    /// Ends a round: no time that is noted afterwards is of it.
+    pub(super) fn close(&mut self) {
+        self.ledger.close();
     }
 
     /// At most so many, the first of them whatever time it is, the others until then. Those before a failure count.
@@ -85,7 +93,7 @@ impl<'a, S: Carrier + From<Box<FilterStream>>, const METERED: bool> Runner<'a, S
 
     /// What was noted since the last call of this.
     pub(super) fn take_notes(&mut self) -> Notes {
-        self.vm.host_mut().take_notes()
+        self.ledger.take_notes()
     }
 }
 

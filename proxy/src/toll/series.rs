@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::toll::report::{Noise, Times};
 
 /// Samples taken in rounds.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Series {
     /// Nanoseconds, in the order in which they were taken.
     samples: Vec<u32>,
@@ -18,6 +18,21 @@ pub(super) struct Series {
 impl Series {
     pub(super) fn add(&mut self, time: Duration) {
         self.samples.push(nanoseconds(time));
+    }
+
+    /// More of them, in nanoseconds.
+    pub(super) fn extend<'a>(&mut self, samples: impl Iterator<Item = &'a u32>) {
+        self.samples.extend(samples);
+    }
+
+    /// All of them, in nanoseconds.
+    pub(super) fn samples(&self) -> &[u32] {
+        &self.samples
+    }
+
+    /// How many there are of the round that is taken.
+    pub(super) fn of_round(&self) -> usize {
+        self.samples.len() - self.begun
     }
 
     /// Ends a round. One without a sample is none.

@@ -8,6 +8,8 @@ use tollgate_abi::{
 };
 use tollgate_config as config;
 
+use crate::telemetry::log::LineQuota;
+
 /// What the plugins of each `vm_id` may have, each bound the largest of theirs.
 pub(super) fn widest(plugins: &[config::Plugin]) -> HashMap<&str, config::Quota> {
     let mut quotas: HashMap<&str, config::Quota> = HashMap::new();
@@ -78,6 +80,11 @@ pub fn limits(budget: config::Budget, quota: &config::Quota) -> Limits {
         timers: quota.timers,
         ..Limits::default()
     }
+}
+
+/// What its VMs may log.
+pub fn lines(quota: &config::Quota) -> LineQuota {
+    LineQuota { per_second: quota.log_lines, burst: quota.log_burst, bytes: size(quota.log_line) }
 }
 
 fn size(bytes: u64) -> usize {
