@@ -11,7 +11,7 @@
 //! | `traced`, `native` | an exchange that remembers what was read and changed, and the same done without a guest |
 //! | `series` | samples in rounds |
 //! | `noop` | a filter that does nothing |
-//! | `compile`, `observe`, `measure` | how code is made, what the filter asks for, and how long it all takes, in turns |
+//! | `compile`, `starts`, `observe`, `measure` | how code and VMs are made, what the filter asks for, and how long it all takes, in turns |
 //! | `report` | the figures |
 //! | `text`, `compare` | the figures in words, and what changed since others |
 //!
@@ -32,6 +32,7 @@ mod request;
 mod runner;
 mod sample;
 mod series;
+mod starts;
 mod text;
 mod traced;
 

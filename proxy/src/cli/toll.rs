@@ -12,6 +12,8 @@ use serde_json::json;
 use tollgate_abi::ModuleLimits;
 
 use super::{Failure, own_program, print};
+use crate::filter::generation::Origin;
+use crate::filter::modules::{self, Fetched};
 use crate::toll::{self, Asked, Comparison, Filter, Plan, Report, Unmeasured};
 
 /// The longest file of another measurement that is read: figures of thousands of filters.
@@ -25,8 +27,8 @@ pub(super) struct TollArguments {
     /// The filter's configuration: once for all, or once for each in their order
     #[arg(long, value_name = "JSON")]
     config: Vec<String>,
-    /// A filter of a Tollgate configuration, with its module, configuration, budget and quota from there
-    #[arg(long, num_args = 2, value_names = ["NAME", "FILE"])]
+    /// A filter of a Tollgate configuration, with its module and all its settings from there
+    #[arg(long, num_args = 2, value_names = ["NAME", "FILE"], conflicts_with = "config")]
     plugin: Vec<String>,
     /// The request to measure with, as HTTP/1.1 writes it [default: a GET with three fields]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
@@ -116,7 +118,9 @@ fn plugin(name: &str, file: &Path) -> Result<Filter, Failure> {
         let known: Vec<&str> = config.plugins.iter().map(|plugin| plugin.name.as_str()).collect();
         return Err(refused(Some(file), &format!("there is no filter {name:?}, only {}", known.join(", "))));
     };
-    Ok(Filter::of(plugin, module(&plugin.module)?))
+    let fetched = Fetched::new(module(&plugin.module)?, Origin::File(plugin.module.clone()));
+    modules::verify(plugin, &fetched, plugin.sha256).map_err(|fault| Failure::Refused(fault.to_string()))?;
+    Ok(Filter::of(plugin, fetched.bytes, &config.limits))
 }
 
 fn request(file: Option<&Path>) -> Result<Asked, Failure> {

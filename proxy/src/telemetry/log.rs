@@ -126,7 +126,7 @@ impl Default for LineQuota {
 }
 
 /// A token bucket for the lines of one VM.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct LineBudget {
     quota: LineQuota,
     /// In thousandths of a line, so that short gaps add up.

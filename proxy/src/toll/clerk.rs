@@ -58,6 +58,19 @@ impl<S, const METERED: bool> Clerk<S, METERED> {
         }
     }
 
+    /// The host of the VM that comes after: what this one keeps moves there.
+    pub(super) fn successor(&mut self) -> Self {
+        Self {
+            account: std::mem::take(&mut self.account),
+            lines: std::mem::take(&mut self.lines),
+            budget: self.budget.clone(),
+            asked: VecDeque::new(),
+            refuses: false,
+            parked: None,
+            series: Arc::clone(&self.series),
+        }
+    }
+
     /// The filter's last lines.
     pub(super) fn said(&self) -> Vec<String> {
         let text = |(level, text): &(LogLevel, String)| format!("{}: {text}", format!("{level:?}").to_lowercase());

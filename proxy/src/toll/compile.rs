@@ -8,13 +8,11 @@ use std::process;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use tollgate_abi::{Engine, Module};
 
 use crate::filter::compile::{CodeSource, CompileError, CompileSettings, Compiler};
 use crate::filter::digest::Digest;
 use crate::toll::filter::Filter;
-use crate::toll::noop;
 use crate::toll::report::Turns;
 
 /// Turns of compiling, and the time after which no other begins.
@@ -28,6 +26,13 @@ pub(super) struct Compilers {
     fresh: Compiler,
     keeping: Compiler,
     _folder: Scratch,
+}
+
+/// A module, and what it took to make it for the first time.
+pub(super) struct First {
+    pub(super) module: Module,
+    /// Nanoseconds.
+    took: f64,
 }
 
 /// A module and a filter with the same callbacks that does nothing.
@@ -73,16 +78,20 @@ impl Compilers {
         }
     }
 
-    pub(super) fn code(&self, filter: &Filter) -> Result<Code, CompileError> {
-        let began = Instant::now();
-        let own = Source::of(filter);
-        let first = own.compile(&self.fresh)?;
-        let module = first.0;
-        let bytes = Bytes::from(noop::module(|kind| module.exports(kind)));
-        let nothing = Filter::new("noop".to_owned(), bytes, Vec::new());
-        let noop = Source::of(&nothing);
+    /// A filter's code, within the bounds that its configuration sets.
+    pub(super) fn first(&mut self, filter: &Filter) -> Result<First, CompileError> {
+        let (time, memory) = filter.compiling;
+        [&mut self.fresh, &mut self.keeping].into_iter().for_each(|compiler| compiler.bound(time, memory));
+        let (module, took) = Source::of(filter).compile(&self.fresh)?;
+        Ok(First { module, took })
+    }
+
+    /// The same in turns with `nothing`, the filter that does nothing.
+    pub(super) fn code(&self, first: First, (filter, nothing): (&Filter, Filter)) -> Result<Code, CompileError> {
+        let (began, First { module, took }) = (Instant::now(), first);
+        let (own, noop) = (Source::of(filter), Source::of(&nothing));
         let (nothing_module, noop_took) = noop.compile(&self.fresh)?;
-        let mut cold = vec![(first.1, noop_took)];
+        let mut cold = vec![(took, noop_took)];
         while cold.len() < COLD && began.elapsed() < COLD_TIME {
             // What fails here did not fail before; it is no turn, and there is none after it.
             let (Ok((_, took)), Ok((_, noop))) = (own.compile(&self.fresh), noop.compile(&self.fresh)) else { break };

@@ -1,10 +1,11 @@
 //! A filter that is measured: its module, and what a configuration says of it or would by default.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tollgate_abi::{AbiVersion, PluginSettings};
-use tollgate_config::{Budget, Plugin, Quota};
+use tollgate_config::{Budget, Isolation, Limits, Plugin, Quota};
 
 use crate::exchange::kept::PropertyQuota;
 use crate::filter::digest::Digest;
@@ -19,6 +20,9 @@ pub struct Filter {
     pub(super) module: Bytes,
     pub(super) abi: Option<AbiVersion>,
     pub(super) manners: Manners,
+    pub(super) isolation: Isolation,
+    /// What compiling it may take: time, and bytes of memory.
+    pub(super) compiling: (Duration, u64),
     /// Most series of metrics.
     pub(super) metric_series: usize,
     /// What it may log.
@@ -30,31 +34,53 @@ impl Filter {
     /// One with this configuration, and everything else as it is where a configuration says nothing.
     pub fn new(name: String, module: Bytes, config: Vec<u8>) -> Self {
         let quota = Quota::default();
-        let limits = bounds::limits(Budget::default(), &quota);
-        let settings =
-            PluginSettings { name: name.clone(), vm_id: name.clone(), config, limits, ..PluginSettings::default() };
+        let bounds = bounds::limits(Budget::default(), &quota);
+        let settings = PluginSettings {
+            name: name.clone(),
+            vm_id: name.clone(),
+            config,
+            limits: bounds,
+            ..PluginSettings::default()
+        };
         let manners = Manners {
             pause_timeout: Plugin::PAUSE_TIMEOUT,
             header_pause: Default::default(),
             empty_body: Default::default(),
             properties: PropertyQuota { count: quota.properties, bytes: size(quota.property) },
         };
-        Self::made((name, module, None), manners, quota, settings)
+        let limits = Limits::default();
+        Self {
+            name,
+            module,
+            abi: None,
+            manners,
+            isolation: Isolation::default(),
+            compiling: (limits.compile_time, limits.compile_memory),
+            metric_series: quota.metric_series,
+            lines: bounds::lines(&quota),
+            settings,
+        }
     }
 
-    /// One with everything that a configuration says of a plugin.
-    pub fn of(plugin: &Plugin, module: Bytes) -> Self {
-        let named = (plugin.name.clone(), module, plugin.abi.map(bounds::abi_version));
-        Self::made(named, Manners::new(plugin), plugin.quota, bounds::settings(plugin))
+    /// One with everything that a configuration with these limits says of a plugin.
+    pub fn of(plugin: &Plugin, module: Bytes, limits: &Limits) -> Self {
+        Self {
+            name: plugin.name.clone(),
+            module,
+            abi: plugin.abi.map(bounds::abi_version),
+            manners: Manners::new(plugin),
+            isolation: plugin.isolation,
+            compiling: (limits.compile_time, limits.compile_memory),
+            metric_series: plugin.quota.metric_series,
+            lines: bounds::lines(&plugin.quota),
+            settings: bounds::settings(plugin),
+        }
     }
 
-    fn made(
-        (name, module, abi): (String, Bytes, Option<AbiVersion>),
-        manners: Manners,
-        quota: Quota,
-        settings: PluginSettings,
-    ) -> Self {
-        Self { name, module, abi, manners, metric_series: quota.metric_series, lines: bounds::lines(&quota), settings }
+    /// Another module in its place, with nothing of its settings but how exchanges are treated.
+    pub(super) fn twin(&self, module: Bytes) -> Self {
+        let Self { manners, isolation, compiling, .. } = *self;
+        Self { manners, isolation, compiling, ..Self::new("noop".to_owned(), module, Vec::new()) }
     }
 
     /// What each VM is started with: data and queues that no other VM has.
@@ -67,7 +93,9 @@ impl Filter {
     /// What tells its configuration from another.
     pub(super) fn config_digest(&self) -> Digest {
         let PluginSettings { root_id, vm_config, config, env, limits, guest_errors, .. } = &self.settings;
-        let rest = format!("{root_id:?} {env:?} {limits:?} {guest_errors:?} {:?} {:?}", self.manners, self.abi);
+        let Self { manners, abi, isolation, lines, metric_series, .. } = self;
+        let rest = format!("{root_id:?} {env:?} {limits:?} {guest_errors:?} {manners:?} {abi:?}");
+        let rest = format!("{rest} {isolation:?} {lines:?} {metric_series}");
         Digest::of(&[&rest.into_bytes()[..], vm_config, b"\0", config].concat())
     }
 }

@@ -78,6 +78,12 @@ impl Account {
         self.running.copied += copied;
         self.called.entry(name).or_default().note(time, Within { calls: 1, time, copied });
     }
+
+    /// What callbacks took but `Init`, in which the instance is made, too.
+    pub(super) fn within_callbacks(&self) -> Duration {
+        let entered = self.entered.iter().filter(|(kind, ..)| *kind != CallbackKind::Init);
+        entered.map(|(_, elapsed, _)| *elapsed).sum()
+    }
 }
 
 /// What exchanges came to that passed.

@@ -1,37 +1,36 @@
 //! Everything is measured in turns with a filter that does nothing, so that what disturbs the machine for a while disturbs
 //! both.
 
+use std::cmp::Reverse;
 use std::fs;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use tollgate_abi::{CallbackKind, Engine, EngineError, EngineSettings, HeaderMap as _, Vm};
+use tollgate_abi::{CallbackKind, Engine, EngineError, EngineSettings, HeaderMap as _};
+use tollgate_config::Isolation;
 
-use crate::exchange::stream::FilterStream;
+use crate::filter::compile::CompileError;
 use crate::filter::digest::Digest;
-use crate::toll::clerk::Clerk;
+use crate::filter::rehearsal;
 use crate::toll::compile::{Code, Compilers};
 use crate::toll::filter::Filter;
 use crate::toll::ledger::{Entries, Notes};
 use crate::toll::native::replay;
+use crate::toll::noop;
 use crate::toll::observe::Seen;
 use crate::toll::report::{
-    Broken, CallbackToll, Exchange, FORMAT, FilterToll, Flaw, HostcallToll, Machine, Parts, Report, Times, Turns,
+    Broken, CallbackToll, Exchange, FORMAT, FilterToll, Flaw, HostcallToll, Machine, Others, Parts, Report, Times,
     Unmeasured,
 };
 use crate::toll::request::Asked;
-use crate::toll::runner::{Plain, Runner, start};
+use crate::toll::runner::{Plain, Runner};
 use crate::toll::sample::Sample;
-use crate::toll::series::{Series, middle, nanoseconds, timed};
+use crate::toll::series::{Series, middle};
+use crate::toll::starts::{images, starts};
 
 /// Rounds in which everything has its turn.
 const ROUNDS: u32 = 10;
-/// Turns of starts, and the time after which no other begins.
-const STARTS: usize = 9;
-const STARTS_TIME: Duration = Duration::from_secs(5);
-/// VMs that are made of an image, of which the middle one counts.
-const IMAGES: usize = 99;
 /// Readings of the clock of which the middle one counts.
 const READINGS: usize = 1_001;
 
@@ -65,7 +64,8 @@ impl Plan {
 /// There is no engine on this machine.
 pub fn measure(filters: &[Filter], asked: &Asked, plan: &Plan) -> Result<Report, EngineError> {
     let engine = Engine::new(&EngineSettings::default())?;
-    let bench = Bench { compilers: Compilers::new(&engine, plan.program.clone()), sample: Sample::new(asked), plan };
+    let mut bench =
+        Bench { compilers: Compilers::new(&engine, plan.program.clone()), sample: Sample::new(asked), plan };
     let mut report = Report {
         format: FORMAT,
         tollgate: env!("CARGO_PKG_VERSION").to_owned(),
@@ -92,22 +92,26 @@ struct Bench<'a> {
 }
 
 impl Bench<'_> {
-    fn toll(&self, filter: &Filter) -> Result<FilterToll, Flaw> {
-        let code = self.compilers.code(filter);
-        let code = code.map_err(|error| Flaw { message: error.to_string(), ..Flaw::default() })?;
-        let (start, image) = (starts(&code, filter)?, image(&code, filter)?);
-        let seen = Seen::of(&code.module, filter, &self.sample)?;
+    fn toll(&mut self, filter: &Filter) -> Result<FilterToll, Flaw> {
+        let first = self.compilers.first(filter).map_err(uncompiled)?;
+        let seen = Seen::of(&first.module, filter, &self.sample)?;
+        let nothing = noop::beside(filter, &first.module, &seen.notes);
+        let code = self.compilers.code(first, (filter, nothing)).map_err(uncompiled)?;
+        let (starts, image) = (starts(&code, filter)?, images(&code, filter)?);
         let mut runner: Plain<'_> = Runner::new(&code.module, filter, &self.sample)?;
         let mut nothing = Runner::new(&code.nothing_module, &code.nothing, &self.sample)?;
         let Rounds { own, noop, native, flaw } = self.rounds((&mut runner, filter), &mut nothing, &seen);
-        let (Some(outcome), Some(memory_first)) = (runner.outcome, runner.memory_first) else {
+        let outcomes = outcomes(&runner.outcomes);
+        let (Some((most, others)), Some(memory_first)) = (outcomes.split_first(), runner.memory_first) else {
             return Err(flaw.unwrap_or_default());
         };
         let (request, requests) = (own.times(), u32::try_from(own.len()).unwrap_or(u32::MAX));
         let broken = |flaw| Broken { exchange: requests.saturating_add(1), flaw };
         let callbacks = callbacks(&runner.take_notes(), &nothing.take_notes(), &seen, requests);
         Ok(FilterToll {
-            outcome: outcome.into(),
+            isolated: filter.isolation == Isolation::Request,
+            outcome: most.outcome,
+            others: others.to_vec(),
             requests,
             failure: flaw.map(broken),
             request,
@@ -121,8 +125,9 @@ impl Bench<'_> {
             callbacks,
             hostcalls: hostcalls(&seen),
             memory_first,
-            memory_last: runner.memory(),
-            start,
+            memory_last: runner.memory,
+            start: starts.whole,
+            instantiate: starts.instance,
             image,
             ..about(filter, code)
         })
@@ -185,29 +190,16 @@ fn about(filter: &Filter, code: Code) -> FilterToll {
     }
 }
 
-/// Starts of the filter and of the one that does nothing, in turns.
-fn starts(code: &Code, filter: &Filter) -> Result<Turns, Flaw> {
-    let began = Instant::now();
-    let mut turns = Vec::new();
-    while turns.is_empty() || (turns.len() < STARTS && began.elapsed() < STARTS_TIME) {
-        let (own, _) = start::<Box<FilterStream>, false>(&code.module, filter)?;
-        let (noop, _) = start::<Box<FilterStream>, false>(&code.nothing_module, &code.nothing)?;
-        turns.push((own.as_secs_f64() * 1e9, noop.as_secs_f64() * 1e9));
-    }
-    Ok(Turns::of(&turns))
+fn uncompiled(error: CompileError) -> Flaw {
+    Flaw { message: error.to_string(), ..Flaw::default() }
 }
 
-/// How long a VM takes that is made of the image of another, where there is one.
-fn image(code: &Code, filter: &Filter) -> Result<Option<f64>, Flaw> {
-    let (_, mut vm) = start::<Box<FilterStream>, false>(&code.module, filter)?;
-    let Ok(image) = vm.image() else { return Ok(None) };
-    let times = (0..IMAGES).filter_map(|_| {
-        let clerk = Clerk::new(filter);
-        let (time, made) = timed(|| Vm::from_image(&image, clerk).map_err(Box::new));
-        made.is_ok().then_some(nanoseconds(time))
-    });
-    let mut times: Vec<u32> = times.collect();
-    Ok((!times.is_empty()).then(|| Times::of(&mut times).median))
+/// What became of most exchanges first.
+fn outcomes(all: &[(rehearsal::Outcome, u32)]) -> Vec<Others> {
+    let others = all.iter().map(|(outcome, exchanges)| Others { outcome: (*outcome).into(), exchanges: *exchanges });
+    let mut others: Vec<Others> = others.collect();
+    others.sort_by_key(|others| Reverse(others.exchanges));
+    others
 }
 
 fn callbacks(own: &Notes, noop: &Notes, seen: &Seen, requests: u32) -> Vec<CallbackToll> {

@@ -1,10 +1,14 @@
 //! A filter that does nothing: callbacks of an exchange, each of which continues. What it costs is the crossing.
 
+use bytes::Bytes;
 use tollgate_abi::CallbackKind;
 use wasm_encoder::{
     CodeSection, ExportKind, ExportSection, Function, FunctionSection, MemorySection, MemoryType, Module, TypeSection,
     ValType,
 };
+
+use crate::toll::filter::Filter;
+use crate::toll::ledger::Notes;
 
 /// Callbacks of an exchange with their parameters, all numbers of 32 bits, and whether they answer.
 const CALLBACKS: [(CallbackKind, usize, bool); 8] = [
@@ -18,8 +22,17 @@ const CALLBACKS: [(CallbackKind, usize, bool); 8] = [
     (CallbackKind::Delete, 1, false),
 ];
 
+/// One that is treated as `filter` is, and has those of the callbacks that are exported there which exchanges entered: where
+/// the filter ends them before a callback comes, this one, which lets them pass, has none for it.
+pub(super) fn beside(filter: &Filter, module: &tollgate_abi::Module, seen: &Notes) -> Filter {
+    // What comes with a callback is told of none: the context, and the end.
+    let comes_along = |kind| matches!(kind, CallbackKind::ContextCreate | CallbackKind::Done | CallbackKind::Delete);
+    let is_met = |kind| comes_along(kind) || seen.callback(kind).is_some();
+    filter.twin(Bytes::from(bytes(|kind| module.exports(kind) && is_met(kind))))
+}
+
 /// Its module, with those callbacks of an exchange that `exports` names.
-pub(super) fn module(exports: impl Fn(CallbackKind) -> bool) -> Vec<u8> {
+fn bytes(exports: impl Fn(CallbackKind) -> bool) -> Vec<u8> {
     let callbacks = CALLBACKS.into_iter().filter(|(kind, ..)| exports(*kind));
     // Nobody calls the allocator: the filter is handed nothing.
     let fixed = [("proxy_abi_version_0_2_1", 0, false), ("malloc", 1, true)];
@@ -54,4 +67,38 @@ fn body(name: &str, answers: bool) -> Function {
     }
     instructions.end();
     function
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tollgate_abi::{Engine, EngineSettings, ModuleLimits};
+    use tollgate_config::{EmptyBody, Isolation};
+
+    use super::*;
+    use crate::toll::ledger::{Account, Ledger};
+
+    #[test]
+    fn it_has_the_callbacks_that_were_entered_and_is_treated_as_the_filter_is() {
+        let engine = Engine::new(&EngineSettings::default()).unwrap();
+        let compiled = |bytes: &[u8]| tollgate_abi::Module::compile(&engine, bytes, &ModuleLimits::default()).unwrap();
+        let all = Bytes::from(bytes(|_| true));
+        let mut filter = Filter::new("a".to_owned(), all.clone(), b"1".to_vec());
+        (filter.isolation, filter.manners.empty_body) = (Isolation::Request, EmptyBody::Call);
+        let (mut ledger, mut account) = (Ledger::default(), Account::default());
+        for kind in [CallbackKind::RequestHeaders, CallbackKind::HttpCallResponse, CallbackKind::Log] {
+            account.callback(kind, Duration::ZERO);
+        }
+        ledger.count(&mut account);
+
+        let twin = beside(&filter, &compiled(&all), &ledger.take_notes());
+
+        let module = compiled(&twin.module);
+        let exported = CALLBACKS.map(|(kind, ..)| kind).into_iter().filter(|kind| module.exports(*kind));
+        use CallbackKind::{ContextCreate, Delete, Done, Log, RequestHeaders};
+        assert_eq!(exported.collect::<Vec<_>>(), [ContextCreate, RequestHeaders, Done, Log, Delete]);
+        assert_eq!((twin.isolation, twin.manners.empty_body), (Isolation::Request, EmptyBody::Call));
+        assert_ne!(twin.config_digest(), filter.config_digest());
+    }
 }

@@ -8,7 +8,7 @@ use crate::exchange::Half;
 use crate::filter::rehearsal;
 
 /// Raised when a figure changes its meaning; reports of different formats are not compared.
-pub(super) const FORMAT: u32 = 2;
+pub(super) const FORMAT: u32 = 3;
 
 /// One measurement.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -121,8 +121,12 @@ pub struct FilterToll {
     pub bytes: usize,
     /// The version of proxy-wasm that it speaks.
     pub abi: String,
-    /// What became of the exchange.
+    /// True where each exchange had a VM of its own, whose making is part of it.
+    pub isolated: bool,
+    /// What became of most exchanges.
     pub outcome: Outcome,
+    /// What became of others, and of how many; most of them first.
+    pub others: Vec<Others>,
     /// Exchanges that were timed.
     pub requests: u32,
     /// Why there are no more of them.
@@ -153,8 +157,10 @@ pub struct FilterToll {
     pub memory_last: usize,
     /// From the module to a configured VM.
     pub start: Turns,
+    /// The part of it that makes the instance and runs the module's own beginning (`_initialize`): all but callbacks.
+    pub instantiate: Turns,
     /// Another VM from the image of a configured one; absent where it has no image.
-    pub image: Option<f64>,
+    pub image: Option<Turns>,
     /// From bytes to code, in a process of its own.
     pub compile_cold: Turns,
     /// From code that was kept on disk to code that runs; absent where none can be kept.
@@ -216,6 +222,15 @@ pub struct HostcallToll {
     pub time: f64,
     /// Bytes that one call copied.
     pub copied: f64,
+}
+
+/// Exchanges with which it went another way than with most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Others {
+    /// What became of them.
+    pub outcome: Outcome,
+    /// How many there were.
+    pub exchanges: u32,
 }
 
 /// How a filter failed while it was measured.
@@ -307,7 +322,9 @@ pub(super) mod tests {
             config_sha256: "fedcba9876543210".to_owned(),
             bytes: 100 << 10,
             abi: "0.2.1".to_owned(),
+            isolated: false,
             outcome: Outcome::Passes,
+            others: Vec::new(),
             requests: 100_000,
             failure: None,
             request: times(600.0, 1_200.0),
@@ -330,6 +347,7 @@ pub(super) mod tests {
             memory_first: 1_114_112,
             memory_last: 1_114_112,
             start: turns(2e6),
+            instantiate: turns(4e5),
             image: None,
             compile_cold: turns(1.5e9),
             compile_cached: Some(turns(3e6)),

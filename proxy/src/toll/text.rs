@@ -35,6 +35,12 @@ fn filter_words(text: &mut String, filter: &FilterToll, report: &Report) -> fmt:
     let short = filter.sha256.get(..12).unwrap_or_default();
     writeln!(text, "{}: {}, proxy-wasm {}, sha256 {short}…\n", filter.name, size(filter.bytes as f64), filter.abi)?;
     writeln!(text, "{}", passed(filter, report))?;
+    if filter.isolated {
+        writeln!(
+            text,
+            "Each has a VM of its own; what it takes to make that is part of it, as of the filter that does nothing."
+        )?;
+    }
     if let Some(broken) = &filter.failure {
         writeln!(
             text,
@@ -47,9 +53,10 @@ fn filter_words(text: &mut String, filter: &FilterToll, report: &Report) -> fmt:
     hostcalls(text, filter)?;
     let (first, last) = (size(filter.memory_first as f64), size(filter.memory_last as f64));
     writeln!(text, "\nmemory    {first} after the first exchange, {last} after {}", grouped(filter.requests))?;
+    let image = filter.image.as_ref();
     let image =
-        filter.image.map_or("it has no image".to_owned(), |image| format!("{} from the image of another", time(image)));
-    writeln!(text, "start     {}; {image}", turns(&filter.start))?;
+        image.map_or("it has no image".to_owned(), |image| format!("{} from the image of another", turns(image)));
+    writeln!(text, "start     {}, its instance {}; {image}", turns(&filter.start), turns(&filter.instantiate))?;
     let cached = filter.compile_cached.as_ref();
     let cached =
         cached.map_or("no code can be kept here".to_owned(), |cached| format!("{} from kept code", turns(cached)));
@@ -140,28 +147,44 @@ fn passed(filter: &FilterToll, report: &Report) -> String {
     let body =
         |bytes: usize| if bytes == 0 { "no body".to_owned() } else { format!("a body of {}", size(bytes as f64)) };
     let (asked, answered) = (body(exchange.request_bytes), body(exchange.answer_bytes));
-    let became = match filter.outcome {
-        Outcome::Passes => "The filter lets them pass.".to_owned(),
-        Outcome::Answers(status) => {
-            format!("The filter answers them itself, with {status}; nothing reaches the upstream.")
-        }
-        Outcome::Replaces(status) => {
-            format!("The filter replaces the upstream's answer by one of its own, with {status}.")
-        }
-        Outcome::Refused => {
-            "The filter gives an answer that cannot be sent; what would follow is not measured.".to_owned()
-        }
-        Outcome::Closes => "The filter closes them; what would follow is not measured.".to_owned(),
-        Outcome::HoldsRequest => "The filter holds the request for good; what would follow is not measured.".to_owned(),
-        Outcome::HoldsAnswer => "The filter holds the answer for good; what would follow is not measured.".to_owned(),
-    };
     let exchanges =
         if filter.requests == 1 { "1 exchange".to_owned() } else { format!("{} exchanges", grouped(filter.requests)) };
     format!(
-        "{exchanges}: a request of {} and {asked}, an answer of {} and {answered}. {became}",
+        "{exchanges}: a request of {} and {asked}, an answer of {} and {answered}. {}",
         counted(exchange.request_fields as f64, "field"),
         counted(exchange.answer_fields as f64, "field"),
+        ends(filter),
     )
+}
+
+/// What becomes of exchanges, which need not be the same for all.
+fn ends(filter: &FilterToll) -> String {
+    if filter.others.is_empty() {
+        return became(filter.outcome);
+    }
+    let others = filter.others.iter().map(|others| (others.outcome, others.exchanges));
+    let less = filter.others.iter().fold(0, |sum: u32, others| sum.saturating_add(others.exchanges));
+    let all = std::iter::once((filter.outcome, filter.requests.saturating_sub(less))).chain(others);
+    let sentences: String =
+        all.map(|(outcome, exchanges)| format!("{} of them: {} ", grouped(exchanges), became(outcome))).collect();
+    format!("Not all end alike. {sentences}The figures are of all together.")
+}
+
+fn became(outcome: Outcome) -> String {
+    let rest = match outcome {
+        Outcome::Passes => "lets them pass",
+        Outcome::Answers(status) => {
+            return format!("The filter answers them itself, with {status}; nothing reaches the upstream.");
+        }
+        Outcome::Replaces(status) => {
+            return format!("The filter replaces the upstream's answer by one of its own, with {status}.");
+        }
+        Outcome::Refused => "gives an answer that cannot be sent; what would follow is not measured",
+        Outcome::Closes => "closes them; what would follow is not measured",
+        Outcome::HoldsRequest => "holds the request for good; what would follow is not measured",
+        Outcome::HoldsAnswer => "holds the answer for good; what would follow is not measured",
+    };
+    format!("The filter {rest}.")
 }
 
 /// What changed since another report, a line each.
@@ -275,7 +298,7 @@ fn size(bytes: f64) -> String {
 mod tests {
     use super::*;
     use crate::toll::report::tests::report;
-    use crate::toll::report::{Broken, Flaw};
+    use crate::toll::report::{Broken, Flaw, Others};
 
     #[test]
     fn a_report_reads_as_sentences() {
@@ -293,7 +316,7 @@ mod tests {
             "hostcall                               calls    median    copied",
             "proxy_log                                  1    150 ns        20",
             "memory    1.1 MiB after the first exchange, 1.1 MiB after 100,000",
-            "start     2.0 ms (1.8 ms to 2.2 ms); it has no image",
+            "start     2.0 ms (1.8 ms to 2.2 ms), its instance 400.00 µs (360.00 µs to 440.00 µs); it has no image",
             "compile   1.50 s (1.35 s to 1.65 s); 3.0 ms (2.7 ms to 3.3 ms) from kept code",
         ] {
             assert!(text.lines().any(|known| known == line), "{line}\n{text}");
@@ -369,6 +392,20 @@ mod tests {
             said(&[Difference::Gone("b".to_owned())], &[change(Figure::Hostcalls, 4.0, 3.0, -25.0)]),
             "b: it was measured before, and is not now.\na: hostcalls of one exchange 4 → 3, 25 % less\n"
         );
+    }
+
+    #[test]
+    fn ends_that_are_not_alike_are_told_with_how_many_there_are() {
+        let mut mixed = report();
+        mixed.filters[0].others = vec![Others { outcome: Outcome::Answers(403), exchanges: 1_000 }];
+        mixed.filters[0].isolated = true;
+
+        let text = words(&mixed);
+
+        let said = "Not all end alike. 99,000 of them: The filter lets them pass. 1,000 of them: The filter answers them itself, \
+                    with 403; nothing reaches the upstream. The figures are of all together.\n\
+                    Each has a VM of its own; what it takes to make that is part of it, as of the filter that does nothing.\n";
+        assert!(text.contains(said), "{text}");
     }
 
     #[test]
