@@ -124,7 +124,35 @@ fn three_parts_come_to_the_time_of_an_exchange_and_of_each_callback() {
     assert!(apart(&found["parts"], &found["request"]) < 1.0, "{found}");
     let callback = &found["callbacks"][0];
     assert!(apart(&callback["parts"], &callback["time"]) < 1.0, "{callback}");
-    assert!(callback["parts"]["host"].as_f64().unwrap() > 0.0, "{callback}");
+}
+
+#[test]
+fn the_filters_own_code_and_the_hosts_work_have_the_share_that_is_theirs() {
+    let bench = Bench::new();
+    let repeated = |count: u32, body: &str| {
+        on_request(&format!(
+            "(local $turn i32)
+            (loop $more
+                {body}
+                (local.set $turn (i32.add (local.get $turn) (i32.const 1)))
+                (br_if $more (i32.lt_u (local.get $turn) (i32.const {count}))))
+            (i32.const 0)"
+        ))
+    };
+    let replace = "(drop (call $proxy_replace_header_map_value (i32.const 0)
+        (i32.const 4096) (i32.const 6) (i32.const 4104) (i32.const 4)))";
+    let thinks = bench.file("thinks.wasm", repeated(100_000, ""));
+    let asks = bench.file("asks.wasm", repeated(200, replace));
+
+    let report = report(&[], &[&thinks, &asks]);
+
+    let share = |place: usize, part: &str| {
+        let found = &report["filters"][place];
+        found["parts"][part].as_f64().unwrap() / found["request"]["median"].as_f64().unwrap()
+    };
+    assert!(share(0, "guest") > 0.5, "{report}");
+    assert!(share(1, "host") > share(0, "host") + 0.25, "{report}");
+    assert_eq!(report["filters"][1]["callbacks"][0]["hostcalls"], 200.0);
 }
 
 #[test]
@@ -135,13 +163,50 @@ fn it_stands_beside_a_filter_that_does_nothing_native_code_and_ways_to_a_vm() {
     let report = report(&[], &[&filter]);
 
     let found = &report["filters"][0];
-    for figure in ["noop", "native", "start", "instantiate", "image", "compile_cold", "compile_cached"] {
+    for figure in ["noop", "start", "instantiate", "image", "compile_cold", "compile_cached"] {
         assert!(found[figure]["median"].as_f64().unwrap() > 0.0, "{figure}: {found}");
     }
-    assert_eq!((found["noop"]["samples"].as_u64(), found["native"]["samples"].as_u64()), (Some(100), Some(100)));
+    let native = &found["native"]["done"]["took"];
+    assert!(native["median"].as_f64().is_some() && found["native"]["without"] == json!([]), "{found}");
+    assert_eq!((found["noop"]["samples"].as_u64(), native["samples"].as_u64()), (Some(100), Some(100)));
     let turns = ["start", "instantiate", "image", "compile_cold", "compile_cached"]
         .map(|figure| found[figure]["ratios"].as_array().unwrap().len());
     assert!(turns.iter().all(|turns| *turns > 1), "{turns:?}");
+}
+
+#[test]
+fn what_is_not_done_again_in_rust_is_named() {
+    let bench = Bench::new();
+    let none = bench.file("none.wasm", on_request("(i32.const 0)"));
+    let asks = bench.file(
+        "asks.wasm",
+        on_request(
+            "(drop (call $proxy_get_shared_data (i32.const 4096) (i32.const 6) (i32.const 5000) (i32.const 5004)
+                (i32.const 5008)))
+            (call $show (i32.const 4096) (i32.const 6))
+            (i32.const 0)",
+        ),
+    );
+    // More than is remembered of one exchange.
+    let many = bench.file(
+        "many.wasm",
+        on_request(
+            "(local $turn i32)
+            (loop $more
+                (drop (call $proxy_remove_header_map_value (i32.const 0) (i32.const 4096) (i32.const 6)))
+                (local.set $turn (i32.add (local.get $turn) (i32.const 1)))
+                (br_if $more (i32.lt_u (local.get $turn) (i32.const 10001))))
+            (i32.const 0)",
+        ),
+    );
+
+    let report = report(&["--requests", "20"], &[&none, &asks, &many]);
+
+    let native = |place: usize| &report["filters"][place]["native"];
+    assert_eq!(native(0), &json!({ "done": "nothing", "without": [] }));
+    assert_eq!(native(1)["without"], json!(["proxy_get_shared_data"]));
+    assert_eq!(native(1)["done"]["took"]["samples"], 20);
+    assert_eq!(native(2), &json!({ "done": "too_much", "without": [] }));
 }
 
 #[test]
@@ -261,7 +326,7 @@ fn each_exchange_has_a_vm_of_its_own_where_the_configuration_says_so() {
 fn a_filter_that_a_proxy_would_not_serve_is_refused() {
     let bench = Bench::new();
     let turns = format!(r#"{ONCE} (table 1 funcref) (func (export "turn") (table.set (i32.const 0) (ref.null func)))"#);
-    let pin = format!("sha256: {}", "0".repeat(64));
+    let pin = format!("sha256: {}", "a".repeat(64));
 
     let (of_image, image, _) = of_configuration(&bench, &guest(&turns), ("isolation: request", ""));
     let (of_time, time, _) = of_configuration(&bench, &guest(ONCE), ("", "compile_time: 1ms"));

@@ -19,6 +19,7 @@ use crate::telemetry::log::{GuestText, LineBudget};
 use crate::telemetry::metrics::{PluginSeries, Registry, Track};
 use crate::toll::filter::Filter;
 use crate::toll::ledger::Account;
+use crate::toll::traced::{Step, Trail};
 
 /// Lines that are kept, the last ones.
 const LINES: usize = 20;
@@ -40,7 +41,9 @@ pub(super) struct Clerk<S, const METERED: bool> {
     refuses: bool,
     /// The exchange, while no callback of its own holds it.
     parked: Option<(ContextId, S)>,
-    series: Arc<PluginSeries>,
+    /// What the filter did with lines and metrics, where that is to be repeated.
+    pub(super) trail: Option<Trail>,
+    pub(super) series: Arc<PluginSeries>,
 }
 
 impl<S, const METERED: bool> Clerk<S, METERED> {
@@ -54,6 +57,7 @@ impl<S, const METERED: bool> Clerk<S, METERED> {
             asked: VecDeque::new(),
             refuses: false,
             parked: None,
+            trail: None,
             series,
         }
     }
@@ -67,7 +71,14 @@ impl<S, const METERED: bool> Clerk<S, METERED> {
             asked: VecDeque::new(),
             refuses: false,
             parked: None,
+            trail: self.trail.take(),
             series: Arc::clone(&self.series),
+        }
+    }
+
+    fn note(&mut self, bytes: usize, step: impl FnOnce() -> Step) {
+        if let Some(trail) = &mut self.trail {
+            trail.note(bytes, step);
         }
     }
 
@@ -121,6 +132,7 @@ impl<S: Carrier, const METERED: bool> Host for Clerk<S, METERED> {
         if level < LEVEL {
             return;
         }
+        self.note(message.len(), || Step::Log(message.to_vec()));
         // As in a proxy, a line beyond the quota goes nowhere, and one within it is put into words.
         if self.budget.take(Instant::now()).is_none() {
             return;
@@ -164,10 +176,12 @@ impl<S: Carrier, const METERED: bool> Host for Clerk<S, METERED> {
     }
 
     fn increment_metric(&mut self, metric: MetricId, delta: i64) -> Result<(), Status> {
+        self.note(0, || Step::Increment(metric, delta));
         metrics::increment(&self.series.custom, metric, delta)
     }
 
     fn record_metric(&mut self, metric: MetricId, value: u64) -> Result<(), Status> {
+        self.note(0, || Step::Record(metric, value));
         metrics::record(&self.series.custom, metric, value)
     }
 

@@ -5,6 +5,7 @@ use std::cmp::Reverse;
 use std::fs;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tollgate_abi::{CallbackKind, Engine, EngineError, EngineSettings, HeaderMap as _};
@@ -16,12 +17,12 @@ use crate::filter::rehearsal;
 use crate::toll::compile::{Code, Compilers};
 use crate::toll::filter::Filter;
 use crate::toll::ledger::{Entries, Notes};
-use crate::toll::native::replay;
+use crate::toll::native::{self, without};
 use crate::toll::noop;
 use crate::toll::observe::Seen;
 use crate::toll::report::{
-    Broken, CallbackToll, Exchange, FORMAT, FilterToll, Flaw, HostcallToll, Machine, Others, Parts, Report, Times,
-    Unmeasured,
+    Broken, CallbackToll, Exchange, FORMAT, FilterToll, Flaw, HostcallToll, Machine, Native, Others, Parts, Repeated,
+    Report, Times, Unmeasured,
 };
 use crate::toll::request::Asked;
 use crate::toll::runner::{Plain, Runner};
@@ -105,9 +106,11 @@ impl Bench<'_> {
         let (Some((most, others)), Some(memory_first)) = (outcomes.split_first(), runner.memory_first) else {
             return Err(flaw.unwrap_or_default());
         };
-        let (request, requests) = (own.times(), u32::try_from(own.len()).unwrap_or(u32::MAX));
+        // One of the two readings around each exchange lies within what they measure.
+        let reading = middle(READINGS, || ());
+        let (request, requests) = (own.times().less(reading), u32::try_from(own.len()).unwrap_or(u32::MAX));
         let broken = |flaw| Broken { exchange: requests.saturating_add(1), flaw };
-        let callbacks = callbacks(&runner.take_notes(), &nothing.take_notes(), &seen, requests);
+        let callbacks = callbacks((&runner.take_notes(), &nothing.take_notes()), (&seen, reading), requests);
         Ok(FilterToll {
             isolated: filter.isolation == Isolation::Request,
             outcome: most.outcome,
@@ -116,14 +119,14 @@ impl Bench<'_> {
             failure: flaw.map(broken),
             request,
             parts: parts(request.median, &callbacks),
-            noop: noop.times(),
-            native: native.times(),
-            ratios: own.middles.iter().zip(&noop.middles).map(|(own, noop)| own / noop.max(1.0)).collect(),
+            noop: noop.times().less(reading),
+            native: Native { done: repeated(&seen, &native, reading), without: without(&seen.notes) },
+            ratios: ratios(&own.middles, &noop.middles, reading),
             noise: own.noise(),
             noop_noise: noop.noise(),
             copied: callbacks.iter().fold(0.0, |sum, callback| sum + callback.calls * callback.copied),
             callbacks,
-            hostcalls: hostcalls(&seen),
+            hostcalls: hostcalls(&seen, reading),
             memory_first,
             memory_last: runner.memory,
             start: starts.whole,
@@ -135,8 +138,11 @@ impl Bench<'_> {
 
     /// The filter, the one that does nothing, and the same in Rust, in turns.
     fn rounds(&self, (runner, filter): (&mut Plain<'_>, &Filter), nothing: &mut Plain<'_>, seen: &Seen) -> Rounds {
-        let (began, facts) = (Instant::now(), self.sample.facts(&filter.manners));
+        let began = Instant::now();
         let mut rounds = Rounds::default();
+        let steps = seen.steps.as_deref().unwrap_or_default();
+        let facts = self.sample.facts(&filter.manners);
+        let mut native = native::Native::new(steps, (filter.lines, Arc::clone(&seen.series)), (&self.sample, facts));
         for round in 0..ROUNDS {
             let until = began + self.plan.time * (round + 1) / ROUNDS;
             let before = rounds.own.len();
@@ -145,8 +151,8 @@ impl Bench<'_> {
             // As many of the others, within as much time.
             let until = Instant::now() + self.plan.time / ROUNDS;
             let passed = passed.and(nothing.round(&mut rounds.noop, count, until));
-            for _ in 0..count {
-                rounds.native.add(replay(&seen.steps, &self.sample, &facts));
+            for _ in 0..if steps.is_empty() { 0 } else { count } {
+                rounds.native.add(native.replay());
             }
             rounds.close();
             runner.close();
@@ -202,8 +208,7 @@ fn outcomes(all: &[(rehearsal::Outcome, u32)]) -> Vec<Others> {
     others
 }
 
-fn callbacks(own: &Notes, noop: &Notes, seen: &Seen, requests: u32) -> Vec<CallbackToll> {
-    let reading = middle(READINGS, || ());
+fn callbacks((own, noop): (&Notes, &Notes), (seen, reading): (&Seen, f64), requests: u32) -> Vec<CallbackToll> {
     let least = noop.callbacks.iter().map(|(_, entries)| entries.times.times().median).min_by(f64::total_cmp);
     let callback = |(kind, entries): &(CallbackKind, Entries)| {
         let time = entries.times.times();
@@ -225,6 +230,19 @@ fn callbacks(own: &Notes, noop: &Notes, seen: &Seen, requests: u32) -> Vec<Callb
     own.callbacks.iter().map(callback).collect()
 }
 
+/// Round by round, the first over the second.
+fn ratios(own: &[f64], noop: &[f64], reading: f64) -> Vec<f64> {
+    own.iter().zip(noop).map(|(own, noop)| (own - reading).max(1.0) / (noop - reading).max(1.0)).collect()
+}
+
+fn repeated(seen: &Seen, native: &Series, reading: f64) -> Repeated {
+    match &seen.steps {
+        None => Repeated::TooMuch,
+        Some(steps) if steps.is_empty() => Repeated::Nothing,
+        Some(_) => Repeated::Took(native.times().less(reading)),
+    }
+}
+
 /// What callbacks come to in one exchange, and the way between them.
 fn parts(whole: f64, callbacks: &[CallbackToll]) -> Parts {
     let sum = |part: fn(&Parts) -> f64| callbacks.iter().fold(0.0, |sum, one| sum + one.calls * part(&one.parts));
@@ -232,12 +250,11 @@ fn parts(whole: f64, callbacks: &[CallbackToll]) -> Parts {
     Parts::of(whole, whole - host - guest, host)
 }
 
-fn hostcalls(seen: &Seen) -> Vec<HostcallToll> {
-    let reading = middle(READINGS, || ());
+fn hostcalls(seen: &Seen, reading: f64) -> Vec<HostcallToll> {
     let hostcall = |(name, entries): (&&'static str, &Entries)| HostcallToll {
         name: (*name).to_owned(),
         calls: share(entries.count, seen.exchanges.into()),
-        time: (entries.times.times().median - reading).max(0.0),
+        time: entries.times.times().less(reading),
         copied: entries.copied as f64 / entries.count.max(1) as f64,
     };
     seen.notes.hostcalls.iter().map(hostcall).collect()

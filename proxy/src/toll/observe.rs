@@ -1,10 +1,12 @@
 //! What a filter asks of its host during an exchange. Looking takes time, so that nothing here is timed as a whole.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tollgate_abi::Module;
 
 use crate::exchange::stream::FilterStream;
+use crate::telemetry::metrics::PluginSeries;
 use crate::toll::filter::Filter;
 use crate::toll::ledger::Notes;
 use crate::toll::native;
@@ -23,8 +25,10 @@ const TIME: Duration = Duration::from_secs(2);
 
 /// See the module.
 pub(super) struct Seen {
-    /// What one exchange read and changed.
-    pub(super) steps: Vec<Step>,
+    /// What one exchange read and changed; `None` where that is more than is repeated.
+    pub(super) steps: Option<Vec<Step>>,
+    /// Where that counts.
+    pub(super) series: Arc<PluginSeries>,
     /// What hostcalls took.
     pub(super) notes: Notes,
     /// In so many exchanges.
@@ -40,26 +44,30 @@ impl Seen {
     /// Looks at a filter in two VMs, one after the other. One that fails in its first exchange cannot be looked at; later
     /// only what was seen before counts.
     pub(super) fn of(module: &Module, filter: &Filter, sample: &Sample) -> Result<Self, Flaw> {
-        let steps = trace(Runner::new(module, filter, sample)?)?;
+        let mut traced: Traced<'_> = Runner::new(module, filter, sample)?;
+        let series = Arc::clone(&traced.series);
+        let steps = trace(&mut traced)?;
         let mut runner: Metered<'_> = Runner::new(module, filter, sample)?;
         let (mut exchanges, broken) = meter(&mut runner, WARM_UP)?;
         let mut notes = runner.take_notes();
         if !broken && let Ok((warm, _)) = meter(&mut runner, METERED) {
             (exchanges, notes) = (warm, runner.take_notes());
         }
-        Ok(Self { steps, notes, exchanges })
+        let steps = steps.and_then(|steps| native::with_clock(steps, &notes, exchanges));
+        Ok(Self { steps, series, notes, exchanges })
     }
 }
 
-fn trace(mut runner: Traced<'_>) -> Result<Vec<Step>, Flaw> {
-    let (began, mut last) = (Instant::now(), runner.pass()?.1);
+fn trace(runner: &mut Traced<'_>) -> Result<Option<Vec<Step>>, Flaw> {
+    let (began, mut last) = (Instant::now(), runner.pass_remembered()?);
     for _ in 1..TRACED {
-        match runner.pass() {
-            Ok((_, passed)) if began.elapsed() < TIME => last = passed,
+        match runner.pass_remembered() {
+            Ok(passed) if began.elapsed() < TIME => last = passed,
             _ => break,
         }
     }
-    Ok(native::steps(last.into_steps()))
+    let (carrier, trail) = last;
+    Ok(carrier.into_trail().with(trail).map(native::steps))
 }
 
 /// How many exchanges passed of so many, and whether the filter failed in the next.

@@ -73,6 +73,12 @@ impl Times {
         let at = |share: usize| samples.get(samples.len() * share / 100).copied().map_or(0.0, f64::from);
         Self { median: at(50), p99: at(99), samples: samples.len() }
     }
+
+    /// Without what each of them has too much.
+    pub(super) fn less(self, excess: f64) -> Self {
+        let left = |time: f64| (time - excess).max(0.0);
+        Self { median: left(self.median), p99: left(self.p99), ..self }
+    }
 }
 
 /// Something that was done several times, in turns with the same for a filter that does nothing.
@@ -137,8 +143,8 @@ pub struct FilterToll {
     pub parts: Parts,
     /// A filter with the same callbacks that does nothing.
     pub noop: Times,
-    /// The same reads and changes of the exchange, done in Rust, without the filter's own thinking.
-    pub native: Times,
+    /// The same done in Rust, without the filter's own thinking.
+    pub native: Native,
     /// What each round took in the middle, over what it took with the filter that does nothing.
     pub ratios: Vec<f64>,
     /// Of the filter's own rounds.
@@ -218,10 +224,32 @@ pub struct HostcallToll {
     pub name: String,
     /// Calls per exchange.
     pub calls: f64,
-    /// Median of one call.
-    pub time: f64,
+    /// One call.
+    pub time: Times,
     /// Bytes that one call copied.
     pub copied: f64,
+}
+
+/// Reads and changes of an exchange, lines and counts, done in Rust.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Native {
+    /// What came of it.
+    pub done: Repeated,
+    /// Hostcalls whose work is no part of it.
+    pub without: Vec<String>,
+}
+
+/// What came of doing the same in Rust.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Repeated {
+    /// There is nothing to do.
+    #[default]
+    Nothing,
+    /// It took this.
+    Took(Times),
+    /// One exchange has more of it than is kept.
+    TooMuch,
 }
 
 /// Exchanges with which it went another way than with most.
@@ -330,7 +358,7 @@ pub(super) mod tests {
             request: times(600.0, 1_200.0),
             parts,
             noop: times(200.0, 300.0),
-            native: times(100.0, 150.0),
+            native: Native { done: Repeated::Took(times(100.0, 150.0)), without: Vec::new() },
             ratios: vec![3.0, 2.9, 3.1, 3.0, 2.95, 3.05, 3.0, 3.0, 2.9, 3.1],
             noise: Noise(5.0),
             noop_noise: Noise(4.0),
@@ -342,7 +370,12 @@ pub(super) mod tests {
                 hostcalls: 1.0,
                 copied: 20.0,
             }],
-            hostcalls: vec![HostcallToll { name: "proxy_log".to_owned(), calls: 1.0, time: 150.0, copied: 20.0 }],
+            hostcalls: vec![HostcallToll {
+                name: "proxy_log".to_owned(),
+                calls: 1.0,
+                time: times(150.0, 180.0),
+                copied: 20.0,
+            }],
             copied: 20.0,
             memory_first: 1_114_112,
             memory_last: 1_114_112,

@@ -1,5 +1,6 @@
 //! A VM that exchanges are passed through, one after another; with `isolation: request` each through one of its own.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tollgate_abi::{Failure, Image, Module, NoImage, Vm};
@@ -10,12 +11,14 @@ use crate::exchange::stream::{Facts, FilterStream};
 use crate::filter::fault::FaultKind;
 use crate::filter::manners::Manners;
 use crate::filter::rehearsal::{Carrier, Outcome, Rehearsal};
+use crate::telemetry::metrics::PluginSeries;
 use crate::toll::clerk::Clerk;
 use crate::toll::filter::Filter;
 use crate::toll::ledger::{Account, Ledger, Notes};
 use crate::toll::report::Flaw;
 use crate::toll::sample::Sample;
 use crate::toll::series::{Series, timed};
+use crate::toll::traced::Trail;
 
 /// See the module. Timed is the way through the VM, and what makes the next VM where each exchange has its own: exchanges are
 /// made before and dropped afterwards.
@@ -28,6 +31,8 @@ pub(super) struct Runner<'a, S: Carrier, const METERED: bool> {
     facts: Facts,
     sample: &'a Sample,
     ledger: Ledger,
+    /// Where metrics count.
+    pub(super) series: Arc<PluginSeries>,
     /// What became of exchanges, with how many, in the order in which it first happened.
     pub(super) outcomes: Vec<(Outcome, u32)>,
     /// Linear memory after the first exchange.
@@ -67,6 +72,7 @@ impl<'a, S: Carrier + From<Box<FilterStream>>, const METERED: bool> Runner<'a, S
         // What was entered before the first exchange is none of its own.
         vm.host_mut().account = Account::default();
         Ok(Self {
+            series: Arc::clone(&vm.host().series),
             vm: Some(vm),
             image,
             manners: filter.manners,
@@ -95,6 +101,16 @@ impl<'a, S: Carrier + From<Box<FilterStream>>, const METERED: bool> Runner<'a, S
         let (renewing, renewed) = timed(|| renewed(vm, image));
         self.vm = Some(renewed?);
         Ok((time + renewing, carrier))
+    }
+
+    /// The same, with everything that the filter did with lines and metrics.
+    pub(super) fn pass_remembered(&mut self) -> Result<(S, Trail), Flaw> {
+        if let Some(vm) = &mut self.vm {
+            vm.host_mut().trail = Some(Trail::default());
+        }
+        let (_, carrier) = self.pass()?;
+        let trail = self.vm.as_mut().and_then(|vm| vm.host_mut().trail.take());
+        Ok((carrier, trail.unwrap_or_default()))
     }
 
     fn note(&mut self, outcome: Outcome, memory: usize) {

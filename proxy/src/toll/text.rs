@@ -3,10 +3,14 @@
 use std::fmt::{self, Write};
 
 use crate::toll::compare::{Change, Comparison, Difference, Figure};
-use crate::toll::report::{FilterToll, Noise, Outcome, Report, Times, Turns};
+use crate::toll::report::{FilterToll, Native, Noise, Outcome, Repeated, Report, Times, Turns};
 
 /// Noise above which differences mean little.
-const NOISY: Noise = Noise(10.0);
+const NOISY: f64 = 10.0;
+/// Rounds below which nothing is said of noise.
+const ROUNDS: usize = 5;
+/// Samples of which no hundredth is longer than the longest.
+const FEW: usize = 100;
 
 /// All filters that were measured, and where.
 pub fn words(report: &Report) -> String {
@@ -51,6 +55,7 @@ fn filter_words(text: &mut String, filter: &FilterToll, report: &Report) -> fmt:
     sum(text, filter)?;
     callbacks(text, filter)?;
     hostcalls(text, filter)?;
+    footnote(text, filter)?;
     let (first, last) = (size(filter.memory_first as f64), size(filter.memory_last as f64));
     writeln!(text, "\nmemory    {first} after the first exchange, {last} after {}", grouped(filter.requests))?;
     let image = filter.image.as_ref();
@@ -66,7 +71,7 @@ fn filter_words(text: &mut String, filter: &FilterToll, report: &Report) -> fmt:
 
 /// The toll, what it is made of, and what it is beside others.
 fn sum(text: &mut String, filter: &FilterToll) -> fmt::Result {
-    let FilterToll { request, parts, noop, native, .. } = filter;
+    let FilterToll { request, parts, noop, .. } = filter;
     writeln!(text, "One exchange through it takes {} (median; {}).", time(request.median), p99(request))?;
     writeln!(
         text,
@@ -81,12 +86,25 @@ fn sum(text: &mut String, filter: &FilterToll) -> fmt::Result {
         size(filter.copied),
     )?;
     writeln!(text, "A filter with the same callbacks that does nothing takes {} ({}).", time(noop.median), p99(noop))?;
-    writeln!(
-        text,
-        "The same reads and changes in Rust take {} ({}), without what the filter computes.\n",
-        time(native.median),
-        p99(native)
-    )
+    writeln!(text, "{}\n", native(&filter.native))
+}
+
+/// The same in Rust, and what it is not.
+fn native(native: &Native) -> String {
+    let done = match &native.done {
+        Repeated::Took(times) => format!(
+            "The same reads and changes in Rust take {} ({}), without what the filter computes",
+            time(times.median),
+            p99(times)
+        ),
+        Repeated::Nothing => "It reads and changes nothing that Rust would do in its place".to_owned(),
+        Repeated::TooMuch => {
+            "One exchange makes more reads and changes than are done again in Rust, to compare".to_owned()
+        }
+    };
+    let end = if native.without.is_empty() { "." } else { ". Not repeated there: " };
+    let names = native.without.join(", ");
+    format!("{done}{end}{names}{}", if names.is_empty() { "" } else { "." })
 }
 
 fn callbacks(text: &mut String, filter: &FilterToll) -> fmt::Result {
@@ -104,7 +122,7 @@ fn callbacks(text: &mut String, filter: &FilterToll) -> fmt::Result {
             if callback.name == "log" { "done, log, delete" } else { &callback.name },
             number(callback.calls),
             time(callback.time.median),
-            time(callback.time.p99),
+            marked(&callback.time),
             time(parts.crossing),
             time(parts.guest),
             time(parts.host),
@@ -119,27 +137,49 @@ fn hostcalls(text: &mut String, filter: &FilterToll) -> fmt::Result {
     if filter.hostcalls.is_empty() {
         return Ok(());
     }
-    writeln!(text, "\n{:<36} {:>7} {:>9} {:>9}", "hostcall", "calls", "median", "copied")?;
+    writeln!(text, "\n{:<36} {:>7} {:>9} {:>9} {:>9}", "hostcall", "calls", "median", "p99", "copied")?;
     for hostcall in &filter.hostcalls {
         let (calls, copied) = (number(hostcall.calls), number(hostcall.copied));
-        writeln!(text, "{:<36} {calls:>7} {:>9} {copied:>9}", hostcall.name, time(hostcall.time))?;
+        let (median, most) = (time(hostcall.time.median), marked(&hostcall.time));
+        writeln!(text, "{:<36} {calls:>7} {median:>9} {most:>9} {copied:>9}", hostcall.name)?;
     }
     Ok(())
 }
 
-/// A word of warning where rounds that should be alike are not.
-fn noise(text: &mut String, filter: &FilterToll) -> fmt::Result {
-    let (own, noop) = (filter.noise, filter.noop_noise);
-    if own <= NOISY && noop <= NOISY {
-        return Ok(());
+/// What the mark of a table means, where it stands in one.
+fn footnote(text: &mut String, filter: &FilterToll) -> fmt::Result {
+    let mut all = filter.callbacks.iter().map(|one| &one.time).chain(filter.hostcalls.iter().map(|one| &one.time));
+    if all.any(|times| times.samples < FEW) {
+        writeln!(text, "* the longest of fewer than {FEW}")?;
     }
-    let most = if own > noop { own.0 } else { noop.0 };
-    writeln!(
-        text,
-        "This machine is too noisy to tell: rounds of this filter differ by {:.0} %, of the one that does nothing by {:.0} %. \
-         Differences below {most:.0} % mean nothing.\n",
-        own.0, noop.0
-    )
+    Ok(())
+}
+
+/// A word of warning where rounds that should be alike are not, or too few to tell.
+fn noise(text: &mut String, filter: &FilterToll) -> fmt::Result {
+    let (Noise(own), Noise(noop), rounds) = (filter.noise, filter.noop_noise, filter.ratios.len());
+    if rounds < ROUNDS {
+        return writeln!(text, "{}\n", too_few(rounds));
+    }
+    match (own > NOISY, noop > NOISY) {
+        (false, false) => Ok(()),
+        (true, false) => writeln!(
+            text,
+            "Its own time drifts, and the machine's does not: rounds of this filter differ by {own:.0} %, of the one that does \
+             nothing by {noop:.0} %. Differences below {own:.0} % mean nothing.\n"
+        ),
+        (_, true) => writeln!(
+            text,
+            "This machine is too noisy to tell: rounds of this filter differ by {own:.0} %, of the one that does nothing by \
+             {noop:.0} %. Differences below {:.0} % mean nothing.\n",
+            own.max(noop)
+        ),
+    }
+}
+
+fn too_few(rounds: usize) -> String {
+    let rounds = counted(rounds as f64, "round");
+    format!("Too few to tell how noisy this machine is: {rounds} of exchanges, where {ROUNDS} would do.")
 }
 
 fn passed(filter: &FilterToll, report: &Report) -> String {
@@ -241,9 +281,14 @@ fn share(part: f64, whole: f64) -> f64 {
     if whole == 0.0 { 0.0 } else { part / whole * 100.0 }
 }
 
-/// Of fewer than a hundred samples the longest is the only one that can stand for it.
+/// The same in a table.
+fn marked(times: &Times) -> String {
+    format!("{}{}", time(times.p99), if times.samples < FEW { "*" } else { "" })
+}
+
+/// Of few samples the longest is the only one that can stand for it.
 fn p99(times: &Times) -> String {
-    let most = if times.samples < 100 { format!(" of {} = max", times.samples) } else { String::new() };
+    let most = if times.samples < FEW { format!(" of {} = max", times.samples) } else { String::new() };
     format!("p99{most} {}", time(times.p99))
 }
 
@@ -313,8 +358,8 @@ mod tests {
             "The same reads and changes in Rust take 100 ns (p99 150 ns), without what the filter computes.",
             "callback                   calls    median       p99 in and out    filter      host hostcalls    copied",
             "request_headers                1    300 ns    500 ns      50 ns    100 ns    150 ns         1        20",
-            "hostcall                               calls    median    copied",
-            "proxy_log                                  1    150 ns        20",
+            "hostcall                               calls    median       p99    copied",
+            "proxy_log                                  1    150 ns    180 ns        20",
             "memory    1.1 MiB after the first exchange, 1.1 MiB after 100,000",
             "start     2.0 ms (1.8 ms to 2.2 ms), its instance 400.00 µs (360.00 µs to 440.00 µs); it has no image",
             "compile   1.50 s (1.35 s to 1.65 s); 3.0 ms (2.7 ms to 3.3 ms) from kept code",
@@ -325,32 +370,85 @@ mod tests {
     }
 
     #[test]
-    fn noise_of_either_is_a_warning() {
-        for (own, noop, said) in [
-            (10.0, 10.0, None),
+    fn noise_is_the_machines_or_the_filters_own_and_few_rounds_say_nothing_of_it() {
+        let said = |own, noop, rounds| {
+            let mut noisy = report();
+            let filter = &mut noisy.filters[0];
+            (filter.noise, filter.noop_noise) = (Noise(own), Noise(noop));
+            filter.ratios.truncate(rounds);
+            words(&noisy)
+        };
+        let warns = ["too noisy", "drifts", "Too few"];
+
+        for (own, noop, rounds, warned) in [
+            (10.0, 10.0, 10, None),
+            (10.0, 10.0, 5, None),
             (
                 11.0,
                 2.0,
+                10,
                 Some(
-                    "rounds of this filter differ by 11 %, of the one that does nothing by 2 %. Differences below 11 %",
+                    "Its own time drifts, and the machine's does not: rounds of this filter differ by 11 %, of the one that does nothing by 2 %. Differences below 11 % mean nothing.",
                 ),
             ),
             (
                 2.0,
                 23.0,
+                10,
                 Some(
-                    "rounds of this filter differ by 2 %, of the one that does nothing by 23 %. Differences below 23 %",
+                    "This machine is too noisy to tell: rounds of this filter differ by 2 %, of the one that does nothing by 23 %. Differences below 23 % mean nothing.",
                 ),
             ),
+            (
+                30.0,
+                23.0,
+                10,
+                Some(
+                    "This machine is too noisy to tell: rounds of this filter differ by 30 %, of the one that does nothing by 23 %. Differences below 30 % mean nothing.",
+                ),
+            ),
+            (
+                30.0,
+                23.0,
+                4,
+                Some("Too few to tell how noisy this machine is: 4 rounds of exchanges, where 5 would do."),
+            ),
+            (0.0, 0.0, 1, Some("Too few to tell how noisy this machine is: 1 round of exchanges, where 5 would do.")),
         ] {
-            let mut noisy = report();
-            (noisy.filters[0].noise, noisy.filters[0].noop_noise) = (Noise(own), Noise(noop));
+            let text = said(own, noop, rounds);
 
-            let text = words(&noisy);
-
-            assert_eq!(text.contains("too noisy to tell"), said.is_some());
-            assert!(said.is_none_or(|said| text.contains(said)), "{text}");
+            assert_eq!(
+                warns.iter().filter(|word| text.contains(**word)).count(),
+                usize::from(warned.is_some()),
+                "{text}"
+            );
+            assert!(warned.is_none_or(|warned| text.lines().any(|line| line == warned)), "{text}");
         }
+    }
+
+    #[test]
+    fn a_percentile_of_few_is_marked_in_tables() {
+        let mut few = report();
+        few.filters[0].callbacks[0].time.samples = 99;
+
+        let text = words(&few);
+
+        assert!(text.contains("300 ns   500 ns*") && text.contains("\n* the longest of fewer than 100\n"), "{text}");
+        assert!(!words(&report()).contains("* the longest"));
+    }
+
+    #[test]
+    fn what_is_not_done_again_in_rust_is_said() {
+        let said = |done, without: &[&str]| {
+            native(&Native { done, without: without.iter().map(|name| (*name).to_owned()).collect() })
+        };
+
+        assert_eq!(said(Repeated::Nothing, &[]), "It reads and changes nothing that Rust would do in its place.");
+        assert_eq!(
+            said(Repeated::TooMuch, &["proxy_http_call", "random_get"]),
+            "One exchange makes more reads and changes than are done again in Rust, to compare. Not repeated there: \
+             proxy_http_call, random_get."
+        );
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use std::cell::RefCell;
 
-use tollgate_abi::{Buffer, BufferType, HeaderMap, LocalResponse, MapType, Refusal, Stream, StreamType};
+use tollgate_abi::{Buffer, BufferType, HeaderMap, LocalResponse, MapType, MetricId, Refusal, Stream, StreamType};
 
 use crate::exchange::buffer::BodyBuffer;
 use crate::exchange::stream::FilterStream;
@@ -28,6 +28,14 @@ pub(super) enum Step {
     SetProperty(Vec<u8>, Vec<u8>),
     /// The exchange was answered.
     Respond(LocalResponse),
+    /// This line was logged, of a level that is written.
+    Log(Vec<u8>),
+    /// So much was added to this metric.
+    Increment(MetricId, i64),
+    /// This was recorded by that metric.
+    Record(MetricId, u64),
+    /// The time was asked for.
+    Time,
 }
 
 /// One thing that was done to a map.
@@ -43,18 +51,53 @@ pub(super) enum MapStep {
     ReplaceAll(Vec<Field>),
 }
 
+/// What was done, in its order.
+#[derive(Debug, Default)]
+pub(super) struct Trail {
+    steps: Vec<Step>,
+    bytes: usize,
+    /// There was more than is kept: nothing is.
+    is_over: bool,
+}
+
+impl Trail {
+    /// Most steps of one exchange that are kept: a filter may make millions in the time that it has.
+    pub(super) const STEPS: usize = 10_000;
+    /// Most bytes of names, values, lines and bodies that are kept.
+    pub(super) const BYTES: usize = 16 << 20;
+
+    /// Keeps one more, which holds so many bytes.
+    pub(super) fn note(&mut self, bytes: usize, step: impl FnOnce() -> Step) {
+        self.bytes = self.bytes.saturating_add(bytes);
+        if self.steps.len() == Self::STEPS || self.bytes > Self::BYTES {
+            self.is_over = true;
+            self.steps = Vec::new();
+        }
+        if !self.is_over {
+            self.steps.push(step());
+        }
+    }
+
+    /// All of it, and what another came to at the same time; `None` where either was too long.
+    pub(super) fn with(mut self, other: Self) -> Option<Vec<Step>> {
+        self.steps.extend(other.steps);
+        let is_over = self.is_over || other.is_over || self.steps.len() > Self::STEPS;
+        (!is_over).then_some(self.steps)
+    }
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct TracedStream {
     bare: Box<FilterStream>,
     /// The map that was asked for last.
     map: MapType,
-    steps: RefCell<Vec<Step>>,
+    trail: RefCell<Trail>,
 }
 
 impl From<Box<FilterStream>> for TracedStream {
     fn from(bare: Box<FilterStream>) -> Self {
-        Self { bare, map: MapType::RequestHeaders, steps: RefCell::default() }
+        Self { bare, map: MapType::RequestHeaders, trail: RefCell::default() }
     }
 }
 
@@ -65,17 +108,17 @@ impl Carrier for TracedStream {
 }
 
 impl TracedStream {
-    /// All that was done, in its order.
-    pub(super) fn into_steps(self) -> Vec<Step> {
-        self.steps.into_inner()
+    /// All that was done.
+    pub(super) fn into_trail(self) -> Trail {
+        self.trail.into_inner()
     }
 
-    fn note(&self, step: Step) {
-        self.steps.borrow_mut().push(step);
+    fn note(&self, bytes: usize, step: impl FnOnce() -> Step) {
+        self.trail.borrow_mut().note(bytes, step);
     }
 
-    fn note_map(&self, step: MapStep) {
-        self.note(Step::Map(self.map, step));
+    fn note_map(&self, bytes: usize, step: impl FnOnce() -> MapStep) {
+        self.note(bytes, || Step::Map(self.map, step()));
     }
 
     /// The map that was asked for, to read.
@@ -107,33 +150,34 @@ impl HeaderMap for TracedStream {
     }
 
     fn for_each(&self, visit: &mut dyn FnMut(&[u8], &[u8])) {
-        self.note_map(MapStep::Visit);
+        self.note_map(0, || MapStep::Visit);
         self.shown().into_iter().for_each(|map| map.for_each(visit));
     }
 
     fn first(&self, name: &[u8]) -> Option<&[u8]> {
-        self.note_map(MapStep::First(name.to_vec()));
+        self.note_map(name.len(), || MapStep::First(name.to_vec()));
         self.shown()?.first(name)
     }
 
     fn add(&mut self, name: &[u8], value: &[u8]) -> Result<(), Refusal> {
-        self.note_map(MapStep::Add((name.to_vec(), value.to_vec())));
+        self.note_map(name.len() + value.len(), || MapStep::Add((name.to_vec(), value.to_vec())));
         self.change(|map| map.add(name, value))
     }
 
     fn replace(&mut self, name: &[u8], value: &[u8]) -> Result<(), Refusal> {
-        self.note_map(MapStep::Replace((name.to_vec(), value.to_vec())));
+        self.note_map(name.len() + value.len(), || MapStep::Replace((name.to_vec(), value.to_vec())));
         self.change(|map| map.replace(name, value))
     }
 
     fn remove(&mut self, name: &[u8]) -> Result<(), Refusal> {
-        self.note_map(MapStep::Remove(name.to_vec()));
+        self.note_map(name.len(), || MapStep::Remove(name.to_vec()));
         self.change(|map| map.remove(name))
     }
 
     fn replace_all(&mut self, fields: &[(&[u8], &[u8])]) -> Result<(), Refusal> {
-        let owned = fields.iter().map(|(name, value)| (name.to_vec(), value.to_vec()));
-        self.note_map(MapStep::ReplaceAll(owned.collect()));
+        let owned = || fields.iter().map(|(name, value)| (name.to_vec(), value.to_vec())).collect();
+        let bytes = fields.iter().map(|(name, value)| name.len() + value.len()).sum();
+        self.note_map(bytes, || MapStep::ReplaceAll(owned()));
         self.change(|map| map.replace_all(fields))
     }
 }
@@ -146,14 +190,14 @@ impl Buffer for TracedStream {
 
     fn read(&self, start: usize, into: &mut [u8]) {
         if let Some((kind, body)) = self.body() {
-            self.note(Step::Read(kind, start, into.len()));
+            self.note(0, || Step::Read(kind, start, into.len()));
             body.read(start, into);
         }
     }
 
     fn splice(&mut self, start: usize, size: usize, bytes: &[u8]) -> Result<(), Refusal> {
         if let Some((kind, _)) = self.body() {
-            self.note(Step::Splice(kind, start, size, bytes.to_vec()));
+            self.note(bytes.len(), || Step::Splice(kind, start, size, bytes.to_vec()));
         }
         let body = self.bare.body.as_mut().map(|(_, body)| body);
         body.map_or(Err(Refusal::Unavailable), |body| body.splice(start, size, bytes))
@@ -173,17 +217,18 @@ impl Stream for TracedStream {
     }
 
     fn property(&mut self, path: &[&[u8]]) -> Option<Vec<u8>> {
-        self.note(Step::Property(path.iter().map(|part| part.to_vec()).collect()));
+        let parts = || path.iter().map(|part| part.to_vec()).collect();
+        self.note(path.iter().map(|part| part.len()).sum(), || Step::Property(parts()));
         self.bare.property(path)
     }
 
     fn set_property(&mut self, path: &[u8], value: &[u8]) -> Result<(), Refusal> {
-        self.note(Step::SetProperty(path.to_vec(), value.to_vec()));
+        self.note(path.len() + value.len(), || Step::SetProperty(path.to_vec(), value.to_vec()));
         self.bare.set_property(path, value)
     }
 
     fn local_response(&mut self, response: LocalResponse) -> Result<(), Refusal> {
-        self.note(Step::Respond(response.clone()));
+        self.note(response.body.len(), || Step::Respond(response.clone()));
         self.bare.local_response(response)
     }
 
@@ -249,7 +294,7 @@ mod tests {
         let bare = traced.bare().unwrap();
         let own = [bare.request.first(b"x-a"), bare.response.as_ref().unwrap().first(b"x-a")];
         assert_eq!((own, bare.request_trailers.as_ref().unwrap().len()), ([Some(&b"1"[..]); 2], 1));
-        assert_eq!(traced.into_steps().len(), 6);
+        assert_eq!(traced.into_trail().with(Trail::default()).unwrap().len(), 6);
     }
 
     #[test]
@@ -274,5 +319,20 @@ mod tests {
         let wishes = &bare.wishes;
         let counted = (wishes.resume.len(), wishes.close, wishes.refused, wishes.done.len());
         assert_eq!((counted, bare.request.edited.target), ((1, Some(0), Some(0), 1), true));
+    }
+
+    #[test]
+    fn a_trail_that_is_longer_than_one_is_kept_is_none() {
+        let of = |steps: usize, bytes: usize| {
+            let mut trail = Trail::default();
+            (0..steps).for_each(|_| trail.note(bytes / steps, || Step::Time));
+            trail
+        };
+        let kept = |trail: Trail, other: Trail| trail.with(other).map(|steps| steps.len());
+
+        assert_eq!(kept(of(Trail::STEPS - 1, 0), of(1, Trail::BYTES)), Some(Trail::STEPS));
+        assert_eq!(kept(of(Trail::STEPS, 0), of(1, 0)), None);
+        assert_eq!(kept(of(Trail::STEPS + 1, 0), Trail::default()), None);
+        assert_eq!(kept(Trail::default(), of(1, Trail::BYTES + 1)), None);
     }
 }
