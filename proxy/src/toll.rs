@@ -13,17 +13,20 @@
 //! | `noop` | a filter that does nothing |
 //! | `compile`, `starts`, `observe`, `measure` | how code and VMs are made, what the filter asks for, and how long it all takes, in turns |
 //! | `report` | the figures |
-//! | `text`, `compare` | the figures in words, and what changed since others |
+//! | `before`, `compare`, `moved` | the figures of another measurement, and what changed since |
+//! | `text` | all of that in words |
 //!
 //! Time is the wall clock's, because that is what the client waits for. Everything runs on the calling thread but compiling,
 //! which has a process of its own as in the proxy.
 
+mod before;
 mod clerk;
 mod compare;
 mod compile;
 mod filter;
 mod ledger;
 mod measure;
+mod moved;
 mod native;
 mod noop;
 mod observe;
@@ -36,7 +39,8 @@ mod starts;
 mod text;
 mod traced;
 
-pub use self::compare::{Change, Comparison, Difference, Figure, Incomparable, compare};
+pub use self::before::{Unfit, before};
+pub use self::compare::{Change, Comparison, Difference, Figure, Untold, Why, compare};
 pub use self::filter::Filter;
 pub use self::measure::{Plan, measure};
 pub use self::report::{Broken, Report, Unmeasured};

@@ -622,11 +622,39 @@ fn what_changed_since_another_measurement_is_named() {
         "guest: bytes copied in one exchange 10 → 20, 100 % more",
         "guest: it had another configuration.",
         "other: it was measured before, and is not now.",
+        "guest: there were too few turns to compare the slowest hundredth of exchanges",
     ] {
         assert!(words.lines().any(|known| known == line), "{line}\n{words}");
     }
     let changes = columns(&figures["comparison"]["changes"], &["figure", "after"]);
     assert!(changes.contains(&vec![&json!("hostcalls"), &json!(2.0)]), "{changes:?}");
+}
+
+#[test]
+fn a_filter_that_ends_exchanges_in_another_way_is_named() {
+    let bench = Bench::new();
+    let filter = bench.filter("(i32.const 0)");
+    let old = bench.file("old.json", report(&[], &[&filter]).to_string());
+    bench.filter("(i32.const 1)");
+
+    let comparison = &report(&["--compare", old.to_str().unwrap()], &[&filter])["comparison"];
+
+    assert_eq!(comparison["differences"], json!([{ "outcome": "guest" }]));
+    assert_eq!((&comparison["changes"], &comparison["untold"]), (&json!([]), &json!([])));
+}
+
+#[test]
+fn figures_are_kept_where_there_is_nothing_left_to_compare_them_with() {
+    let bench = Bench::new();
+    let filter = bench.filter("(i32.const 0)");
+    let good = bench.file("good.wasm", on_request("(i32.const 0)"));
+    let old = bench.file("old.json", report(&[], &[&filter]).to_string());
+    bench.filter("(unreachable)");
+
+    let (code, report, _) = json(&["--compare", old.to_str().unwrap()], &[&filter, &good]);
+
+    assert_eq!((code, &report["filters"][0]["name"]), (1, &json!("good")));
+    assert_eq!(report["comparison"]["differences"], json!([{ "new": "good" }, { "gone": "guest" }]));
 }
 
 #[test]
@@ -638,7 +666,7 @@ fn the_same_module_five_times_has_not_changed() {
 
     let again = report(&["--requests", "1000", "--compare", old.to_str().unwrap()], &five);
 
-    assert_eq!(again["comparison"], json!({ "differences": [], "changes": [] }));
+    assert_eq!(again["comparison"], json!({ "differences": [], "changes": [], "untold": [] }));
 }
 
 #[test]
@@ -664,6 +692,9 @@ fn what_cannot_be_measured_is_said_in_a_sentence() {
     let (request, old) = (bench.file("request", "no request"), bench.file("old.json", "{}"));
     let (request, large) = (["--request", request.to_str().unwrap()], ["--request", large.to_str().unwrap()]);
     let old = ["--compare", old.to_str().unwrap()];
+    let (older, strange) = (bench.file("older.json", "{ \"format\": 1 }"), report(&[], &[&good]));
+    let (older, strange) = (older, bench.file("strange.json", strange.to_string()));
+    let (older, strange) = (["--compare", older.to_str().unwrap()], ["--compare", strange.to_str().unwrap()]);
 
     for (arguments, file, said) in [
         (&[][..], &refuses, "error[TG0406]: refuses: refused in configure: "),
@@ -676,6 +707,8 @@ fn what_cannot_be_measured_is_said_in_a_sentence() {
         (&request, &good, "request: line 1: \"no request\" is no request line"),
         (&large, &good, "large: it is longer than 1110016 bytes"),
         (&old, &good, "old.json: it is no measurement: missing field"),
+        (&older, &good, "older.json: it was written by an older version of this program"),
+        (&strange, &refuses, "strange.json: it has none of these filters, only guest"),
         (&["--config", "", "--config", ""], &good, "error[TG0406]: 2 configurations for 1 filters"),
     ] {
         let (code, out, error) = toll(arguments, &[file]);

@@ -75,13 +75,12 @@ pub(super) fn toll(arguments: &TollArguments) -> Result<(), Failure> {
 fn measured(arguments: &TollArguments) -> Result<(Report, Option<Comparison>), Failure> {
     let filters = filters(arguments)?;
     let asked = request(arguments.request.as_deref())?;
-    let before = arguments.compare.as_deref().map(before).transpose()?;
+    let before = arguments.compare.as_deref().map(|file| before(file, &filters)).transpose()?;
     let plan = Plan { requests: arguments.requests, program: own_program(), ..Plan::default() };
     let report = toll::measure(&filters, &asked, &plan).map_err(|error| Failure::Toll(error.to_string()))?;
     // Where nothing was measured there is more to be said of that than of what it is compared with.
     let before = before.filter(|_| !report.filters.is_empty());
-    let comparison = before.map(|before| toll::compare(&before, &report)).transpose();
-    let comparison = comparison.map_err(|why| refused(arguments.compare.as_deref(), &why))?;
+    let comparison = before.map(|before| toll::compare(&before, &report));
     Ok((report, comparison))
 }
 
@@ -128,9 +127,8 @@ fn request(file: Option<&Path>) -> Result<Asked, Failure> {
     toll::parse(text.as_deref().unwrap_or(toll::USUAL)).map_err(|why| refused(file, &why))
 }
 
-fn before(file: &Path) -> Result<Report, Failure> {
-    let text = read(file, LONGEST_REPORT)?;
-    serde_json::from_slice(&text).map_err(|why| refused(Some(file), &format!("it is no measurement: {why}")))
+fn before(file: &Path, filters: &[Filter]) -> Result<Report, Failure> {
+    toll::before(&read(file, LONGEST_REPORT)?, filters).map_err(|why| refused(Some(file), &why))
 }
 
 fn module(file: &Path) -> Result<Bytes, Failure> {

@@ -110,7 +110,8 @@ impl Bench<'_> {
         let reading = middle(READINGS, || ());
         let (request, requests) = (own.times().less(reading), u32::try_from(own.len()).unwrap_or(u32::MAX));
         let broken = |flaw| Broken { exchange: requests.saturating_add(1), flaw };
-        let callbacks = callbacks((&runner.take_notes(), &nothing.take_notes()), (&seen, reading), requests);
+        let notes = (&runner.take_notes(), &nothing.take_notes());
+        let callbacks = callbacks(notes, (&seen, reading), (requests, &noop.middles));
         Ok(FilterToll {
             isolated: filter.isolation == Isolation::Request,
             outcome: most.outcome,
@@ -122,6 +123,7 @@ impl Bench<'_> {
             noop: noop.times().less(reading),
             native: Native { done: repeated(&seen, &native, reading), without: without(&seen.notes) },
             ratios: ratios(&own.middles, &noop.middles, reading),
+            slowest_ratios: ratios(&own.slowest, &noop.slowest, reading),
             noise: own.noise(),
             noop_noise: noop.noise(),
             copied: callbacks.iter().fold(0.0, |sum, callback| sum + callback.calls * callback.copied),
@@ -208,7 +210,11 @@ fn outcomes(all: &[(rehearsal::Outcome, u32)]) -> Vec<Others> {
     others
 }
 
-fn callbacks((own, noop): (&Notes, &Notes), (seen, reading): (&Seen, f64), requests: u32) -> Vec<CallbackToll> {
+fn callbacks(
+    (own, noop): (&Notes, &Notes),
+    (seen, reading): (&Seen, f64),
+    (requests, exchanges): (u32, &[f64]),
+) -> Vec<CallbackToll> {
     let least = noop.callbacks.iter().map(|(_, entries)| entries.times.times().median).min_by(f64::total_cmp);
     let callback = |(kind, entries): &(CallbackKind, Entries)| {
         let time = entries.times.times();
@@ -223,6 +229,7 @@ fn callbacks((own, noop): (&Notes, &Notes), (seen, reading): (&Seen, f64), reque
             calls: share(entries.count, requests.into()),
             time,
             parts: Parts::of(time.median, crossing, host),
+            ratios: ratios(&entries.times.middles, exchanges, 0.0),
             hostcalls,
             copied: inside.copied as f64 / inside.count.max(1) as f64,
         }
@@ -230,8 +237,11 @@ fn callbacks((own, noop): (&Notes, &Notes), (seen, reading): (&Seen, f64), reque
     own.callbacks.iter().map(callback).collect()
 }
 
-/// Round by round, the first over the second.
+/// Round by round, the first over the second; none where one has rounds that the other lacks.
 fn ratios(own: &[f64], noop: &[f64], reading: f64) -> Vec<f64> {
+    if own.len() != noop.len() {
+        return Vec::new();
+    }
     own.iter().zip(noop).map(|(own, noop)| (own - reading).max(1.0) / (noop - reading).max(1.0)).collect()
 }
 

@@ -9,6 +9,8 @@ use crate::filter::rehearsal;
 
 /// Raised when a figure changes its meaning; reports of different formats are not compared.
 pub(super) const FORMAT: u32 = 3;
+/// Hundredths of exchanges that may end in another way: what a filter draws by chance wanders.
+const A_FEW: f64 = 5.0;
 
 /// One measurement.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -147,6 +149,8 @@ pub struct FilterToll {
     pub native: Native,
     /// What each round took in the middle, over what it took with the filter that does nothing.
     pub ratios: Vec<f64>,
+    /// The same of what one of a hundred exceeds, of rounds that have as many.
+    pub slowest_ratios: Vec<f64>,
     /// Of the filter's own rounds.
     pub noise: Noise,
     /// Of the rounds of the filter that does nothing.
@@ -198,6 +202,32 @@ impl FilterToll {
     pub(super) fn hostcalls_of_one(&self) -> f64 {
         self.hostcalls.iter().fold(0.0, |sum, hostcall| sum + hostcall.calls)
     }
+
+    /// What there is of this callback.
+    pub(super) fn callback(&self, name: &str) -> Option<&CallbackToll> {
+        self.callbacks.iter().find(|callback| callback.name == name)
+    }
+
+    /// True when as many of a hundred exchanges end in the same way, a few more or fewer.
+    pub(super) fn ends_as(&self, other: &Self) -> bool {
+        let ends = |toll: &Self| toll.ends().collect::<Vec<_>>();
+        let (own, others) = (ends(self), ends(other));
+        let share = |all: &[(Outcome, f64)], outcome| {
+            all.iter().find(|(known, _)| *known == outcome).map_or(0.0, |(_, share)| *share)
+        };
+        own.iter().chain(&others).all(|(outcome, _)| (share(&own, *outcome) - share(&others, *outcome)).abs() <= A_FEW)
+    }
+
+    /// How exchanges end, with their share in hundredths.
+    fn ends(&self) -> impl Iterator<Item = (Outcome, f64)> {
+        let less = self.others.iter().fold(0, |sum: u32, others| sum.saturating_add(others.exchanges));
+        let others = self.others.iter().map(|others| (others.outcome, others.exchanges));
+        let most = (self.outcome, self.requests.saturating_sub(less));
+        let all = f64::from(self.requests.max(1));
+        std::iter::once(most)
+            .chain(others)
+            .map(move |(outcome, exchanges)| (outcome, f64::from(exchanges) / all * 100.0))
+    }
 }
 
 /// One kind of callback.
@@ -211,6 +241,9 @@ pub struct CallbackToll {
     pub time: Times,
     /// How its median is made up.
     pub parts: Parts,
+    /// What each round took in the middle, over what an exchange took with the filter that does nothing; empty where some
+    /// rounds had none of it.
+    pub ratios: Vec<f64>,
     /// Hostcalls of one entry.
     pub hostcalls: f64,
     /// Bytes that they copied.
@@ -360,6 +393,7 @@ pub(super) mod tests {
             noop: times(200.0, 300.0),
             native: Native { done: Repeated::Took(times(100.0, 150.0)), without: Vec::new() },
             ratios: vec![3.0, 2.9, 3.1, 3.0, 2.95, 3.05, 3.0, 3.0, 2.9, 3.1],
+            slowest_ratios: vec![6.0, 5.8, 6.2, 6.0, 5.9, 6.1, 6.0, 6.0, 5.8, 6.2],
             noise: Noise(5.0),
             noop_noise: Noise(4.0),
             callbacks: vec![CallbackToll {
@@ -367,6 +401,7 @@ pub(super) mod tests {
                 calls: 1.0,
                 time: times(300.0, 500.0),
                 parts: Parts { crossing: 50.0, host: 150.0, guest: 100.0 },
+                ratios: vec![1.5, 1.45, 1.55, 1.5, 1.4, 1.6, 1.5, 1.5, 1.45, 1.55],
                 hostcalls: 1.0,
                 copied: 20.0,
             }],

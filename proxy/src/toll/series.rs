@@ -4,6 +4,9 @@ use std::time::{Duration, Instant};
 
 use crate::toll::report::{Noise, Times};
 
+/// Samples of which one is a hundredth.
+pub(super) const HUNDRED: usize = 100;
+
 /// Samples taken in rounds.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Series {
@@ -13,6 +16,8 @@ pub(super) struct Series {
     begun: usize,
     /// The middle of each round.
     pub(super) middles: Vec<f64>,
+    /// What one of a hundred exceeds, of each round that has as many.
+    pub(super) slowest: Vec<f64>,
 }
 
 impl Series {
@@ -39,8 +44,12 @@ impl Series {
     pub(super) fn close(&mut self) {
         let mut round = self.samples.get(self.begun..).unwrap_or_default().to_vec();
         self.begun = self.samples.len();
-        if !round.is_empty() {
-            self.middles.push(Times::of(&mut round).median);
+        let times = Times::of(&mut round);
+        if times.samples > 0 {
+            self.middles.push(times.median);
+        }
+        if times.samples >= HUNDRED {
+            self.slowest.push(times.p99);
         }
     }
 
@@ -114,6 +123,18 @@ mod tests {
         series.close();
 
         assert_eq!((series.middles.len(), series.len()), (1, 3));
+    }
+
+    #[test]
+    fn a_round_of_fewer_than_a_hundred_has_no_slowest_hundredth() {
+        let slowest = |count: u64| {
+            let mut series = Series::default();
+            (1..=count).for_each(|nanoseconds| series.add(Duration::from_nanos(nanoseconds)));
+            series.close();
+            series.slowest
+        };
+
+        assert_eq!((slowest(99), slowest(100)), (vec![], vec![100.0]));
     }
 
     #[test]

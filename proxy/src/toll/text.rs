@@ -2,15 +2,14 @@
 
 use std::fmt::{self, Write};
 
-use crate::toll::compare::{Change, Comparison, Difference, Figure};
+use crate::toll::compare::{Change, Comparison, Difference, Figure, Untold, Why};
 use crate::toll::report::{FilterToll, Native, Noise, Outcome, Repeated, Report, Times, Turns};
+use crate::toll::series::HUNDRED;
 
 /// Noise above which differences mean little.
 const NOISY: f64 = 10.0;
 /// Rounds below which nothing is said of noise.
 const ROUNDS: usize = 5;
-/// Samples of which no hundredth is longer than the longest.
-const FEW: usize = 100;
 
 /// All filters that were measured, and where.
 pub fn words(report: &Report) -> String {
@@ -119,7 +118,7 @@ fn callbacks(text: &mut String, filter: &FilterToll) -> fmt::Result {
         writeln!(
             text,
             "{:<24} {:>7} {:>9} {:>9} {:>10} {:>9} {:>9} {:>9} {:>9}",
-            if callback.name == "log" { "done, log, delete" } else { &callback.name },
+            row(&callback.name),
             number(callback.calls),
             time(callback.time.median),
             marked(&callback.time),
@@ -149,8 +148,8 @@ fn hostcalls(text: &mut String, filter: &FilterToll) -> fmt::Result {
 /// What the mark of a table means, where it stands in one.
 fn footnote(text: &mut String, filter: &FilterToll) -> fmt::Result {
     let mut all = filter.callbacks.iter().map(|one| &one.time).chain(filter.hostcalls.iter().map(|one| &one.time));
-    if all.any(|times| times.samples < FEW) {
-        writeln!(text, "* the longest of fewer than {FEW}")?;
+    if all.any(|times| times.samples < HUNDRED) {
+        writeln!(text, "* the longest of fewer than {HUNDRED}")?;
     }
     Ok(())
 }
@@ -234,7 +233,50 @@ pub fn changes(comparison: &Comparison) -> String {
         text.push_str("Nothing changed by more than the measurements wander.\n");
     }
     text.extend(comparison.changes.iter().map(change));
+    text.push_str(&untold(&comparison.untold));
     text
+}
+
+/// Figures that were not compared, those of one filter in one line for each reason.
+fn untold(all: &[Untold]) -> String {
+    let is_alike = |one: &&Untold, other: &Untold| (&one.filter, one.why) == (&other.filter, other.why);
+    let mut text = String::new();
+    for (place, one) in all.iter().enumerate() {
+        if all.iter().take(place).any(|before| is_alike(&one, before)) {
+            continue;
+        }
+        let why = match one.why {
+            Why::Few => "there were too few turns to compare",
+            Why::Alone => "one of the two measurements alone has",
+        };
+        let names: Vec<String> =
+            all.iter().filter(|other| is_alike(&one, other)).map(|other| named(&other.figure)).collect();
+        text.push_str(&format!("{}: {why} {}\n", one.filter, names.join(", ")));
+    }
+    text
+}
+
+fn named(figure: &Figure) -> String {
+    let name = match figure {
+        Figure::Exchange => "one exchange",
+        Figure::Slowest => "the slowest hundredth of exchanges",
+        Figure::Callback(name) => return format!("the callback {}", row(name)),
+        Figure::Hostcalls => "hostcalls of one exchange",
+        Figure::Copied => "bytes copied in one exchange",
+        Figure::MemoryFirst => "bytes of memory after the first exchange",
+        Figure::Memory => "bytes of memory",
+        Figure::Start => "a start",
+        Figure::Instantiate => "an instance",
+        Figure::Image => "a VM from an image",
+        Figure::Compile => "a compilation",
+        Figure::Load => "loading of kept code",
+    };
+    name.to_owned()
+}
+
+/// What a callback is called: the three that end an exchange are one entry.
+fn row(name: &str) -> &str {
+    if name == "log" { "done, log, delete" } else { name }
 }
 
 fn difference(difference: &Difference) -> String {
@@ -251,23 +293,18 @@ fn difference(difference: &Difference) -> String {
         Difference::Requests(filter) => {
             format!("{filter}: the number of exchanges differs, so memory is not compared.\n")
         }
+        Difference::Outcome(filter) => {
+            format!("{filter}: its exchanges end in another way than they did, so times are not compared.\n")
+        }
         Difference::Gone(filter) => format!("{filter}: it was measured before, and is not now.\n"),
         Difference::New(filter) => format!("{filter}: it was not measured before.\n"),
     }
 }
 
 fn change(change: &Change) -> String {
-    let (what, show): (_, fn(f64) -> String) = match change.figure {
-        Figure::Exchange => ("one exchange", time),
-        Figure::Hostcalls => ("hostcalls of one exchange", number),
-        Figure::Copied => ("bytes copied in one exchange", number),
-        Figure::Memory => ("bytes of memory", number),
-        Figure::Start => ("a start", time),
-        Figure::Compile => ("a compilation", time),
-        Figure::Load => ("loading of kept code", time),
-    };
-    let is_time = !matches!(change.figure, Figure::Hostcalls | Figure::Copied | Figure::Memory);
-    let word = match (is_time, change.percent > 0.0) {
+    let is_count = matches!(change.figure, Figure::Hostcalls | Figure::Copied | Figure::MemoryFirst | Figure::Memory);
+    let (what, show): (_, fn(f64) -> String) = (named(&change.figure), if is_count { number } else { time });
+    let word = match (!is_count, change.percent > 0.0) {
         (true, true) => "slower beside a filter that does nothing",
         (true, false) => "faster beside a filter that does nothing",
         (false, true) => "more",
@@ -283,12 +320,12 @@ fn share(part: f64, whole: f64) -> f64 {
 
 /// The same in a table.
 fn marked(times: &Times) -> String {
-    format!("{}{}", time(times.p99), if times.samples < FEW { "*" } else { "" })
+    format!("{}{}", time(times.p99), if times.samples < HUNDRED { "*" } else { "" })
 }
 
 /// Of few samples the longest is the only one that can stand for it.
 fn p99(times: &Times) -> String {
-    let most = if times.samples < FEW { format!(" of {} = max", times.samples) } else { String::new() };
+    let most = if times.samples < HUNDRED { format!(" of {} = max", times.samples) } else { String::new() };
     format!("p99{most} {}", time(times.p99))
 }
 
@@ -478,7 +515,7 @@ mod tests {
     fn changes_say_how_much_and_what_was_not_alike() {
         let change = |figure, before, after, percent| Change { filter: "a".to_owned(), figure, before, after, percent };
         let said = |differences: &[Difference], all: &[Change]| {
-            changes(&Comparison { differences: differences.to_vec(), changes: all.to_vec() })
+            changes(&Comparison { differences: differences.to_vec(), changes: all.to_vec(), untold: Vec::new() })
         };
 
         assert_eq!(said(&[], &[]), "Nothing changed by more than the measurements wander.\n");
@@ -504,6 +541,27 @@ mod tests {
                     with 403; nothing reaches the upstream. The figures are of all together.\n\
                     Each has a VM of its own; what it takes to make that is part of it, as of the filter that does nothing.\n";
         assert!(text.contains(said), "{text}");
+    }
+
+    #[test]
+    fn what_was_not_compared_is_told_in_a_line_for_each_reason() {
+        let untold = |filter: &str, figure, why| Untold { filter: filter.to_owned(), figure, why };
+        let all = [
+            untold("a", Figure::Slowest, Why::Few),
+            untold("a", Figure::Image, Why::Alone),
+            untold("a", Figure::Callback("log".to_owned()), Why::Few),
+            untold("b", Figure::Slowest, Why::Few),
+        ];
+
+        let text = changes(&Comparison { differences: Vec::new(), changes: Vec::new(), untold: all.to_vec() });
+
+        assert_eq!(
+            text,
+            "Nothing changed by more than the measurements wander.\n\
+             a: there were too few turns to compare the slowest hundredth of exchanges, the callback done, log, delete\n\
+             a: one of the two measurements alone has a VM from an image\n\
+             b: there were too few turns to compare the slowest hundredth of exchanges\n"
+        );
     }
 
     #[test]
