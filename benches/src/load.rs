@@ -7,6 +7,7 @@
 mod ask;
 mod http1;
 mod http2;
+mod timer;
 mod wire;
 
 use std::collections::VecDeque;
@@ -21,6 +22,7 @@ use rustix::time::Timespec;
 use crate::load::ask::{Done, Wanted};
 use crate::load::http1::Http1;
 use crate::load::http2::Http2;
+use crate::load::timer::{MARK, Timer};
 use crate::load::wire::{Reading, Wire};
 
 /// How long one wait for answers may take before the clock is looked at.
@@ -55,6 +57,8 @@ pub struct Paced {
     pub tally: Tally,
     /// From when each was due to its last byte, in no order.
     pub latencies: Vec<Duration>,
+    /// At how many moments requests were sent: as many as there were requests, where none waited to leave with the next.
+    pub departures: u64,
 }
 
 enum Speech {
@@ -153,7 +157,7 @@ impl Load {
             self.fill(place, &mut tally);
         }
         while Instant::now() < end && self.waiting() > 0 {
-            self.turn(LOOK, &mut tally, |load, place, tally, _| load.fill(place, tally))?;
+            self.turn(&mut tally, |load, place, tally, _| load.fill(place, tally))?;
         }
         Ok(tally)
     }
@@ -166,9 +170,11 @@ impl Load {
         let due = |place: u32| begun + Duration::from_secs_f64(f64::from(place) / rate);
         let mut free: VecDeque<usize> =
             (0..self.slots.len()).flat_map(|place| std::iter::repeat_n(place, self.room(place))).collect();
+        let timer = Timer::new(&self.epoll)?;
         let (mut paced, mut next) = (Paced::default(), 0);
         while Instant::now() < end + LAST_ANSWERS && (due(next) < end || self.waiting() > 0) && paced.tally.failed == 0
         {
+            let first = next;
             while due(next) < end
                 && due(next) <= Instant::now()
                 && let Some(place) = free.pop_front()
@@ -176,9 +182,12 @@ impl Load {
                 self.send(place, due(next), &mut paced.tally);
                 next += 1;
             }
-            let wait = if due(next) < end && !free.is_empty() { until(due(next)) } else { LOOK };
+            paced.departures += u64::from(next > first);
+            if due(next) < end && !free.is_empty() {
+                timer.set(due(next))?;
+            }
             let (free, latencies) = (&mut free, &mut paced.latencies);
-            self.turn(wait, &mut paced.tally, |_, place, _, done| {
+            self.turn(&mut paced.tally, |_, place, _, done| {
                 let now = Instant::now();
                 free.extend(done.iter().map(|_| place));
                 latencies.extend(done.iter().map(|due| now.saturating_duration_since(*due)));
@@ -203,7 +212,7 @@ impl Load {
     pub fn drain(&mut self) -> io::Result<Tally> {
         let (mut tally, end) = (Tally::default(), Instant::now() + LAST_ANSWERS);
         while Instant::now() < end && self.waiting() > 0 {
-            self.turn(LOOK, &mut tally, |_, _, _, _| ())?;
+            self.turn(&mut tally, |_, _, _, _| ())?;
         }
         self.give_up(&mut tally);
         Ok(tally)
@@ -270,18 +279,17 @@ impl Load {
     /// answered there had been due.
     fn turn(
         &mut self,
-        wait: Duration,
         tally: &mut Tally,
         mut after: impl FnMut(&mut Load, usize, &mut Tally, &[Instant]),
     ) -> io::Result<()> {
         let mut events = std::mem::take(&mut self.buffers.events);
         events.clear();
-        let timeout = Timespec { tv_sec: 0, tv_nsec: i64::from(wait.subsec_nanos()) };
+        let timeout = Timespec { tv_sec: 0, tv_nsec: LOOK.subsec_nanos().into() };
         match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), Some(&timeout)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
-        for event in &events {
+        for event in events.iter().filter(|event| event.data.u64() != MARK) {
             let place = usize::try_from(event.data.u64()).map_err(io::Error::other)?;
             let mut done = std::mem::take(&mut self.buffers.done);
             self.receive(place, &mut done, tally);
@@ -341,7 +349,7 @@ pub fn ask_once(ask: &Ask, patience: Duration) -> io::Result<Answer> {
     load.buffers.done = Done::keeping();
     load.send(0, Instant::now(), &mut tally);
     while tally.answered == 0 {
-        load.turn(LOOK, &mut tally, |_, _, _, _| ())?;
+        load.turn(&mut tally, |_, _, _, _| ())?;
         if let Some(why) = tally.first_failure {
             return Err(io::Error::other(why));
         }
@@ -350,10 +358,6 @@ pub fn ask_once(ask: &Ask, patience: Duration) -> io::Result<Answer> {
         }
     }
     Ok(load.buffers.done.kept.take().unwrap_or_default())
-}
-
-fn until(due: Instant) -> Duration {
-    due.saturating_duration_since(Instant::now()).min(LOOK)
 }
 
 #[cfg(test)]
@@ -397,6 +401,18 @@ mod tests {
         let paced = load.keep_pace(500.0, Duration::from_millis(100)).unwrap();
 
         assert_eq!((paced.tally.answered, paced.tally.failed, paced.latencies.len()), (50, 0, 50));
+    }
+
+    #[test]
+    fn requests_that_are_due_within_a_millisecond_do_not_leave_together() {
+        let origin = Origin::start(None).unwrap();
+        let mut load = Load::open(&Ask::new(origin.address(), 8)).unwrap();
+
+        // Four are due in each millisecond.
+        let paced = load.keep_pace(4000.0, Duration::from_millis(100)).unwrap();
+
+        assert_eq!((paced.tally.answered, paced.tally.failed), (400, 0));
+        assert!(paced.departures > 200, "{} departures of 400", paced.departures);
     }
 
     #[test]

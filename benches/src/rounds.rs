@@ -1,11 +1,10 @@
 //! Rounds: in each, every job is done once, in an order that turns by one place from round to round. Two jobs are compared
 //! within a round, because between rounds the machine changes more than the targets differ.
 
-use std::num::NonZeroU64;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::thread::{gettid, set_current_timer_slack};
+use rustix::thread::gettid;
 
 use crate::cores;
 use crate::error::BenchError;
@@ -77,9 +76,8 @@ pub fn closed_loop(target: &mut Target, ask: &Ask, amount: &Amount) -> Result<Ro
 /// The load comes first on its core, where that is allowed: it is to find out how long others take.
 fn at_pace(ask: &Ask, rate: f64, amount: &Amount) -> std::io::Result<Paced> {
     let load = || {
-        // Whether it may is told by `machine`, and with the system's own slack it wakes up some microseconds later.
+        // Whether it may is told by `machine`.
         let _ = cores::put_first(gettid());
-        let _ = set_current_timer_slack(NonZeroU64::new(1));
         let mut load = Load::open(ask)?;
         load.keep_pace(rate, amount.ramp)?;
         load.keep_pace(rate, amount.time)
