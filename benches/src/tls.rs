@@ -43,9 +43,9 @@ impl Identity {
         (&self.cert, &self.key)
     }
 
-    /// What a listener is told of it, in YAML.
-    pub fn listener(&self) -> String {
-        format!("tls: {{ certificates: [{{ cert: {:?}, key: {:?} }}] }}", self.cert, self.key)
+    /// What a listener is told of it, in YAML, with this behind it, such as `, tickets: off`.
+    pub fn listener(&self, more: &str) -> String {
+        format!("tls: {{ certificates: [{{ cert: {:?}, key: {:?} }}]{more} }}", self.cert, self.key)
     }
 
     /// For clients that offer one protocol, such as `h2`.

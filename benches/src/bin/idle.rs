@@ -86,7 +86,7 @@ fn measure(arguments: &Arguments, way: Way) -> anyhow::Result<u64> {
     let limits = "limits: { idle_timeout: 1h, connections: 100000 }";
     let identity = Identity::make(folder.path())?;
     let (tls, client) = match way.tls {
-        Some(protocol) => (format!("  {}\n", identity.listener()), Some(identity.client(protocol)?)),
+        Some(protocol) => (format!("  {}\n", identity.listener("")), Some(identity.client(protocol)?)),
         None => (String::new(), None),
     };
     let listener = format!("listeners:\n- listen: {address}\n{tls}  routes: [{{ to: echo }}]\n");

@@ -48,7 +48,8 @@ impl Tollgate {
     /// The target without a filter, where nothing is turned off.
     pub fn as_it_comes(&self, setting: &Setting<'_>) -> Result<Plan, BenchError> {
         let text = config(Chain::None, &[], setting);
-        let plan = self.plan_of(AS_IT_COMES.to_owned(), &text, setting)?;
+        let door = door(setting, "");
+        let plan = self.plan_said(AS_IT_COMES.to_owned(), 1, "", &format!("{door}{text}"), setting)?;
         Ok(Plan { over: Some(NAME.to_owned()), marks: MARKS, ..plan })
     }
 
@@ -57,8 +58,21 @@ impl Tollgate {
         self.plan_with(name, 1, "", listener, setting)
     }
 
-    /// The same with so many workers and more to say beside the listener.
+    /// The same with so many workers and more to say beside the listener. Sessions of TLS are not resumed.
     pub fn plan_with(
+        &self,
+        name: String,
+        workers: usize,
+        beside: &str,
+        listener: &str,
+        setting: &Setting<'_>,
+    ) -> Result<Plan, BenchError> {
+        let door = door(setting, ", tickets: off");
+        self.plan_said(name, workers, beside, &format!("{door}{listener}"), setting)
+    }
+
+    /// The same with a listener of which all is said.
+    fn plan_said(
         &self,
         name: String,
         workers: usize,
@@ -69,18 +83,22 @@ impl Tollgate {
         let address = free_address()?;
         let file = setting.folder.join(format!("tollgate-{}.yaml", address.port()));
         let cache = setting.folder.join("cache");
-        let door = match setting.door {
-            Door::Plain | Door::H2c => String::new(),
-            Door::Tls => format!("  {}\n", setting.identity.listener()),
-        };
         let text = format!(
             "workers: {workers}\nadmin: off\nwatch: off\ncache: {{ dir: {cache:?} }}\n{beside}\
-             listeners:\n- listen: {address}\n{door}{listener}"
+             listeners:\n- listen: {address}\n{listener}"
         );
         fs::write(&file, text).map_err(BenchError::while_doing("writing a configuration"))?;
         let arguments = vec!["run".into(), "--config".into(), file.into()];
         let program = self.program.clone();
         Ok(Plan { name, over: None, program, arguments, address, chain: Chain::None, marks: &[] })
+    }
+}
+
+/// What a listener is told of TLS, with this behind it.
+fn door(setting: &Setting<'_>, more: &str) -> String {
+    match setting.door {
+        Door::Plain | Door::H2c => String::new(),
+        Door::Tls => format!("  {}\n", setting.identity.listener(more)),
     }
 }
 

@@ -111,7 +111,7 @@ fn scene(stage: &Stage, origin: SocketAddr) -> anyhow::Result<Scene> {
              \x20 - {{ match: {{ path: /upgrade }}, to: \"http://{origin}\", upgrade: [websocket] }}\n\
              \x20 - {{ to: \"http://{origin}\", timeout: 10m }}\n\
              - listen: {tls}\n  {}\n  routes: [{{ to: echo }}]\n",
-            identity.listener()
+            identity.listener("")
         )
     })?;
     Ok(Scene { proxy, tls })
