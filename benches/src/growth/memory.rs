@@ -1,4 +1,4 @@
-//! A proxy that holds more: plugins of one module, modules that all differ, connections that do nothing.
+//! A proxy that holds more: plugins of one module, modules that all differ, VMs, connections that do nothing.
 
 use std::fmt::Write;
 use std::fs;
@@ -22,21 +22,21 @@ const MIB: f64 = 1048576.0;
 /// How long connections are left alone before the memory is looked at: the proxy gives buffers back after a rest.
 const REST: Duration = Duration::from_secs(1);
 
-/// Plugins of one module, then as many modules that all differ; one VM each, as there is one worker.
+/// Plugins of one module, as many modules that all differ, and VMs of one module.
 pub(super) fn plugins(field: &Field, reach: Reach) -> Result<Vec<Curve>, BenchError> {
     let counts = reach.sizes(&[1, 10, 30, 100, 300, 1_000]);
     let setting = field.setting(Door::Plain, 1);
     let module = filters::modules(Chain::Noops(1), &field.cast.tollgate.filters, setting.folder)?;
     let module = module.into_iter().next().map(|module| module.path).unwrap_or_default();
-    let same = |_| Ok(module.clone());
     let bytes = fs::read(&module).map_err(BenchError::while_doing("reading a module"))?;
+    let same = |_| Ok(module.clone());
     let distinct = |place: usize| {
         let path = setting.folder.join(format!("module-{place}.wasm"));
         let written = fs::write(&path, filters::distinct(&bytes, place));
         written.map(|()| path).map_err(BenchError::while_doing("writing a module"))
     };
-    let plugins = memory_of(field, &setting, &counts, same)?;
-    let modules = memory_of(field, &setting, &counts, distinct)?;
+    let plugins = counts.iter().map(|count| Ok((*count, vec![held(field, &setting, 1, *count, same)?])));
+    let modules = counts.iter().map(|count| Ok((*count, vec![held(field, &setting, 1, *count, distinct)?])));
     let curve = Curve {
         name: "plugins".into(),
         x: "plugins of one module".into(),
@@ -44,49 +44,76 @@ pub(super) fn plugins(field: &Field, reach: Reach) -> Result<Vec<Curve>, BenchEr
         tenfold: false,
         unit: "KiB a plugin".into(),
         scale: 1024.0,
-        wanted: "at most 64 KiB for each further VM".into(),
-        most: Some(64.0),
-        series: vec![line("a noop filter of the Rust SDK, one worker", plugins)],
+        wanted: "two VMs, that of the worker and one to spare, and the image that others are made of".into(),
+        most: None,
+        series: vec![line(
+            "a noop filter of the Rust SDK, one worker",
+            plugins.collect::<Result<Vec<_>, BenchError>>()?,
+        )],
     };
     let distinct = Curve {
         name: "modules".into(),
         x: "modules that all differ".into(),
         unit: "KiB a module".into(),
-        wanted: "no more than its code and one VM".into(),
-        most: None,
-        series: vec![line("a noop filter of the Rust SDK, one worker", modules)],
+        wanted: "its code besides".into(),
+        series: vec![line(
+            "a noop filter of the Rust SDK, one worker",
+            modules.collect::<Result<Vec<_>, BenchError>>()?,
+        )],
         ..curve.clone()
     };
-    Ok(vec![curve, distinct])
+    let several = if reach == Reach::Whole { 100 } else { 10 };
+    let vms = Curve {
+        name: "vms".into(),
+        x: format!("VMs of {several} plugins of one module, which each have one for a worker and one to spare"),
+        y: "MiB more than without plugins".into(),
+        unit: "KiB a VM".into(),
+        wanted: "at most 64 KiB for each further VM".into(),
+        most: Some(64.0),
+        series: vec![line("a noop filter of the Rust SDK, 1 to 8 workers", vms(field, &setting, several, same)?)],
+        ..curve.clone()
+    };
+    Ok(vec![curve, distinct, vms])
 }
 
-/// Mebibytes of a proxy after its first answer, for each number of plugins.
-fn memory_of(
+/// Mebibytes that so many plugins take, for each number of VMs that they have in all.
+fn vms(
     field: &Field,
     setting: &Setting<'_>,
-    counts: &[usize],
-    module: impl Fn(usize) -> Result<PathBuf, BenchError>,
+    plugins: usize,
+    module: impl Fn(usize) -> Result<PathBuf, BenchError> + Copy,
 ) -> Result<Vec<(usize, Vec<f64>)>, BenchError> {
-    let mut points = Vec::new();
-    for count in counts {
-        let (mut beside, mut listener) = ("filters:\n".to_owned(), format!("{MARK_NOTHING}  routes:\n"));
-        let to = setting.origin;
-        for place in 0..*count {
-            let path = quoted(&module(place)?);
-            // A string takes every write. The configuration makes each a plugin of its own.
-            let _ = writeln!(beside, "  plugin-{place}: {{ wasm: {path}, config: \"{place}\" }}");
-            let _ = writeln!(
-                listener,
-                "  - {{ match: {{ path: /plugin-{place}/ }}, to: \"http://{to}\", filters: [plugin-{place}] }}"
-            );
-        }
-        let _ = writeln!(listener, "  - {{ to: \"http://{to}\" }}");
-        let name = format!("{NAME}, {count} plugins");
-        let target =
-            field.start_anywhere(field.cast.tollgate.plan_with(name, 1, &beside, &listener, setting)?, setting)?;
-        points.push((*count, vec![mebibytes(&target)?]));
+    let more = |workers: usize| {
+        let with = held(field, setting, workers, plugins, module)?;
+        let without = held(field, setting, workers, 0, module)?;
+        Ok((plugins * (workers + 1), vec![with - without]))
+    };
+    [1, 2, 3, 4, 6, 8].into_iter().map(more).collect()
+}
+
+/// Mebibytes of a proxy of so many workers and plugins after its first answer.
+fn held(
+    field: &Field,
+    setting: &Setting<'_>,
+    workers: usize,
+    plugins: usize,
+    module: impl Fn(usize) -> Result<PathBuf, BenchError>,
+) -> Result<f64, BenchError> {
+    let (mut beside, mut listener) = ("filters:\n".to_owned(), format!("{MARK_NOTHING}  routes:\n"));
+    let to = setting.origin;
+    for place in 0..plugins {
+        let path = quoted(&module(place)?);
+        // A string takes every write. The configuration makes each a plugin of its own.
+        let _ = writeln!(beside, "  plugin-{place}: {{ wasm: {path}, config: \"{place}\" }}");
+        let _ = writeln!(
+            listener,
+            "  - {{ match: {{ path: /plugin-{place}/ }}, to: \"http://{to}\", filters: [plugin-{place}] }}"
+        );
     }
-    Ok(points)
+    let _ = writeln!(listener, "  - {{ to: \"http://{to}\" }}");
+    let (name, beside) = (format!("{NAME}, {plugins} plugins"), if plugins == 0 { "" } else { beside.as_str() });
+    let plan = field.cast.tollgate.plan_with(name, workers, beside, &listener, setting)?;
+    mebibytes(&field.start_anywhere(plan, setting)?)
 }
 
 /// Five hundred to eight thousand, each of which asked once and does nothing any more.
