@@ -7,7 +7,7 @@ use crate::results::Absent;
 use crate::target::envoy::{self, Envoy};
 use crate::target::haproxy::{self, Haproxy};
 use crate::target::nginx::{self, Nginx};
-use crate::target::tollgate::Tollgate;
+use crate::target::tollgate::{self, Tollgate};
 use crate::target::{Chain, Plan, Setting};
 
 /// A part in a case.
@@ -23,6 +23,19 @@ pub enum Who {
     Haproxy,
     /// With filters or without.
     Envoy(Chain),
+}
+
+impl Who {
+    /// Its name in tables.
+    pub fn name(self) -> String {
+        match self {
+            Who::Tollgate(chain) => chain.of(tollgate::NAME),
+            Who::AsItComes => tollgate::AS_IT_COMES.to_owned(),
+            Who::Nginx => nginx::NAME.to_owned(),
+            Who::Haproxy => haproxy::NAME.to_owned(),
+            Who::Envoy(chain) => chain.of(envoy::NAME),
+        }
+    }
 }
 
 /// See the module. `Err` says why a peer is not there.

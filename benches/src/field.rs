@@ -7,12 +7,12 @@ use rustix::thread::CpuSet;
 use tempfile::TempDir;
 
 use crate::cases::Case;
-use crate::cast::Cast;
+use crate::cast::{Cast, Who};
 use crate::cores::{self, Cores};
 use crate::error::BenchError;
-use crate::load::Load;
+use crate::load::{Ask, Load};
 use crate::origin::Origin;
-use crate::results::{CaseResult, Row};
+use crate::results::{Absent, CaseResult, Round, Row};
 use crate::rounds::{self, Amount, Job};
 use crate::syscalls;
 use crate::target::{Door, Plan, Setting, Target};
@@ -101,31 +101,47 @@ impl Field {
         pinned.map_err(BenchError::while_doing("pinning to a core"))
     }
 
-    /// Measures all who are there, and whom `only` names unless it is empty.
-    pub fn play(&self, case: &Case, only: &[String]) -> Result<CaseResult, BenchError> {
-        let setting = self.setting(case.door, case.connections * case.streams);
-        let plans = case.who.iter().map(|who| self.cast.plan(*who, &setting));
-        let plans: Vec<Plan> = plans.filter_map(Result::transpose).collect::<Result<_, _>>()?;
-        let wanted = plans.into_iter().filter(|plan| only.is_empty() || only.contains(&plan.name));
-        let mut targets = wanted.map(|plan| self.start(plan, &setting)).collect::<Result<Vec<_>, _>>()?;
-        let job = |(place, target)| {
-            let ask = case.ask(target).map_err(BenchError::while_doing("preparing a request"))?;
-            Ok(Job { target: place, ask, rate: Some(case.pace) })
-        };
-        let jobs = targets.iter().enumerate().map(job).collect::<Result<Vec<_>, BenchError>>()?;
-        let found = rounds::run(&mut targets, &jobs, &self.amount)?;
-        let mut rows = Vec::new();
-        for ((target, job), rounds) in targets.iter_mut().zip(&jobs).zip(found) {
-            let used = target.memory().map_err(BenchError::while_doing("reading memory"))?;
-            let (calls, uncounted) = match self.calls(target, job)? {
-                Ok(calls) => (Some(calls), None),
-                Err(why) => (None, Some(why)),
-            };
-            let (target, over) = (target.name.clone(), target.over.clone());
-            let (resident, anonymous) = (used.resident, used.anonymous);
-            rows.push(Row { target, over, rounds, resident, anonymous, calls, uncounted });
+    /// Measures all who are there, and whom `only` names unless it is empty. Who fails has a reason in place of figures.
+    pub fn play(&self, case: &Case, only: &[String]) -> CaseResult {
+        let (mut targets, mut jobs, mut rows, mut failed) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        for who in case.who.iter().filter(|who| only.is_empty() || only.contains(&who.name())) {
+            match self.enter(*who, case) {
+                Ok(Some((target, ask))) => {
+                    jobs.push(Job { target: targets.len(), ask, rate: Some(case.pace) });
+                    targets.push(target);
+                }
+                Ok(None) => {}
+                Err(error) => failed.push(Absent::of(&who.name(), &error)),
+            }
         }
-        Ok(CaseResult { name: case.name.to_owned(), what: case.what.to_owned(), pace: case.pace, rows })
+        let found = rounds::run(&mut targets, &jobs, &self.amount);
+        for ((target, job), found) in targets.iter_mut().zip(&jobs).zip(found) {
+            match found.and_then(|rounds| self.row(target, job, rounds)) {
+                Ok(row) => rows.push(row),
+                Err(error) => failed.push(Absent::of(&target.name, &error)),
+            }
+        }
+        CaseResult { name: case.name.to_owned(), what: case.what.to_owned(), pace: case.pace, rows, failed }
+    }
+
+    /// Starts one for a case, and says what it is asked; `None` where it is not there.
+    fn enter(&self, who: Who, case: &Case) -> Result<Option<(Target, Ask)>, BenchError> {
+        let setting = self.setting(case.door, case.connections * case.streams);
+        let Some(plan) = self.cast.plan(who, &setting)? else { return Ok(None) };
+        let target = self.start(plan, &setting)?;
+        let ask = case.ask(&target).map_err(BenchError::while_doing("preparing a request"))?;
+        Ok(Some((target, ask)))
+    }
+
+    fn row(&self, target: &mut Target, job: &Job, rounds: Vec<Round>) -> Result<Row, BenchError> {
+        let used = target.memory().map_err(BenchError::while_doing("reading memory"))?;
+        let (calls, uncounted) = match self.calls(target, job)? {
+            Ok(calls) => (Some(calls), None),
+            Err(why) => (None, Some(why)),
+        };
+        let (target, over) = (target.name.clone(), target.over.clone());
+        let (resident, anonymous) = (used.resident, used.anonymous);
+        Ok(Row { target, over, rounds, resident, anonymous, calls, uncounted })
     }
 
     /// System calls for each request of a closed loop.

@@ -64,6 +64,9 @@ fn facts(text: &mut String, results: &Results) {
     for absent in &results.absent {
         let _ = writeln!(text, "- **{} is not here**: {}", absent.target, absent.why);
     }
+    for failed in &results.failed {
+        let _ = writeln!(text, "- **{} was not measured**: {}", failed.target, failed.why);
+    }
 }
 
 fn starts(text: &mut String, results: &Results) {
@@ -117,6 +120,7 @@ mod tests {
             cpu_micros,
             rate: 1e6 / cpu_micros,
             share: 0.96,
+            load: Some(0.8),
             latency: Some([100.0, 200.0, 300.0]),
         };
         Row {
@@ -130,13 +134,23 @@ mod tests {
         }
     }
 
+    fn failed(target: &str, why: &str) -> Absent {
+        Absent { target: target.into(), why: why.into() }
+    }
+
     fn results() -> Results {
         let rows = vec![
             row("tollgate", None, [20.0, 22.0]),
             row("tollgate, 1 noop filter", Some("tollgate"), [20.5, 22.5]),
             row("nginx", None, [20.0, 20.0]),
         ];
-        let case = CaseResult { name: "keep-alive".into(), what: "kept".into(), pace: 4000.0, rows };
+        let case = CaseResult {
+            name: "keep-alive".into(),
+            what: "kept".into(),
+            pace: 4000.0,
+            rows,
+            failed: vec![failed("haproxy", "it ended")],
+        };
         let point = |x: f64| Point { x, found: vec![1.0 + 0.5 * x, 1.0 + 0.5 * x] };
         let series = Series { name: "noop filters".into(), points: [1.0, 2.0, 4.0, 8.0, 10.0].map(point).to_vec() };
         let curve = Curve {
@@ -157,7 +171,7 @@ mod tests {
             command: "proxy-bench".into(),
             method: vec!["2 rounds".into()],
         };
-        let absent = vec![Absent { target: "envoy".into(), why: "no program envoy here".into() }];
+        let absent = vec![failed("envoy", "no program envoy here")];
         let count = |target: &str, each| Counted {
             target: target.into(),
             each,
@@ -166,7 +180,15 @@ mod tests {
         let counted = vec![count("tollgate", Some(25_000.4)), count("nginx", None)];
         let (millis, resident) = (vec![12.0, 10.0, 11.0], vec![20.0; 3]);
         let starts = vec![Start { target: "tollgate, 1 noop filter".into(), millis, resident }];
-        Results { facts, cases: vec![case], starts, counted, curves: vec![curve], absent }
+        Results {
+            facts,
+            cases: vec![case],
+            starts,
+            counted,
+            curves: vec![curve],
+            absent,
+            failed: vec![failed("growth of idle", "no memory")],
+        }
     }
 
     fn golden(name: &str, text: &str) {

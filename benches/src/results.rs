@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::BenchError;
 use crate::stats::Spread;
 
 /// See the module.
@@ -18,8 +19,11 @@ pub struct Results {
     pub counted: Vec<Counted>,
     /// What something costs as it grows.
     pub curves: Vec<Curve>,
-    /// Who could not take part.
+    /// Who is not on this machine.
     pub absent: Vec<Absent>,
+    /// What was begun besides the cases, and failed.
+    #[serde(default)]
+    pub failed: Vec<Absent>,
 }
 
 /// Where, when and how it was measured.
@@ -48,6 +52,9 @@ pub struct CaseResult {
     pub pace: f64,
     /// Targets.
     pub rows: Vec<Row>,
+    /// Targets that failed, and so have no figures.
+    #[serde(default)]
+    pub failed: Vec<Absent>,
 }
 
 /// One target.
@@ -80,6 +87,9 @@ pub struct Round {
     pub rate: f64,
     /// The part of one core that the target used.
     pub share: f64,
+    /// The part of one core that load and origin used together.
+    #[serde(default)]
+    pub load: Option<f64>,
     /// Microseconds at the case's pace: half, 99 % and 99.9 % are not above.
     pub latency: Option<[f64; 3]>,
 }
@@ -106,13 +116,25 @@ pub struct Counted {
     pub why: Option<String>,
 }
 
-/// Who could not take part.
+/// What has no figures.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Absent {
     /// Its name.
     pub target: String,
-    /// Why.
+    /// Why, on one line.
     pub why: String,
+}
+
+impl Absent {
+    /// Letters of a reason that are kept: enough for what went wrong, and not for all that a program wrote before.
+    const LETTERS: usize = 300;
+
+    /// Of this name, for what became of it.
+    pub fn of(target: &str, why: &BenchError) -> Absent {
+        let why = why.to_string();
+        let line = why.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ");
+        Absent { target: target.to_owned(), why: line.chars().take(Absent::LETTERS).collect() }
+    }
 }
 
 /// What something costs as it grows.
@@ -196,6 +218,11 @@ impl Results {
         self.cases.iter().find(|case| case.name == name)
     }
 
+    /// How many measurements failed of those that were begun.
+    pub fn failures(&self) -> usize {
+        self.failed.len() + self.cases.iter().map(|case| case.failed.len()).sum::<usize>()
+    }
+
     /// How the target of this name starts.
     pub fn start(&self, target: &str) -> Option<&Start> {
         self.starts.iter().find(|start| start.target == target)
@@ -204,5 +231,21 @@ impl Results {
     /// Instructions of this target for one request.
     pub fn instructions(&self, target: &str) -> Option<f64> {
         self.counted.iter().find(|counted| counted.target == target)?.each
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_one_line_of_bounded_length() {
+        let output = format!("first\n\n  second\n{}", "x".repeat(1000));
+        let error = BenchError::Unfit { target: "nginx".into(), problem: "no answer".into(), output };
+
+        let Absent { target, why } = Absent::of("nginx", &error);
+
+        assert_eq!((target.as_str(), why.chars().count()), ("nginx", Absent::LETTERS));
+        assert!(why.starts_with("nginx: no answer; its output:; first; second; xxx"), "{why}");
     }
 }

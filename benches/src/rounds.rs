@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use rustix::thread::gettid;
 
 use crate::cores;
+use crate::cpu;
 use crate::error::BenchError;
 use crate::load::{Ask, Load, Paced, Tally};
 use crate::results::Round;
@@ -34,19 +35,34 @@ pub struct Job {
     pub rate: Option<f64>,
 }
 
-/// What came of each job, in the jobs' order and the rounds'. One failed request and there is nothing.
-pub fn run(targets: &mut [Target], jobs: &[Job], amount: &Amount) -> Result<Vec<Vec<Round>>, BenchError> {
-    let mut found = vec![Vec::new(); jobs.len()];
-    for round in 0..amount.rounds {
-        for turn in 0..jobs.len() {
-            let place = (round + turn) % jobs.len();
-            let Some((job, found)) = jobs.get(place).zip(found.get_mut(place)) else { continue };
-            if let Some(target) = targets.get_mut(job.target) {
-                found.push(once(target, job, amount)?);
-            }
+/// What came of each job, in the jobs' order and the rounds'. One failed request and there is nothing of that job, which is
+/// not done again; the others go on. Targets whose turn it is not stand still.
+pub fn run(targets: &mut [Target], jobs: &[Job], amount: &Amount) -> Vec<Result<Vec<Round>, BenchError>> {
+    let mut found: Vec<_> = jobs.iter().map(|_| Ok(Vec::new())).collect();
+    targets.iter().for_each(Target::pause);
+    for turn in order(amount.rounds, jobs.len()) {
+        let Some((job, found)) = jobs.get(turn).zip(found.get_mut(turn)) else { continue };
+        let Some((target, rounds)) = targets.get_mut(job.target).zip(found.as_mut().ok()) else { continue };
+        target.resume();
+        let round = once(target, job, amount);
+        target.pause();
+        match round {
+            Ok(round) => rounds.push(round),
+            Err(error) => *found = Err(error),
         }
     }
-    Ok(found)
+    targets.iter().for_each(Target::resume);
+    found
+}
+
+/// The same where one that fails leaves nothing to say.
+pub fn all(targets: &mut [Target], jobs: &[Job], amount: &Amount) -> Result<Vec<Vec<Round>>, BenchError> {
+    run(targets, jobs, amount).into_iter().collect()
+}
+
+/// The places of the jobs, one round after the other.
+fn order(rounds: usize, jobs: usize) -> impl Iterator<Item = usize> {
+    (0..rounds).flat_map(move |round| (0..jobs).map(move |turn| (round + turn) % jobs))
 }
 
 fn once(target: &mut Target, job: &Job, amount: &Amount) -> Result<Round, BenchError> {
@@ -63,14 +79,16 @@ pub fn closed_loop(target: &mut Target, ask: &Ask, amount: &Amount) -> Result<Ro
     let driving = || BenchError::while_doing("driving a target");
     let mut load = Load::open(ask).map_err(driving())?;
     let ramp = load.run(amount.ramp).map_err(driving())?;
-    let (used, started) = (reading(target)?, Instant::now());
+    let (used, own, started) = (reading(target)?, cpu::of_this_process(), Instant::now());
     let measured = load.run(amount.time).map_err(driving())?;
     let (wall, cpu) = (started.elapsed().as_secs_f64(), reading(target)?.saturating_sub(used).as_secs_f64());
+    let own = cpu::of_this_process().saturating_sub(own).as_secs_f64();
     let requests = measured.answered;
     let last = load.finish().map_err(driving())?;
     accept(target, &[ramp, measured, last])?;
     let each = requests.max(1) as f64;
-    Ok(Round { requests, cpu_micros: cpu * 1e6 / each, rate: each / wall, share: cpu / wall, latency: None })
+    let (share, load) = (cpu / wall, Some(own / wall));
+    Ok(Round { requests, cpu_micros: cpu * 1e6 / each, rate: each / wall, share, load, latency: None })
 }
 
 /// The load comes first on its core, where that is allowed: it is to find out how long others take.
@@ -114,6 +132,12 @@ pub fn accept(target: &mut Target, tallies: &[Tally]) -> Result<(), BenchError> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_order_turns_by_one_place_from_round_to_round() {
+        assert_eq!(order(3, 3).collect::<Vec<_>>(), [0, 1, 2, 1, 2, 0, 2, 0, 1]);
+        assert_eq!(order(2, 0).count(), 0);
+    }
 
     #[test]
     fn percentiles_are_counted_from_the_least() {

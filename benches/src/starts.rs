@@ -3,28 +3,32 @@
 use crate::cast::Who;
 use crate::error::BenchError;
 use crate::field::Field;
-use crate::results::Start;
+use crate::results::{Absent, Start};
 use crate::target::{Chain, Door, Setting, Target};
 
-/// Without filters and with one, and of Tollgate's with one both where it was never seen and where its code is kept.
-pub fn measure(field: &Field) -> Result<Vec<Start>, BenchError> {
+/// Tollgate's with a filter that it has not seen.
+const COLD: &str = "tollgate, 1 noop filter, cold";
+
+/// Without filters and with one, and of Tollgate's with one both where it was never seen and where its code is kept. Beside them,
+/// those that failed.
+pub fn measure(field: &Field) -> (Vec<Start>, Vec<Absent>) {
     let (none, one) = (Chain::None, Chain::Noops(1));
     let setting = field.setting(Door::Plain, 1);
-    let mut starts = vec![cold(field, Who::Tollgate(one), &setting)?];
+    let (mut starts, mut failed) = (Vec::new(), Vec::new());
+    let mut keep = |name: &str, found: Result<Option<Start>, BenchError>| match found {
+        Ok(start) => starts.extend(start),
+        Err(error) => failed.push(Absent::of(&format!("start of {name}"), &error)),
+    };
+    keep(COLD, cold(field, Who::Tollgate(one), &setting).map(Some));
     for who in [Who::Tollgate(one), Who::Tollgate(none), Who::Nginx, Who::Haproxy, Who::Envoy(none), Who::Envoy(one)] {
-        // What the first start makes for later ones is there.
-        if let Some(target) = start(field, who, &setting)? {
-            let name = target.name.clone();
-            drop(target);
-            starts.push(again(field, who, &setting, name)?);
-        }
+        keep(&who.name(), warm(field, who, &setting));
     }
-    Ok(starts)
+    (starts, failed)
 }
 
 /// Each time in a folder of its own, so that nothing is kept.
 fn cold(field: &Field, who: Who, setting: &Setting<'_>) -> Result<Start, BenchError> {
-    let mut found = Start { target: "tollgate, 1 noop filter, cold".to_owned(), ..Start::default() };
+    let mut found = Start { target: COLD.to_owned(), ..Start::default() };
     for _ in 0..field.amount.rounds {
         let folder = tempfile::tempdir().map_err(BenchError::while_doing("making a folder"))?;
         record(&mut found, start(field, who, &Setting { folder: folder.path(), ..*setting })?)?;
@@ -32,12 +36,15 @@ fn cold(field: &Field, who: Who, setting: &Setting<'_>) -> Result<Start, BenchEr
     Ok(found)
 }
 
-fn again(field: &Field, who: Who, setting: &Setting<'_>, target: String) -> Result<Start, BenchError> {
-    let mut found = Start { target, ..Start::default() };
+/// After a start that made what later ones find; `None` where it is not there.
+fn warm(field: &Field, who: Who, setting: &Setting<'_>) -> Result<Option<Start>, BenchError> {
+    let Some(first) = start(field, who, setting)? else { return Ok(None) };
+    drop(first);
+    let mut found = Start { target: who.name(), ..Start::default() };
     for _ in 0..field.amount.rounds {
         record(&mut found, start(field, who, setting)?)?;
     }
-    Ok(found)
+    Ok(Some(found))
 }
 
 fn start(field: &Field, who: Who, setting: &Setting<'_>) -> Result<Option<Target>, BenchError> {

@@ -15,6 +15,8 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use crate::error::BenchError;
 use crate::load::{Answer, Ask, ask_once};
 use crate::process::Process;
@@ -153,6 +155,24 @@ impl Target {
         }
     }
 
+    /// Has it stand still, so that it takes no time from another. Its sockets stay.
+    pub fn pause(&self) {
+        self.tell(Signal::STOP);
+    }
+
+    /// Has it go on.
+    pub fn resume(&self) {
+        self.tell(Signal::CONT);
+    }
+
+    /// All its processes: one that has ended meanwhile is noticed by whoever asks something of it.
+    fn tell(&self, signal: Signal) {
+        for process in cpu::tree(self.process.id()).unwrap_or_default() {
+            let process = i32::try_from(process).ok().and_then(Pid::from_raw);
+            let _ = process.map(|process| kill_process(process, signal));
+        }
+    }
+
     /// Whether it lives, and the last lines it wrote: what there is to say when it disappointed.
     pub fn fate(&mut self) -> String {
         self.process.fate()
@@ -197,6 +217,13 @@ impl Target {
                 return Err(io::Error::other(format!("it ended: {status}")));
             }
         }
+    }
+}
+
+impl Drop for Target {
+    fn drop(&mut self) {
+        // What stands still does not hear that it is to end.
+        self.resume();
     }
 }
 

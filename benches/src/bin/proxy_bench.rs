@@ -19,7 +19,7 @@ use tollgate_benches::growth::{self, Reach};
 use tollgate_benches::instructions;
 use tollgate_benches::machine;
 use tollgate_benches::report;
-use tollgate_benches::results::{Counted, Facts, Results};
+use tollgate_benches::results::{Absent, Counted, Facts, Results};
 use tollgate_benches::rounds::Amount;
 use tollgate_benches::starts;
 use tollgate_benches::target::tollgate::Tollgate;
@@ -99,16 +99,20 @@ fn main() -> anyhow::Result<()> {
     let older = arguments.compare.as_deref().map(read).transpose()?;
     let results = match &arguments.from {
         Some(file) => read(file)?,
-        None => arguments.measure()?,
+        None => arguments.measure(|results| arguments.keep(results))?,
     };
-    if let Some(folder) = &arguments.report {
-        write(folder, &results)?;
-    }
+    arguments.keep(&results)?;
     let text = match &older {
         Some(older) => report::compare(older, &results),
         None => report::index(&results),
     };
-    Ok(io::stdout().lock().write_all(text.as_bytes())?)
+    io::stdout().lock().write_all(text.as_bytes())?;
+    let failures = results.failures();
+    ensure!(
+        arguments.from.is_some() || failures == 0,
+        "{failures} measurements failed; the report says which, and why"
+    );
+    Ok(())
 }
 
 fn read(file: &Path) -> anyhow::Result<Results> {
@@ -132,7 +136,13 @@ fn write(folder: &Path, results: &Results) -> anyhow::Result<()> {
 }
 
 impl Arguments {
-    fn measure(&self) -> anyhow::Result<Results> {
+    /// Writes the report, where one is asked for.
+    fn keep(&self, results: &Results) -> anyhow::Result<()> {
+        self.report.as_deref().map_or(Ok(()), |folder| write(folder, results))
+    }
+
+    /// Measures everything that is asked for; after each part `done` is told of what there is by then. What fails is no part of it.
+    fn measure(&self, done: impl Fn(&Results) -> anyhow::Result<()>) -> anyhow::Result<Results> {
         let cases = named(&self.case, cases::all(), |case: &Case| case.name)?;
         let curves = named(&self.growth, growth::ALL.to_vec(), |(name, _)| name)?;
         let cores = if self.unpinned { None } else { Cores::available()? };
@@ -145,19 +155,24 @@ impl Arguments {
         let mut results = Results { facts, absent, ..Results::default() };
         for case in &cases {
             say(&format!("{}: {}", case.name, case.what))?;
-            results.cases.push(field.play(case, &self.only)?);
+            results.cases.push(field.play(case, &self.only));
+            done(&results)?;
         }
         if self.starts || self.case.is_empty() {
             say("starts")?;
-            results.starts = starts::measure(&field)?;
+            (results.starts, results.failed) = starts::measure(&field);
         }
         if self.counts() {
-            results.counted = self.count(&field)?;
+            results.counted = self.count(&field);
         }
         let reach = if self.short { Reach::Short } else { Reach::Whole };
         for (name, measure) in curves {
             say(&format!("growth: {name}"))?;
-            results.curves.extend(measure(&field, reach)?);
+            match measure(&field, reach) {
+                Ok(curves) => results.curves.extend(curves),
+                Err(error) => results.failed.push(Absent::of(&format!("growth of {name}"), &error)),
+            }
+            done(&results)?;
         }
         Ok(results)
     }
@@ -167,16 +182,22 @@ impl Arguments {
         self.instructions || (self.case.is_empty() && self.growth.is_empty() && !self.short)
     }
 
-    fn count(&self, field: &Field) -> Result<Vec<Counted>, BenchError> {
-        let mut counted = Vec::new();
-        for who in [Who::Tollgate(Chain::None), Who::Nginx, Who::Haproxy] {
-            let plan = field.cast.plan(who, &field.setting(Door::Plain, 32))?;
-            if let Some(plan) = plan.filter(|plan| self.only.is_empty() || self.only.contains(&plan.name)) {
-                let _ = say(&format!("instructions: {}", plan.name));
-                counted.push(instructions::count(field, &self.valgrind, &plan)?);
-            }
-        }
-        Ok(counted)
+    fn count(&self, field: &Field) -> Vec<Counted> {
+        let all = [Who::Tollgate(Chain::None), Who::Nginx, Who::Haproxy];
+        let asked = all.into_iter().filter(|who| self.only.is_empty() || self.only.contains(&who.name()));
+        let count = |who: Who| -> Result<Option<Counted>, BenchError> {
+            let Some(plan) = field.cast.plan(who, &field.setting(Door::Plain, 32))? else { return Ok(None) };
+            // Whoever looks on is not there to be told; the result says it again.
+            let _ = say(&format!("instructions: {}", plan.name));
+            instructions::count(field, &self.valgrind, &plan).map(Some)
+        };
+        let told = |who: Who| {
+            count(who).unwrap_or_else(|error| {
+                let Absent { target, why } = Absent::of(&who.name(), &error);
+                Some(Counted { target, each: None, why: Some(why) })
+            })
+        };
+        asked.filter_map(told).collect()
     }
 
     fn amount(&self) -> Amount {

@@ -33,7 +33,7 @@ pub(super) fn routes(field: &Field, reach: Reach) -> Result<Vec<Curve>, BenchErr
         rate: None,
     };
     let jobs: Vec<Job> = targets.iter().zip(&counts).enumerate().map(job).collect();
-    let found = rounds::run(&mut targets, &jobs, &field.amount)?;
+    let found = rounds::all(&mut targets, &jobs, &field.amount)?;
     let memory = |target: &Target| target.memory().map(|used| vec![used.resident as f64 / MIB]);
     let memory = targets.iter().map(memory).collect::<Result<Vec<_>, _>>();
     let memory = memory.map_err(BenchError::while_doing("reading memory"))?;
@@ -88,7 +88,7 @@ pub(super) fn workers(field: &Field, _: Reach) -> Result<Vec<Curve>, BenchError>
         rate: None,
     };
     let jobs: Vec<Job> = targets.iter().enumerate().map(job).collect();
-    let found = rounds::run(&mut targets, &jobs, &field.amount)?;
+    let found = rounds::all(&mut targets, &jobs, &field.amount)?;
     Ok(vec![Curve {
         name: "workers".into(),
         x: format!("workers, on {} cores", field.cores()),

@@ -4,10 +4,10 @@ use std::fmt::Write;
 
 use super::Page;
 use super::svg::{Bar, bars};
-use crate::results::{CaseResult, Row};
+use crate::results::{Absent, CaseResult, Row};
 use crate::stats::Spread;
 
-/// Under this part of its core a target was not what limited the rate.
+/// From this part of a core on there is no more to be had of it.
 const BUSY: f64 = 0.95;
 
 /// Writes the section of a case.
@@ -29,6 +29,9 @@ pub(super) fn table(text: &mut String, case: &CaseResult) {
     for row in &case.rows {
         let _ = writeln!(text, "{}", line(case, row));
     }
+    for Absent { target, why } in &case.failed {
+        let _ = writeln!(text, "| {target} | failed: {} |{}", why.replace('|', "/"), " |".repeat(8));
+    }
     let why = case.rows.iter().find_map(|row| row.uncounted.as_ref());
     if let Some(why) = why {
         let _ = writeln!(text, "\nSystem calls were not counted: {why}.");
@@ -42,7 +45,7 @@ fn line(case: &CaseResult, row: &Row) -> String {
     let added = row.over.as_ref().and_then(|over| Some(row.cpu_added(case.row(over)?)));
     let added = added.map(|Spread { min, median, max }| format!("{median:+.2} [{min:+.2} .. {max:+.2}]"));
     let share = row.spread(|round| round.share).median;
-    let limit = if share < BUSY { ", the load was the limit" } else { "" };
+    let limit = if limited(row) { ", the load was the limit" } else { "" };
     let [p50, p99, p999] = [0, 1, 2].map(|place| row.latency(place).median);
     let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
     format!(
@@ -64,6 +67,12 @@ fn line(case: &CaseResult, row: &Row) -> String {
     )
 }
 
+/// Whether load and origin had no more of their core to give while the target had of its own.
+fn limited(row: &Row) -> bool {
+    let load = Spread::of(row.rounds.iter().filter_map(|round| round.load)).median;
+    load >= BUSY && row.spread(|round| round.share).median < BUSY
+}
+
 /// The pictures of a case.
 pub(super) fn pictures(case: &CaseResult) -> Vec<Page> {
     let bar = |row: &Row, spread: Spread| Bar { label: row.target.clone(), spread };
@@ -83,4 +92,21 @@ fn cpu_name(case: &CaseResult) -> String {
 
 fn latency_name(case: &CaseResult) -> String {
     format!("latency-{}.svg", case.name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::results::Round;
+
+    #[test]
+    fn the_load_was_the_limit_where_its_core_was_full_and_the_targets_was_not() {
+        let row = |share, load| Row { rounds: vec![Round { share, load, ..Round::default() }], ..Row::default() };
+
+        assert!(limited(&row(0.8, Some(0.99))));
+        assert!(!limited(&row(0.99, Some(0.99))));
+        // Neither was full: the one waited for the other to wake up.
+        assert!(!limited(&row(0.8, Some(0.8))));
+        assert!(!limited(&row(0.8, None)));
+    }
 }
