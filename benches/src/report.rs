@@ -6,6 +6,7 @@ mod fit;
 mod judge;
 mod svg;
 mod tables;
+mod verdict;
 
 use std::fmt::Write;
 

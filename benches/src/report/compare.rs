@@ -3,15 +3,14 @@
 
 use std::fmt::Write;
 
-use super::curves::fitted;
-use crate::results::{CaseResult, Curve, Results, Row};
+use super::curves::slopes;
+use super::verdict::change;
+use crate::results::{CaseResult, Curve, Results};
 
-/// More than this of a change is said loudly; less is noise.
-const NOISE: f64 = 0.05;
 /// Over whom, where it took part in both.
 const REFERENCE: &str = "nginx";
 
-/// A table of everything that both have, with what changed by more than a twentieth marked.
+/// A table of everything that both have, with what changed marked.
 pub fn compare(old: &Results, new: &Results) -> String {
     let mut text = format!("# {} against {}\n\n", new.facts.date, old.facts.date);
     // A string takes every write.
@@ -31,7 +30,7 @@ pub fn compare(old: &Results, new: &Results) -> String {
     let _ = write!(text, "\n| curve | line | slope in | old | new | change |\n|---|---|---|---:|---:|---:|\n");
     for curve in &new.curves {
         if let Some(before) = old.curves.iter().find(|before| before.name == curve.name) {
-            slopes(&mut text, before, curve);
+            lines(&mut text, before, curve);
         }
     }
     text
@@ -44,32 +43,28 @@ fn rows(text: &mut String, old: &CaseResult, new: &CaseResult) {
     let Some(over) = both(reference) else { return };
     for row in new.rows.iter().filter(|row| row.target != reference) {
         if let Some((before, after)) = both(&row.target) {
-            let ratio = |row: &Row, over: &Row| row.cpu_over(over).median;
-            let (before, after) = (ratio(before, over.0), ratio(after, over.1));
-            let change = change(before, after);
-            let _ =
-                writeln!(text, "| {} | {} | {reference} | {before:.2} | {after:.2} | {change} |", new.name, row.target);
+            let (before, after) = (before.cpu_over(over.0), after.cpu_over(over.1));
+            let percent = format!("{:+.0} %", (after.median / before.median - 1.0) * 100.0);
+            let change = loud(percent, change(before, after, before.median));
+            let (case, target, before, after) = (&new.name, &row.target, before.median, after.median);
+            let _ = writeln!(text, "| {case} | {target} | {reference} | {before:.2} | {after:.2} | {change} |");
         }
     }
 }
 
-fn slopes(text: &mut String, old: &Curve, new: &Curve) {
+fn lines(text: &mut String, old: &Curve, new: &Curve) {
     for series in &new.series {
         let Some(before) = old.series.iter().find(|before| before.name == series.name) else { continue };
-        let (before, after) = (fitted(old, before).slope * old.scale, fitted(new, series).slope * new.scale);
-        let change = change(before, after);
-        let _ =
-            writeln!(text, "| {} | {} | {} | {before:.3} | {after:.3} | {change} |", new.name, series.name, new.unit);
+        let (before, after) = (slopes(old, before), slopes(new, series));
+        // A slope may be next to nothing, or below it: what counts is how much of what is wanted the difference is.
+        let measure = new.most.unwrap_or_else(|| before.median.abs().max(after.median.abs()));
+        let difference = format!("{:+.3}", after.median - before.median);
+        let change = loud(difference, change(before, after, measure));
+        let (curve, line, unit, before, after) = (&new.name, &series.name, &new.unit, before.median, after.median);
+        let _ = writeln!(text, "| {curve} | {line} | {unit} | {before:.3} | {after:.3} | {change} |");
     }
 }
 
-/// In hundredths; loud where it is more than noise.
-fn change(old: f64, new: f64) -> String {
-    let change = new / old - 1.0;
-    match change {
-        change if !change.is_finite() => String::new(),
-        change if change > NOISE => format!("**{:+.0} %, dearer**", change * 100.0),
-        change if change < -NOISE => format!("**{:+.0} %, cheaper**", change * 100.0),
-        change => format!("{:+.0} %", change * 100.0),
-    }
+fn loud(told: String, change: Option<&str>) -> String {
+    change.map_or(told.clone(), |change| format!("**{told}, {change}**"))
 }

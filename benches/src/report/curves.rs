@@ -5,15 +5,22 @@ use std::fmt::Write;
 use super::Page;
 use super::fit::Line;
 use super::svg::{Trace, plot};
-use crate::results::{Curve, Series};
+use super::verdict::verdict;
+use crate::results::{Curve, Point, Series};
 use crate::stats::Spread;
 
-/// The line through the medians of a series; over the tenfolds where the curve says so.
-pub(super) fn fitted(curve: &Curve, series: &Series) -> Line {
+/// The line through what `figure` makes of the points of a series; over the tenfolds where the curve says so.
+fn fitted(curve: &Curve, series: &Series, figure: impl Fn(&Point) -> Option<f64>) -> Line {
     let place = |x: f64| if curve.tenfold { x.log10() } else { x };
-    let median = |found: &[f64]| Spread::of(found.iter().copied()).median;
-    let points: Vec<_> = series.points.iter().map(|point| (place(point.x), median(&point.found))).collect();
-    Line::through(&points)
+    let points = series.points.iter().filter_map(|point| Some((place(point.x), figure(point)?)));
+    Line::through(&points.collect::<Vec<_>>())
+}
+
+/// The slopes of the lines through single rounds, in the curve's unit.
+pub(super) fn slopes(curve: &Curve, series: &Series) -> Spread {
+    let rounds = series.points.iter().map(|point| point.found.len()).min().unwrap_or_default();
+    let slope = |round| fitted(curve, series, |point| point.found.get(round).copied()).slope * curve.scale;
+    Spread::of((0..rounds).map(slope))
 }
 
 /// Writes the section.
@@ -24,23 +31,14 @@ pub(super) fn section(text: &mut String, curves: &[Curve]) {
     // A string takes every write.
     let _ = write!(
         text,
-        "\n## Growth\n\nThe slope is that of the straight line that fits the medians best.\n\n\
+        "\n## Growth\n\nThe slope is that of the straight line that fits a round best: median [min .. max] of the rounds.\n\n\
          | what grows | line | points | slope | wanted | |\n|---|---|---:|---:|---|---|\n"
     );
     for curve in curves {
         for (place, series) in curve.series.iter().enumerate() {
-            let slope = fitted(curve, series).slope * curve.scale;
+            let slope = slopes(curve, series);
             // What is wanted is wanted of the first line; the others stand beside it.
-            let verdict = match curve.most {
-                Some(most) if place == 0 => {
-                    if slope <= most {
-                        "reached"
-                    } else {
-                        "**not reached**"
-                    }
-                }
-                Some(_) | None => "",
-            };
+            let verdict = curve.most.filter(|_| place == 0).map_or("", |most| verdict(slope, most));
             let wanted = if place == 0 { &curve.wanted } else { "" };
             let count = series.points.len();
             let _ = writeln!(
@@ -48,7 +46,7 @@ pub(super) fn section(text: &mut String, curves: &[Curve]) {
                 "| {} | {} | {count} | {} {} | {wanted} | {verdict} |",
                 curve.x,
                 series.name,
-                significant(slope),
+                told(slope),
                 curve.unit
             );
         }
@@ -78,6 +76,11 @@ fn points(text: &mut String, curve: &Curve) {
     }
 }
 
+fn told(Spread { min, median, max }: Spread) -> String {
+    let [least, middle, most] = [min, median, max].map(significant);
+    if min == max { middle } else { format!("{middle} [{least} .. {most}]") }
+}
+
 /// Three digits that say something.
 fn significant(value: f64) -> String {
     match value.abs() {
@@ -92,13 +95,34 @@ fn significant(value: f64) -> String {
 pub(super) fn picture(curve: &Curve) -> Page {
     let trace = |series: &Series| Trace {
         label: series.name.clone(),
-        line: fitted(curve, series),
+        line: fitted(curve, series, |point| Some(median(point))),
         points: series.points.iter().map(|point| (point.x, Spread::of(point.found.iter().copied()))).collect(),
     };
     let traces: Vec<_> = curve.series.iter().map(trace).collect();
     Page { name: name(curve), text: plot(&curve.x, &curve.y, curve.tenfold, &traces) }
 }
 
+fn median(point: &Point) -> f64 {
+    Spread::of(point.found.iter().copied()).median
+}
+
 fn name(curve: &Curve) -> String {
     format!("curve-{}.svg", curve.name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slope_is_told_of_each_round_that_all_points_have() {
+        let point = |x: f64, found: &[f64]| Point { x, found: found.to_vec() };
+        let points = vec![point(0.0, &[1.0, 1.0, 9.0]), point(1.0, &[2.0, 3.0]), point(2.0, &[3.0, 5.0, 0.0])];
+        let curve = Curve { scale: 10.0, ..Curve::default() };
+
+        let found = slopes(&curve, &Series { name: String::new(), points });
+
+        assert_eq!(found, Spread { min: 10.0, median: 15.0, max: 20.0 });
+        assert_eq!(slopes(&curve, &Series::default()), Spread::default());
+    }
 }
