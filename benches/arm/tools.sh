@@ -7,76 +7,17 @@
 # nothing is installed and no root is needed. `rm -r target/arm` has it fetched anew.
 set -euo pipefail
 
-arm=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)/target/arm
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+arm=$(cd "$here/.." && pwd)/target/arm
 bin=$arm/bin
-log=$arm/log
-
-# The longest that one command may take.
-patience=300
+who=benches/arm/tools.sh
+store=$arm
+remedy='reach a mirror of the distribution and run this again'
+# shellcheck source=benches/fetch.sh
+. "$here/fetch.sh"
 
 # qemu 7.2 does not come to an end where wasmtime reserves many gigabytes of addresses again and again.
 oldest=8.1
-
-fail() {
-    echo "benches/arm/tools.sh: $*" >&2
-    exit 1
-}
-
-# Runs a command of apt's silently, on lists and a cache below target/arm, and on the sources in $arm/sources if there are
-# any, otherwise on the machine's own; where it fails, shows all that it said.
-apt() {
-    local command=$1 sources=()
-    shift
-    [[ -e $arm/sources ]] && sources=(-o Dir::Etc::SourceList="$arm/sources" -o Dir::Etc::SourceParts=/dev/null)
-    timeout "$patience" "$command" -o APT::Sandbox::User="$(id -un)" -o Debug::NoLocking=1 "${sources[@]}" \
-        -o Dir::State::Lists="$arm/apt/lists" -o Dir::Cache="$arm/apt/cache" "$@" 2>>"$log" </dev/null || {
-        cat "$log" >&2
-        fail "this failed, and what it said is above: $command $*; reach a mirror of the distribution and run this again"
-    }
-}
-
-# Makes the lists of packages anew.
-update() {
-    rm -rf "$arm/apt"
-    mkdir -p "$arm/apt/lists/partial" "$arm/apt/cache/archives/partial" "$arm/apt/packages"
-    apt apt-get update >>"$log"
-}
-
-# The packages that an installation of these would add, themselves among them. Nothing is installed: apt only tells, which
-# everybody may ask. What it would bring up to date is left out, for this machine has it.
-with_needs() {
-    local steps
-    steps=$(apt apt-get -s install --no-install-recommends "$@")
-    awk '/^Inst / && $3 !~ /^\[/ { print $2 }' <<<"$steps"
-}
-
-# Unpacks packages below a folder of target/arm.
-unpack() {
-    local root=$arm/$1
-    shift
-    echo "fetching $* with apt-get, to be unpacked below target/arm"
-    mkdir -p "$root"
-    (cd "$arm/apt/packages" && apt apt-get download "$@" >>"$log")
-    for package in "$arm/apt/packages"/*.deb; do
-        dpkg -x "$package" "$root" || fail "$package cannot be unpacked; run this again"
-    done
-    rm -f "$arm/apt/packages"/*.deb
-}
-
-# Writes the command NAME that runs a program with the libraries below a folder of target/arm, and with these arguments first.
-command_of() {
-    local name=$1 program=$2 folder=$3 libraries
-    shift 3
-    libraries=$(find "$arm/$folder/usr/lib/$(uname -m)-linux-gnu" -name '*.so*' -printf '%h\n' 2>/dev/null | sort -u | paste -sd:)
-    {
-        echo '#!/bin/sh'
-        [[ -z $libraries ]] || printf 'LD_LIBRARY_PATH=%q\nexport LD_LIBRARY_PATH\n' "$libraries"
-        printf 'exec %q ' "$program"
-        (($#)) && printf '%q ' "$@"
-        echo '"$@"'
-    } >"$bin/$name"
-    chmod +x "$bin/$name"
-}
 
 # True where the compiler makes a program for Arm.
 compiles() {
@@ -87,18 +28,19 @@ compiles() {
 # True where the compiler is installed, with its library.
 compiler_installed() {
     local gcc
-    gcc=$(type -P aarch64-linux-gnu-gcc) && command_of aarch64-linux-gnu-gcc "$gcc" none && compiles &&
+    gcc=$(type -P aarch64-linux-gnu-gcc) && command_of "$bin/aarch64-linux-gnu-gcc" "$gcc" "$arm/none" && compiles &&
         ln -sfn /usr/aarch64-linux-gnu "$arm/sysroot"
 }
 
 fetch_compiler() {
     local packages tool
-    mapfile -t packages < <(with_needs gcc-aarch64-linux-gnu libc6-dev-arm64-cross)
-    unpack gcc "${packages[@]}"
+    packages=$(with_needs gcc-aarch64-linux-gnu libc6-dev-arm64-cross)
+    # shellcheck disable=SC2086 # They are several words.
+    unpack "$arm/gcc" $packages
     for tool in "$arm/gcc/usr/bin"/aarch64-linux-gnu-*; do
-        command_of "$(basename "$tool")" "$tool" gcc
+        command_of "$bin/$(basename "$tool")" "$tool" "$arm/gcc"
     done
-    command_of aarch64-linux-gnu-gcc "$arm/gcc/usr/bin/aarch64-linux-gnu-gcc" gcc "--sysroot=$arm/gcc"
+    command_of "$bin/aarch64-linux-gnu-gcc" "$arm/gcc/usr/bin/aarch64-linux-gnu-gcc" "$arm/gcc" "--sysroot=$arm/gcc"
     ln -sfn "$arm/gcc/usr/aarch64-linux-gnu" "$arm/sysroot"
 }
 
@@ -113,8 +55,8 @@ new_enough() {
 qemu_found() {
     local program
     for program in "$(type -P qemu-aarch64)" "$(type -P qemu-aarch64-static)" "$arm/qemu/usr/bin/qemu-aarch64"; do
-        [[ -n $program ]] && command_of qemu-aarch64 "$program" qemu && new_enough "$bin/qemu-aarch64" &&
-            command_of qemu-aarch64 "$program" qemu -L "$arm/sysroot" && return
+        [[ -n $program ]] && command_of "$bin/qemu-aarch64" "$program" "$arm/qemu" && new_enough "$bin/qemu-aarch64" &&
+            command_of "$bin/qemu-aarch64" "$program" "$arm/qemu" -L "$arm/sysroot" && return
     done
     rm -f "$bin/qemu-aarch64"
     return 1
@@ -133,11 +75,12 @@ fetch_qemu() {
     local candidate packages
     candidate=$(apt apt-cache policy qemu-user | awk '/Candidate:/ { print $2 }')
     if dpkg --compare-versions "${candidate#*:}" ge "$oldest"; then
-        mapfile -t packages < <(with_needs qemu-user)
-        unpack qemu "${packages[@]}"
+        packages=$(with_needs qemu-user)
+        # shellcheck disable=SC2086 # They are several words.
+        unpack "$arm/qemu" $packages
     elif newer_debian; then
-        update
-        unpack qemu qemu-user
+        update qemu
+        unpack "$arm/qemu" qemu-user
         rm -f "$arm/sources"
         # The package has a program of ten megabytes for every processor there ever was.
         find "$arm/qemu/usr/bin" -type f ! -name qemu-aarch64 -delete
@@ -153,12 +96,11 @@ rm -f "$arm/sources"
 compiles || compiler_installed || wanted+=(compiler)
 qemu_found || wanted+=(qemu)
 if ((${#wanted[@]})); then
-    type -P apt-get dpkg >/dev/null || fail "missing: ${wanted[*]}; without apt-get they cannot be fetched, so install them"
-    update
+    update "${wanted[@]}"
     for tool in "${wanted[@]}"; do
         "fetch_$tool"
     done
-    rm -rf "$arm/apt"
+    forget
     compiles || fail "the compiler for Arm was unpacked, yet makes no program: $(tail -n 3 "$log")"
     qemu_found || fail "qemu-user was unpacked, yet is not $oldest or newer: $(tail -n 3 "$log")"
 fi

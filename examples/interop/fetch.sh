@@ -7,13 +7,15 @@
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-peers=$(cd "$here/../.." && pwd)/target/peers
+top=$(cd "$here/../.." && pwd)
+peers=$top/target/peers
 bin=$peers/bin
 root=$peers/root
-log=$peers/log
-
-# The longest that one command may take.
-patience=300
+who=examples/interop/fetch.sh
+store=$peers
+remedy='install what is missing, or reach a mirror of the distribution, and run this again'
+# shellcheck source=benches/fetch.sh
+. "$top/benches/fetch.sh"
 
 # Each peer with the package it is in.
 declare -A packages=(
@@ -21,11 +23,6 @@ declare -A packages=(
     [python3]=python3
 )
 names=(curl openssl nghttp h2load nginx haproxy python3)
-
-fail() {
-    echo "examples/interop/fetch.sh: $*" >&2
-    exit 1
-}
 
 # What a peer says of itself, in one line; false where it does not run.
 version() {
@@ -36,22 +33,16 @@ version() {
     esac 2>&1 | sed -n 1p
 }
 
-# The paths of everything that was unpacked, for the linker.
-libraries() {
-    find "$root/lib" "$root/usr/lib" -name '*.so*' -printf '%h\n' 2>/dev/null | sort -u | paste -sd:
-}
-
 # The command of a peer: the one installed, or else the one unpacked with the libraries that came with it.
 link() {
     local path
     if path=$(PATH=$PATH:/usr/sbin:/sbin type -P "$1"); then
-        printf '#!/bin/sh\nexec %q "$@"\n' "$path" >"$bin/$1"
+        command_of "$bin/$1" "$path" "$peers/none"
     elif path=$(find "$root/usr/bin" "$root/usr/sbin" -name "$1" 2>/dev/null | grep .); then
-        printf '#!/bin/sh\nLD_LIBRARY_PATH=%q exec %q "$@"\n' "$(libraries)" "$path" >"$bin/$1"
+        command_of "$bin/$1" "$path" "$root"
     else
         return 1
     fi
-    chmod +x "$bin/$1"
 }
 
 # True where the peer runs.
@@ -59,35 +50,15 @@ works() {
     { [[ -x $bin/$1 ]] || link "$1"; } && version "$1" >/dev/null
 }
 
-# Runs a command of apt's silently, on lists and a cache below target/peers; where it fails, shows all that it said.
-apt() {
-    local command=$1
-    shift
-    timeout "$patience" "$command" -o APT::Sandbox::User="$(id -un)" -o Debug::NoLocking=1 \
-        -o Dir::State::Lists="$peers/apt/lists" -o Dir::Cache="$peers/apt/cache" "$@" 2>>"$log" </dev/null || {
-        cat "$log" >&2
-        fail "this failed, and what it said is above: $command $*"$'\n'"install ${wanted[*]}, or reach a mirror of the distribution, and run this again"
-    }
-}
-
-# Unpacks these packages with all that they need and this machine lacks.
+# Unpacks these packages with all that they need and this machine lacks, but what programs are built with.
 fetch() {
-    local wanted=("$@") steps missing
-    type -P apt-get dpkg >/dev/null || fail "missing: $*; without apt-get they cannot be fetched, so install them"
-    rm -rf "$peers/apt"
-    mkdir -p "$peers/apt/lists/partial" "$peers/apt/cache/archives/partial" "$peers/apt/packages" "$root"
-    : >"$log"
-    echo "fetching $* with apt-get, to be unpacked below target/peers"
-    apt apt-get update >>"$log"
-    # What an installation would add. Nothing is installed: this only tells, which everybody may ask.
-    steps=$(apt apt-get -s install --no-install-recommends "$@")
-    mapfile -t missing < <(awk '/^Inst / && $2 !~ /-dev$/ { print $2 }' <<<"$steps")
+    local needed missing
+    update "$@"
+    needed=$(with_needs "$@")
+    mapfile -t missing < <(grep -v -- '-dev$' <<<"$needed")
     ((${#missing[@]})) || fail "$* are installed, by what apt-get says, yet do not run; install them anew"
-    (cd "$peers/apt/packages" && apt apt-get download "${missing[@]}" >>"$log")
-    for package in "$peers/apt/packages"/*.deb; do
-        dpkg -x "$package" "$root" || fail "$package cannot be unpacked; run this again"
-    done
-    rm -rf "$peers/apt"
+    unpack "$root" "${missing[@]}"
+    forget
 }
 
 mkdir -p "$bin"
