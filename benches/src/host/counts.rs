@@ -1,6 +1,8 @@
 //! What callgrind counted of the host set, and how it compares with what was counted before. It counts nothing itself:
 //! `benches/host_count.rs` does, through gungraun, whose files are read here.
 
+mod crates;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
@@ -157,6 +159,12 @@ fn total(text: &str) -> Result<f64, String> {
     if let Some(line) = text.lines().find(picked) {
         return Err(format!("{line:?} ran, which not every machine has"));
     }
+    if let Some(stranger) = text.lines().filter_map(|line| line.strip_prefix("fn=")).find_map(crates::stranger) {
+        return Err(format!(
+            "{stranger} ran, which is not compiled as it is shipped; have the root's Cargo.toml compile it like wasmtime, and \
+             name it in benches/src/host/counts/crates.rs"
+        ));
+    }
     let mut totals = text.lines().filter_map(|line| line.strip_prefix("totals: "));
     let total = totals.next().ok_or("the counter has not come to an end")?;
     if !text.lines().any(|line| line == "events: Ir") {
@@ -229,7 +237,7 @@ mod tests {
 
     #[test]
     fn a_count_of_nothing_is_none() {
-        assert_eq!(total(&file("fn=(2) work", "212000")), Ok(212_000.0));
+        assert_eq!(total(&file("fn=(2) tollgate_abi::work", "212000")), Ok(212_000.0));
         for none in ["0", "999", "", "many", "-5"] {
             assert!(total(&file("fn=(2) work", none)).unwrap_err().contains("too few"), "{none:?}");
         }
@@ -242,6 +250,13 @@ mod tests {
         for picked in ["fn=(2) __memmove_avx_unaligned_erms", "fn=(7) memchr::arch::x86_64::avx2::memchr::One::find"] {
             assert!(total(&file(picked, "212000")).unwrap_err().contains("not every machine"), "{picked}");
         }
+    }
+
+    #[test]
+    fn a_crate_that_is_compiled_otherwise_than_it_is_shipped_spoils_the_count() {
+        let refused = total(&file("fn=(2) <regalloc2::Slot as core::fmt::Debug>::fmt", "212000")).unwrap_err();
+
+        assert!(refused.starts_with("regalloc2 ran, ") && refused.contains("Cargo.toml"), "{refused}");
     }
 
     #[test]
