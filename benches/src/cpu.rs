@@ -1,6 +1,7 @@
 //! CPU time, user and system together: of a process with all its descendants, and of the calling thread.
 //! It comes from the scheduler, in nanoseconds, not from sampled ticks.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::time::Duration;
@@ -15,13 +16,22 @@ const DEPTH: usize = 4;
 ///
 /// A thread that ends takes its time with it, so a difference of two readings is exact only while none ends.
 pub fn of_tree(process: u32) -> io::Result<Duration> {
-    let mut used = Duration::ZERO;
+    Ok(of_threads(process)?.values().sum())
+}
+
+/// The same of each thread by its number, which no other thread of the machine has.
+pub fn of_threads(process: u32) -> io::Result<BTreeMap<u32, Duration>> {
+    let mut used = BTreeMap::new();
     for process in tree(process)? {
         // So may a child.
         for thread in fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten() {
+            let thread = thread?;
+            let number = thread.file_name().to_str().and_then(|number| number.parse().ok());
             // A thread may end between the listing and the reading.
-            let Ok(schedstat) = fs::read_to_string(thread?.path().join("schedstat")) else { continue };
-            used += on_core(&schedstat)?;
+            let schedstat = fs::read_to_string(thread.path().join("schedstat")).ok();
+            if let Some((number, schedstat)) = number.zip(schedstat) {
+                used.insert(number, on_core(&schedstat)?);
+            }
         }
     }
     Ok(used)

@@ -14,9 +14,9 @@ use crate::load::{Ask, Load};
 use crate::origin::Origin;
 use crate::results::{Absent, CaseResult, Round, Row};
 use crate::rounds::{self, Amount, Job};
-use crate::syscalls;
 use crate::target::{Door, Plan, Setting, Target};
 use crate::tls::Identity;
+use crate::{cpu, syscalls};
 
 /// How long system calls are counted at the most.
 const COUNTED: Duration = Duration::from_millis(700);
@@ -150,9 +150,11 @@ impl Field {
             return Ok(Err("it runs under a tool".to_owned()));
         }
         let driving = || BenchError::while_doing("driving a target");
-        let mut load = Load::open(&job.ask).map_err(driving())?;
+        let used = |target: &Target| cpu::of_threads(target.id()).map_err(BenchError::while_doing("reading CPU time"));
+        let (before, mut load) = (used(target)?, Load::open(&job.ask).map_err(driving())?);
         load.run(self.amount.ramp).and_then(|_| load.drain()).map_err(driving())?;
-        let (tallies, calls) = syscalls::during(&self.strace, target.id(), self.folder.path(), || {
+        let threads = syscalls::serving(&before, &used(target)?);
+        let (tallies, calls) = syscalls::during(&self.strace, &threads, self.folder.path(), || {
             let (some, rest) =
                 load.run(COUNTED.min(self.amount.time)).and_then(|some| Ok((some, load.drain()?))).map_err(driving())?;
             Ok([some, rest])

@@ -1,9 +1,11 @@
-//! How many system calls a process makes, as strace(1) counts them.
+//! How many system calls the threads make that serve requests, as strace(1) counts them. Those of others, such as one that
+//! only lets time pass, are not of a request, and the slower a proxy is made by being looked at, the more of them there are.
 //!
-//! It slows down what it looks at, so nothing else may be measured meanwhile; and at a slow pace more calls wait, and more
+//! strace slows down what it looks at, so nothing else may be measured meanwhile; and at a slow pace more calls wait, and more
 //! often, than at a fast one.
 
-use std::io;
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -11,7 +13,6 @@ use std::{fs, thread};
 
 use rustix::process::Signal;
 
-use crate::cpu;
 use crate::error::BenchError;
 use crate::process::Process;
 
@@ -20,23 +21,28 @@ const ATTACH: Duration = Duration::from_secs(10);
 /// How often a wait looks again.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// Calls of a process and its descendants, of whatever kind, while `work` is done; `Err` says why there is no number.
+/// Under this part of what all threads of a target did together, one did not serve.
+const SERVES: f64 = 0.1;
+
+/// The threads that served, by the CPU time of each before and afterwards.
+pub fn serving(before: &BTreeMap<u32, Duration>, after: &BTreeMap<u32, Duration>) -> Vec<u32> {
+    let used = |(thread, after): (&u32, &Duration)| {
+        (*thread, after.saturating_sub(before.get(thread).copied().unwrap_or_default()))
+    };
+    let used: Vec<_> = after.iter().map(used).collect();
+    let all: Duration = used.iter().map(|(_, used)| *used).sum();
+    used.into_iter().filter(|(_, used)| *used > all.mul_f64(SERVES)).map(|(thread, _)| thread).collect()
+}
+
+/// Calls of these threads, of whatever kind, while `work` is done; `Err` says why there is no number.
 pub fn during<T>(
     program: &Path,
-    process: u32,
+    threads: &[u32],
     folder: &Path,
     work: impl FnOnce() -> Result<T, BenchError>,
 ) -> Result<(T, Result<u64, String>), BenchError> {
     let table = folder.join("strace.table");
-    let words = [program.as_os_str(), "-f".as_ref(), "-c".as_ref(), "-o".as_ref(), table.as_ref()];
-    let processes = cpu::tree(process).map_err(BenchError::while_doing("looking for children"))?;
-    let each = processes.iter().flat_map(|process| ["-p".to_owned(), process.to_string()]);
-    let words = words.into_iter().map(Into::into).chain(each.map(Into::into));
-    let started = match found(program) {
-        true => Process::start("strace", words, folder.join("strace.log")).map_err(|error| error.to_string()),
-        false => Err(format!("no program {} here (Debian has it in strace)", program.display())),
-    };
-    let mut strace = match started.and_then(|mut strace| attached(&processes, &mut strace).map(|()| strace)) {
+    let mut strace = match start(program, threads, folder, &table) {
         Ok(strace) => strace,
         Err(why) => return Ok((work()?, Err(why))),
     };
@@ -47,17 +53,28 @@ pub fn during<T>(
     Ok((outcome, calls.and_then(|table| total(&table))))
 }
 
+/// It looks when this returns.
+fn start(program: &Path, threads: &[u32], folder: &Path, table: &Path) -> Result<Process, String> {
+    if !found(program) {
+        return Err(format!("no program {} here (Debian has it in strace)", program.display()));
+    }
+    let words = [program.as_os_str(), "-c".as_ref(), "-o".as_ref(), table.as_ref()].map(OsString::from);
+    let each = threads.iter().flat_map(|thread| ["-p".into(), thread.to_string().into()]);
+    let strace = Process::start("strace", words.into_iter().chain(each), folder.join("strace.log"));
+    let mut strace = strace.map_err(|error| error.to_string())?;
+    attached(threads, &mut strace).map(|()| strace)
+}
+
 fn found(program: &Path) -> bool {
     let mut command = Command::new(program);
     command.arg("-V").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
 }
 
-/// Waits until every thread of the processes is looked at.
-fn attached(processes: &[u32], strace: &mut Process) -> Result<(), String> {
+/// Waits until every one of the threads is looked at.
+fn attached(threads: &[u32], strace: &mut Process) -> Result<(), String> {
     let deadline = Instant::now() + ATTACH;
     while Instant::now() < deadline {
-        let traced: io::Result<Vec<_>> = processes.iter().map(|process| is_traced(*process)).collect();
-        if traced.map_err(|error| error.to_string())?.into_iter().all(|traced| traced) {
+        if threads.iter().all(|thread| is_traced(*thread)) {
             return Ok(());
         }
         if strace.ended().map_err(|error| error.to_string())?.is_some() {
@@ -68,14 +85,10 @@ fn attached(processes: &[u32], strace: &mut Process) -> Result<(), String> {
     Err("strace does not begin".to_owned())
 }
 
-fn is_traced(process: u32) -> io::Result<bool> {
-    for thread in fs::read_dir(format!("/proc/{process}/task"))? {
-        let status = fs::read_to_string(thread?.path().join("status")).unwrap_or_default();
-        if status.lines().any(|line| line.split_whitespace().eq(["TracerPid:", "0"])) {
-            return Ok(false);
-        }
-    }
-    Ok(true)
+/// A thread has its number among the processes, too.
+fn is_traced(thread: u32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{thread}/status")).unwrap_or_default();
+    status.lines().any(|line| line.starts_with("TracerPid:") && !line.split_whitespace().eq(["TracerPid:", "0"]))
 }
 
 /// The last line of its table: share, seconds, microseconds a call, calls, errors where there were any, and the word.
@@ -88,6 +101,18 @@ fn total(table: &str) -> Result<u64, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_thread_that_does_next_to_nothing_does_not_serve() {
+        let used = |micros: [(u32, u64); 3]| {
+            BTreeMap::from(micros.map(|(thread, micros)| (thread, Duration::from_micros(micros))))
+        };
+
+        // The first was busy once, and the last began meanwhile.
+        let threads = serving(&used([(1, 9000), (2, 100), (3, 0)]), &used([(1, 9010), (2, 700), (4, 400)]));
+
+        assert_eq!(threads, [2, 4]);
+    }
 
     #[test]
     fn the_table_ends_with_all_calls() {
