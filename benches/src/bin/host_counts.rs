@@ -4,12 +4,15 @@
 
 use std::fs;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
 use tollgate_benches::host::counts::{Change, Counts, TOLERANCE};
+
+/// The architecture whose baseline is committed: without it nothing would be compared, and nobody would see.
+const COMPARED: &str = "x86_64";
 
 /// Compares counts of the host set with a baseline.
 #[derive(Debug, Parser)]
@@ -42,13 +45,9 @@ fn main() -> anyhow::Result<ExitCode> {
         fs::write(&arguments.baseline, counts.to_string()).with_context(|| format!("cannot write {file}"))?;
         return Ok(ExitCode::SUCCESS);
     }
-    let baseline = match fs::read_to_string(&arguments.baseline) {
-        Ok(text) => Counts::parse(&text).with_context(|| format!("{file} cannot be used"))?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            writeln!(out, "there is no {file}: nothing is compared; `make count UPDATE=1` writes it")?;
-            return Ok(ExitCode::SUCCESS);
-        }
-        Err(error) => return Err(error).with_context(|| format!("cannot read {file}")),
+    let Some(baseline) = baseline(&arguments.baseline, std::env::consts::ARCH)? else {
+        writeln!(out, "there is no {file}: nothing is compared; `make count UPDATE=1` writes it")?;
+        return Ok(ExitCode::SUCCESS);
     };
     let changes = counts.changes(&baseline, arguments.tolerance);
     if changes.is_empty() {
@@ -57,6 +56,17 @@ fn main() -> anyhow::Result<ExitCode> {
     }
     tell(&changes, &baseline, &counts)?;
     Ok(ExitCode::FAILURE)
+}
+
+/// What is compared with; `None` where there is none and need be none.
+fn baseline(file: &Path, architecture: &str) -> anyhow::Result<Option<Counts>> {
+    match fs::read_to_string(file) {
+        Ok(text) => Counts::parse(&text).map(Some).with_context(|| format!("{} cannot be used", file.display())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && architecture != COMPARED => Ok(None),
+        Err(error) => Err(error).with_context(|| {
+            format!("cannot read {}; on {COMPARED} there is one, which `make count UPDATE=1` writes", file.display())
+        }),
+    }
 }
 
 fn tell(changes: &[Change], baseline: &Counts, counts: &Counts) -> io::Result<()> {
@@ -70,4 +80,18 @@ fn tell(changes: &[Change], baseline: &Counts, counts: &Counts) -> io::Result<()
         "find out what is in it; where the change is meant, `make count UPDATE=1` writes the baseline anew, to be committed \
          with what made it change"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_baseline_may_be_missing_only_where_none_is_committed() {
+        let nowhere = Path::new("nowhere/counts.txt");
+
+        assert!(baseline(nowhere, "aarch64").unwrap().is_none());
+        let refused = baseline(nowhere, COMPARED).unwrap_err().to_string();
+        assert!(refused.contains("nowhere/counts.txt") && refused.contains("UPDATE=1"), "{refused}");
+    }
 }
