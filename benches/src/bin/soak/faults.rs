@@ -38,7 +38,7 @@ const OTHERS: [&str; 3] = ["pinned", "large", "tested"];
 
 /// See the module.
 pub(crate) fn run(stage: &Stage) -> anyhow::Result<Section> {
-    let time = Duration::from_secs(if stage.short { 20 } else { 180 });
+    let time = Duration::from_secs(if stage.short { 30 } else { 180 });
     let mut section = Section::new(&format!("faults: {} s in which something goes wrong every second", time.as_secs()));
     let core = stage.cores.map(|cores| cores.load);
     let (steady, fragile) = (stage.origin()?, stage.origin()?);
@@ -159,6 +159,11 @@ fn judge(section: &mut Section, steady: &Outcome, fragile: &Outcome, faults: &Do
     }
 }
 
+/// From so long after the begin to the next whole second of it.
+fn until_next(elapsed: Duration) -> Duration {
+    BEAT - Duration::from_nanos(elapsed.subsec_nanos().into())
+}
+
 /// What was done to the proxy.
 #[derive(Default)]
 struct Done {
@@ -200,7 +205,8 @@ impl<'a> Faults<'a> {
         while self.began.elapsed() < time {
             self.beat(beat)?;
             beat += 1;
-            thread::sleep((self.began + BEAT * beat).saturating_duration_since(Instant::now()));
+            // A beat that took longer than its second is followed by the next whole one, not by all that were missed at once.
+            thread::sleep(until_next(self.began.elapsed()));
         }
         self.revive()?;
         self.done.upstream = self.fragile.take();
@@ -292,5 +298,19 @@ impl<'a> Faults<'a> {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_beat_comes_with_the_next_whole_second_however_many_were_missed() {
+        let millis = Duration::from_millis;
+
+        assert_eq!(until_next(millis(300)), millis(700));
+        assert_eq!(until_next(millis(4_250)), millis(750));
+        assert_eq!(until_next(millis(2_000)), BEAT);
     }
 }
