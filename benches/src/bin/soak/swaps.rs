@@ -74,7 +74,7 @@ pub(crate) fn run(stage: &Stage, amount: Amount) -> anyhow::Result<Section> {
             })
             .collect()
     });
-    report::judge(&mut section, &runs?, amount);
+    report::judge(&mut section, &runs?, before, amount);
     let (made, given) = (generation()? - serving, u64::from(rounds) * swaps);
     section.must(
         "stampers that were given / generations that were made of them",

@@ -17,7 +17,8 @@ const MEMORY: f64 = 1.05;
 /// How much longer than meant a run may take before its load counts as behind its pace.
 const BEHIND: f64 = 1.02;
 
-pub(super) fn judge(section: &mut Section, rounds: &[Round], amount: Amount) {
+/// `before` are the bytes in memory before the first round.
+pub(super) fn judge(section: &mut Section, rounds: &[Round], before: u64, amount: Amount) {
     let all = || rounds.iter().flat_map(Round::runs).map(|(_, run)| &run.outcome);
     let sum = |count: fn(&Outcome) -> u64| all().map(count).sum::<u64>();
     let behind = all().find_map(|outcome| outcome.behind.as_deref());
@@ -49,6 +50,13 @@ pub(super) fn judge(section: &mut Section, rounds: &[Round], amount: Amount) {
     );
     let memory = middle(rounds.iter().map(|round| round.swapping.resident as f64 / round.quiet.resident as f64));
     section.must("memory after swaps is within 5 % of that without", memory <= MEMORY, format!("{memory:.3}"));
+    // What grows in every run alike shows in no round.
+    let last = rounds.last().map_or(f64::NAN, |round| round.swapping.resident as f64 / before as f64);
+    section.must(
+        "memory after the last round is within 5 % of that before the first",
+        last <= MEMORY,
+        format!("{last:.3}"),
+    );
 }
 
 fn middle(ratios: impl Iterator<Item = f64>) -> f64 {
