@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
-use aws_lc_rs::{hmac, rand};
+use aws_lc_rs::hmac;
+use rustix::rand::{GetRandomFlags, getrandom};
 use tollgate_abi::{Artifact, Fingerprint};
 
 use super::wire::ANSWER_LIMIT;
@@ -161,7 +162,10 @@ fn key(folder: &Folder) -> io::Result<hmac::Key> {
     let (_, bytes) = match folder.read(KEY, MAC) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let mut fresh = [0; MAC];
-            rand::fill(&mut fresh).map_err(|_| io::Error::other("the system gives no random bytes"))?;
+            // From the kernel itself: the library's own generator takes 20 ms to start, which nothing else here asks of it.
+            if getrandom(&mut fresh, GetRandomFlags::empty())? != MAC {
+                return Err(io::Error::other("the system gives no random bytes"));
+            }
             folder.establish(KEY, &fresh)?;
             folder.read(KEY, MAC)?
         }
