@@ -93,16 +93,7 @@ pub fn of_thread(process: u32, thread: Pid) -> io::Result<Duration> {
 
 /// CPU time that the calling thread has used.
 pub fn of_this_thread() -> Duration {
-    on_clock(ClockId::ThreadCPUTime)
-}
-
-/// CPU time that all threads of this process have used, and no other process.
-pub fn of_this_process() -> Duration {
-    on_clock(ClockId::ProcessCPUTime)
-}
-
-fn on_clock(clock: ClockId) -> Duration {
-    let used = clock_gettime(clock);
+    let used = clock_gettime(ClockId::ThreadCPUTime);
     let seconds = u64::try_from(used.tv_sec).unwrap_or_default();
     Duration::from_secs(seconds) + Duration::from_nanos(u64::try_from(used.tv_nsec).unwrap_or_default())
 }

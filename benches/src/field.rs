@@ -101,6 +101,16 @@ impl Field {
         pinned.map_err(BenchError::while_doing("pinning to a core"))
     }
 
+    /// What came of each job; see [`rounds::run`]. The load does not sleep where it has a core to itself.
+    fn rounds(&self, targets: &mut [Target], jobs: &[Job]) -> Vec<Result<Vec<Round>, BenchError>> {
+        rounds::run(targets, jobs, &self.amount, self.cores.map(|_| &self.origin))
+    }
+
+    /// The same where one that fails leaves nothing to say.
+    pub fn all_rounds(&self, targets: &mut [Target], jobs: &[Job]) -> Result<Vec<Vec<Round>>, BenchError> {
+        self.rounds(targets, jobs).into_iter().collect()
+    }
+
     /// Measures all who are there, and whom `only` names unless it is empty. Who fails has a reason in place of figures.
     pub fn play(&self, case: &Case, only: &[String]) -> CaseResult {
         let (mut targets, mut jobs, mut rows, mut failed) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
@@ -114,7 +124,7 @@ impl Field {
                 Err(error) => failed.push(Absent::of(&who.name(), &error)),
             }
         }
-        let found = rounds::run(&mut targets, &jobs, &self.amount);
+        let found = self.rounds(&mut targets, &jobs);
         for ((target, job), found) in targets.iter_mut().zip(&jobs).zip(found) {
             match found.and_then(|rounds| self.row(target, job, rounds)) {
                 Ok(row) => rows.push(row),

@@ -3,6 +3,10 @@
 //!
 //! It counts whole answers with status 200 and the expected length of body; everything else is a failure. It drives one target
 //! at a time. At a pace, a request is counted from when it was due, so that what holds up one shows in all that waited for it.
+//!
+//! Beside an origin, it serves that in its own turns and never sleeps. To wake a thread of another core takes as long as a
+//! tenth of a request, and is booked on whoever wakes: with a load that sleeps, a slow target pays for that and a fast one does
+//! not, because the load is never done with it.
 
 mod ask;
 mod http1;
@@ -24,6 +28,7 @@ use crate::load::http1::Http1;
 use crate::load::http2::Http2;
 use crate::load::timer::{MARK, Timer};
 use crate::load::wire::{Reading, Wire};
+use crate::origin::Taken;
 
 /// How long one wait for answers may take before the clock is looked at.
 const LOOK: Duration = Duration::from_millis(50);
@@ -116,12 +121,14 @@ enum Slot {
 }
 
 /// See the module.
-pub struct Load {
+pub struct Load<'o> {
     ask: Ask,
     wanted: Wanted,
     epoll: OwnedFd,
     slots: Vec<Slot>,
     buffers: Buffers,
+    origin: Option<Taken<'o>>,
+    idle: Duration,
 }
 
 /// Used again and again.
@@ -132,9 +139,9 @@ struct Buffers {
     done: Done,
 }
 
-impl Load {
+impl<'o> Load<'o> {
     /// Connects, where connections are kept; sends nothing yet.
-    pub fn open(ask: &Ask) -> io::Result<Load> {
+    pub fn open(ask: &Ask) -> io::Result<Load<'o>> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let buffers = Buffers {
             events: Vec::with_capacity(64),
@@ -143,11 +150,22 @@ impl Load {
             done: Done::default(),
         };
         let slots = (0..ask.connections).map(|_| Slot::Empty).collect();
-        let mut load = Load { wanted: ask.wanted(), ask: ask.clone(), epoll, slots, buffers };
-        if !ask.fresh {
-            (0..ask.connections).try_for_each(|place| load.connect(place))?;
+        let (wanted, ask, idle) = (ask.wanted(), ask.clone(), Duration::ZERO);
+        let mut load = Load { wanted, ask, epoll, slots, buffers, origin: None, idle };
+        if !load.ask.fresh {
+            (0..load.ask.connections).try_for_each(|place| load.connect(place))?;
         }
         Ok(load)
+    }
+
+    /// From here on it serves this origin as well, if there is one, and never sleeps.
+    pub fn beside(self, origin: Option<Taken<'o>>) -> Load<'o> {
+        Load { origin, ..self }
+    }
+
+    /// How long there was nothing to do for it, nor for its origin.
+    pub fn idle(&self) -> Duration {
+        self.idle
     }
 
     /// Keeps a request in flight wherever one can be for this long. Those in flight at the end stay in flight.
@@ -275,19 +293,24 @@ impl Load {
         }
     }
 
-    /// Waits for what comes and takes it; `after` is told of each place that was heard of, with when the requests that were
+    /// Waits for what comes, unless there is an origin to be served, and takes it; `after` is told of each place that was heard of, with when the requests that were
     /// answered there had been due.
     fn turn(
         &mut self,
         tally: &mut Tally,
-        mut after: impl FnMut(&mut Load, usize, &mut Tally, &[Instant]),
+        mut after: impl FnMut(&mut Load<'o>, usize, &mut Tally, &[Instant]),
     ) -> io::Result<()> {
         let mut events = std::mem::take(&mut self.buffers.events);
         events.clear();
-        let timeout = Timespec { tv_sec: 0, tv_nsec: LOOK.subsec_nanos().into() };
+        let (begun, patience) = (Instant::now(), if self.origin.is_some() { Duration::ZERO } else { LOOK });
+        let timeout = Timespec { tv_sec: 0, tv_nsec: patience.subsec_nanos().into() };
         match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), Some(&timeout)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
+        }
+        let served = self.origin.as_mut().map_or(Ok(false), Taken::turn)?;
+        if !served && (events.is_empty() || self.origin.is_none()) {
+            self.idle += begun.elapsed();
         }
         for event in events.iter().filter(|event| event.data.u64() != MARK) {
             let place = usize::try_from(event.data.u64()).map_err(io::Error::other)?;

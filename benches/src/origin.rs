@@ -2,15 +2,17 @@
 //! says.
 //!
 //! It takes no request bodies. To [`http::SEEN`] it answers with the head it got, so that a benchmark can check what a
-//! target does before it measures how much that costs.
+//! target does before it measures how much that costs. It can be taken out of its thread, to serve in the turns of the load.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, Read, Write};
+use std::mem::MaybeUninit;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use rustix::event::epoll;
 use rustix::time::Timespec;
@@ -19,8 +21,10 @@ use crate::{cores, http};
 
 /// The mark of the listener among the events; connections have their place.
 const LISTENER: u64 = u64::MAX;
-/// How often the thread looks whether it may end.
-const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+/// How often the thread looks whether it may end, or has nothing to serve any more.
+const LOOK: Duration = Duration::from_millis(20);
+/// How many are served in one turn.
+const EVENTS: usize = 64;
 /// The longest head that is understood.
 const HEAD_BYTES: usize = 64 * 1024;
 /// The longest body that is sent.
@@ -29,8 +33,38 @@ const BODY_BYTES: usize = 64 * 1024 * 1024;
 /// A running origin; dropping it ends its thread.
 pub struct Origin {
     address: SocketAddr,
-    stop: Arc<AtomicBool>,
+    shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
+}
+
+/// What the thread of an origin has in common with its owner.
+struct Shared {
+    stop: AtomicBool,
+    /// True while the owner serves in the thread's place.
+    taken: AtomicBool,
+    serving: Mutex<Serving>,
+}
+
+/// An origin that serves when it is asked to, until this is dropped.
+pub struct Taken<'o> {
+    serving: MutexGuard<'o, Serving>,
+    origin: &'o Origin,
+}
+
+impl Taken<'_> {
+    /// Serves what has come, without a wait. False where nothing had.
+    pub fn turn(&mut self) -> io::Result<bool> {
+        self.serving.turn(Duration::ZERO)
+    }
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        self.origin.shared.taken.store(false, Ordering::Relaxed);
+        if let Some(thread) = &self.origin.thread {
+            thread.thread().unpark();
+        }
+    }
 }
 
 impl Origin {
@@ -43,30 +77,43 @@ impl Origin {
     pub fn start_at(address: SocketAddr, core: Option<usize>) -> io::Result<Origin> {
         let listener = TcpListener::bind(address)?;
         let address = listener.local_addr()?;
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = Arc::clone(&stop);
+        let serving = Mutex::new(Serving::new(listener)?);
+        let shared = Arc::new(Shared { stop: AtomicBool::new(false), taken: AtomicBool::new(false), serving });
+        let served = Arc::clone(&shared);
         let run = move || {
             if let Some(Err(error)) = core.map(cores::pin) {
                 complain("the origin is not pinned", &error);
             }
             // The load sees the end of the origin as failed requests, and then the run does not count.
-            if let Err(error) = serve(listener, &stopped) {
+            if let Err(error) = serve(&served) {
                 complain("the origin ended", &error);
             }
         };
         let thread = thread::Builder::new().name("origin".into()).spawn(run)?;
-        Ok(Origin { address, stop, thread: Some(thread) })
+        Ok(Origin { address, shared, thread: Some(thread) })
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
+
+    /// Takes it out of its thread. Waits for the end of the thread's turn.
+    pub fn take(&self) -> Taken<'_> {
+        self.shared.taken.store(true, Ordering::Relaxed);
+        Taken { serving: self.shared.serving(), origin: self }
+    }
+}
+
+impl Shared {
+    fn serving(&self) -> MutexGuard<'_, Serving> {
+        self.serving.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Drop for Origin {
     fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
+        self.shared.stop.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
             // A panic there has been printed already.
             let _ = thread.join();
@@ -74,10 +121,13 @@ impl Drop for Origin {
     }
 }
 
-fn serve(listener: TcpListener, stop: &AtomicBool) -> io::Result<()> {
-    let mut serving = Serving::new(listener)?;
-    while !stop.load(Ordering::Relaxed) {
-        serving.turn()?;
+fn serve(shared: &Shared) -> io::Result<()> {
+    while !shared.stop.load(Ordering::Relaxed) {
+        if shared.taken.load(Ordering::Relaxed) {
+            thread::park_timeout(LOOK);
+        } else {
+            shared.serving().turn(LOOK)?;
+        }
     }
     Ok(())
 }
@@ -90,7 +140,6 @@ fn complain(what: &str, error: &io::Error) {
 struct Serving {
     listener: TcpListener,
     epoll: OwnedFd,
-    events: Vec<epoll::Event>,
     /// A connection's place is its mark among the events; places are used again.
     connections: Vec<Option<Connection>>,
     answers: Answers,
@@ -119,25 +168,25 @@ impl Serving {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         epoll::add(&epoll, &listener, epoll::EventData::new_u64(LISTENER), epoll::EventFlags::IN)?;
         let answers = Answers { usual: answer(http::BODY.as_bytes()), sized: BTreeMap::new() };
-        Ok(Serving { listener, epoll, events: Vec::with_capacity(64), connections: Vec::new(), answers })
+        Ok(Serving { listener, epoll, connections: Vec::new(), answers })
     }
 
-    /// Waits for events, for a bounded time, and serves them.
-    fn turn(&mut self) -> io::Result<()> {
-        let mut events = std::mem::take(&mut self.events);
-        events.clear();
-        match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), Some(&LOOK)) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+    /// Waits for events, for so long at the most, and serves them. False where there are none.
+    fn turn(&mut self, patience: Duration) -> io::Result<bool> {
+        let mut events = [const { MaybeUninit::<epoll::Event>::uninit() }; EVENTS];
+        let patience = Timespec { tv_sec: 0, tv_nsec: patience.subsec_nanos().into() };
+        let events = match epoll::wait(&self.epoll, &mut events, Some(&patience)) {
+            Ok((events, _)) => events,
+            Err(rustix::io::Errno::INTR) => return Ok(false),
             Err(error) => return Err(error.into()),
-        }
-        for event in &events {
+        };
+        for event in &*events {
             match event.data.u64() {
                 LISTENER => self.accept()?,
                 place => self.serve(usize::try_from(place).map_err(io::Error::other)?)?,
             }
         }
-        self.events = events;
-        Ok(())
+        Ok(!events.is_empty())
     }
 
     fn accept(&mut self) -> io::Result<()> {

@@ -87,7 +87,7 @@ pub struct Round {
     pub rate: f64,
     /// The part of one core that the target used.
     pub share: f64,
-    /// The part of one core that load and origin used together.
+    /// The part of the time in which load and origin had something to do.
     #[serde(default)]
     pub load: Option<f64>,
     /// Microseconds at the case's pace: half, 99 % and 99.9 % are not above.

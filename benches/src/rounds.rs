@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use rustix::thread::gettid;
 
 use crate::cores;
-use crate::cpu;
 use crate::error::BenchError;
 use crate::load::{Ask, Load, Paced, Tally};
+use crate::origin::Origin;
 use crate::results::Round;
 use crate::target::Target;
 
@@ -36,15 +36,21 @@ pub struct Job {
 }
 
 /// What came of each job, in the jobs' order and the rounds'. One failed request and there is nothing of that job, which is
-/// not done again; the others go on. Targets whose turn it is not stand still.
-pub fn run(targets: &mut [Target], jobs: &[Job], amount: &Amount) -> Vec<Result<Vec<Round>, BenchError>> {
+/// not done again; the others go on. Targets whose turn it is not stand still. In a closed loop the load
+/// serves `origin` if it has one, and does not sleep then.
+pub fn run(
+    targets: &mut [Target],
+    jobs: &[Job],
+    amount: &Amount,
+    origin: Option<&Origin>,
+) -> Vec<Result<Vec<Round>, BenchError>> {
     let mut found: Vec<_> = jobs.iter().map(|_| Ok(Vec::new())).collect();
     targets.iter().for_each(Target::pause);
     for turn in order(amount.rounds, jobs.len()) {
         let Some((job, found)) = jobs.get(turn).zip(found.get_mut(turn)) else { continue };
         let Some((target, rounds)) = targets.get_mut(job.target).zip(found.as_mut().ok()) else { continue };
         target.resume();
-        let round = once(target, job, amount);
+        let round = once(target, job, amount, origin);
         target.pause();
         match round {
             Ok(round) => rounds.push(round),
@@ -55,18 +61,13 @@ pub fn run(targets: &mut [Target], jobs: &[Job], amount: &Amount) -> Vec<Result<
     found
 }
 
-/// The same where one that fails leaves nothing to say.
-pub fn all(targets: &mut [Target], jobs: &[Job], amount: &Amount) -> Result<Vec<Vec<Round>>, BenchError> {
-    run(targets, jobs, amount).into_iter().collect()
-}
-
 /// The places of the jobs, one round after the other.
 fn order(rounds: usize, jobs: usize) -> impl Iterator<Item = usize> {
     (0..rounds).flat_map(move |round| (0..jobs).map(move |turn| (round + turn) % jobs))
 }
 
-fn once(target: &mut Target, job: &Job, amount: &Amount) -> Result<Round, BenchError> {
-    let round = closed_loop(target, &job.ask, amount)?;
+fn once(target: &mut Target, job: &Job, amount: &Amount, origin: Option<&Origin>) -> Result<Round, BenchError> {
+    let round = closed_loop(target, &job.ask, amount, origin)?;
     let Some(rate) = job.rate else { return Ok(round) };
     let paced = at_pace(&job.ask, rate, amount).map_err(BenchError::while_doing("driving a target"))?;
     accept(target, &[paced.tally])?;
@@ -74,24 +75,25 @@ fn once(target: &mut Target, job: &Job, amount: &Amount) -> Result<Round, BenchE
 }
 
 /// As fast as the target can.
-pub fn closed_loop(target: &mut Target, ask: &Ask, amount: &Amount) -> Result<Round, BenchError> {
+fn closed_loop(target: &mut Target, ask: &Ask, amount: &Amount, origin: Option<&Origin>) -> Result<Round, BenchError> {
     let reading = |target: &Target| target.cpu().map_err(BenchError::while_doing("reading CPU time"));
     let driving = || BenchError::while_doing("driving a target");
-    let mut load = Load::open(ask).map_err(driving())?;
+    let mut load = Load::open(ask).map_err(driving())?.beside(origin.map(Origin::take));
     let ramp = load.run(amount.ramp).map_err(driving())?;
-    let (used, own, started) = (reading(target)?, cpu::of_this_process(), Instant::now());
+    let (used, idle, started) = (reading(target)?, load.idle(), Instant::now());
     let measured = load.run(amount.time).map_err(driving())?;
     let (wall, cpu) = (started.elapsed().as_secs_f64(), reading(target)?.saturating_sub(used).as_secs_f64());
-    let own = cpu::of_this_process().saturating_sub(own).as_secs_f64();
+    let idle = load.idle().saturating_sub(idle).as_secs_f64();
     let requests = measured.answered;
     let last = load.finish().map_err(driving())?;
     accept(target, &[ramp, measured, last])?;
     let each = requests.max(1) as f64;
-    let (share, load) = (cpu / wall, Some(own / wall));
+    let (share, load) = (cpu / wall, Some(1.0 - idle / wall));
     Ok(Round { requests, cpu_micros: cpu * 1e6 / each, rate: each / wall, share, load, latency: None })
 }
 
-/// The load comes first on its core, where that is allowed: it is to find out how long others take.
+/// The load comes first on its core, where that is allowed: it is to find out how long others take. It sleeps between requests,
+/// as what never does is not let onto its core at once whenever it wants.
 fn at_pace(ask: &Ask, rate: f64, amount: &Amount) -> std::io::Result<Paced> {
     let load = || {
         // Whether it may is told by `machine`.

@@ -209,7 +209,9 @@ impl Arguments {
     fn facts(&self, cast: &Cast, cores: Option<Cores>) -> Result<Facts, BenchError> {
         let Amount { rounds, time, .. } = self.amount();
         let placed = match cores {
-            Some(_) => "The target has one core, load and origin another.",
+            Some(_) => {
+                "The target has one core; another has the load, which in a closed loop serves the origin too and never sleeps."
+            }
             None => "Nothing is kept on a core.",
         };
         let mut method = vec![

@@ -24,7 +24,7 @@ pub(super) fn filters(field: &Field, _: Reach) -> Result<Vec<Curve>, BenchError>
     let chain = |count| if count == 0 { Chain::None } else { Chain::Noops(count) };
     let mut targets = start(field, &counts.map(chain))?;
     let jobs: Vec<Job> = targets.iter().enumerate().map(|(place, target)| job(place, plain(target))).collect();
-    let found = rounds::all(&mut targets, &jobs, &field.amount)?;
+    let found = field.all_rounds(&mut targets, &jobs)?;
     let none = found.first().cloned().unwrap_or_default();
     let added = |rounds: &Vec<Round>| paired(rounds, &none);
     let points = counts.into_iter().zip(found.iter().map(added)).skip(1);
@@ -49,7 +49,7 @@ pub(super) fn headers(field: &Field, _: Reach) -> Result<Vec<Curve>, BenchError>
     let ask =
         |target: &Target, count: usize| Ask { fields: http::filling(count - http::FIELDS.len()), ..plain(target) };
     let jobs = each(&targets, &counts, ask);
-    let found = rounds::all(&mut targets, &jobs, &field.amount)?;
+    let found = field.all_rounds(&mut targets, &jobs)?;
     let (bare, filtered) = found.split_at(counts.len());
     let cpu = |rounds: &Vec<Round>| rounds.iter().map(|round| round.cpu_micros).collect();
     let series = |(name, found): (&str, &[Vec<Round>])| line(name, counts.into_iter().zip(found.iter().map(cpu)));
@@ -91,7 +91,7 @@ pub(super) fn body(field: &Field, reach: Reach) -> Result<Vec<Curve>, BenchError
         ..plain(target)
     };
     let jobs = each(&targets, &sizes, ask);
-    let found = rounds::all(&mut targets, &jobs, &field.amount)?;
+    let found = field.all_rounds(&mut targets, &jobs)?;
     let cpu = |rounds: &Vec<Round>| rounds.iter().map(|round| round.cpu_micros).collect();
     let series = |(name, found): (&str, &[Vec<Round>])| line(name, sizes.iter().copied().zip(found.iter().map(cpu)));
     let curve = Curve {

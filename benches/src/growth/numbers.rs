@@ -7,7 +7,7 @@ use crate::error::BenchError;
 use crate::field::Field;
 use crate::load::Ask;
 use crate::results::{Curve, Round};
-use crate::rounds::{self, Job};
+use crate::rounds::Job;
 use crate::target::tollgate::{MARK_NOTHING, NAME, route};
 use crate::target::{Door, Setting, Target};
 
@@ -33,7 +33,7 @@ pub(super) fn routes(field: &Field, reach: Reach) -> Result<Vec<Curve>, BenchErr
         rate: None,
     };
     let jobs: Vec<Job> = targets.iter().zip(&counts).enumerate().map(job).collect();
-    let found = rounds::all(&mut targets, &jobs, &field.amount)?;
+    let found = field.all_rounds(&mut targets, &jobs)?;
     let memory = |target: &Target| target.memory().map(|used| vec![used.resident as f64 / MIB]);
     let memory = targets.iter().map(memory).collect::<Result<Vec<_>, _>>();
     let memory = memory.map_err(BenchError::while_doing("reading memory"))?;
@@ -89,7 +89,7 @@ pub(super) fn workers(field: &Field, _: Reach) -> Result<Vec<Curve>, BenchError>
         rate: None,
     };
     let jobs: Vec<Job> = targets.iter().enumerate().map(job).collect();
-    let found = rounds::all(&mut targets, &jobs, &field.amount)?;
+    let found = field.all_rounds(&mut targets, &jobs)?;
     Ok(vec![Curve {
         name: "workers".into(),
         x: format!("workers, on {} cores", field.cores()),
