@@ -368,12 +368,13 @@ impl Replying {
             None if end => Kind::Empty,
             None => Kind::Direct(answered.body.take()),
         };
-        // Filters may read the head as long as the exchange lives, so the client gets a copy.
+        // Filters may read the head as long as the exchange lives, so they keep a copy.
         let mut head = chain.with_stream(|stream| {
             stream.may_respond = false;
             stream.response.as_mut().map(|head| {
                 head.fields.writable = false;
-                head.clone()
+                let kept = head.clone();
+                std::mem::replace(head, kept)
             })
         })?;
         let mut head = head.take().ok_or(Halt::Fail(Reason::Internal("the answer's head is gone")))?;
