@@ -4,7 +4,7 @@
 //! can visit every filter of a chain in turn. Nothing here is async: what is slow is queued by the embedder and delivered
 //! later as another callback.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::callback::CallbackKind;
 use crate::callout::{CalloutRefusal, GrpcCall, HttpCall};
@@ -28,6 +28,11 @@ pub trait Host: Send + 'static {
     /// The lowest level worth formatting; the guest reads it through `proxy_get_log_level`.
     fn log_level(&self) -> LogLevel {
         LogLevel::Info
+    }
+
+    /// A guest entry begins: when. An embedder that has looked at the clock just before may say so here.
+    fn callback_begins(&mut self) -> Instant {
+        Instant::now()
     }
 
     /// A guest entry ended: `elapsed` is the wall time between the one clock read on entry and the one on exit.

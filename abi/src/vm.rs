@@ -4,7 +4,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Instant;
 
 use wasmtime::{Memory, Store};
 
@@ -204,7 +203,7 @@ impl<H: Host> Vm<H> {
         self.enter(kind, Contexts::<H::Stream>::ROOT, None, call).1
     }
 
-    /// One guest entry: a clock read, the calls, the actions they queued, another clock read.
+    /// One guest entry: a look at the clock, the calls, the actions they queued, another look at the clock.
     fn enter<T>(
         &mut self,
         kind: CallbackKind,
@@ -212,8 +211,8 @@ impl<H: Host> Vm<H> {
         stream: Option<H::Stream>,
         call: impl FnOnce(&mut Store<State<H>>, &Exports) -> Result<T, Ended>,
     ) -> (Option<H::Stream>, Result<T, Failure>) {
-        let started = Instant::now();
         let state = self.store.data_mut();
+        let started = state.host.callback_begins();
         let limits = &state.settings.limits;
         state.deadline = Deadline::new(started, limits.callback, limits.wall_factor);
         state.running = kind;

@@ -81,7 +81,7 @@ pub struct Reached {
 #[derive(Debug, Default)]
 pub struct Wishes {
     /// Answer the client with this; the first one wins.
-    pub respond: Option<(usize, LocalResponse)>,
+    pub respond: Option<Box<(usize, LocalResponse)>>,
     /// Continue a half that this filter paused.
     pub resume: Vec<(usize, StreamType)>,
     /// End the exchange.
@@ -102,9 +102,9 @@ pub struct FilterStream {
     /// The response's head, once there is one.
     pub response: Option<ResponseHead>,
     /// Trailers, once they came or a filter made some.
-    pub request_trailers: Option<Fields>,
+    pub request_trailers: Option<Box<Fields>>,
     /// Trailers, once they came or a filter made some.
-    pub response_trailers: Option<Fields>,
+    pub response_trailers: Option<Box<Fields>>,
     /// True while a filter may still make trailers: in the body callback that ends a body.
     pub may_add_trailers: bool,
     /// The body bytes of the current callback.
@@ -172,10 +172,15 @@ impl FilterStream {
         close.map(|_| Reason::FilterClosed(name.to_owned()))
     }
 
+    /// True when a filter wishes that the exchange goes another way: an answer of its own, or the end.
+    pub fn diverts(&self) -> bool {
+        let wishes = &self.wishes;
+        wishes.respond.is_some() || wishes.close.is_some() || wishes.refused.is_some()
+    }
+
     /// True when a filter wishes something that the exchange has not acted on.
     pub fn has_wishes(&self) -> bool {
-        let wishes = &self.wishes;
-        wishes.respond.is_some() || wishes.close.is_some() || wishes.refused.is_some() || !wishes.resume.is_empty()
+        self.diverts() || !self.wishes.resume.is_empty()
     }
 
     /// What a filter set under this raw path.
@@ -203,9 +208,9 @@ impl FilterStream {
         };
         let ending = self.may_add_trailers && self.body.as_ref().is_some_and(|(kind, _)| *kind == body);
         if slot.is_none() && ending {
-            *slot = Some(Fields::bounded(http::HeaderMap::new(), limit));
+            *slot = Some(Box::new(Fields::bounded(http::HeaderMap::new(), limit)));
         }
-        slot.as_mut().map(|fields| fields as &mut dyn HeaderMap)
+        slot.as_deref_mut().map(|fields| fields as &mut dyn HeaderMap)
     }
 }
 
@@ -254,7 +259,8 @@ impl Stream for Box<FilterStream> {
             self.response_refused();
             return Err(Refusal::ReadOnly);
         }
-        self.wishes.respond.get_or_insert((self.holder, response));
+        let holder = self.holder;
+        self.wishes.respond.get_or_insert_with(|| Box::new((holder, response)));
         Ok(())
     }
 

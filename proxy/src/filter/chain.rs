@@ -32,6 +32,9 @@ use crate::filter::manners::policy;
 use crate::filter::plugin::{Engaged, Plugin};
 use crate::telemetry::metrics::class_index;
 
+/// So many filters a chain holds in itself: with them it is as large as what an allocator keeps at hand.
+const FEW: usize = 3;
+
 /// Why a half does not go on.
 #[derive(Debug)]
 pub enum Halt {
@@ -44,7 +47,7 @@ pub enum Halt {
 /// See the module.
 pub struct Chain {
     exchange: Rc<Exchange>,
-    links: SmallVec<[Link; 4]>,
+    links: SmallVec<[Link; FEW]>,
     halted: RefCell<Option<Halt>>,
     /// How many filters of each half, in its order, may see the body: those that the head has reached.
     gates: [Cell<usize>; 2],
@@ -60,6 +63,13 @@ struct Link {
     request: RefCell<Hold>,
     response: RefCell<Hold>,
     pauses: [RefCell<Option<Pause>>; 2],
+}
+
+/// One way through the filters, without a wait between two of them: where the entry of one ends, that of the next begins, and
+/// one look at the clock serves both.
+#[derive(Default)]
+struct Pass {
+    left: Option<Instant>,
 }
 
 /// What a filter of this exchange is, to its VM.
@@ -86,7 +96,7 @@ impl Chain {
     /// The filters of an exchange, none of which has seen it. `buffer` bounds what each may hold of a body.
     pub fn new(exchange: Rc<Exchange>, plugins: impl Iterator<Item = Rc<Plugin>>, buffer: usize) -> Self {
         let hold = || RefCell::new(Hold::new(buffer));
-        let mut links = SmallVec::<[Link; 4]>::new();
+        let mut links = SmallVec::<[Link; FEW]>::new();
         for plugin in plugins {
             links.push(Link {
                 plugin: plugin.engage(links.iter().map(|link| &link.plugin)),
@@ -196,13 +206,14 @@ impl Chain {
     }
 
     /// `on_context_create` and `on_request_headers` of one filter.
-    fn begin(&self, place: usize, end: bool) -> Result<Action, Halt> {
+    fn begin(&self, place: usize, end: bool, pass: &mut Pass) -> Result<Action, Halt> {
         let link = &self.links[place];
         let mut stream = self.take_stream()?;
         stream.holder = place;
         let fields = stream.request.len();
         link.plugin.count_exchange();
-        let stay = link.plugin.enter(stream, |vm, stream| vm.begin_stream(stream, fields, end));
+        let stay = link.plugin.enter(stream, pass.left, |vm, stream| vm.begin_stream(stream, fields, end));
+        pass.left = stay.left;
         self.put_back(stay.stream, stay.spent);
         match stay.answer {
             Ok((id, action)) => {
@@ -216,7 +227,7 @@ impl Chain {
     }
 
     /// One later callback of one filter.
-    fn deliver(&self, place: usize, callback: StreamCallback) -> Result<Action, Halt> {
+    fn deliver(&self, place: usize, callback: StreamCallback, pass: &mut Pass) -> Result<Action, Halt> {
         let link = &self.links[place];
         let Context::Live { id, .. } = link.context.get() else { return Ok(Action::Continue) };
         if self.is_dead(place) {
@@ -226,7 +237,8 @@ impl Chain {
         let mut stream = self.take_stream()?;
         stream.holder = place;
         forget_resume(&mut stream, place, half_of(&callback));
-        let stay = link.plugin.enter(stream, |vm, stream| vm.deliver(id, stream, callback));
+        let stay = link.plugin.enter(stream, pass.left, |vm, stream| vm.deliver(id, stream, callback));
+        pass.left = stay.left;
         self.put_back(stay.stream, stay.spent);
         match stay.answer {
             Ok(action) => self.wished().map(|()| action),
@@ -262,6 +274,11 @@ impl Chain {
 
     /// What filters wished, in order of weight: a refused or a given answer, then the end.
     pub fn wished(&self) -> Result<(), Halt> {
+        if self.with_stream(|stream| stream.diverts())? { self.divert() } else { Ok(()) }
+    }
+
+    #[cold]
+    fn divert(&self) -> Result<(), Halt> {
         let (refused, respond, close) = self.with_stream(|stream| {
             let wishes = &mut stream.wishes;
             (wishes.refused.take(), wishes.respond.take(), wishes.close.take())
@@ -270,7 +287,7 @@ impl Chain {
         if let Some(place) = refused {
             return Err(Halt::Fail(Reason::LocalResponseRefused(name(place))));
         }
-        if let Some((place, response)) = respond {
+        if let Some((place, response)) = respond.map(|respond| *respond) {
             self.exchange.note(Reason::FilterResponded(name(place)));
             if let Some(link) = self.links.get(place) {
                 link.plugin.series.local_replies[class_index(Some(response.status))].inc();
@@ -290,14 +307,14 @@ impl Chain {
 
     /// Works on the stream where it lies.
     pub fn with_stream<T>(&self, act: impl FnOnce(&mut FilterStream) -> T) -> Result<T, Halt> {
-        let mut stream = self.take_stream()?;
+        let mut stream = self.exchange.stream.take().ok_or_else(lent_twice)?;
         let answer = act(&mut stream);
         self.exchange.stream.set(Some(stream));
         Ok(answer)
     }
 
     fn take_stream(&self) -> Result<Box<FilterStream>, Halt> {
-        self.exchange.lend().ok_or(Halt::Fail(Reason::Internal("the exchange is lent twice")))
+        self.exchange.lend().ok_or_else(lent_twice)
     }
 
     fn put_back(&self, stream: Lent, spent: std::time::Duration) {
@@ -319,6 +336,7 @@ impl Chain {
             stream.reason = exchange.reason();
             stream.may_respond = false;
         });
+        let mut pass = Pass::default();
         for (place, link) in self.links.iter().enumerate() {
             let context = link.context.replace(Context::Gone);
             let (Context::Live { id, incarnation } | Context::Aside { id, incarnation }) = context else { continue };
@@ -328,31 +346,38 @@ impl Chain {
             }
             link.plugin.contexts.remove(id);
             let asks = matches!(context, Context::Live { .. });
-            if asks && self.finish(place, id) {
+            if asks && self.finish(place, id, &mut pass) {
                 continue;
             }
             if !asks || !lingering.keep(&link.plugin, id, (exchange, place), now) {
-                self.conclude(place, |vm, stream| vm.end_stream(id, stream));
+                self.conclude(place, &mut pass, |vm, stream| vm.end_stream(id, stream));
             }
         }
     }
 
     /// False when the filter asks for more time.
-    fn finish(&self, place: usize, id: ContextId) -> bool {
-        self.conclude(place, |vm, stream| vm.finish_stream(id, stream)).unwrap_or(true)
+    fn finish(&self, place: usize, id: ContextId, pass: &mut Pass) -> bool {
+        self.conclude(place, pass, |vm, stream| vm.finish_stream(id, stream)).unwrap_or(true)
     }
 
     fn conclude<T>(
         &self,
         place: usize,
+        pass: &mut Pass,
         call: impl FnOnce(&mut ReadyVm, Lent) -> (Lent, Result<T, Failure>),
     ) -> Option<T> {
         let mut stream = self.exchange.lend()?;
         stream.holder = place;
-        let stay = self.links[place].plugin.enter(stream, call);
+        let stay = self.links[place].plugin.enter(stream, pass.left, call);
+        pass.left = stay.left;
         self.put_back(stay.stream, stay.spent);
         stay.answer.ok()
     }
+}
+
+#[cold]
+fn lent_twice() -> Halt {
+    Halt::Fail(Reason::Internal("the exchange is lent twice"))
 }
 
 /// True when the filter had wished to continue this half. A wish made while nothing was paused means nothing, so

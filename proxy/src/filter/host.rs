@@ -102,6 +102,11 @@ pub struct PluginHost {
     settled: Option<Fragile<Settled>>,
     /// Time spent in the guest since it was last asked for.
     spent: Duration,
+    /// When the next entry begins, if that is known.
+    begins: Option<Instant>,
+    /// When the guest was entered and when it was left, last.
+    entered: Option<Instant>,
+    left: Option<Instant>,
     asking: Asking,
 }
 
@@ -116,6 +121,9 @@ impl PluginHost {
             period: None,
             settled: None,
             spent: Duration::ZERO,
+            begins: None,
+            entered: None,
+            left: None,
             asking,
         }
     }
@@ -176,9 +184,15 @@ impl PluginHost {
         self.asking.looped(None)
     }
 
-    /// Time spent in the guest since the last call of this.
-    pub fn take_spent(&mut self) -> Duration {
-        std::mem::take(&mut self.spent)
+    /// The next entry begins at this moment, if it is one; else somebody looks at the clock.
+    pub fn begin_at(&mut self, moment: Option<Instant>) {
+        (self.begins, self.left) = (moment, None);
+    }
+
+    /// Time spent in the guest since the last call of this, and when it was left last, if it was entered at all.
+    pub fn take_times(&mut self) -> (Duration, Option<Instant>) {
+        self.begins = None;
+        (std::mem::take(&mut self.spent), self.left.take())
     }
 
     fn write(&mut self, level: LogLevel, message: &[u8]) {
@@ -264,9 +278,16 @@ impl Host for PluginHost {
         lowest_level()
     }
 
+    fn callback_begins(&mut self) -> Instant {
+        let begins = self.begins.take().unwrap_or_else(Instant::now);
+        self.entered = Some(begins);
+        begins
+    }
+
     fn callback_ended(&mut self, callback: CallbackKind, elapsed: Duration) {
         let phase = phase_index(callback);
         self.spent += elapsed;
+        self.left = self.entered.map(|entered| entered + elapsed);
         self.series.calls[phase].inc();
         self.series.duration[phase].observe(elapsed);
     }

@@ -113,6 +113,8 @@ pub struct Stay<T> {
     pub answer: Result<T, Cause>,
     /// Time spent in the guest.
     pub spent: Duration,
+    /// When the guest was left, if it was entered.
+    pub left: Option<Instant>,
 }
 
 impl Plugin {
@@ -342,26 +344,29 @@ impl Plugin {
         self.series.memory_bytes.add(bytes.unwrap_or(0) - before.unwrap_or(0));
     }
 
-    /// Lends a stream to the VM for one callback. Without a VM the stream comes straight back.
+    /// Lends a stream to the VM for one callback. Without a VM the stream comes straight back. `since`: when another VM was left
+    /// for this one, if it was.
     pub fn enter<T>(
         &self,
         stream: impl Into<Lent>,
+        since: Option<Instant>,
         call: impl FnOnce(&mut ReadyVm, Lent) -> (Lent, Result<T, Failure>),
     ) -> Stay<T> {
         let stream = stream.into();
         let mut guard = self.vm.borrow_mut();
         let Some(vm) = guard.as_mut() else {
-            return Stay { stream, answer: Err(self.last_cause.get()), spent: Duration::ZERO };
+            return Stay { stream, answer: Err(self.last_cause.get()), spent: Duration::ZERO, left: None };
         };
         let calls = !self.generation.plugin.allow.calls.is_empty();
         if calls {
             vm.host_mut().follow(hops::of_lent(&stream));
         }
+        vm.host_mut().begin_at(since);
         let (mut stream, answer) = call(vm, stream);
         if calls && vm.host().looped() {
             hops::end_loop(&mut stream);
         }
-        let spent = vm.host_mut().take_spent();
+        let (spent, left) = vm.host_mut().take_times();
         self.charge(spent);
         let answer = answer.map_err(|failure| {
             *guard = None;
@@ -369,7 +374,7 @@ impl Plugin {
             self.replace(&failure);
             failure.cause
         });
-        Stay { stream, answer, spent }
+        Stay { stream, answer, spent, left }
     }
 
     /// An exchange is about to get its context here. Counted before the callback, which may kill the VM.

@@ -113,7 +113,7 @@ impl<B: Body<Data = Bytes> + Unpin> Pump<B> {
         self.source_ended = true;
         let half = self.half;
         self.chain.with_stream(|stream| {
-            let fields = Some(Fields::bounded(map, stream.request.fields.limit));
+            let fields = Some(Box::new(Fields::bounded(map, stream.request.fields.limit)));
             match half {
                 Half::Request => stream.request_trailers = fields,
                 Half::Response => stream.response_trailers = fields,

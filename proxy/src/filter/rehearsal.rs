@@ -189,7 +189,7 @@ impl<'a, H: Stage> Rehearsal<'a, H> {
         if wishes.refused.is_some() {
             return Turn::Ends(Outcome::Refused);
         }
-        if let Some((_, response)) = wishes.respond {
+        if let Some((_, response)) = wishes.respond.map(|respond| *respond) {
             return Turn::Answers(response);
         }
         if wishes.close.is_some() {

@@ -127,8 +127,8 @@ impl TracedStream {
         match self.map {
             MapType::RequestHeaders => Some(&bare.request),
             MapType::ResponseHeaders => bare.response.as_ref().map(|head| head as &dyn HeaderMap),
-            MapType::RequestTrailers => bare.request_trailers.as_ref().map(|fields| fields as &dyn HeaderMap),
-            MapType::ResponseTrailers => bare.response_trailers.as_ref().map(|fields| fields as &dyn HeaderMap),
+            MapType::RequestTrailers => bare.request_trailers.as_deref().map(|fields| fields as &dyn HeaderMap),
+            MapType::ResponseTrailers => bare.response_trailers.as_deref().map(|fields| fields as &dyn HeaderMap),
             _ => None,
         }
     }
@@ -272,7 +272,7 @@ mod tests {
         let sample = Sample::new(&parse(USUAL).unwrap());
         let mut bare = sample.exchange(&sample.facts(&filter.manners));
         bare.response = Some(sample.answer.clone());
-        bare.request_trailers = Some(Fields::bounded(http::HeaderMap::new(), 9));
+        bare.request_trailers = Some(Box::new(Fields::bounded(http::HeaderMap::new(), 9)));
         TracedStream::from(bare)
     }
 

@@ -32,7 +32,7 @@ pub(super) fn request(stream: &FilterStream, path: &[&[u8]]) -> Option<Vec<u8>> 
         [b"duration"] => duration(stream.ended?.saturating_duration_since(stream.facts.started)),
         [b"headers"] => map(head),
         [b"headers", name] => field(head, name),
-        [b"trailers", rest @ ..] => trailers(stream.request_trailers.as_ref(), rest),
+        [b"trailers", rest @ ..] => trailers(stream.request_trailers.as_deref(), rest),
         _ => None,
     }
 }
@@ -45,7 +45,7 @@ pub(super) fn response(stream: &FilterStream, path: &[&[u8]]) -> Option<Vec<u8>>
         [b"size"] => number(stream.response_bytes),
         [b"backend_latency"] => latency(stream).and_then(duration),
         [b"grpc_status"] => grpc_status(stream),
-        [b"trailers", rest @ ..] => trailers(stream.response_trailers.as_ref(), rest),
+        [b"trailers", rest @ ..] => trailers(stream.response_trailers.as_deref(), rest),
         _ => of_head(stream.response.as_ref()?, stream, path),
     }
 }

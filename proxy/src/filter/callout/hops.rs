@@ -35,7 +35,7 @@ pub fn end_loop(lent: &mut Lent) {
         && stream.may_respond
     {
         let holder = stream.holder;
-        stream.wishes.respond.get_or_insert_with(|| (holder, loop_detected()));
+        stream.wishes.respond.get_or_insert_with(|| Box::new((holder, loop_detected())));
     }
 }
 

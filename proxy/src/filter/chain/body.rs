@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tollgate_abi::{Action, Buffer, BufferType, CallbackKind, HeaderMap, StreamCallback};
 use tollgate_config::EmptyBody;
 
-use super::{Chain, Context, Halt, Until};
+use super::{Chain, Context, Halt, Pass, Until};
 use crate::error::Reason;
 use crate::exchange::Half;
 use crate::exchange::buffer::BodyBuffer;
@@ -61,13 +61,15 @@ impl Hold {
 impl Chain {
     /// Brings a chunk to the filters from `from` on, in the order of this half.
     pub fn body(&self, half: Half, from: usize, chunk: Bytes, end: bool) -> Result<Flow, Halt> {
-        let mut bytes = chunk;
+        let (mut bytes, mut pass) = (chunk, Pass::default());
         for step in from..self.links.len() {
             if step >= self.gate(half).get() {
                 return Ok(self.keep_early(half, step, bytes, end, Early::Body));
             }
             let place = self.place(half, step);
-            let Some(released) = self.body_step(half, place, bytes, end)? else { return Ok(Flow::Held) };
+            let Some(released) = self.body_step(half, place, (bytes, end), &mut pass)? else {
+                return Ok(Flow::Held);
+            };
             bytes = released;
         }
         Ok(Flow::Out { bytes, end })
@@ -99,7 +101,13 @@ impl Chain {
     }
 
     /// One filter's look at what it holds and a new chunk; `None` while it holds on.
-    fn body_step(&self, half: Half, place: usize, chunk: Bytes, end: bool) -> Result<Option<Bytes>, Halt> {
+    fn body_step(
+        &self,
+        half: Half,
+        place: usize,
+        (chunk, end): (Bytes, bool),
+        pass: &mut Pass,
+    ) -> Result<Option<Bytes>, Halt> {
         let link = &self.links[place];
         let (kind, callback) = match half {
             Half::Request => (CallbackKind::RequestBody, request_body as fn(usize, bool) -> _),
@@ -121,7 +129,7 @@ impl Chain {
         if hold.paused && size > hold.body.limit {
             return Err(Halt::Fail(Reason::BodyOverLimit { request: half == Half::Request }));
         }
-        let action = self.deliver_with_body(half, place, &mut hold, (callback(size, end), end))?;
+        let action = self.deliver_with_body(half, place, &mut hold, (callback(size, end), end), pass)?;
         self.settle_body(place, half, &mut hold, action)
     }
 
@@ -132,6 +140,7 @@ impl Chain {
         place: usize,
         hold: &mut Hold,
         (callback, end): (StreamCallback, bool),
+        pass: &mut Pass,
     ) -> Result<Action, Halt> {
         let link = &self.links[place];
         let buffer = match half {
@@ -145,7 +154,7 @@ impl Chain {
             stream.body = Some((buffer, lent));
             stream.may_add_trailers = end;
         })?;
-        let action = self.deliver(place, callback);
+        let action = self.deliver(place, callback, pass);
         let back = self.with_stream(|stream| {
             stream.may_add_trailers = false;
             stream.body.take()
@@ -179,17 +188,18 @@ impl Chain {
 
     /// Brings trailers to the filters from `from` on. What a filter held of the body leaves before them.
     pub fn trailers(&self, half: Half, from: usize) -> Result<Flow, Halt> {
-        let mut bytes = Bytes::new();
+        let (mut bytes, mut pass) = (Bytes::new(), Pass::default());
         for step in from..self.links.len() {
             if step >= self.gate(half).get() {
                 return Ok(self.keep_early(half, step, bytes, false, Early::Trailers));
             }
             let place = self.place(half, step);
             if !bytes.is_empty() {
-                bytes = self.body_step(half, place, std::mem::take(&mut bytes), false)?.unwrap_or_default();
+                let held = (std::mem::take(&mut bytes), false);
+                bytes = self.body_step(half, place, held, &mut pass)?.unwrap_or_default();
             }
             let mut hold = self.links[place].hold(half).borrow_mut();
-            let action = self.trailers_step(half, place, &mut hold)?;
+            let action = self.trailers_step(half, place, &mut hold, &mut pass)?;
             hold.paused = self.holds(place, half, action, Until::Filter)?;
             hold.trailers = hold.paused;
             let held = joined(&mut hold.body, std::mem::take(&mut bytes));
@@ -203,16 +213,16 @@ impl Chain {
     }
 
     /// One filter's look at the trailers, and for the last time at what it holds of the body.
-    fn trailers_step(&self, half: Half, place: usize, hold: &mut Hold) -> Result<Action, Halt> {
+    fn trailers_step(&self, half: Half, place: usize, hold: &mut Hold, pass: &mut Pass) -> Result<Action, Halt> {
         let callback = self.with_stream(|stream| match half {
-            Half::Request => {
-                StreamCallback::RequestTrailers { fields: stream.request_trailers.as_ref().map_or(0, HeaderMap::len) }
-            }
-            Half::Response => {
-                StreamCallback::ResponseTrailers { fields: stream.response_trailers.as_ref().map_or(0, HeaderMap::len) }
-            }
+            Half::Request => StreamCallback::RequestTrailers {
+                fields: stream.request_trailers.as_ref().map_or(0, |fields| fields.len()),
+            },
+            Half::Response => StreamCallback::ResponseTrailers {
+                fields: stream.response_trailers.as_ref().map_or(0, |fields| fields.len()),
+            },
         })?;
-        self.deliver_with_body(half, place, hold, (callback, false))
+        self.deliver_with_body(half, place, hold, (callback, false), pass)
     }
 
     /// Looks whether a filter that paused this half let go, and moves on what it held. `None` while none did.

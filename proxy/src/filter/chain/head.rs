@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 use tollgate_abi::{Action, HeaderMap, StreamCallback};
 use tollgate_config::{EmptyBody, HeaderPause};
 
-use super::{Chain, Halt, Link, Until};
+use super::{Chain, Halt, Link, Pass, Until};
 use crate::error::Reason;
 use crate::exchange::{Awaiting, Half};
 
@@ -20,17 +20,23 @@ impl Chain {
     /// Runs `on_request_headers` of every filter, waiting where one pauses. `body` is drawn for filters that hold the
     /// head alone.
     pub async fn request_headers(&self, end: bool, mut body: Option<&mut dyn Draw>) -> Result<(), Halt> {
+        let mut pass = Pass::default();
         for (place, link) in self.links.iter().enumerate() {
             if link.plugin.sheds() {
                 self.leave_out(place, Reason::FilterOverShare(link.plugin.name().to_owned()))?;
                 continue;
             }
+            if link.plugin.is_gone() {
+                pass = Pass::default();
+            }
             if !link.plugin.ready().await || link.plugin.shuts_out_exchanges() {
                 self.policy(place, link.plugin.last_cause())?;
                 continue;
             }
-            let action = self.begin(place, end)?;
-            self.settle_headers(place, action, Half::Request, &mut body).await?;
+            let action = self.begin(place, end, &mut pass)?;
+            if self.settle_headers(place, action, Half::Request, &mut body).await? {
+                pass = Pass::default();
+            }
         }
         self.gate(Half::Request).set(usize::MAX);
         Ok(())
@@ -38,29 +44,33 @@ impl Chain {
 
     /// Runs `on_response_headers` of every filter in reverse, waiting where one pauses.
     pub async fn response_headers(&self, end: bool, mut body: Option<&mut dyn Draw>) -> Result<(), Halt> {
+        let mut pass = Pass::default();
         for place in (0..self.links.len()).rev() {
             let fields = self.with_stream(|stream| stream.response.as_ref().map_or(0, HeaderMap::len))?;
             let callback = StreamCallback::ResponseHeaders { fields, end_of_stream: end };
-            let action = self.deliver(place, callback)?;
-            self.settle_headers(place, action, Half::Response, &mut body).await?;
+            let action = self.deliver(place, callback, &mut pass)?;
+            if self.settle_headers(place, action, Half::Response, &mut body).await? {
+                pass = Pass::default();
+            }
         }
         self.gate(Half::Response).set(usize::MAX);
         Ok(())
     }
 
+    /// Waits for as long as the filter holds its half. True when it did.
     async fn settle_headers(
         &self,
         place: usize,
         action: Action,
         half: Half,
         body: &mut Option<&mut dyn Draw>,
-    ) -> Result<(), Halt> {
+    ) -> Result<bool, Halt> {
         let alone = action == Action::Pause && self.links[place].holds_head_alone(half, self.bodiless(half).get());
         let drawn = body.as_deref_mut().filter(|_| alone);
         // Where more of the body may end the pause, the filter is not the only one that is waited for.
         let until = if drawn.is_some() { Until::Body } else { Until::Filter };
         if action == Action::Continue || !self.pause(place, half, until)? {
-            return Ok(());
+            return Ok(false);
         }
         let before = self.exchange.awaiting.replace(Awaiting::Filter(place));
         let outcome = match drawn {
@@ -69,7 +79,7 @@ impl Chain {
         };
         self.exchange.awaiting.set(before);
         self.unpause(place, half);
-        outcome
+        outcome.map(|()| true)
     }
 
     /// Neither head nor body go on before the filter lets them.

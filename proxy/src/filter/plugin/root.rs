@@ -36,7 +36,7 @@ impl Plugin {
         let mut guard = self.vm.borrow_mut();
         let Some(vm) = guard.as_mut() else { return };
         let outcome = call(vm);
-        self.charge(vm.host_mut().take_spent());
+        self.charge(vm.host_mut().take_times().0);
         let over = self.retiring.get() && vm.is_done();
         match outcome {
             Err(failure) => {
