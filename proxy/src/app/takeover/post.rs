@@ -9,7 +9,6 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use aws_lc_rs::rand;
 use rustix::net::sockopt::socket_peercred;
 use rustix::process::{Uid, geteuid};
 
@@ -67,7 +66,7 @@ impl Drop for Post {
 /// later one's in the same.
 fn aside(path: &Path) -> io::Result<PathBuf> {
     let mut random = [0; 4];
-    rand::fill(&mut random).map_err(|_| io::Error::other("the system gives no random bytes"))?;
+    getrandom::fill(&mut random)?;
     let mut aside = path.as_os_str().to_owned();
     aside.push(format!(".{:08x}", u32::from_le_bytes(random)));
     Ok(PathBuf::from(aside))

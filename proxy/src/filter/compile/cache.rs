@@ -11,7 +11,6 @@ use std::time::{Duration, SystemTime};
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::hmac;
-use rustix::rand::{GetRandomFlags, getrandom};
 use tollgate_abi::{Artifact, Fingerprint};
 
 use super::wire::ANSWER_LIMIT;
@@ -162,10 +161,8 @@ fn key(folder: &Folder) -> io::Result<hmac::Key> {
     let (_, bytes) = match folder.read(KEY, MAC) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let mut fresh = [0; MAC];
-            // From the kernel itself: the library's own generator takes 20 ms to start, which nothing else here asks of it.
-            if getrandom(&mut fresh, GetRandomFlags::empty())? != MAC {
-                return Err(io::Error::other("the system gives no random bytes"));
-            }
+            // From the kernel itself: the generator of the TLS library takes 20 ms to start, and nobody else here needs it.
+            getrandom::fill(&mut fresh)?;
             folder.establish(KEY, &fresh)?;
             folder.read(KEY, MAC)?
         }

@@ -9,7 +9,6 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::Path;
 use std::time::SystemTime;
 
-use aws_lc_rs::rand;
 use bytes::Bytes;
 use rustix::fs::{AtFlags, Dir, Mode, OFlags};
 use rustix::process::geteuid;
@@ -132,7 +131,7 @@ impl Folder {
 
 fn unfinished_name() -> io::Result<String> {
     let mut random = [0; 8];
-    rand::fill(&mut random).map_err(|_| io::Error::other("the system gives no random bytes"))?;
+    getrandom::fill(&mut random)?;
     Ok(format!("{UNFINISHED}{:016x}", u64::from_le_bytes(random)))
 }
 
