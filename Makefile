@@ -53,15 +53,16 @@ interop: filters ## put real peers before and behind the proxy: curl, nghttp, op
 	cargo test --workspace --no-run
 	cargo test --workspace --test interop -- --ignored
 
-# Half an hour with the build: SHORT=1 takes two minutes and says little; OLD=results.json says what changed since. Only a
-# whole run replaces the report of this repository.
+# Half an hour, and builds: SHORT=1 takes two minutes and says little; PGO=1 measures what is shipped; OLD=results.json says
+# what changed since. Only a whole run replaces the report of this repository.
 REPORT := $(if $(SHORT)$(BENCH_FLAGS),target/bench-report,benches/report)
+MEASURED := target/$(if $(PGO),pgo,dist)/tollgate
 
-bench: filters ## measure a proxied request beside nginx, HAProxy and Envoy, and what grows; writes benches/report
+bench: filters $(if $(PGO),dist) ## measure a proxied request beside nginx, HAProxy and Envoy, and what grows; writes benches/report
 	benches/peers.sh
 	-benches/valgrind.sh
 	cargo build --profile dist --workspace --bin tollgate --bin proxy-bench
-	PATH=$(CURDIR)/target/peers/bin:$(CURDIR)/target/valgrind/bin:$$PATH target/dist/proxy-bench --report $(REPORT) $(if $(SHORT),--short) $(if $(OLD),--compare $(OLD)) $(BENCH_FLAGS)
+	PATH=$(CURDIR)/target/peers/bin:$(CURDIR)/target/valgrind/bin:$$PATH target/dist/proxy-bench --tollgate $(MEASURED) --report $(REPORT) $(if $(SHORT),--short) $(if $(OLD),--compare $(OLD)) $(BENCH_FLAGS)
 
 bench-host: filters ## measure the time of the host set: entries, hostcalls, exchanges through filters, in memory
 	cargo build --profile dist --workspace --example host_time
