@@ -402,6 +402,22 @@ mod tests {
     }
 
     #[test]
+    fn an_origin_that_is_taken_serves_in_the_turns_of_the_load_and_by_itself_again() {
+        let origin = Origin::start(None).unwrap();
+        let mut beside = Load::open(&Ask::new(origin.address(), 4)).unwrap().beside(Some(origin.take()));
+        let mut apart = Load::open(&Ask::new(origin.address(), 1)).unwrap();
+
+        let tally = beside.run(Duration::from_millis(50)).unwrap();
+        // Nobody serves those of another load meanwhile.
+        let unserved = apart.run(Duration::from_millis(50)).unwrap();
+        beside.finish().unwrap();
+        let served = apart.finish().unwrap();
+
+        assert!(tally.answered > 0 && tally.failed == 0, "{tally:?}");
+        assert_eq!((unserved.answered, served.answered, served.failed), (0, 1, 0));
+    }
+
+    #[test]
     fn bodies_that_do_not_fit_a_buffer_come_whole_over_a_connection_each() {
         let origin = Origin::start(None).unwrap();
         let bytes = 3 << 20;
