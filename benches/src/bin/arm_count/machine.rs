@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::{self, JoinHandle};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, anyhow, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
@@ -98,6 +98,11 @@ impl Counted {
         self.log.threads()
     }
 
+    /// The name of its file: where that lies is nobody's business in a report.
+    fn name(&self) -> String {
+        self.program.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+
     /// The last lines that it said.
     pub(super) fn said(&self) -> String {
         self.log.others()
@@ -110,20 +115,24 @@ impl Counted {
 
     /// Tells it something, unless it is no more.
     pub(super) fn signal(&mut self, signal: Signal) -> anyhow::Result<()> {
-        ensure!(!self.has_ended(), "{} has ended by itself, and said:\n{}", self.program.display(), self.said());
+        if self.has_ended() {
+            return Err(anyhow!(self.said()).context(format!("{} has ended by itself", self.name())));
+        }
         Ok(kill_process(Pid::from_child(&self.child), signal)?)
     }
 
     /// Waits for its end. What each thread executed, that of the beginning first; nothing where it was not counted.
     pub(super) fn finish(mut self) -> anyhow::Result<Vec<u64>> {
-        let program = self.program.display();
+        let program = self.name();
         let Some(Ok(read)) = self.reader.take().map(JoinHandle::join) else {
             bail!("nobody heard what {program} said")
         };
         read?;
         let status = self.child.wait()?;
         // What a program that fails has executed is not what was asked for.
-        ensure!(status.success(), "{program} ended with {status}, and said:\n{}", self.said());
+        if !status.success() {
+            return Err(anyhow!(self.said()).context(format!("{program} ended with {status}")));
+        }
         let threads = match &self.folder {
             None => self.log.threads(),
             Some(folder) => collected(folder.path())?,
@@ -211,9 +220,10 @@ mod tests {
     fn a_program_that_fails_has_no_count() {
         let script = "echo 'Trace 0: 0x1' >&2; echo 'thread panicked at x' >&2; exit 101";
 
-        let error = count(script, Counting::On).unwrap_err().to_string();
+        let error = count(script, Counting::On).unwrap_err();
 
-        assert_eq!(error, "a-program ended with exit status: 101, and said:\nthread panicked at x\n");
+        assert_eq!(error.to_string(), "a-program ended with exit status: 101");
+        assert_eq!(error.root_cause().to_string(), "thread panicked at x\n");
     }
 
     #[test]

@@ -190,9 +190,9 @@ impl Table {
                 self.rows.push(row);
             }
             Err(error) => {
+                // What a program said goes to whoever waits, and not into a report.
                 say(&format!("{name}: {error:#}"));
-                let why = format!("{error:#}").split_whitespace().collect::<Vec<_>>().join(" ");
-                self.absent.push((name.to_owned(), why));
+                self.absent.push((name.to_owned(), error.to_string()));
             }
         }
     }

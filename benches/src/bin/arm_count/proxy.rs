@@ -171,7 +171,7 @@ fn reached(address: SocketAddr, process: &mut Counted) -> anyhow::Result<TcpStre
                 return Ok(client);
             }
             Err(error) if Instant::now() > deadline || process.has_ended() => {
-                return Err(error).with_context(|| format!("the proxy does not listen; it said:\n{}", process.said()));
+                return Err(error).with_context(|| process.said()).context("the proxy does not listen");
             }
             Err(_) => thread::sleep(LOOK),
         }
