@@ -20,7 +20,7 @@ use common::origin::{Origin, refusing};
 use common::proxy::TestProxy;
 use common::tcp::{
     connect, ear, echo, exactly, is_refused, is_reset, overflowing, pour_and_check, pouring, settled, speaking_first,
-    to_end,
+    to_end, try_connect,
 };
 use common::{PATIENCE, until};
 use socket2::SockRef;
@@ -253,8 +253,9 @@ fn connections_over_the_limit_of_the_process_are_reset() {
     assert_eq!(proxy.metric("tollgate_connections_refused_total", &["listener=\"raw\""]), 1.0);
     drop(first);
     until("the place is free", || {
-        let mut third = connect(&proxy);
-        third.write_all(b"x").is_ok() && third.read(&mut [0]).is_ok_and(|length| length == 1)
+        try_connect(&proxy).is_ok_and(|mut third| {
+            third.write_all(b"x").is_ok() && third.read(&mut [0]).is_ok_and(|length| length == 1)
+        })
     });
 }
 
