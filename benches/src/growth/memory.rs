@@ -15,7 +15,7 @@ use crate::load::{Ask, Load};
 use crate::results::{Curve, Series};
 use crate::rounds;
 use crate::target::filters;
-use crate::target::tollgate::{MARK_NOTHING, NAME, quoted};
+use crate::target::tollgate::{MARK_NOTHING, NAME, quiet_door, quoted};
 use crate::target::{Chain, Door, Setting, Target, ask_at};
 
 const MIB: f64 = 1048576.0;
@@ -142,8 +142,8 @@ pub(super) fn idle(field: &Field, reach: Reach) -> Result<Vec<Curve>, BenchError
 fn resting(field: &Field, name: &str, door: Door, counts: &[usize]) -> Result<Series, BenchError> {
     let setting = field.setting(door, 1);
     let beside = "limits: { idle_timeout: 1h, connections: 100000 }\n";
-    let said = "  routes: [{ to: echo }]\n";
-    let plan = field.cast.tollgate.plan_with(format!("{NAME}, idle"), 1, beside, said, &setting)?;
+    let said = quiet_door(&setting) + "  routes: [{ to: echo }]\n";
+    let plan = field.cast.tollgate.plan_with(format!("{NAME}, idle"), 1, beside, &said, &setting)?;
     let mut target = field.start_unproven(plan, &setting)?;
     let (mut kept, mut points, mut open) = (Vec::new(), Vec::new(), 0);
     for count in counts {

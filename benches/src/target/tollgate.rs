@@ -47,32 +47,18 @@ impl Tollgate {
 
     /// The target without a filter, where nothing is turned off.
     pub fn as_it_comes(&self, setting: &Setting<'_>) -> Result<Plan, BenchError> {
-        let text = config(Chain::None, &[], setting);
-        let door = door(setting, "");
-        let plan = self.plan_said(AS_IT_COMES.to_owned(), 1, "", &format!("{door}{text}"), setting)?;
+        let text = door(setting, "") + &config(Chain::None, &[], setting);
+        let plan = self.plan_with(AS_IT_COMES.to_owned(), 1, "", &text, setting)?;
         Ok(Plan { over: Some(NAME.to_owned()), marks: MARKS, ..plan })
     }
 
-    /// A target with what is said of its only listener, each line indented by two; in it `{address}` is where it listens.
+    /// A target with what is said of its only listener, each line indented by two. Sessions of TLS are not resumed.
     pub fn plan_of(&self, name: String, listener: &str, setting: &Setting<'_>) -> Result<Plan, BenchError> {
-        self.plan_with(name, 1, "", listener, setting)
+        self.plan_with(name, 1, "", &(quiet_door(setting) + listener), setting)
     }
 
-    /// The same with so many workers and more to say beside the listener. Sessions of TLS are not resumed.
+    /// The same with so many workers, more to say beside the listener, and all that is to be said of TLS.
     pub fn plan_with(
-        &self,
-        name: String,
-        workers: usize,
-        beside: &str,
-        listener: &str,
-        setting: &Setting<'_>,
-    ) -> Result<Plan, BenchError> {
-        let door = door(setting, ", tickets: off");
-        self.plan_said(name, workers, beside, &format!("{door}{listener}"), setting)
-    }
-
-    /// The same with a listener of which all is said.
-    fn plan_said(
         &self,
         name: String,
         workers: usize,
@@ -92,6 +78,11 @@ impl Tollgate {
         let program = self.program.clone();
         Ok(Plan { name, over: None, program, arguments, address, chain: Chain::None, marks: &[] })
     }
+}
+
+/// What a listener is told of TLS whose sessions are not resumed.
+pub fn quiet_door(setting: &Setting<'_>) -> String {
+    door(setting, ", tickets: off")
 }
 
 /// What a listener is told of TLS, with this behind it.
