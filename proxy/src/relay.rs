@@ -13,6 +13,7 @@ use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tollgate_abi::PeerType;
 
+use crate::closing;
 use crate::error::Reason;
 use crate::exchange::Half;
 use crate::filter::tcp::{Released, TcpChain};
@@ -127,6 +128,10 @@ impl<'a, C: AsyncRead + AsyncWrite + Unpin + ?Sized> Relay<'a, C> {
             outcome => outcome.map_err(|miss| self.stop(miss))?,
         };
         let down = match self.down.step(cx, self.chain, &mut *self.upstream, &mut *self.client) {
+            // Whoever broke off takes nothing more either, and was read a moment ago.
+            Err(Miss::Refused(side)) if self.up.is_cut && !self.closing => {
+                return Err(Stop::Broken { side, was_whole: false });
+            }
             Err(Miss::Refused(_)) => self.down.give_up(),
             outcome => outcome.map_err(|miss| self.stop(miss))?,
         };
@@ -195,14 +200,9 @@ enum Miss {
 }
 
 impl Miss {
-    /// What a failure to write, or to say the end, tells. Linux has EPIPE for what is written after an end that was followed by a
-    /// reset, and ENOTCONN for an end that is said after any reset; who reads is told which it was. For a reset of which nobody
-    /// was told yet it has ECONNRESET, and further words where a network is gone.
+    /// What a failure to write, or to say the end, tells.
     fn to(target: Side, error: &io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::BrokenPipe | io::ErrorKind::NotConnected => Self::Refused(target),
-            _ => Self::Broken(target),
-        }
+        if closing::is_told(error) { Self::Refused(target) } else { Self::Broken(target) }
     }
 }
 
@@ -367,23 +367,26 @@ mod tests {
     use super::*;
     use crate::tls::stream::Stream;
 
-    #[test]
-    fn only_a_reset_behind_the_end_is_no_failure() {
-        let is_refused = |kind: ErrorKind| matches!(Miss::to(Side::Client, &kind.into()), Miss::Refused(Side::Client));
-
-        assert!([ErrorKind::BrokenPipe, ErrorKind::NotConnected].into_iter().all(is_refused));
-        let others = [ErrorKind::ConnectionReset, ErrorKind::TimedOut, ErrorKind::HostUnreachable, ErrorKind::Other];
-        assert!(!others.into_iter().any(is_refused));
-    }
-
     /// A client that takes nothing before all was taken that it says.
     struct Talker {
         left: usize,
         heard: usize,
+        /// It breaks off then, in place of taking anything.
+        leaves: bool,
+    }
+
+    impl Talker {
+        /// One that says more than the kernel takes for a peer that does not read.
+        fn new(leaves: bool) -> Talker {
+            Talker { left: 64 << 20, heard: 0, leaves }
+        }
     }
 
     impl AsyncRead for Talker {
         fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            if self.left == 0 && self.leaves {
+                return Poll::Ready(Err(ErrorKind::ConnectionReset.into()));
+            }
             let length = self.left.min(buf.remaining());
             buf.put_slice(&vec![b'x'; length]);
             self.left -= length;
@@ -397,6 +400,9 @@ mod tests {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
+            if self.leaves {
+                return Poll::Ready(Err(ErrorKind::BrokenPipe.into()));
+            }
             self.heard += bytes.len();
             Poll::Ready(Ok(bytes.len()))
         }
@@ -406,21 +412,18 @@ mod tests {
         }
 
         fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Poll::Ready(Ok(()))
+            Poll::Ready(if self.leaves { Err(ErrorKind::NotConnected.into()) } else { Ok(()) })
         }
     }
 
-    #[tokio::test]
-    async fn a_client_of_whom_nothing_more_is_taken_is_heard_on_and_gets_all_that_was_said() {
+    /// What comes of a client before an upstream that said all it has to say, closes, and takes nothing of what it hears.
+    async fn before_a_deaf_upstream(client: &mut Talker) -> Result<(), Stop> {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut upstream = Stream::Plain(TcpStream::connect(listener.local_addr().unwrap()).await.unwrap());
         let mut peer = listener.accept().unwrap().0;
         peer.write_all(&[b'y'; 3 * CHUNK]).unwrap();
         peer.shutdown(Shutdown::Write).unwrap();
-        // More than the kernel takes for a peer that does not read.
-        let mut client = Talker { left: 64 << 20, heard: 0 };
-        let mut relay = Relay::new(&mut client, &mut upstream, None);
-
+        let mut relay = Relay::new(client, &mut upstream, None);
         poll_fn(|cx| {
             assert!(relay.poll(cx).0.is_pending());
             if relay.bytes().0 > 0 { Poll::Ready(()) } else { Poll::Pending }
@@ -428,9 +431,25 @@ mod tests {
         .await;
         // With bytes unread, and its end said before.
         drop(peer);
-        let ended = timeout(Duration::from_secs(20), poll_fn(|cx| relay.poll(cx).0)).await;
+        timeout(Duration::from_secs(20), poll_fn(|cx| relay.poll(cx).0)).await.unwrap()
+    }
 
-        assert!(matches!(ended, Ok(Ok(()))), "{ended:?}");
+    #[tokio::test]
+    async fn a_client_that_breaks_off_owed_bytes_and_unheard_is_no_end() {
+        let mut client = Talker::new(true);
+
+        let ended = before_a_deaf_upstream(&mut client).await;
+
+        assert!(matches!(ended, Err(Stop::Broken { side: Side::Client, was_whole: false })), "{ended:?}");
+    }
+
+    #[tokio::test]
+    async fn a_client_of_whom_nothing_more_is_taken_is_heard_on_and_gets_all_that_was_said() {
+        let mut client = Talker::new(false);
+
+        let ended = before_a_deaf_upstream(&mut client).await;
+
+        assert!(matches!(ended, Ok(())), "{ended:?}");
         assert_eq!((client.left, client.heard), (0, 3 * CHUNK));
     }
 }

@@ -21,6 +21,7 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 use tokio::task::coop::unconstrained;
 
+use crate::closing;
 use crate::error::{Abort, Reason};
 use crate::http1::decode::{Decoder, Piece};
 use crate::http1::encode::Encoder;
@@ -104,10 +105,7 @@ enum Deaf {
 
 impl Deaf {
     fn of(error: &io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::BrokenPipe | io::ErrorKind::NotConnected => Self::Ended,
-            _ => Self::Reset,
-        }
+        if closing::is_told(error) { Self::Ended } else { Self::Reset }
     }
 }
 
