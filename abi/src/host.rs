@@ -30,12 +30,13 @@ pub trait Host: Send + 'static {
         LogLevel::Info
     }
 
-    /// A guest entry begins: when. An embedder that has looked at the clock just before may say so here.
+    /// A guest entry begins: when. An embedder that has looked at the clock just before may give that moment again; what it did
+    /// since counts as the guest's.
     fn callback_begins(&mut self) -> Instant {
         Instant::now()
     }
 
-    /// A guest entry ended: `elapsed` is the wall time between the one clock read on entry and the one on exit.
+    /// A guest entry ended: `elapsed` is the wall time since the moment that `callback_begins` gave.
     fn callback_ended(&mut self, callback: CallbackKind, elapsed: Duration) {
         let _ = (callback, elapsed);
     }

@@ -29,7 +29,7 @@
 //!
 //! # What bounds a guest
 //! CPU time of each entry, memory, table, stack, and the size of everything a hostcall reads: see [`Limits`]. Deadlines
-//! are noticed by the [`Engine`]'s ticker thread, so a callback that is short costs two clock reads and nothing else.
+//! are noticed by the [`Engine`]'s ticker thread, so a callback that is short costs two looks at the clock and nothing else.
 //! Guest code may use 512 KiB of the stack of the thread that enters it; give such threads 2 MiB.
 //!
 //! # Features

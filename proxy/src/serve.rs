@@ -478,26 +478,6 @@ mod tests {
     /// hyper moves the future of every request, so each byte of it is copied, on the stack and by `memcpy`.
     #[test]
     fn the_future_of_an_exchange_stays_small() {
-        fn size3<A, B, C, R, F>(_: impl Fn(A, B, C, R) -> F) -> usize {
-            size_of::<F>()
-        }
-        fn size5<A, B, C, D, R, F>(_: impl Fn(A, B, C, D, R) -> F) -> usize {
-            size_of::<F>()
-        }
-        eprintln!(
-            "serve {} filtered {} ask {} Serving {} Accepted {} Incoming {} Answered {} Account {} Request {} Resp {} Replying {}",
-            size(serve),
-            size3(Serving::run_filtered),
-            size5(ask),
-            size_of::<Serving>(),
-            size_of::<Accepted>(),
-            size_of::<Incoming>(),
-            size_of::<Answered>(),
-            size_of::<Account>(),
-            size_of::<Request<RequestBody>>(),
-            size_of::<Response<ResponseBody>>(),
-            size_of::<answer::Replying>()
-        );
         assert!(size(serve) <= 3200, "{} bytes", size(serve));
     }
 

@@ -65,13 +65,6 @@ struct Link {
     pauses: [RefCell<Option<Pause>>; 2],
 }
 
-/// One way through the filters, without a wait between two of them: where the entry of one ends, that of the next begins, and
-/// one look at the clock serves both.
-#[derive(Default)]
-struct Pass {
-    left: Option<Instant>,
-}
-
 /// What a filter of this exchange is, to its VM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Context {
@@ -206,14 +199,13 @@ impl Chain {
     }
 
     /// `on_context_create` and `on_request_headers` of one filter.
-    fn begin(&self, place: usize, end: bool, pass: &mut Pass) -> Result<Action, Halt> {
+    fn begin(&self, place: usize, end: bool, left: &mut Option<Instant>) -> Result<Action, Halt> {
         let link = &self.links[place];
         let mut stream = self.take_stream()?;
         stream.holder = place;
         let fields = stream.request.len();
         link.plugin.count_exchange();
-        let stay = link.plugin.enter(stream, pass.left, |vm, stream| vm.begin_stream(stream, fields, end));
-        pass.left = stay.left;
+        let stay = link.plugin.enter(stream, left, |vm, stream| vm.begin_stream(stream, fields, end));
         self.put_back(stay.stream, stay.spent);
         match stay.answer {
             Ok((id, action)) => {
@@ -227,7 +219,7 @@ impl Chain {
     }
 
     /// One later callback of one filter.
-    fn deliver(&self, place: usize, callback: StreamCallback, pass: &mut Pass) -> Result<Action, Halt> {
+    fn deliver(&self, place: usize, callback: StreamCallback, left: &mut Option<Instant>) -> Result<Action, Halt> {
         let link = &self.links[place];
         let Context::Live { id, .. } = link.context.get() else { return Ok(Action::Continue) };
         if self.is_dead(place) {
@@ -237,8 +229,7 @@ impl Chain {
         let mut stream = self.take_stream()?;
         stream.holder = place;
         forget_resume(&mut stream, place, half_of(&callback));
-        let stay = link.plugin.enter(stream, pass.left, |vm, stream| vm.deliver(id, stream, callback));
-        pass.left = stay.left;
+        let stay = link.plugin.enter(stream, left, |vm, stream| vm.deliver(id, stream, callback));
         self.put_back(stay.stream, stay.spent);
         match stay.answer {
             Ok(action) => self.wished().map(|()| action),
@@ -336,7 +327,7 @@ impl Chain {
             stream.reason = exchange.reason();
             stream.may_respond = false;
         });
-        let mut pass = Pass::default();
+        let mut left = Some(now);
         for (place, link) in self.links.iter().enumerate() {
             let context = link.context.replace(Context::Gone);
             let (Context::Live { id, incarnation } | Context::Aside { id, incarnation }) = context else { continue };
@@ -346,30 +337,29 @@ impl Chain {
             }
             link.plugin.contexts.remove(id);
             let asks = matches!(context, Context::Live { .. });
-            if asks && self.finish(place, id, &mut pass) {
+            if asks && self.finish(place, id, &mut left) {
                 continue;
             }
             if !asks || !lingering.keep(&link.plugin, id, (exchange, place), now) {
-                self.conclude(place, &mut pass, |vm, stream| vm.end_stream(id, stream));
+                self.conclude(place, &mut left, |vm, stream| vm.end_stream(id, stream));
             }
         }
     }
 
     /// False when the filter asks for more time.
-    fn finish(&self, place: usize, id: ContextId, pass: &mut Pass) -> bool {
-        self.conclude(place, pass, |vm, stream| vm.finish_stream(id, stream)).unwrap_or(true)
+    fn finish(&self, place: usize, id: ContextId, left: &mut Option<Instant>) -> bool {
+        self.conclude(place, left, |vm, stream| vm.finish_stream(id, stream)).unwrap_or(true)
     }
 
     fn conclude<T>(
         &self,
         place: usize,
-        pass: &mut Pass,
+        left: &mut Option<Instant>,
         call: impl FnOnce(&mut ReadyVm, Lent) -> (Lent, Result<T, Failure>),
     ) -> Option<T> {
         let mut stream = self.exchange.lend()?;
         stream.holder = place;
-        let stay = self.links[place].plugin.enter(stream, pass.left, call);
-        pass.left = stay.left;
+        let stay = self.links[place].plugin.enter(stream, left, call);
         self.put_back(stay.stream, stay.spent);
         stay.answer.ok()
     }

@@ -104,9 +104,8 @@ pub struct PluginHost {
     spent: Duration,
     /// When the next entry begins, if that is known.
     begins: Option<Instant>,
-    /// When the guest was entered and when it was left, last.
+    /// When the guest was entered last.
     entered: Option<Instant>,
-    left: Option<Instant>,
     asking: Asking,
 }
 
@@ -123,7 +122,6 @@ impl PluginHost {
             spent: Duration::ZERO,
             begins: None,
             entered: None,
-            left: None,
             asking,
         }
     }
@@ -186,13 +184,14 @@ impl PluginHost {
 
     /// The next entry begins at this moment, if it is one; else somebody looks at the clock.
     pub fn begin_at(&mut self, moment: Option<Instant>) {
-        (self.begins, self.left) = (moment, None);
+        (self.begins, self.entered) = (moment, None);
     }
 
-    /// Time spent in the guest since the last call of this, and when it was left last, if it was entered at all.
+    /// Time spent in the guest since the last call of this, and when it was left, if it was entered since.
     pub fn take_times(&mut self) -> (Duration, Option<Instant>) {
+        let spent = std::mem::take(&mut self.spent);
         self.begins = None;
-        (std::mem::take(&mut self.spent), self.left.take())
+        (spent, self.entered.take().map(|entered| entered + spent))
     }
 
     fn write(&mut self, level: LogLevel, message: &[u8]) {
@@ -287,7 +286,6 @@ impl Host for PluginHost {
     fn callback_ended(&mut self, callback: CallbackKind, elapsed: Duration) {
         let phase = phase_index(callback);
         self.spent += elapsed;
-        self.left = self.entered.map(|entered| entered + elapsed);
         self.series.calls[phase].inc();
         self.series.duration[phase].observe(elapsed);
     }

@@ -92,7 +92,7 @@ impl Linger {
         self.plugin.contexts.remove(self.id);
         let Some(mut stream) = self.exchange.lend() else { return };
         stream.holder = self.place;
-        let stay = self.plugin.enter(stream, None, |vm, stream| vm.end_stream(self.id, stream));
+        let stay = self.plugin.enter(stream, &mut None, |vm, stream| vm.end_stream(self.id, stream));
         if let Lent::Http(stream) = stay.stream {
             self.exchange.stream.set(Some(stream));
         }

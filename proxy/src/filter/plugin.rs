@@ -113,8 +113,6 @@ pub struct Stay<T> {
     pub answer: Result<T, Cause>,
     /// Time spent in the guest.
     pub spent: Duration,
-    /// When the guest was left, if it was entered.
-    pub left: Option<Instant>,
 }
 
 impl Plugin {
@@ -344,37 +342,41 @@ impl Plugin {
         self.series.memory_bytes.add(bytes.unwrap_or(0) - before.unwrap_or(0));
     }
 
-    /// Lends a stream to the VM for one callback. Without a VM the stream comes straight back. `since`: when another VM was left
-    /// for this one, if it was.
+    /// Lends a stream to the VM for one callback. Without a VM the stream comes straight back.
+    ///
+    /// `left`: when the VM before was left, unless something waited since. The entry begins then, which saves a look at the
+    /// clock; afterwards it is when this one was left, if it was entered and lives.
     pub fn enter<T>(
         &self,
         stream: impl Into<Lent>,
-        since: Option<Instant>,
+        left: &mut Option<Instant>,
         call: impl FnOnce(&mut ReadyVm, Lent) -> (Lent, Result<T, Failure>),
     ) -> Stay<T> {
         let stream = stream.into();
         let mut guard = self.vm.borrow_mut();
         let Some(vm) = guard.as_mut() else {
-            return Stay { stream, answer: Err(self.last_cause.get()), spent: Duration::ZERO, left: None };
+            return Stay { stream, answer: Err(self.last_cause.get()), spent: Duration::ZERO };
         };
         let calls = !self.generation.plugin.allow.calls.is_empty();
         if calls {
             vm.host_mut().follow(hops::of_lent(&stream));
         }
-        vm.host_mut().begin_at(since);
+        vm.host_mut().begin_at(left.take());
         let (mut stream, answer) = call(vm, stream);
         if calls && vm.host().looped() {
             hops::end_loop(&mut stream);
         }
-        let (spent, left) = vm.host_mut().take_times();
+        let (spent, ended) = vm.host_mut().take_times();
         self.charge(spent);
+        // Burying one that died, and making another, is nothing that the next filter does.
+        *left = ended.filter(|_| answer.is_ok());
         let answer = answer.map_err(|failure| {
             *guard = None;
             drop(guard);
             self.replace(&failure);
             failure.cause
         });
-        Stay { stream, answer, spent, left }
+        Stay { stream, answer, spent }
     }
 
     /// An exchange is about to get its context here. Counted before the callback, which may kill the VM.

@@ -376,7 +376,7 @@ impl TcpChain {
     ) -> Result<Result<T, Cause>, Reason> {
         let mut stream = self.take_stream()?;
         stream.holder = place;
-        let stay = self.links[place].plugin.enter(stream, None, call);
+        let stay = self.links[place].plugin.enter(stream, &mut None, call);
         if let Lent::Tcp(stream) = stay.stream {
             self.passage.stream.set(Some(stream));
         }

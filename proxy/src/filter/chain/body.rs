@@ -1,12 +1,13 @@
 //! Bodies and trailers in the chain: what each filter sees, holds back and lets go.
 
 use std::task::Poll;
+use std::time::Instant;
 
 use bytes::Bytes;
 use tollgate_abi::{Action, Buffer, BufferType, CallbackKind, HeaderMap, StreamCallback};
 use tollgate_config::EmptyBody;
 
-use super::{Chain, Context, Halt, Pass, Until};
+use super::{Chain, Context, Halt, Until};
 use crate::error::Reason;
 use crate::exchange::Half;
 use crate::exchange::buffer::BodyBuffer;
@@ -61,13 +62,13 @@ impl Hold {
 impl Chain {
     /// Brings a chunk to the filters from `from` on, in the order of this half.
     pub fn body(&self, half: Half, from: usize, chunk: Bytes, end: bool) -> Result<Flow, Halt> {
-        let (mut bytes, mut pass) = (chunk, Pass::default());
+        let (mut bytes, mut left) = (chunk, None);
         for step in from..self.links.len() {
             if step >= self.gate(half).get() {
                 return Ok(self.keep_early(half, step, bytes, end, Early::Body));
             }
             let place = self.place(half, step);
-            let Some(released) = self.body_step(half, place, (bytes, end), &mut pass)? else {
+            let Some(released) = self.body_step(half, place, (bytes, end), &mut left)? else {
                 return Ok(Flow::Held);
             };
             bytes = released;
@@ -106,7 +107,7 @@ impl Chain {
         half: Half,
         place: usize,
         (chunk, end): (Bytes, bool),
-        pass: &mut Pass,
+        left: &mut Option<Instant>,
     ) -> Result<Option<Bytes>, Halt> {
         let link = &self.links[place];
         let (kind, callback) = match half {
@@ -129,7 +130,7 @@ impl Chain {
         if hold.paused && size > hold.body.limit {
             return Err(Halt::Fail(Reason::BodyOverLimit { request: half == Half::Request }));
         }
-        let action = self.deliver_with_body(half, place, &mut hold, (callback(size, end), end), pass)?;
+        let action = self.deliver_with_body(half, place, &mut hold, (callback(size, end), end), left)?;
         self.settle_body(place, half, &mut hold, action)
     }
 
@@ -140,7 +141,7 @@ impl Chain {
         place: usize,
         hold: &mut Hold,
         (callback, end): (StreamCallback, bool),
-        pass: &mut Pass,
+        left: &mut Option<Instant>,
     ) -> Result<Action, Halt> {
         let link = &self.links[place];
         let buffer = match half {
@@ -154,7 +155,7 @@ impl Chain {
             stream.body = Some((buffer, lent));
             stream.may_add_trailers = end;
         })?;
-        let action = self.deliver(place, callback, pass);
+        let action = self.deliver(place, callback, left);
         let back = self.with_stream(|stream| {
             stream.may_add_trailers = false;
             stream.body.take()
@@ -188,7 +189,7 @@ impl Chain {
 
     /// Brings trailers to the filters from `from` on. What a filter held of the body leaves before them.
     pub fn trailers(&self, half: Half, from: usize) -> Result<Flow, Halt> {
-        let (mut bytes, mut pass) = (Bytes::new(), Pass::default());
+        let (mut bytes, mut left) = (Bytes::new(), None);
         for step in from..self.links.len() {
             if step >= self.gate(half).get() {
                 return Ok(self.keep_early(half, step, bytes, false, Early::Trailers));
@@ -196,10 +197,10 @@ impl Chain {
             let place = self.place(half, step);
             if !bytes.is_empty() {
                 let held = (std::mem::take(&mut bytes), false);
-                bytes = self.body_step(half, place, held, &mut pass)?.unwrap_or_default();
+                bytes = self.body_step(half, place, held, &mut left)?.unwrap_or_default();
             }
             let mut hold = self.links[place].hold(half).borrow_mut();
-            let action = self.trailers_step(half, place, &mut hold, &mut pass)?;
+            let action = self.trailers_step(half, place, &mut hold, &mut left)?;
             hold.paused = self.holds(place, half, action, Until::Filter)?;
             hold.trailers = hold.paused;
             let held = joined(&mut hold.body, std::mem::take(&mut bytes));
@@ -213,7 +214,13 @@ impl Chain {
     }
 
     /// One filter's look at the trailers, and for the last time at what it holds of the body.
-    fn trailers_step(&self, half: Half, place: usize, hold: &mut Hold, pass: &mut Pass) -> Result<Action, Halt> {
+    fn trailers_step(
+        &self,
+        half: Half,
+        place: usize,
+        hold: &mut Hold,
+        left: &mut Option<Instant>,
+    ) -> Result<Action, Halt> {
         let callback = self.with_stream(|stream| match half {
             Half::Request => StreamCallback::RequestTrailers {
                 fields: stream.request_trailers.as_ref().map_or(0, |fields| fields.len()),
@@ -222,7 +229,7 @@ impl Chain {
                 fields: stream.response_trailers.as_ref().map_or(0, |fields| fields.len()),
             },
         })?;
-        self.deliver_with_body(half, place, hold, (callback, false), pass)
+        self.deliver_with_body(half, place, hold, (callback, false), left)
     }
 
     /// Looks whether a filter that paused this half let go, and moves on what it held. `None` while none did.

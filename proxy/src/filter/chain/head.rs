@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 use tollgate_abi::{Action, HeaderMap, StreamCallback};
 use tollgate_config::{EmptyBody, HeaderPause};
 
-use super::{Chain, Halt, Link, Pass, Until};
+use super::{Chain, Halt, Link, Until};
 use crate::error::Reason;
 use crate::exchange::{Awaiting, Half};
 
@@ -20,22 +20,22 @@ impl Chain {
     /// Runs `on_request_headers` of every filter, waiting where one pauses. `body` is drawn for filters that hold the
     /// head alone.
     pub async fn request_headers(&self, end: bool, mut body: Option<&mut dyn Draw>) -> Result<(), Halt> {
-        let mut pass = Pass::default();
+        let mut left = None;
         for (place, link) in self.links.iter().enumerate() {
             if link.plugin.sheds() {
                 self.leave_out(place, Reason::FilterOverShare(link.plugin.name().to_owned()))?;
                 continue;
             }
             if link.plugin.is_gone() {
-                pass = Pass::default();
+                left = None;
             }
             if !link.plugin.ready().await || link.plugin.shuts_out_exchanges() {
                 self.policy(place, link.plugin.last_cause())?;
                 continue;
             }
-            let action = self.begin(place, end, &mut pass)?;
+            let action = self.begin(place, end, &mut left)?;
             if self.settle_headers(place, action, Half::Request, &mut body).await? {
-                pass = Pass::default();
+                left = None;
             }
         }
         self.gate(Half::Request).set(usize::MAX);
@@ -44,13 +44,13 @@ impl Chain {
 
     /// Runs `on_response_headers` of every filter in reverse, waiting where one pauses.
     pub async fn response_headers(&self, end: bool, mut body: Option<&mut dyn Draw>) -> Result<(), Halt> {
-        let mut pass = Pass::default();
+        let mut left = None;
         for place in (0..self.links.len()).rev() {
             let fields = self.with_stream(|stream| stream.response.as_ref().map_or(0, HeaderMap::len))?;
             let callback = StreamCallback::ResponseHeaders { fields, end_of_stream: end };
-            let action = self.deliver(place, callback, &mut pass)?;
+            let action = self.deliver(place, callback, &mut left)?;
             if self.settle_headers(place, action, Half::Response, &mut body).await? {
-                pass = Pass::default();
+                left = None;
             }
         }
         self.gate(Half::Response).set(usize::MAX);
