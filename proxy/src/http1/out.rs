@@ -117,13 +117,23 @@ impl Out {
 mod tests {
     use super::*;
 
-    /// Takes so many bytes at a time.
-    struct Narrow(usize, Vec<u8>);
+    /// Takes so many bytes at a time, and keeps them to itself while it is stuck.
+    struct Narrow {
+        width: usize,
+        taken: Vec<u8>,
+        is_stuck: bool,
+    }
+
+    impl Narrow {
+        fn new(width: usize) -> Narrow {
+            Narrow { width, taken: Vec::new(), is_stuck: false }
+        }
+    }
 
     impl AsyncWrite for Narrow {
         fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-            let length = buf.len().min(self.0);
-            self.1.extend_from_slice(&buf[..length]);
+            let length = buf.len().min(self.width);
+            self.taken.extend_from_slice(&buf[..length]);
             Poll::Ready(Ok(length))
         }
 
@@ -132,13 +142,13 @@ mod tests {
             _: &mut Context<'_>,
             bufs: &[IoSlice<'_>],
         ) -> Poll<io::Result<usize>> {
-            let all: Vec<u8> = bufs.iter().flat_map(|slice| slice.iter().copied()).take(self.0).collect();
-            self.1.extend_from_slice(&all);
+            let all: Vec<u8> = bufs.iter().flat_map(|slice| slice.iter().copied()).take(self.width).collect();
+            self.taken.extend_from_slice(&all);
             Poll::Ready(Ok(all.len()))
         }
 
         fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Poll::Ready(Ok(()))
+            if self.is_stuck { Poll::Pending } else { Poll::Ready(Ok(())) }
         }
 
         fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -151,7 +161,7 @@ mod tests {
         let large = Bytes::from(vec![b'x'; 2 * COPIED]);
         let whole = [b"head", &b"small"[..], b"\r\n", b"size\r\n", &large, b"\r\n"].concat();
         for width in [1, 3, 4, 5, 11, 17, COPIED, 3 * COPIED] {
-            let (mut out, mut socket) = (Out::default(), Narrow(width, Vec::new()));
+            let (mut out, mut socket) = (Out::default(), Narrow::new(width));
             out.small().extend_from_slice(b"head");
             out.push(Bytes::from_static(b"small"), b"\r\n");
             out.small().extend_from_slice(b"size\r\n");
@@ -161,13 +171,26 @@ mod tests {
             let written = out.poll_write(Pin::new(&mut socket), &mut Context::from_waker(std::task::Waker::noop()));
 
             assert!(matches!(written, Poll::Ready(Ok(()))) && out.is_empty() && out.has_room());
-            assert!(socket.1 == whole, "{width}");
+            assert!(socket.taken == whole, "{width}");
         }
     }
 
     #[test]
+    fn what_the_socket_keeps_to_itself_has_not_left() {
+        let (mut out, mut socket) = (Out::default(), Narrow { is_stuck: true, ..Narrow::new(COPIED) });
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        out.small().extend_from_slice(b"head");
+
+        let held = out.poll_write(Pin::new(&mut socket), &mut cx);
+
+        assert!(held.is_pending() && !out.is_empty() && socket.taken == b"head");
+        socket.is_stuck = false;
+        assert!(out.poll_write(Pin::new(&mut socket), &mut cx).is_ready() && out.is_empty());
+    }
+
+    #[test]
     fn a_socket_that_takes_nothing_has_failed() {
-        let (mut out, mut socket) = (Out::default(), Narrow(0, Vec::new()));
+        let (mut out, mut socket) = (Out::default(), Narrow::new(0));
         out.push(Bytes::from_static(b"x"), b"");
 
         let written = out.poll_write(Pin::new(&mut socket), &mut Context::from_waker(std::task::Waker::noop()));
