@@ -6,7 +6,7 @@
 
 use serde::Serialize;
 
-use crate::toll::moved::{Answer, Bounds, Timed};
+use crate::toll::moved::{Answer, Bounds, Timed, percent_more};
 use crate::toll::report::{CallbackToll, FilterToll, Report};
 
 /// Differences of counts below this, in hundredths, are none: they are means of exchanges, of which there were more or fewer.
@@ -246,15 +246,6 @@ fn timed(before: &FilterToll, after: &FilterToll) -> Vec<Figures> {
 impl From<&CallbackToll> for Timed {
     fn from(callback: &CallbackToll) -> Self {
         Self::new(callback.time.median, &callback.ratios)
-    }
-}
-
-/// From nothing it is all of it.
-fn percent_more(before: f64, after: f64) -> f64 {
-    match (before == 0.0, after == 0.0) {
-        (true, true) => 0.0,
-        (true, false) => 100.0,
-        (false, _) => (after / before - 1.0) * 100.0,
     }
 }
 

@@ -63,8 +63,8 @@ impl Timed {
         if !(self.is_below(after, bounds) || after.is_below(self, bounds)) {
             return Answer::Same;
         }
-        let percent = more(self.middle(), after.middle());
-        let itself = more(self.median, after.median) * percent.signum();
+        let percent = percent_more(self.middle(), after.middle());
+        let itself = percent_more(self.median, after.median) * percent.signum();
         if percent.abs() >= LEAST && itself >= LEAST_ITSELF { Answer::Moved(percent) } else { Answer::Same }
     }
 
@@ -78,7 +78,11 @@ impl Timed {
     }
 }
 
-/// In hundredths. Where there was nothing there is no saying how much more it is.
-fn more(before: f64, after: f64) -> f64 {
-    if before > 0.0 { (after / before - 1.0) * 100.0 } else { 0.0 }
+/// In hundredths. From nothing it is all of it.
+pub(super) fn percent_more(before: f64, after: f64) -> f64 {
+    match (before == 0.0, after == 0.0) {
+        (true, true) => 0.0,
+        (true, false) => 100.0,
+        (false, _) => (after / before - 1.0) * 100.0,
+    }
 }

@@ -230,7 +230,10 @@ fn became(outcome: Outcome) -> String {
 pub fn changes(comparison: &Comparison) -> String {
     let mut text: String = comparison.differences.iter().map(difference).collect();
     if comparison.changes.is_empty() {
-        text.push_str("Nothing changed by more than the measurements wander.\n");
+        let all = comparison.differences.is_empty() && comparison.untold.is_empty();
+        let nothing = if all { "Nothing" } else { "Nothing that was compared" };
+        text.push_str(nothing);
+        text.push_str(" changed by more than the measurements wander.\n");
     }
     text.extend(comparison.changes.iter().map(change));
     text.push_str(&untold(&comparison.untold));
@@ -291,7 +294,7 @@ fn difference(difference: &Difference) -> String {
         Difference::Request => "The other measurement was made with another request.\n".to_owned(),
         Difference::Config(filter) => format!("{filter}: it had another configuration.\n"),
         Difference::Requests(filter) => {
-            format!("{filter}: the number of exchanges differs, so memory is not compared.\n")
+            format!("{filter}: the number of exchanges differs, so memory after all of them is not compared.\n")
         }
         Difference::Outcome(filter) => {
             format!("{filter}: its exchanges end in another way than they did, so times are not compared.\n")
@@ -557,7 +560,7 @@ mod tests {
 
         assert_eq!(
             text,
-            "Nothing changed by more than the measurements wander.\n\
+            "Nothing that was compared changed by more than the measurements wander.\n\
              a: there were too few turns to compare the slowest hundredth of exchanges, the callback done, log, delete\n\
              a: one of the two measurements alone has a VM from an image\n\
              b: there were too few turns to compare the slowest hundredth of exchanges\n"

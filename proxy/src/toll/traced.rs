@@ -81,7 +81,8 @@ impl Trail {
     /// All of it, and what another came to at the same time; `None` where either was too long.
     pub(super) fn with(mut self, other: Self) -> Option<Vec<Step>> {
         self.steps.extend(other.steps);
-        let is_over = self.is_over || other.is_over || self.steps.len() > Self::STEPS;
+        let bytes = self.bytes.saturating_add(other.bytes);
+        let is_over = self.is_over || other.is_over || self.steps.len() > Self::STEPS || bytes > Self::BYTES;
         (!is_over).then_some(self.steps)
     }
 }

