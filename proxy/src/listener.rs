@@ -48,6 +48,14 @@ pub struct Socket {
     pub listener: ListenerId,
 }
 
+/// What is known of a connection without asking the kernel.
+#[derive(Clone, Copy)]
+struct Ends {
+    source: SocketAddr,
+    /// The address that its listener is bound to; absent where that is every address.
+    bound: Option<SocketAddr>,
+}
+
 /// A client's socket.
 struct Accepted {
     stream: TcpStream,
@@ -60,7 +68,7 @@ struct Accepted {
 /// A connection that another worker accepted.
 pub struct Handed {
     stream: std::net::TcpStream,
-    source: SocketAddr,
+    ends: Ends,
     listener: ListenerId,
     admission: Admission,
 }
@@ -119,8 +127,8 @@ pub async fn accept(
     mut closing: oneshot::Receiver<()>,
 ) {
     let Socket { socket, listener } = socket;
-    let door = match TcpListener::from_std(socket) {
-        Ok(socket) => Door { socket, listener, hand },
+    let door = match Door::new(socket, listener, hand) {
+        Ok(door) => door,
         Err(error) => {
             tracing::error!(%error, "cannot accept connections");
             return;
@@ -144,10 +152,20 @@ pub async fn accept(
 struct Door {
     socket: TcpListener,
     listener: ListenerId,
+    /// The address that it is bound to; absent where that is every address.
+    bound: Option<SocketAddr>,
     hand: Rc<[mpsc::UnboundedSender<Handed>]>,
 }
 
 impl Door {
+    fn new(socket: StdListener, listener: ListenerId, hand: Rc<[mpsc::UnboundedSender<Handed>]>) -> Result<Self> {
+        // Its connections have it from their beginning. Without it small answers wait for the client's acknowledgement; a
+        // socket that refuses is still of use.
+        let _ = SockRef::from(&socket).set_tcp_nodelay(true);
+        let bound = Some(socket.local_addr()?).filter(|address| !address.ip().is_unspecified());
+        Ok(Self { socket: TcpListener::from_std(socket)?, listener, bound, hand })
+    }
+
     async fn open(&self, worker: &Rc<Worker>) {
         let mut failing = false;
         loop {
@@ -210,12 +228,12 @@ impl Door {
         crate::telemetry::panics::sabotage::pass("accept");
         let index = if known.listener.balance == Balance::Even { lightest(worker) } else { worker.index };
         admission.settle(index);
-        let listener = self.listener;
+        let (listener, ends) = (self.listener, Ends { source, bound: self.bound });
         if index == worker.index {
-            begin(worker, stream, source, listener, admission);
+            begin(worker, stream, ends, listener, admission);
         } else if let (Ok(stream), Some(hand)) = (stream.into_std(), self.hand.get(index)) {
             // A worker that has ended drops it.
-            let _ = hand.send(Handed { stream, source, listener, admission });
+            let _ = hand.send(Handed { stream, ends, listener, admission });
         }
     }
 }
@@ -266,24 +284,23 @@ pub async fn receive(worker: Rc<Worker>, mut handed: mpsc::UnboundedReceiver<Han
 }
 
 async fn take_up(worker: &Rc<Worker>, handed: &mut mpsc::UnboundedReceiver<Handed>) {
-    while let Some(Handed { stream, source, listener, admission }) = handed.recv().await {
+    while let Some(Handed { stream, ends, listener, admission }) = handed.recv().await {
         match TcpStream::from_std(stream) {
-            Ok(stream) => begin(worker, stream, source, listener, admission),
+            Ok(stream) => begin(worker, stream, ends, listener, admission),
             Err(error) => tracing::warn!(%error, "cannot take up a connection"),
         }
     }
 }
 
-fn begin(worker: &Rc<Worker>, stream: TcpStream, source: SocketAddr, listener: ListenerId, admission: Admission) {
-    // Without it small answers wait for the client's acknowledgement; a socket that refuses is still of use.
-    let _ = stream.set_nodelay(true);
+fn begin(worker: &Rc<Worker>, stream: TcpStream, ends: Ends, listener: ListenerId, admission: Admission) {
+    let Ends { source, bound } = ends;
     let local = worker.local();
     let Some(known) = local.listener(listener) else { return };
     let Some(due) = told::due(known.listener.senders.as_ref(), source.ip()) else {
         known.series.protocol_errors.inc();
         return;
     };
-    let Ok(destination) = intercept::destination(&stream, known.listener.intercept) else { return };
+    let Ok(destination) = intercept::destination(&stream, bound, known.listener.intercept) else { return };
     if known.tcp.is_some() && worker.sheds() {
         known.series.overload[Measure::Shed.index()].inc();
         return;
@@ -305,6 +322,8 @@ fn begin(worker: &Rc<Worker>, stream: TcpStream, source: SocketAddr, listener: L
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpStream as StdStream;
+
     use super::*;
 
     #[test]
@@ -314,6 +333,21 @@ mod tests {
         let addresses: Vec<_> = sockets.iter().map(|socket| socket.local_addr().unwrap()).collect();
         assert_eq!(addresses.len(), 3);
         assert!(addresses.iter().all(|address| *address == addresses[0]));
+    }
+
+    #[tokio::test]
+    async fn connections_have_what_their_socket_was_told() {
+        let socket = bind("127.0.0.1:0".parse().unwrap(), 1, false).unwrap().remove(0);
+        let address = socket.local_addr().unwrap();
+        let door = Door::new(socket, ListenerId(1), Rc::new([])).unwrap();
+        let _client = StdStream::connect(address).unwrap();
+
+        let (accepted, _) = door.socket.accept().await.unwrap();
+
+        assert!(accepted.nodelay().unwrap());
+        assert_eq!((door.bound, accepted.local_addr().unwrap()), (Some(address), address));
+        let every = bind("0.0.0.0:0".parse().unwrap(), 1, false).unwrap().remove(0);
+        assert_eq!(Door::new(every, ListenerId(1), Rc::new([])).unwrap().bound, None);
     }
 
     #[test]

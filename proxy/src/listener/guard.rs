@@ -146,13 +146,12 @@ impl<S: AsyncRead + Unpin> Guard<S> {
     /// Reads once; answers how many bytes there were before.
     fn poll_stream(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<usize>> {
         let before = buf.filled().len();
+        if self.first.is_empty() {
+            return Pin::new(&mut self.stream).poll_read(cx, buf).map_ok(|()| before);
+        }
         let length = self.first.len().min(buf.remaining());
         buf.put_slice(&self.first.split_to(length));
-        match Pin::new(&mut self.stream).poll_read(cx, buf) {
-            Poll::Pending if length == 0 => Poll::Pending,
-            Poll::Pending | Poll::Ready(Ok(())) => Poll::Ready(Ok(before)),
-            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-        }
+        Poll::Ready(Ok(before))
     }
 }
 

@@ -50,9 +50,17 @@ fn make_transparent(socket: SockRef<'_>) -> io::Result<()> {
     })
 }
 
-/// The address that a connection was meant for. Where the kernel changed nothing, that is the address it came to.
-pub(super) fn destination(stream: &TcpStream, by: Option<Intercept>) -> io::Result<SocketAddr> {
-    let local = stream.local_addr()?;
+/// The address that a connection was meant for. Where the kernel changed nothing, that is the address it came to: the one
+/// that its listener is bound to, if that is one.
+pub(super) fn destination(
+    stream: &TcpStream,
+    bound: Option<SocketAddr>,
+    by: Option<Intercept>,
+) -> io::Result<SocketAddr> {
+    let local = match bound {
+        Some(bound) if by != Some(Intercept::Tproxy) => bound,
+        _ => stream.local_addr()?,
+    };
     match by {
         None => Ok(local),
         Some(Intercept::Tproxy) => Ok(canonical(local)),
@@ -98,7 +106,7 @@ mod tests {
         let local = stream.local_addr().unwrap();
 
         for by in [None, Some(Intercept::Redirect), Some(Intercept::Tproxy)] {
-            assert_eq!(destination(&stream, by).unwrap(), local);
+            assert_eq!(destination(&stream, None, by).unwrap(), local);
         }
     }
 
@@ -106,7 +114,7 @@ mod tests {
     async fn an_address_of_version_four_is_one_on_a_socket_that_speaks_both() {
         let stream = accepted("[::]:0").await;
 
-        let destination = destination(&stream, Some(Intercept::Redirect)).unwrap();
+        let destination = destination(&stream, None, Some(Intercept::Redirect)).unwrap();
 
         assert_eq!(destination.ip(), IpAddr::from([127, 0, 0, 1]));
     }

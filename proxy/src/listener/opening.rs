@@ -29,6 +29,8 @@ use crate::tls::stream::Stream;
 
 /// RFC 9113 §3.4. A client that begins like this speaks HTTP/2 with prior knowledge.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// How much is read of a client at first; less than what reads on has room for.
+const FIRST: usize = 2048;
 /// RFC 8446 §5.1: the kind of a record with which every handshake begins.
 const HANDSHAKE: u8 = 22;
 /// How long a client may take to hear why its handshake failed, and how much it may still say.
@@ -52,7 +54,7 @@ pub(super) struct Opened {
 pub(super) async fn open(mut stream: TcpStream, settings: &Settings, progress: &Rc<Progress>) -> Option<Opened> {
     let Some(server) = &settings.tls else {
         let first = first_in_time(&mut stream, settings).await?;
-        let is_http2 = first[..] == *PREFACE;
+        let is_http2 = first.starts_with(PREFACE);
         return Some(Opened { transport: Stream::Plain(stream), first, is_http2, secured: None });
     };
     // Boxed, so that connections without TLS do not carry its state.
@@ -179,12 +181,13 @@ async fn first_in_time(stream: &mut TcpStream, settings: &Settings) -> Option<By
     }
 }
 
-/// Reads until the protocol is clear.
+/// Reads until the protocol is clear: all that has come by then, which is a whole request of most clients. One that says nothing
+/// has no buffer.
 async fn first_bytes(stream: &mut TcpStream) -> io::Result<Bytes> {
-    let mut first = BytesMut::with_capacity(PREFACE.len());
+    stream.readable().await?;
+    let mut first = BytesMut::with_capacity(FIRST);
     while first.len() < PREFACE.len() && PREFACE.starts_with(&first) {
-        let mut limited = (&mut *stream).take(u64::try_from(PREFACE.len() - first.len()).unwrap_or(0));
-        if limited.read_buf(&mut first).await? == 0 {
+        if stream.read_buf(&mut first).await? == 0 {
             break;
         }
     }
