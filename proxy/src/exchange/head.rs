@@ -15,7 +15,7 @@ const EXTRA_FIELDS: usize = 64;
 const BYTES: usize = 1024 * 1024;
 
 /// Fields that only the proxy sets.
-const FRAMING: [HeaderName; 10] = [
+static FRAMING: [HeaderName; 10] = [
     header::CONTENT_LENGTH,
     header::TRANSFER_ENCODING,
     header::CONNECTION,
