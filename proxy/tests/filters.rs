@@ -75,6 +75,21 @@ fn one_module_runs_twice_with_two_configurations() {
 }
 
 #[test]
+fn a_header_gets_another_name_and_one_that_is_not_there_none() {
+    let (origin, module) = (Origin::saying("x"), filter("headers"));
+    let side = "{ copy: { x-new: x-old, x-none: x-absent }, remove: [x-old] }";
+    let proxy = TestProxy::with(&format!(
+        "filters: [{{ wasm: {module:?}, config: {{ request: {side} }} }}]\nroutes: [{{ to: {:?} }}]",
+        origin.url()
+    ));
+
+    proxy.ask("/", "x-old: value\r\n");
+
+    let request = origin.request();
+    assert_eq!((request.all("x-new"), request.all("x-old"), request.field("x-none")), (vec!["value"], vec![], None));
+}
+
+#[test]
 fn an_api_key_is_asked_for_before_the_origin_is() {
     let (origin, module) = (Origin::saying("x"), filter("api_key"));
     let proxy = TestProxy::with(&format!(

@@ -66,7 +66,15 @@ fn apply(map: MapType, changes: &[Change]) -> Action {
             Change::Remove(name) => hostcalls::remove_map_value(map, name),
             Change::Replace(name, value) => hostcalls::set_map_value(map, name, Some(value)),
             Change::Add(name, value) => hostcalls::add_map_value(map, name, value),
+            Change::Copy(name, source) => copy(map, name, source),
         };
     }
     Action::Continue
+}
+
+fn copy(map: MapType, name: &str, source: &str) -> Result<(), Status> {
+    match hostcalls::get_map_value_bytes(map, source)? {
+        Some(value) => hostcalls::add_map_value_bytes(map, name, &value),
+        None => Ok(()),
+    }
 }

@@ -24,6 +24,8 @@ pub enum Change {
     Replace(String, String),
     /// This value is appended to those of this name.
     Add(String, String),
+    /// The value of the second name is appended to those of the first; nothing, where there is none.
+    Copy(String, String),
 }
 
 impl Plan {
@@ -93,6 +95,7 @@ struct Said {
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
 struct Side {
+    copy: Map<String, Value>,
     remove: Vec<String>,
     set: Map<String, Value>,
     add: Map<String, Value>,
@@ -101,6 +104,13 @@ struct Side {
 impl Side {
     fn changes(self, side: &str) -> Result<Vec<Change>, Refusal> {
         let mut changes = Vec::new();
+        for (name, source) in self.copy {
+            let place = format!("{side}.copy");
+            let (name, sources) = header(&place, name, source)?;
+            for source in sources {
+                changes.push(Change::Copy(name.clone(), checked_name(&place, source)?));
+            }
+        }
         for name in self.remove {
             changes.push(Change::Remove(checked_name(&format!("{side}.remove"), name)?));
         }
@@ -177,17 +187,22 @@ mod tests {
         Change::Add(name.to_owned(), value.to_owned())
     }
 
+    fn copy(name: &str, source: &str) -> Change {
+        Change::Copy(name.to_owned(), source.to_owned())
+    }
+
     fn refusal(json: &str) -> String {
         Plan::parse(json.as_bytes()).unwrap_err().to_string()
     }
 
     #[test]
-    fn a_side_removes_then_sets_then_adds_whatever_the_order_written() {
-        let json = br#"{ "request": { "add": { "c": "3" }, "set": { "b": "2" }, "remove": ["a"] } }"#;
+    fn a_side_copies_then_removes_then_sets_then_adds_whatever_the_order_written() {
+        let json =
+            br#"{ "request": { "add": { "c": "3" }, "set": { "b": "2" }, "remove": ["a"], "copy": { "d": "a" } } }"#;
 
         let plan = Plan::parse(json).unwrap();
 
-        assert_eq!(plan.request, [remove("a"), replace("b", "2"), add("c", "3")]);
+        assert_eq!(plan.request, [copy("d", "a"), remove("a"), replace("b", "2"), add("c", "3")]);
         assert_eq!(plan.response, []);
     }
 
@@ -249,6 +264,10 @@ mod tests {
         );
         assert_eq!(refusal(r#"{ "response": { "remove": [""] } }"#), r#"response.remove: "" is not a header name"#);
         assert_eq!(refusal(r#"{ "request": { "add": { ":": "1" } } }"#), r#"request.add: ":" is not a header name"#);
+        assert_eq!(
+            refusal(r#"{ "request": { "copy": { "a": "b c" } } }"#),
+            r#"request.copy: "b c" is not a header name"#
+        );
     }
 
     #[test]
