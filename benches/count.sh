@@ -12,10 +12,8 @@ target=$PWD/target
 tools=$target/tools
 counted=$target/gungraun/host_count/set
 
-# Everything that glibc picks functions by, on any x86-64. A name that it does not know is ignored.
-none=glibc.cpu.hwcaps=-AVX,-AVX2,-AVX512F,-AVX512VL,-AVX512BW,-BMI1,-BMI2,-LZCNT,-MOVBE,-POPCNT,-SSSE3,-SSE4_1,-SSE4_2
-none+=,-ERMS,-FSRM,-RTM,-AVX_Fast_Unaligned_Load,-Fast_Unaligned_Load,-Fast_Unaligned_Copy,-Fast_Copy_Backward
-none+=,-Fast_Rep_String,-Slow_BSF,-Slow_SSE4_2,-Prefer_PMINUB_for_stringop,-Prefer_ERMS,-Prefer_FSRM
+# shellcheck source=benches/any_x86.sh
+. benches/any_x86.sh
 
 export CARGO_TARGET_DIR=$target CARGO_INCREMENTAL=0
 # gungraun asks that its runner is of the library's version.
@@ -68,21 +66,21 @@ wait $! || { echo "benches/count.sh: gungraun-runner $version was not built, see
 baseline=benches/counts/$(uname -m).txt
 case ${1:-} in
 --update)
-    count GUNGRAUN_PARALLEL=auto GUNGRAUN_ENVS="GLIBC_TUNABLES=$none"
+    count GUNGRAUN_PARALLEL=auto GUNGRAUN_ENVS="GLIBC_TUNABLES=$any_x86"
     mkdir -p benches/counts
     compare --baseline "$baseline" --update
     ;;
 --proof)
-    count GUNGRAUN_PARALLEL=auto GUNGRAUN_ENVS="GLIBC_TUNABLES=$none"
+    count GUNGRAUN_PARALLEL=auto GUNGRAUN_ENVS="GLIBC_TUNABLES=$any_x86"
     compare --baseline "$target/count.first" --update
     # One core, another stack, addresses at random, an environment of another size, another language.
     ulimit -s 16384
     count GUNGRAUN_PARALLEL=1 GUNGRAUN_ALLOW_ASLR=yes \
-        GUNGRAUN_ENVS="GLIBC_TUNABLES=$none LC_ALL=C.UTF-8 PADDING=$(printf '%05000d' 0)"
+        GUNGRAUN_ENVS="GLIBC_TUNABLES=$any_x86 LC_ALL=C.UTF-8 PADDING=$(printf '%05000d' 0)"
     compare --baseline "$target/count.first" --tolerance 0.001
     ;;
 *)
-    count GUNGRAUN_PARALLEL=auto GUNGRAUN_ENVS="GLIBC_TUNABLES=$none"
+    count GUNGRAUN_PARALLEL=auto GUNGRAUN_ENVS="GLIBC_TUNABLES=$any_x86"
     compare --baseline "$baseline"
     ;;
 esac

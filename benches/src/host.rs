@@ -111,11 +111,6 @@ fn frames(failure: &Failure) -> String {
 impl Work {
     /// All of it, in the order of tables.
     pub fn all() -> impl Iterator<Item = &'static Work> {
-        Work::counted().chain(instances::UNCOUNTED)
-    }
-
-    /// What counters of instructions can run, in the same order.
-    pub fn counted() -> impl Iterator<Item = &'static Work> {
         calls::ALL.iter().chain(exchanges::ALL).chain(instances::ALL)
     }
 

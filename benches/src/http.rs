@@ -4,8 +4,8 @@
 /// The body of every answer of the origin.
 pub const BODY: &str = "hello, world\n";
 
-/// What a target with the header filter adds to each request.
-pub const ASKED: (&str, &str) = ("x-bench-asked", "yes");
+/// What a target with the header filter adds to each request: what the request says it accepts.
+pub const ASKED: (&str, &str) = ("x-bench-asked", ACCEPTED.1);
 /// What a target with the header filter adds to each answer.
 pub const ANSWERED: (&str, &str) = ("x-bench-answered", "yes");
 
@@ -14,8 +14,16 @@ pub const SEEN: &str = "/seen";
 /// To a request for this path, with a number behind it, the origin answers with so many bytes.
 pub const BYTES: &str = "/bytes/";
 
+/// The field that the header filter gets.
+pub const ACCEPTED: (&str, &str) = ("accept", "*/*");
 /// The three fields that every simple client sends.
-pub const FIELDS: [(&str, &str); 3] = [("host", "bench.test"), ("user-agent", "bench"), ("accept", "*/*")];
+pub const FIELDS: [(&str, &str); 3] = [("host", "bench.test"), ("user-agent", "bench"), ACCEPTED];
+
+/// What the header filter is told: to get a field of each request, and to add one to it and one to its answer.
+pub fn header_filter() -> String {
+    let (copy, add) = (serde_json::json!({ ASKED.0: ACCEPTED.0 }), serde_json::json!({ ANSWERED.0: ANSWERED.1 }));
+    serde_json::json!({ "request": { "copy": copy }, "response": { "add": add } }).to_string()
+}
 
 /// A request with [`FIELDS`].
 pub fn request(path: &str) -> Vec<u8> {

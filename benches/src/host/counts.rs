@@ -56,7 +56,7 @@ impl Counts {
     /// What gungraun left in its folder for the whole set.
     pub fn read(folder: &Path, tools: &str) -> Result<Counts, CountError> {
         let mut of = BTreeMap::new();
-        for (place, work) in Work::counted().enumerate() {
+        for (place, work) in Work::all().enumerate() {
             let path = folder.join(format!("host.work_{place}/callgrind.host.work_{place}.out"));
             let hint = "; nothing was counted";
             let text = fs::read_to_string(&path).map_err(|source| HostError::File { path, source, hint })?;
@@ -142,7 +142,7 @@ impl fmt::Display for Counts {
             "# Instructions of each piece of the host set, done once; `make count UPDATE=1` writes this file."
         )?;
         writeln!(f, "# Made with {}.", self.tools)?;
-        let known: Vec<&str> = Work::counted().map(|work| work.name).collect();
+        let known: Vec<&str> = Work::all().map(|work| work.name).collect();
         let rest = self.of.keys().map(String::as_str).filter(|name| !known.contains(name));
         for name in known.iter().copied().chain(rest) {
             if let Some(count) = self.of.get(name) {

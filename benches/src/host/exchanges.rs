@@ -5,25 +5,32 @@
 use std::hint::black_box;
 
 use bytes::Bytes;
+use http::HeaderName;
 use tollgate::exchange::head::{Fields, ResponseHead};
 use tollgate::exchange::stream::FilterStream;
 use tollgate_abi::{HeaderMap, Instances, Refusal, StreamCallback, Vm};
 
 use super::bench::{Idle, ask, body, end, exchange, pass, respond, settings, start};
 use super::{HostError, Prepared, Setting, Work, code, guests};
-use crate::http::{ANSWERED, ASKED};
+use crate::http::{ACCEPTED, ANSWERED, ASKED, header_filter};
 
+/// The names of what the header filter adds, read once: what is undone is no part of the work.
+static ADDED: [HeaderName; 2] = [HeaderName::from_static(ASKED.0), HeaderName::from_static(ANSWERED.0)];
 /// Bytes of the body that is rewritten.
 const BODY: usize = 64 * 1024;
 
 pub(super) const ALL: &[Work] = &[
-    Work { name: "native-header", about: "one field added to each head, and removed, without a filter", make: native },
+    Work {
+        name: "native-header",
+        about: "a field got, one added to each head, and removed, without a filter",
+        make: native,
+    },
     Work {
         name: "filter-noop",
         about: "an exchange through a filter that does nothing",
         make: |setting| chain(setting, 1),
     },
-    Work { name: "filter-header", about: "one that adds a field to each head", make: header },
+    Work { name: "filter-header", about: "one that gets a field and adds one to each head", make: header },
     Work { name: "filter-header-10", about: "one that adds ten fields to the request", make: ten_headers },
     Work { name: "filter-body-64k", about: "one that takes a body of 64 KiB, and gives another back", make: rewriting },
     Work { name: "chain-2", about: "an exchange through two noop filters", make: |setting| chain(setting, 2) },
@@ -31,22 +38,14 @@ pub(super) const ALL: &[Work] = &[
     Work { name: "chain-10", about: "through ten", make: |setting| chain(setting, 10) },
 ];
 
-/// What the header filter of the set is told to do.
-pub(super) fn header_config() -> String {
-    serde_json::json!({
-        "request": { "add": { ASKED.0: ASKED.1 } },
-        "response": { "add": { ANSWERED.0: ANSWERED.1 } },
-    })
-    .to_string()
-}
-
 /// Undoes what it did, and fails where it did not.
 pub(super) fn undo_header(stream: &mut FilterStream) -> Result<(), HostError> {
-    undo(&mut stream.request.fields, ASKED.0)?;
-    stream.response.iter_mut().try_for_each(|head| undo(&mut head.fields, ANSWERED.0))
+    let [asked, answered] = &ADDED;
+    undo(&mut stream.request.fields, asked)?;
+    stream.response.iter_mut().try_for_each(|head| undo(&mut head.fields, answered))
 }
 
-fn undo(fields: &mut Fields, name: &str) -> Result<(), HostError> {
+fn undo(fields: &mut Fields, name: &HeaderName) -> Result<(), HostError> {
     fields.map.remove(name).map(drop).ok_or_else(|| HostError::Unfit(format!("nothing has added the field {name}")))
 }
 
@@ -58,7 +57,9 @@ fn native(_: &Setting) -> Result<Prepared, HostError> {
     let mut stream = exchange()?;
     Prepared::new(move |times| {
         (0..times).try_for_each(|_| {
-            stream.request.add(ASKED.0.as_bytes(), ASKED.1.as_bytes()).map_err(unfit)?;
+            // A guest gets a copy too.
+            let accepted = stream.request.first(ACCEPTED.0.as_bytes()).unwrap_or_default().to_vec();
+            stream.request.add(ASKED.0.as_bytes(), black_box(&accepted)).map_err(unfit)?;
             let answered = |head: &mut ResponseHead| head.add(ANSWERED.0.as_bytes(), ANSWERED.1.as_bytes());
             stream.response.iter_mut().try_for_each(answered).map_err(unfit)?;
             undo_header(black_box(&mut stream))
@@ -67,12 +68,14 @@ fn native(_: &Setting) -> Result<Prepared, HostError> {
 }
 
 fn header(setting: &Setting) -> Result<Prepared, HostError> {
-    alone(setting, &header_config(), undo_header)
+    alone(setting, &header_filter(), undo_header)
 }
 
 fn ten_headers(setting: &Setting) -> Result<Prepared, HostError> {
-    let names: Vec<String> = (0..10).map(|number| format!("x-bench-{number}")).collect();
-    let add: serde_json::Map<_, _> = names.iter().map(|name| (name.clone(), ASKED.1.into())).collect();
+    let name =
+        |number| HeaderName::try_from(format!("x-bench-{number}")).map_err(|error| HostError::Unfit(error.to_string()));
+    let names = (0..10).map(name).collect::<Result<Vec<_>, _>>()?;
+    let add: serde_json::Map<_, _> = names.iter().map(|name| (name.to_string(), ASKED.1.into())).collect();
     let config = serde_json::json!({ "request": { "add": add } }).to_string();
     alone(setting, &config, move |stream| names.iter().try_for_each(|name| undo(&mut stream.request.fields, name)))
 }

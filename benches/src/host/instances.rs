@@ -4,8 +4,9 @@
 use tollgate_abi::{Image, Instances, Vm};
 
 use super::bench::{Idle, pass, settings, start};
-use super::exchanges::{exchanges, header_config, undo_header};
+use super::exchanges::{exchanges, undo_header};
 use super::{HostError, Prepared, Setting, Work, code};
+use crate::http::header_filter;
 
 /// Few, because counters cannot reserve addresses for many: one serves, and one more is needed for the image.
 const POOL: Instances = Instances::Pooled { slots: 2, memory: 64 * 1024 * 1024 };
@@ -22,20 +23,17 @@ pub(super) const ALL: &[Work] = &[
         about: "a VM made from an image takes another's place, has one exchange, and the other ends",
         make: swap,
     },
+    Work {
+        name: "rewound",
+        about: "the header filter in an instance that is rewound after each exchange",
+        make: rewound,
+    },
 ];
-
-/// What no counter can run: valgrind hides from the program where the kernel has put it, and rustix, asked for the size of a
-/// page, looks there.
-pub(super) const UNCOUNTED: &[Work] = &[Work {
-    name: "rewound",
-    about: "the header filter in an instance that is rewound after each exchange",
-    make: rewound,
-}];
 
 fn image(setting: &Setting, instances: Instances) -> Result<Image<Idle>, HostError> {
     let engine = code::engine(setting, instances)?;
     let module = code::filter(&engine, setting, "filter_headers.wasm")?;
-    Ok(start(&module, settings(&header_config()))?.image()?)
+    Ok(start(&module, settings(&header_filter()))?.image()?)
 }
 
 fn hatch(image: &Image<Idle>) -> Result<Vm<Idle>, HostError> {

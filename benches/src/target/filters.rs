@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::error::BenchError;
-use crate::http::{ANSWERED, ASKED};
+use crate::http;
 use crate::target::Chain;
 
 /// One filter.
@@ -25,11 +25,7 @@ pub fn modules(chain: Chain, built: &Path, folder: &Path) -> Result<Vec<Module>,
         Chain::Isolated => noop(1),
         Chain::Headers => {
             let path = module(built, "filter_headers.wasm")?;
-            let config = serde_json::json!({
-                "request": { "add": { ASKED.0: ASKED.1 } },
-                "response": { "add": { ANSWERED.0: ANSWERED.1 } },
-            });
-            Ok(vec![Module { path, config: config.to_string() }])
+            Ok(vec![Module { path, config: http::header_filter() }])
         }
         Chain::Body => Ok(vec![Module { path: rewriting(folder)?, config: String::new() }]),
     }

@@ -33,7 +33,11 @@ pub(super) enum Machine {
     /// Arm, under this qemu.
     Arm(PathBuf),
     /// This machine, under this valgrind.
-    X86(PathBuf),
+    X86 {
+        valgrind: PathBuf,
+        /// What its C library is told, so that it picks the functions that any processor has.
+        tunables: OsString,
+    },
 }
 
 /// Whether a program is counted.
@@ -62,20 +66,24 @@ impl Machine {
         matches!(self, Machine::Arm(_))
     }
 
-    /// Runs a program with these words. Its environment is empty, so that a count does not depend on the caller's.
+    /// Runs a program with these words. Its environment is empty but for what the C library is told, so that a count does not
+    /// depend on the caller's.
     pub(super) fn start(&self, program: &Path, words: &[OsString], counting: Counting) -> anyhow::Result<Counted> {
         let mut folder = None;
         let mut command = match (self, counting) {
             (Machine::Arm(qemu), Counting::On) => under(qemu, EVERY_INSTRUCTION, program),
             (Machine::Arm(qemu), Counting::Off) => under(qemu, ["-cpu", PROCESSOR], program),
-            (Machine::X86(_), Counting::Off) => Command::new(program),
-            (Machine::X86(valgrind), Counting::On) => {
+            (Machine::X86 { .. }, Counting::Off) => Command::new(program),
+            (Machine::X86 { valgrind, .. }, Counting::On) => {
                 let mut out = OsString::from("--callgrind-out-file=");
                 out.push(folder.insert(tempfile::tempdir()?).path().join(OUT));
                 under(valgrind, CALLGRIND.map(OsString::from).into_iter().chain([out]), program)
             }
         };
         command.args(words).env_clear().stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        if let Machine::X86 { tunables, .. } = self {
+            command.env("GLIBC_TUNABLES", tunables);
+        }
         let mut child =
             command.spawn().with_context(|| format!("{} cannot be started", command.get_program().display()))?;
         let (said, log) = (child.stderr.take().context("a program without standard error")?, Log::new());

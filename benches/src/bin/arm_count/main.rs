@@ -11,6 +11,7 @@ mod proxy;
 mod table;
 mod trace;
 
+use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::symlink;
@@ -20,7 +21,7 @@ use std::process::Command;
 use anyhow::{Context, ensure};
 use clap::Parser;
 use tollgate::filter::digest::Digest;
-use tollgate_benches::http::{ANSWERED, ASKED};
+use tollgate_benches::http::header_filter;
 
 use crate::machine::Machine;
 use crate::table::{Report, Row, Table};
@@ -35,6 +36,9 @@ struct Arguments {
     /// valgrind
     #[arg(long, value_name = "FILE", default_value = "valgrind")]
     valgrind: PathBuf,
+    /// What the C library of this machine is told (`GLIBC_TUNABLES`), so that counts do not depend on its processor
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    tunables: OsString,
     /// The folder of `host-run` and `arm-proxy` for Arm
     #[arg(long, value_name = "FOLDER", default_value = "target/aarch64-unknown-linux-gnu/release")]
     arm: PathBuf,
@@ -87,7 +91,7 @@ impl Arguments {
     fn side(&self, name: &str) -> anyhow::Result<Sides> {
         let (machine, programs) = match name {
             "aarch64" => (Machine::Arm(found(&self.qemu)?), &self.arm),
-            _ => (Machine::X86(found(&self.valgrind)?), &self.x86),
+            _ => (Machine::X86 { valgrind: found(&self.valgrind)?, tunables: self.tunables.clone() }, &self.x86),
         };
         let (host_run, arm_proxy) = (found(&programs.join("host-run"))?, found(&programs.join("arm-proxy"))?);
         let target = self.code.join(name);
@@ -137,17 +141,13 @@ impl Arguments {
 
     fn plans(&self) -> anyhow::Result<Vec<proxy::Plan>> {
         let filters = self.filters()?;
-        let headers = serde_json::json!({
-            "request": { "add": { ASKED.0: ASKED.1 } },
-            "response": { "add": { ANSWERED.0: ANSWERED.1 } },
-        });
         let plan = |name, about, filter, adds| proxy::Plan { name, about, filter, adds };
         let noop = Some((filters.join("filter_noop.wasm"), "{}".to_owned()));
-        let header = Some((filters.join("filter_headers.wasm"), headers.to_string()));
+        let header = Some((filters.join("filter_headers.wasm"), header_filter()));
         Ok(vec![
             plan("proxy", "HTTP/1.1 kept alive, 13 bytes from an origin, no filter", None, false),
             plan("proxy-noop", "the same through a filter that does nothing", noop, false),
-            plan("proxy-header", "through one that adds a field to each head", header, true),
+            plan("proxy-header", "through one that gets a field and adds one to each head", header, true),
         ])
     }
 
