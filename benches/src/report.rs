@@ -1,8 +1,10 @@
 //! What was measured, as pages that a person reads: a pure function of the results, so a report can be made anew from them.
+//! `folder` alone writes.
 
 mod compare;
 mod curves;
 mod fit;
+mod folder;
 mod judge;
 mod svg;
 mod tables;
@@ -11,6 +13,7 @@ mod verdict;
 use std::fmt::Write;
 
 pub use compare::compare;
+pub use folder::Folder;
 
 use crate::results::Results;
 use crate::stats::Spread;

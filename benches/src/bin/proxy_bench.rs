@@ -18,7 +18,7 @@ use tollgate_benches::field::Field;
 use tollgate_benches::growth::{self, Reach};
 use tollgate_benches::instructions;
 use tollgate_benches::machine;
-use tollgate_benches::report;
+use tollgate_benches::report::{self, Folder};
 use tollgate_benches::results::{Absent, Counted, Facts, Results};
 use tollgate_benches::rounds::Amount;
 use tollgate_benches::starts;
@@ -83,7 +83,7 @@ struct Arguments {
     /// Leave it to the system what runs on which core
     #[arg(long)]
     unpinned: bool,
-    /// Write the report to this folder
+    /// Write the report to this folder, once all is measured; until then to FOLDER.part
     #[arg(long, value_name = "FOLDER")]
     report: Option<PathBuf>,
     /// Say what changed since the results in this file
@@ -99,9 +99,9 @@ fn main() -> anyhow::Result<()> {
     let older = arguments.compare.as_deref().map(read).transpose()?;
     let results = match &arguments.from {
         Some(file) => read(file)?,
-        None => arguments.measure(|results| arguments.keep(results))?,
+        None => arguments.measure(|results| arguments.keep(results, Folder::draft))?,
     };
-    arguments.keep(&results)?;
+    arguments.keep(&results, Folder::settle)?;
     let text = match &older {
         Some(older) => report::compare(older, &results),
         None => report::index(&results),
@@ -120,25 +120,11 @@ fn read(file: &Path) -> anyhow::Result<Results> {
     serde_json::from_slice(&text).with_context(|| format!("{} holds no results of this program", file.display()))
 }
 
-/// Pictures of an older report there go.
-fn write(folder: &Path, results: &Results) -> anyhow::Result<()> {
-    let context = || format!("cannot write to {}", folder.display());
-    fs::create_dir_all(folder).with_context(context)?;
-    for file in fs::read_dir(folder).with_context(context)? {
-        let file = file.with_context(context)?.path();
-        if file.extension().is_some_and(|extension| extension == "svg") {
-            fs::remove_file(file).with_context(context)?;
-        }
-    }
-    fs::write(folder.join(report::RESULTS), serde_json::to_vec(results)?).with_context(context)?;
-    let pages = report::render(results);
-    pages.iter().try_for_each(|page| fs::write(folder.join(&page.name), &page.text).with_context(context))
-}
-
 impl Arguments {
-    /// Writes the report, where one is asked for.
-    fn keep(&self, results: &Results) -> anyhow::Result<()> {
-        self.report.as_deref().map_or(Ok(()), |folder| write(folder, results))
+    /// Writes a report in this way, where one is asked for.
+    fn keep(&self, results: &Results, write: fn(&Folder, &Results) -> io::Result<()>) -> anyhow::Result<()> {
+        let Some(folder) = self.report.as_deref() else { return Ok(()) };
+        write(&Folder::at(folder), results).with_context(|| format!("cannot write to {}", folder.display()))
     }
 
     /// Measures everything that is asked for; after each part `done` is told of what there is by then. What fails is no part of it.
