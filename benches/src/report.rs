@@ -135,6 +135,7 @@ mod tests {
             anonymous: 5 << 20,
             calls: Some(4.5),
             uncounted: None,
+            miscounted: None,
         }
     }
 

@@ -72,8 +72,11 @@ pub struct Row {
     pub anonymous: u64,
     /// System calls for each request.
     pub calls: Option<f64>,
-    /// Why there are none.
+    /// Why nobody was to count them.
     pub uncounted: Option<String>,
+    /// Why counting them failed.
+    #[serde(default)]
+    pub miscounted: Option<String>,
 }
 
 /// One target in one round.
@@ -210,6 +213,11 @@ impl CaseResult {
     pub fn row(&self, target: &str) -> Option<&Row> {
         self.rows.iter().find(|row| row.target == target)
     }
+
+    /// Targets without figures, and those without calls though they were to be counted.
+    fn failures(&self) -> usize {
+        self.failed.len() + self.rows.iter().filter(|row| row.miscounted.is_some()).count()
+    }
 }
 
 impl Results {
@@ -220,7 +228,7 @@ impl Results {
 
     /// How many measurements failed of those that were begun.
     pub fn failures(&self) -> usize {
-        self.failed.len() + self.cases.iter().map(|case| case.failed.len()).sum::<usize>()
+        self.failed.len() + self.cases.iter().map(CaseResult::failures).sum::<usize>()
     }
 
     /// How the target of this name starts.
@@ -237,6 +245,20 @@ impl Results {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn calls_that_were_to_be_counted_and_were_not_are_a_failure() {
+        let row = |uncounted: Option<&str>, miscounted: Option<&str>| Row {
+            uncounted: uncounted.map(str::to_owned),
+            miscounted: miscounted.map(str::to_owned),
+            ..Row::default()
+        };
+        let rows = vec![row(None, None), row(Some("no strace"), None), row(None, Some("it ended"))];
+        let failed = vec![Absent::default()];
+        let case = CaseResult { rows, failed: failed.clone(), ..CaseResult::default() };
+
+        assert_eq!(Results { cases: vec![case], failed, ..Results::default() }.failures(), 3);
+    }
 
     #[test]
     fn a_reason_is_one_line_of_bounded_length() {

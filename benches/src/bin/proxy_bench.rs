@@ -149,7 +149,9 @@ impl Arguments {
             (results.starts, results.failed) = starts::measure(&field);
         }
         if self.counts() {
-            results.counted = self.count(&field);
+            let (counted, failed) = self.count(&field);
+            results.counted = counted;
+            results.failed.extend(failed);
         }
         let reach = if self.short { Reach::Short } else { Reach::Whole };
         for (name, measure) in curves {
@@ -168,7 +170,8 @@ impl Arguments {
         self.instructions || (self.case.is_empty() && self.growth.is_empty() && !self.short)
     }
 
-    fn count(&self, field: &Field) -> Vec<Counted> {
+    /// What was counted, or has no tool to count it, and beside it what failed.
+    fn count(&self, field: &Field) -> (Vec<Counted>, Vec<Absent>) {
         let all = [Who::Tollgate(Chain::None), Who::Nginx, Who::Haproxy];
         let asked = all.into_iter().filter(|who| self.only.is_empty() || self.only.contains(&who.name()));
         let count = |who: Who| -> Result<Option<Counted>, BenchError> {
@@ -177,13 +180,14 @@ impl Arguments {
             let _ = say(&format!("instructions: {}", plan.name));
             instructions::count(field, &self.valgrind, &plan).map(Some)
         };
-        let told = |who: Who| {
-            count(who).unwrap_or_else(|error| {
-                let Absent { target, why } = Absent::of(&who.name(), &error);
-                Some(Counted { target, each: None, why: Some(why) })
-            })
-        };
-        asked.filter_map(told).collect()
+        let (mut counted, mut failed) = (Vec::new(), Vec::new());
+        for who in asked {
+            match count(who) {
+                Ok(found) => counted.extend(found),
+                Err(error) => failed.push(Absent::of(&format!("instructions of {}", who.name()), &error)),
+            }
+        }
+        (counted, failed)
     }
 
     fn amount(&self) -> Amount {

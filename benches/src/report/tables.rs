@@ -36,6 +36,9 @@ pub(super) fn table(text: &mut String, case: &CaseResult) {
     if let Some(why) = why {
         let _ = writeln!(text, "\nSystem calls were not counted: {why}.");
     }
+    for (row, why) in case.rows.iter().filter_map(|row| Some((row, row.miscounted.as_ref()?))) {
+        let _ = writeln!(text, "\n**System calls of {} were not counted**: {why}.", row.target);
+    }
     let _ = writeln!(text, "\n![latency]({})", latency_name(case));
 }
 
@@ -63,8 +66,16 @@ fn line(case: &CaseResult, row: &Row) -> String {
         share * 100.0,
         mib(row.resident),
         mib(row.anonymous),
-        row.calls.map_or("absent".to_owned(), |calls| format!("{calls:.2}")),
+        calls(row),
     )
+}
+
+fn calls(row: &Row) -> String {
+    match (row.calls, &row.miscounted) {
+        (Some(calls), _) => format!("{calls:.2}"),
+        (None, Some(_)) => "failed".to_owned(),
+        (None, None) => "absent".to_owned(),
+    }
 }
 
 /// Whether load and origin had no more of their core to give while the target had of its own.
