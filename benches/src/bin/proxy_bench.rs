@@ -68,10 +68,10 @@ struct Arguments {
     /// Measure only the targets of this name, as "tollgate, 1 noop filter" (may be repeated)
     #[arg(long, value_name = "TARGET")]
     only: Vec<String>,
-    /// How often each target is driven [default: 5, short: 2]
+    /// How often each target is driven [default: 15, short: 2]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
     rounds: Option<u16>,
-    /// How long each time, in a closed loop and then at a pace [default: 1500, short: 150]
+    /// How long each time, in a closed loop and then at a pace [default: 400, short: 150]
     #[arg(long, value_name = "MILLISECONDS", value_parser = clap::value_parser!(u16).range(10..=60_000))]
     time: Option<u16>,
     /// Two minutes in place of twenty: enough to see that it works
@@ -191,7 +191,7 @@ impl Arguments {
     }
 
     fn amount(&self) -> Amount {
-        let (rounds, time) = if self.short { (2, 150) } else { (5, 1500) };
+        let (rounds, time) = if self.short { (2, 150) } else { (15, 400) };
         let time = Duration::from_millis(self.time.unwrap_or(time).into());
         Amount { rounds: self.rounds.unwrap_or(rounds).into(), time, ramp: RAMP.min(time / 3) }
     }
@@ -206,7 +206,7 @@ impl Arguments {
         };
         let mut method = vec![
             format!(
-                "{rounds} rounds of {} ms for each target in a closed loop, and as long at a pace.",
+                "{rounds} rounds: in each, every target in turn for {} ms in a closed loop, and then every one as long at a pace.",
                 time.as_millis()
             ),
             placed.to_owned(),
