@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::BenchError;
-use crate::stats::Spread;
+use crate::stats::{Interval, Spread};
 
 /// See the module.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -193,17 +193,17 @@ impl Row {
     }
 
     /// Of what `compare` makes of a round of this target and the same round of another.
-    pub fn paired(&self, other: &Row, compare: impl Fn(&Round, &Round) -> f64) -> Spread {
-        Spread::of(self.rounds.iter().zip(&other.rounds).map(|(own, other)| compare(own, other)))
+    pub fn paired(&self, other: &Row, compare: impl Fn(&Round, &Round) -> f64) -> Interval {
+        Interval::of(self.rounds.iter().zip(&other.rounds).map(|(own, other)| compare(own, other)))
     }
 
     /// CPU time over that of another target, round by round.
-    pub fn cpu_over(&self, other: &Row) -> Spread {
+    pub fn cpu_over(&self, other: &Row) -> Interval {
         self.paired(other, |own, other| own.cpu_micros / other.cpu_micros)
     }
 
     /// CPU time less that of another target, round by round.
-    pub fn cpu_added(&self, other: &Row) -> Spread {
+    pub fn cpu_added(&self, other: &Row) -> Interval {
         self.paired(other, |own, other| own.cpu_micros - other.cpu_micros)
     }
 }

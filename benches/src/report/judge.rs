@@ -1,10 +1,10 @@
-//! What is wanted of the proxy beside others, and whether it was found. All rounds decide together, or nothing is decided.
+//! What is wanted of the proxy beside others, and whether it was found. The rounds decide together, or nothing is decided.
 
 use std::fmt::Write;
 
 use super::verdict::verdict;
 use crate::results::{CaseResult, Results, Round, Row, Start};
-use crate::stats::Spread;
+use crate::stats::Interval;
 use crate::target::Chain;
 use crate::target::tollgate::NAME;
 
@@ -15,7 +15,7 @@ struct Demand {
     unit: &'static str,
     most: f64,
     /// Infinite where a round says nothing.
-    found: Option<Spread>,
+    found: Option<Interval>,
 }
 
 /// The cases in which a request is to cost what it does in nginx.
@@ -32,7 +32,9 @@ pub(super) fn table(text: &mut String, results: &Results) {
     // A string takes every write.
     let _ = write!(
         text,
-        "\n## Wanted and found\n\n| figure | wanted | found: median [min .. max] | |\n|---|---:|---:|---|\n"
+        "\n## Wanted and found\n\nIn brackets, here and below, is the interval of ranks that holds the median in 95 of 100 \
+         cases: of fifteen rounds from the fourth to the twelfth, of five and fewer the extremes.\n\n\
+         | figure | wanted | found: median [interval] | |\n|---|---:|---:|---|\n"
     );
     for Demand { what, unit, most, found } in demands(results) {
         let _ = match found {
@@ -45,9 +47,9 @@ pub(super) fn table(text: &mut String, results: &Results) {
     }
 }
 
-fn told(Spread { min, median, max }: Spread) -> String {
+fn told(Interval { low, median, high, .. }: Interval) -> String {
     let digits = |found: f64| if found >= 1000.0 { format!("{found:.0}") } else { format!("{found:.2}") };
-    if min == max { digits(median) } else { format!("{} [{} .. {}]", digits(median), digits(min), digits(max)) }
+    if low == high { digits(median) } else { format!("{} [{} .. {}]", digits(median), digits(low), digits(high)) }
 }
 
 fn demands(results: &Results) -> Vec<Demand> {
@@ -68,7 +70,7 @@ fn demands(results: &Results) -> Vec<Demand> {
         what: what.to_owned(),
         unit,
         most,
-        found: results.start(target).map(|start| Spread::of(figure(start).iter().copied())),
+        found: results.start(target).map(|start| Interval::of(figure(start).iter().copied())),
     };
     let cold = "tollgate, 1 noop filter, cold";
     let (one, ten) = ("tollgate, 1 noop filter", "tollgate, 10 noop filters");
@@ -106,13 +108,13 @@ fn demands(results: &Results) -> Vec<Demand> {
             what: "system calls of a request without filters".to_owned(),
             unit: "calls",
             most: 4.6,
-            found: kept.and_then(|case| case.row("tollgate")?.calls).map(|calls| Spread::of([calls])),
+            found: kept.and_then(|case| case.row("tollgate")?.calls).map(|calls| Interval::of([calls])),
         },
         Demand {
             what: "instructions of a request without filters, in user space".to_owned(),
             unit: "instructions",
             most: 26_000.0,
-            found: results.instructions("tollgate").map(|count| Spread::of([count])),
+            found: results.instructions("tollgate").map(|count| Interval::of([count])),
         },
         started("start to the first answer with a filter never seen", "ms", 120.0, cold, |start| &start.millis),
         started("start to the first answer with a filter whose code is kept", "ms", 20.0, one, |start| &start.millis),
@@ -128,13 +130,13 @@ fn demands(results: &Results) -> Vec<Demand> {
 }
 
 /// What is made of two targets that are there.
-fn pair(case: &CaseResult, one: &str, other: &str, compare: impl Fn(&Row, &Row) -> Spread) -> Option<Spread> {
+fn pair(case: &CaseResult, one: &str, other: &str, compare: impl Fn(&Row, &Row) -> Interval) -> Option<Interval> {
     Some(compare(case.row(one)?, case.row(other)?))
 }
 
 /// What a further filter adds, over what the first does. The median is one of medians, because what one filter adds is little
 /// beside what a round differs by; a round in which the first added nothing has no ratio.
-fn tenth_over_first(case: &CaseResult) -> Option<Spread> {
+fn tenth_over_first(case: &CaseResult) -> Option<Interval> {
     let name = |count| Chain::Noops(count).of(NAME);
     let [none, one, five, ten] = [case.row(NAME)?, case.row(&name(1))?, case.row(&name(5))?, case.row(&name(10))?];
     let further = |round: &[&Round; 4]| (round[3].cpu_micros - round[2].cpu_micros) / 5.0;
@@ -142,16 +144,16 @@ fn tenth_over_first(case: &CaseResult) -> Option<Spread> {
     let ratio = |further: f64, first: f64| if first > 0.0 { further / first } else { f64::INFINITY };
     let rounds = none.rounds.iter().zip(&one.rounds).zip(&five.rounds).zip(&ten.rounds);
     let rounds: Vec<_> = rounds.map(|(((none, one), five), ten)| [none, one, five, ten]).collect();
-    let median = |figure: &dyn Fn(&[&Round; 4]) -> f64| Spread::of(rounds.iter().map(figure)).median;
-    let each = Spread::of(rounds.iter().map(|round| ratio(further(round), first(round))));
-    Some(Spread { median: ratio(median(&further), median(&first)), ..each })
+    let median = |figure: &dyn Fn(&[&Round; 4]) -> f64| Interval::of(rounds.iter().map(figure)).median;
+    let each = Interval::of(rounds.iter().map(|round| ratio(further(round), first(round))));
+    Some(Interval { median: ratio(median(&further), median(&first)), ..each })
 }
 
-fn further(ten: &Row, one: &Row) -> Spread {
+fn further(ten: &Row, one: &Row) -> Interval {
     ten.paired(one, |ten, one| (ten.cpu_micros - one.cpu_micros) / 9.0)
 }
 
-fn late(one: &Row, none: &Row) -> Spread {
+fn late(one: &Row, none: &Row) -> Interval {
     let p99 = |round: &Round| round.latency.map_or(0.0, |[_, p99, _]| p99);
     one.paired(none, |one, none| p99(one) / p99(none))
 }
@@ -172,7 +174,7 @@ mod tests {
     fn a_further_filter_is_told_over_the_first_round_by_round() {
         let found = tenth_over_first(&case([&[20.0, 20.0], &[21.0, 20.5], &[25.0, 25.0], &[30.0, 30.0]])).unwrap();
 
-        assert_eq!((found.min, found.max), (1.0, 2.0));
+        assert_eq!((found.low, found.high), (1.0, 2.0));
         assert!((found.median - 4.0 / 3.0).abs() < 1e-9);
     }
 

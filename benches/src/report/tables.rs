@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::Page;
 use super::svg::{Bar, bars};
 use crate::results::{Absent, CaseResult, Row};
-use crate::stats::Spread;
+use crate::stats::{Interval, Spread};
 
 /// From this part of a core on there is no more to be had of it.
 const BUSY: f64 = 0.95;
@@ -46,7 +46,7 @@ fn line(case: &CaseResult, row: &Row) -> String {
     let cpu = row.spread(|round| round.cpu_micros);
     let first = case.rows.first().map(|first| row.cpu_over(first)).unwrap_or_default();
     let added = row.over.as_ref().and_then(|over| Some(row.cpu_added(case.row(over)?)));
-    let added = added.map(|Spread { min, median, max }| format!("{median:+.2} [{min:+.2} .. {max:+.2}]"));
+    let added = added.map(|Interval { low, median, high, .. }| format!("{median:+.2} [{low:+.2} .. {high:+.2}]"));
     let share = row.spread(|round| round.share).median;
     let limit = if limited(row) { ", the load was the limit" } else { "" };
     let [p50, p99, p999] = [0, 1, 2].map(|place| row.latency(place).median);
@@ -59,8 +59,8 @@ fn line(case: &CaseResult, row: &Row) -> String {
         cpu.max,
         cpu.percent(),
         first.median,
-        first.min,
-        first.max,
+        first.low,
+        first.high,
         added.unwrap_or_default(),
         row.spread(|round| round.rate).median,
         share * 100.0,
