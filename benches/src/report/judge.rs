@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::tables::limited;
 use super::verdict::verdict;
 use crate::results::{CaseResult, Results, Round, Row, Start};
 use crate::stats::Interval;
@@ -14,8 +15,30 @@ struct Demand {
     /// In words, with the unit.
     unit: &'static str,
     most: f64,
-    /// Infinite where a round says nothing.
-    found: Option<Interval>,
+    found: Option<Found>,
+}
+
+/// What decides.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Found {
+    /// Rounds; infinite where one says nothing.
+    Rounds(Interval),
+    /// Rounds in which one of two targets had more to give than the load could ask for.
+    Limited(Interval),
+}
+
+impl Found {
+    fn told(self) -> String {
+        let (Found::Rounds(interval) | Found::Limited(interval)) = self;
+        told(interval)
+    }
+
+    fn verdict(self, most: f64) -> String {
+        match self {
+            Found::Rounds(interval) => verdict(interval, most).to_owned(),
+            Found::Limited(interval) => format!("{}; the load was the limit", verdict(interval, most)),
+        }
+    }
 }
 
 /// The cases in which a request is to cost what it does in nginx.
@@ -39,7 +62,7 @@ pub(super) fn table(text: &mut String, results: &Results) {
     for Demand { what, unit, most, found } in demands(results) {
         let _ = match found {
             Some(found) => {
-                let (told, verdict) = (told(found), verdict(found, most));
+                let (told, verdict) = (found.told(), found.verdict(most));
                 writeln!(text, "| {what} | ≤ {most} {unit} | {told} {unit} | {verdict} |")
             }
             None => writeln!(text, "| {what} | ≤ {most} {unit} | | not measured |"),
@@ -70,7 +93,7 @@ fn demands(results: &Results) -> Vec<Demand> {
         what: what.to_owned(),
         unit,
         most,
-        found: results.start(target).map(|start| Interval::of(figure(start).iter().copied())),
+        found: results.start(target).map(|start| Found::Rounds(Interval::of(figure(start).iter().copied()))),
     };
     let cold = "tollgate, 1 noop filter, cold";
     let (one, ten) = ("tollgate, 1 noop filter", "tollgate, 10 noop filters");
@@ -88,7 +111,7 @@ fn demands(results: &Results) -> Vec<Demand> {
             what: "a further filter, the sixth to the tenth, over the first".to_owned(),
             unit: "×",
             most: 1.3,
-            found: kept.and_then(tenth_over_first),
+            found: kept.and_then(tenth_over_first).map(Found::Rounds),
         },
         added(
             "a filter that keeps and rewrites 64 KiB adds",
@@ -108,13 +131,13 @@ fn demands(results: &Results) -> Vec<Demand> {
             what: "system calls of a request without filters".to_owned(),
             unit: "calls",
             most: 4.6,
-            found: kept.and_then(|case| case.row("tollgate")?.calls).map(|calls| Interval::of([calls])),
+            found: kept.and_then(|case| case.row("tollgate")?.calls).map(|calls| Found::Rounds(Interval::of([calls]))),
         },
         Demand {
             what: "instructions of a request without filters, in user space".to_owned(),
             unit: "instructions",
             most: 26_000.0,
-            found: results.instructions("tollgate").map(|count| Interval::of([count])),
+            found: results.instructions("tollgate").map(|count| Found::Rounds(Interval::of([count]))),
         },
         started("start to the first answer with a filter never seen", "ms", 120.0, cold, |start| &start.millis),
         started("start to the first answer with a filter whose code is kept", "ms", 20.0, one, |start| &start.millis),
@@ -123,15 +146,18 @@ fn demands(results: &Results) -> Vec<Demand> {
             what: "p99 at the case's pace with one noop filter over that without".to_owned(),
             unit: "×",
             most: 1.02,
-            found: kept.and_then(|case| pair(case, one, "tollgate", late)),
+            // The load has a pace there that all can keep.
+            found: kept.and_then(|case| Some(Found::Rounds(late(case.row(one)?, case.row("tollgate")?)))),
         },
     ]);
     all
 }
 
 /// What is made of two targets that are there.
-fn pair(case: &CaseResult, one: &str, other: &str, compare: impl Fn(&Row, &Row) -> Interval) -> Option<Interval> {
-    Some(compare(case.row(one)?, case.row(other)?))
+fn pair(case: &CaseResult, one: &str, other: &str, compare: impl Fn(&Row, &Row) -> Interval) -> Option<Found> {
+    let (one, other) = (case.row(one)?, case.row(other)?);
+    let found = compare(one, other);
+    Some(if limited(one) || limited(other) { Found::Limited(found) } else { Found::Rounds(found) })
 }
 
 /// What a further filter adds, over what the first does. The median is one of medians, because what one filter adds is little
@@ -168,6 +194,21 @@ mod tests {
         let row =
             |(target, cpu): (_, &[f64])| Row { target, rounds: cpu.iter().map(round).collect(), ..Row::default() };
         CaseResult { rows: names.into_iter().zip(cpu).map(row).collect(), ..CaseResult::default() }
+    }
+
+    #[test]
+    fn a_verdict_says_where_the_load_was_the_limit() {
+        let mut busy = case([&[20.0, 20.0], &[20.5, 20.5], &[], &[]]);
+        let other = Chain::Noops(1).of(NAME);
+        busy.rows.iter_mut().flat_map(|row| &mut row.rounds).for_each(|round| {
+            (round.share, round.load) = (0.99, Some(0.99));
+        });
+        let mut waiting = busy.clone();
+        waiting.rows[0].rounds.iter_mut().for_each(|round| round.share = 0.8);
+
+        let told = [busy, waiting].map(|case| pair(&case, &other, NAME, Row::cpu_added).unwrap().verdict(0.8));
+
+        assert_eq!(told, ["reached", "reached; the load was the limit"]);
     }
 
     #[test]

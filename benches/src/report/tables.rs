@@ -79,7 +79,7 @@ fn calls(row: &Row) -> String {
 }
 
 /// Whether load and origin had no more of their core to give while the target had of its own.
-fn limited(row: &Row) -> bool {
+pub(super) fn limited(row: &Row) -> bool {
     let load = Spread::of(row.rounds.iter().filter_map(|round| round.load)).median;
     load >= BUSY && row.spread(|round| round.share).median < BUSY
 }
