@@ -21,9 +21,10 @@ pub(super) fn table(text: &mut String, case: &CaseResult) {
         case.pace,
         cpu_name(case)
     );
+    let first = case.rows.first().map(|row| row.target.as_str()).unwrap_or_default();
     let _ = writeln!(
         text,
-        "| target | CPU µs/request: min / median / max | spread | over the first | adds µs | requests/s | core | p50 / p99 / p99.9 µs | RSS, of it anonymous MiB | calls |"
+        "| target | CPU µs/request: min / median / max | spread | over {first} | adds µs | requests/s | core | p50 / p99 / p99.9 µs | RSS, of it anonymous MiB | calls |"
     );
     let _ = writeln!(text, "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|");
     for row in &case.rows {
