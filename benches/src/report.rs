@@ -118,7 +118,7 @@ mod tests {
     use super::*;
     use crate::results::{Absent, CaseResult, Counted, Curve, Facts, Point, Round, Row, Series, Start};
 
-    fn row(target: &str, over: Option<&str>, cpu: [f64; 2]) -> Row {
+    fn row(target: &str, over: Option<&str>, cpu: [f64; 3]) -> Row {
         let round = |cpu_micros: f64| Round {
             requests: 1000,
             cpu_micros,
@@ -145,9 +145,9 @@ mod tests {
 
     fn results() -> Results {
         let rows = vec![
-            row("tollgate", None, [20.0, 22.0]),
-            row("tollgate, 1 noop filter", Some("tollgate"), [20.5, 22.5]),
-            row("nginx", None, [20.0, 20.0]),
+            row("tollgate", None, [20.0, 22.0, 21.0]),
+            row("tollgate, 1 noop filter", Some("tollgate"), [20.5, 22.5, 21.5]),
+            row("nginx", None, [20.0; 3]),
         ];
         let case = CaseResult {
             name: "keep-alive".into(),
@@ -156,7 +156,7 @@ mod tests {
             rows,
             failed: vec![failed("haproxy", "it ended")],
         };
-        let point = |x: f64| Point { x, found: vec![1.0 + 0.5 * x, 1.0 + 0.5 * x] };
+        let point = |x: f64| Point { x, found: vec![1.0 + 0.5 * x; 3] };
         let series = Series { name: "noop filters".into(), points: [1.0, 2.0, 4.0, 8.0, 10.0].map(point).to_vec() };
         let curve = Curve {
             name: "filters".into(),
@@ -174,7 +174,7 @@ mod tests {
             machine: "2 cores".into(),
             versions: vec!["tollgate 0.1.0".into()],
             command: "proxy-bench".into(),
-            method: vec!["2 rounds".into()],
+            method: vec!["3 rounds".into()],
         };
         let absent = vec![failed("envoy", "no program envoy here")];
         let count = |target: &str, each| Counted {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Reach, line};
+use super::{READINGS, Reach, line};
 use crate::error::BenchError;
 use crate::field::Field;
 use crate::http;
@@ -108,7 +108,9 @@ pub(super) fn body(field: &Field, reach: Reach) -> Result<Vec<Curve>, BenchError
     let mut peaks = Vec::new();
     if let Some(target) = targets.last_mut() {
         for kib in &sizes {
-            peaks.push((*kib, vec![peak(target, &ask(target, *kib))?]));
+            let ask = ask(target, *kib);
+            let readings = (0..READINGS).map(|_| peak(target, &ask)).collect::<Result<_, _>>()?;
+            peaks.push((*kib, readings));
         }
     }
     let memory = Curve {

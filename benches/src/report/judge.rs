@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::tables::limited;
-use super::verdict::verdict;
+use super::verdict::{verdict, verdict_of_count};
 use crate::results::{CaseResult, Results, Round, Row, Start};
 use crate::stats::Interval;
 use crate::target::Chain;
@@ -25,17 +25,22 @@ enum Found {
     Rounds(Interval),
     /// Rounds in which one of two targets had more to give than the load could ask for.
     Limited(Interval),
+    /// What is counted, which is the same each time or nearly so.
+    Count(f64),
 }
 
 impl Found {
     fn told(self) -> String {
-        let (Found::Rounds(interval) | Found::Limited(interval)) = self;
-        told(interval)
+        match self {
+            Found::Rounds(interval) | Found::Limited(interval) => told(interval),
+            Found::Count(count) => told(Interval::of([count])),
+        }
     }
 
     fn verdict(self, most: f64) -> String {
         match self {
             Found::Rounds(interval) => verdict(interval, most).to_owned(),
+            Found::Count(count) => verdict_of_count(count, most).to_owned(),
             Found::Limited(interval) => format!("{}; the load was the limit", verdict(interval, most)),
         }
     }
@@ -131,13 +136,13 @@ fn demands(results: &Results) -> Vec<Demand> {
             what: "system calls of a request without filters".to_owned(),
             unit: "calls",
             most: 4.6,
-            found: kept.and_then(|case| case.row("tollgate")?.calls).map(|calls| Found::Rounds(Interval::of([calls]))),
+            found: kept.and_then(|case| case.row("tollgate")?.calls).map(Found::Count),
         },
         Demand {
             what: "instructions of a request without filters, in user space".to_owned(),
             unit: "instructions",
             most: 26_000.0,
-            found: results.instructions("tollgate").map(|count| Found::Rounds(Interval::of([count]))),
+            found: results.instructions("tollgate").map(Found::Count),
         },
         started("start to the first answer with a filter never seen", "ms", 120.0, cold, |start| &start.millis),
         started("start to the first answer with a filter whose code is kept", "ms", 20.0, one, |start| &start.millis),
@@ -198,7 +203,7 @@ mod tests {
 
     #[test]
     fn a_verdict_says_where_the_load_was_the_limit() {
-        let mut busy = case([&[20.0, 20.0], &[20.5, 20.5], &[], &[]]);
+        let mut busy = case([&[20.0; 3], &[20.5; 3], &[], &[]]);
         let other = Chain::Noops(1).of(NAME);
         busy.rows.iter_mut().flat_map(|row| &mut row.rounds).for_each(|round| {
             (round.share, round.load) = (0.99, Some(0.99));

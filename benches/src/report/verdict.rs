@@ -5,14 +5,23 @@ use crate::stats::Interval;
 
 /// Less than this part of what counts is no change worth a word.
 const NOISE: f64 = 0.05;
+/// How many rounds decide at the least: between the extremes of three lies the median in three of four cases.
+const ENOUGH: usize = 3;
 
 /// Of something that may be so much at the most.
 pub(super) fn verdict(found: Interval, most: f64) -> &'static str {
     match found {
+        Interval { count: 0 | 1, .. } => "one reading",
+        Interval { count, .. } if count < ENOUGH => "too few rounds",
         Interval { high, .. } if high <= most => "reached",
         Interval { low, .. } if low > most => "**not reached**",
         _ => "not decided",
     }
+}
+
+/// Of what is counted, and may be so much at the most.
+pub(super) fn verdict_of_count(count: f64, most: f64) -> &'static str {
+    if count <= most { "reached" } else { "**not reached**" }
 }
 
 /// What became of something, where the interval of one run lies on one side of the other's, and the medians are
@@ -41,6 +50,13 @@ mod tests {
         assert_eq!(verdict(interval(1.0, 1.04, 1.06), 1.05), "not decided");
         assert_eq!(verdict(interval(1.0, 1.1, 1.2), 1.05), "not decided");
         assert_eq!(verdict(interval(f64::NAN, f64::NAN, f64::NAN), 1.05), "not decided");
+    }
+
+    #[test]
+    fn one_reading_and_two_decide_nothing() {
+        let of = |count| verdict(Interval { count, ..interval(0.9, 1.0, 1.04) }, 1.05);
+
+        assert_eq!([1, 2, 3].map(of), ["one reading", "too few rounds", "reached"]);
     }
 
     #[test]
