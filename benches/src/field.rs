@@ -116,7 +116,7 @@ impl Field {
     /// Measures all who are there, and whom `only` names unless it is empty. Who fails has a reason in place of figures.
     pub fn play(&self, case: &Case, only: &[String]) -> CaseResult {
         let (mut targets, mut jobs, mut rows, mut failed) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        for who in case.who.iter().filter(|who| only.is_empty() || only.contains(&who.name())) {
+        for who in case.who.iter().filter(|who| who.is_meant(only)) {
             match self.enter(*who, case) {
                 Ok(Some((target, ask))) => {
                     jobs.push(Job { target: targets.len(), ask, rate: Some(case.pace) });

@@ -146,7 +146,7 @@ impl Arguments {
         }
         if self.starts || self.case.is_empty() {
             say("starts")?;
-            (results.starts, results.failed) = starts::measure(&field);
+            (results.starts, results.failed) = starts::measure(&field, &self.only);
         }
         if self.counts() {
             let (counted, failed) = self.count(&field);
@@ -173,7 +173,7 @@ impl Arguments {
     /// What was counted, or has no tool to count it, and beside it what failed.
     fn count(&self, field: &Field) -> (Vec<Counted>, Vec<Absent>) {
         let all = [Who::Tollgate(Chain::None), Who::Nginx, Who::Haproxy];
-        let asked = all.into_iter().filter(|who| self.only.is_empty() || self.only.contains(&who.name()));
+        let asked = all.into_iter().filter(|who| who.is_meant(&self.only));
         let count = |who: Who| -> Result<Option<Counted>, BenchError> {
             let Some(plan) = field.cast.plan(who, &field.setting(Door::Plain, 32))? else { return Ok(None) };
             // Whoever looks on is not there to be told; the result says it again.
