@@ -3,7 +3,6 @@
 
 mod compare;
 mod curves;
-mod fit;
 mod folder;
 mod judge;
 mod svg;

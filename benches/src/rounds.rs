@@ -14,6 +14,7 @@ use crate::load::{Ask, Load, Paced, Tally};
 use crate::origin::Origin;
 use crate::results::Round;
 use crate::target::Target;
+use crate::times::Times;
 
 /// How much is measured.
 #[derive(Clone, Copy, Debug)]
@@ -127,12 +128,9 @@ fn at_pace(ask: &Ask, rate: f64, amount: &Amount) -> std::io::Result<Paced> {
 }
 
 /// Microseconds that half, 99 in a hundred and 999 in a thousand are not above.
-fn percentiles(mut latencies: Vec<Duration>) -> [f64; 3] {
-    latencies.sort_unstable();
-    [500, 990, 999].map(|part| {
-        let place = (latencies.len() * part).div_ceil(1000).saturating_sub(1);
-        latencies.get(place).copied().unwrap_or_default().as_secs_f64() * 1e6
-    })
+fn percentiles(latencies: Vec<Duration>) -> [f64; 3] {
+    let times = Times::of(latencies);
+    [500, 990, 999].map(|part| times.per_mille(part).as_secs_f64() * 1e6)
 }
 
 /// Refuses what is not whole.

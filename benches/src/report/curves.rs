@@ -3,9 +3,9 @@
 use std::fmt::Write;
 
 use super::Page;
-use super::fit::Line;
 use super::svg::{Trace, plot};
 use super::verdict::verdict;
+use crate::fit::Line;
 use crate::results::{Curve, Point, Series};
 use crate::stats::{Interval, Spread};
 
