@@ -165,6 +165,7 @@ mod tests {
             scale: 1.0,
             wanted: "at most 0.8 µs each".into(),
             most: Some(0.8),
+            note: "Each is like the others.".into(),
             series: vec![series],
             tenfold: false,
         };

@@ -159,6 +159,9 @@ pub struct Curve {
     pub wanted: String,
     /// The largest slope that is wanted, in its unit; `None` where it is told and not judged.
     pub most: Option<f64>,
+    /// What is to be known of it besides; empty where that is nothing.
+    #[serde(default)]
+    pub note: String,
     /// Lines.
     pub series: Vec<Series>,
 }

@@ -36,6 +36,7 @@ pub(super) fn filters(field: &Field, _: Reach) -> Result<Vec<Curve>, BenchError>
         scale: 1.0,
         wanted: "linear, at most 0.8 µs each".into(),
         most: Some(0.8),
+        note: String::new(),
         series: vec![line("noop filters", points)],
         tenfold: false,
     }])
@@ -63,6 +64,7 @@ pub(super) fn headers(field: &Field, _: Reach) -> Result<Vec<Curve>, BenchError>
         scale: 1.0,
         wanted: "at most 0.2 µs a field".into(),
         most: Some(0.2),
+        note: String::new(),
         series: whole,
         tenfold: false,
     };
@@ -102,6 +104,7 @@ pub(super) fn body(field: &Field, reach: Reach) -> Result<Vec<Curve>, BenchError
         scale: 1.0,
         wanted: "at most 0.5 µs a KiB".into(),
         most: Some(0.5),
+        note: String::new(),
         series: names.into_iter().zip(found.chunks(sizes.len())).map(series).collect(),
         tenfold: false,
     };

@@ -46,6 +46,7 @@ pub(super) fn plugins(field: &Field, reach: Reach) -> Result<Vec<Curve>, BenchEr
         scale: 1024.0,
         wanted: "two VMs, that of the worker and one to spare, and the image that others are made of".into(),
         most: None,
+        note: String::new(),
         series: vec![line(
             "a noop filter of the Rust SDK, one worker",
             plugins.collect::<Result<Vec<_>, BenchError>>()?,
@@ -137,6 +138,7 @@ pub(super) fn idle(field: &Field, reach: Reach) -> Result<Vec<Curve>, BenchError
         scale: 1024.0,
         wanted: "at most 8 KiB each over HTTP/1.1 without TLS".into(),
         most: Some(8.0),
+        note: String::new(),
         series: series.collect::<Result<_, _>>()?,
     }])
 }

@@ -74,6 +74,9 @@ fn points(text: &mut String, curve: &Curve) {
         }
         text.push('\n');
     }
+    if !curve.note.is_empty() {
+        let _ = writeln!(text, "\n{}", curve.note);
+    }
 }
 
 fn told(Interval { low, median, high, .. }: Interval) -> String {
