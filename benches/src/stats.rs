@@ -24,11 +24,6 @@ impl Spread {
         let (Some(min), Some(max)) = (sorted.first(), sorted.last()) else { return Spread::default() };
         Spread { min: *min, median: median(&sorted), max: *max }
     }
-
-    /// How far apart the extremes are, in hundredths of the median.
-    pub fn percent(&self) -> f64 {
-        if self.median == 0.0 { 0.0 } else { (self.max - self.min) / self.median * 100.0 }
-    }
 }
 
 /// The median, and the two of the numbers between which lies, in 95 of 100 cases and more, the median of all that might have
@@ -53,6 +48,11 @@ impl Interval {
         let (low, high) = (sorted.get(place), sorted.iter().rev().nth(place));
         let Some((low, high)) = low.zip(high) else { return Interval::default() };
         Interval { low: *low, median: median(&sorted), high: *high, count }
+    }
+
+    /// How wide it is, in hundredths of the median.
+    pub fn percent(&self) -> f64 {
+        if self.median == 0.0 { 0.0 } else { (self.high - self.low) / self.median * 100.0 }
     }
 }
 
@@ -122,5 +122,13 @@ mod tests {
         assert_eq!(Interval::of(numbers), Interval { low: 4.0, median: 8.0, high: 12.0, count: 15 });
         assert_eq!(Interval::of([3.0, 1.0, 2.0]), Interval { low: 1.0, median: 2.0, high: 3.0, count: 3 });
         assert_eq!(Interval::of([]), Interval::default());
+    }
+
+    #[test]
+    fn the_width_of_an_interval_is_told_in_hundredths_of_its_median() {
+        assert_eq!(
+            [&[3.0, 4.0, 5.0][..], &[0.0], &[]].map(|numbers| Interval::of(numbers.iter().copied()).percent()),
+            [50.0, 0.0, 0.0]
+        );
     }
 }

@@ -58,7 +58,7 @@ fn line(case: &CaseResult, row: &Row) -> String {
         cpu.min,
         cpu.median,
         cpu.max,
-        cpu.percent(),
+        Interval::of(row.rounds.iter().map(|round| round.cpu_micros)).percent(),
         first.median,
         first.low,
         first.high,
