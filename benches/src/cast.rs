@@ -36,6 +36,11 @@ impl Who {
             Who::Envoy(chain) => chain.of(envoy::NAME),
         }
     }
+
+    /// Whether it is among these names, or nobody is named.
+    pub fn is_meant(self, only: &[String]) -> bool {
+        only.is_empty() || only.contains(&self.name())
+    }
 }
 
 /// See the module. `Err` says why a peer is not there.
@@ -83,5 +88,18 @@ impl Cast {
             Who::Haproxy => self.haproxy.as_ref().ok().map(|haproxy| haproxy.plan(setting)).transpose(),
             Who::Envoy(chain) => self.envoy.as_ref().ok().map(|envoy| envoy.plan(chain, setting)).transpose(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_are_meant_where_nobody_is_named() {
+        let only = ["nginx".to_owned()];
+
+        assert!(Who::Nginx.is_meant(&only) && !Who::Haproxy.is_meant(&only));
+        assert!(Who::Haproxy.is_meant(&[]));
     }
 }

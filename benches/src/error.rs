@@ -48,6 +48,14 @@ pub enum BenchError {
         /// Whether the target still lives, and the last lines it wrote.
         fate: String,
     },
+    /// A tool that counts was there, and did not count.
+    #[error("{target}: not counted: {why}")]
+    Uncounted {
+        /// The target's name.
+        target: String,
+        /// What became of it.
+        why: String,
+    },
     /// The machine did not do what was asked.
     #[error("{doing}: {source}")]
     System {

@@ -20,6 +20,8 @@ use crate::{cpu, syscalls};
 
 /// How long system calls are counted at the most.
 const COUNTED: Duration = Duration::from_millis(700);
+/// Why calls of a target are not counted that another tool looks at.
+const UNDER: &str = "it runs under a tool";
 
 /// See the module.
 pub struct Field {
@@ -114,7 +116,7 @@ impl Field {
     /// Measures all who are there, and whom `only` names unless it is empty. Who fails has a reason in place of figures.
     pub fn play(&self, case: &Case, only: &[String]) -> CaseResult {
         let (mut targets, mut jobs, mut rows, mut failed) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        for who in case.who.iter().filter(|who| only.is_empty() || only.contains(&who.name())) {
+        for who in case.who.iter().filter(|who| who.is_meant(only)) {
             match self.enter(*who, case) {
                 Ok(Some((target, ask))) => {
                     jobs.push(Job { target: targets.len(), ask, rate: Some(case.pace) });
@@ -145,20 +147,25 @@ impl Field {
 
     fn row(&self, target: &mut Target, job: &Job, rounds: Vec<Round>) -> Result<Row, BenchError> {
         let used = target.memory().map_err(BenchError::while_doing("reading memory"))?;
-        let (calls, uncounted) = match self.calls(target, job)? {
-            Ok(calls) => (Some(calls), None),
-            Err(why) => (None, Some(why)),
-        };
-        let (target, over) = (target.name.clone(), target.over.clone());
+        let (target, over, row) = (target.name.clone(), target.over.clone(), self.counted(target, job)?);
         let (resident, anonymous) = (used.resident, used.anonymous);
-        Ok(Row { target, over, rounds, resident, anonymous, calls, uncounted })
+        Ok(Row { target, over, rounds, resident, anonymous, ..row })
     }
 
-    /// System calls for each request of a closed loop.
-    fn calls(&self, target: &mut Target, job: &Job) -> Result<Result<f64, String>, BenchError> {
-        if !self.under.is_empty() {
-            return Ok(Err("it runs under a tool".to_owned()));
+    /// A row of nothing but its calls, or why there are none.
+    fn counted(&self, target: &mut Target, job: &Job) -> Result<Row, BenchError> {
+        let why_not = if self.under.is_empty() { syscalls::missing(&self.strace) } else { Some(UNDER.to_owned()) };
+        if why_not.is_some() {
+            return Ok(Row { uncounted: why_not, ..Row::default() });
         }
+        Ok(match self.calls(target, job)? {
+            Ok(calls) => Row { calls: Some(calls), ..Row::default() },
+            Err(why) => Row { miscounted: Some(why), ..Row::default() },
+        })
+    }
+
+    /// System calls for each request of a closed loop, or why strace did not count them.
+    fn calls(&self, target: &mut Target, job: &Job) -> Result<Result<f64, String>, BenchError> {
         let driving = || BenchError::while_doing("driving a target");
         let used = |target: &Target| cpu::of_threads(target.id()).map_err(BenchError::while_doing("reading CPU time"));
         let (before, mut load) = (used(target)?, Load::open(&job.ask).map_err(driving())?);

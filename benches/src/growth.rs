@@ -40,6 +40,9 @@ pub const ALL: [(&str, Measure); 7] = [
     ("workers", numbers::workers),
 ];
 
+/// How often memory is read where what it grows by is judged.
+const READINGS: usize = 3;
+
 /// A line of a figure for each round at each size.
 fn line(name: &str, points: impl IntoIterator<Item = (usize, Vec<f64>)>) -> Series {
     let points = points.into_iter().map(|(x, found)| Point { x: x as f64, found }).collect();

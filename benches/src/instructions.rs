@@ -22,7 +22,7 @@ const CONNECTIONS: usize = 32;
 /// How often each asks in the shorter run.
 const TURNS: usize = 32;
 
-/// Counts a target. What cannot be counted is said, and only a target that fails is an error.
+/// Counts a target. Where there is no such program, that is said; what it begins and does not end well is an error.
 pub fn count(field: &Field, valgrind: &Path, plan: &Plan) -> Result<Counted, BenchError> {
     let target = plan.name.clone();
     if !runs(valgrind) {
@@ -30,17 +30,16 @@ pub fn count(field: &Field, valgrind: &Path, plan: &Plan) -> Result<Counted, Ben
         return Ok(Counted { target, each: None, why: Some(why) });
     }
     let (some, twice) = (total(field, valgrind, plan, TURNS)?, total(field, valgrind, plan, 2 * TURNS)?);
-    let requests = (TURNS * CONNECTIONS) as f64;
-    Ok(match some.and_then(|some| Ok((some, twice?))) {
-        Ok((some, twice)) if twice > some => {
-            Counted { target, each: Some((twice - some) as f64 / requests), why: None }
-        }
-        Ok((some, twice)) => {
-            let why = format!("twice the requests took {twice} instructions, and half as many {some}");
-            Counted { target, each: None, why: Some(why) }
-        }
-        Err(why) => Counted { target, each: None, why: Some(why) },
-    })
+    let each = some.and_then(|some| each(some, twice?));
+    let each = each.map_err(|why| BenchError::Uncounted { target: target.clone(), why })?;
+    Ok(Counted { target, each: Some(each), why: None })
+}
+
+/// Of one request, where the longer run had twice as many.
+fn each(some: u64, twice: u64) -> Result<f64, String> {
+    let more = twice.checked_sub(some).filter(|more| *more > 0);
+    let more = more.ok_or_else(|| format!("twice the requests took {twice} instructions, and half as many {some}"));
+    more.map(|more| more as f64 / (TURNS * CONNECTIONS) as f64)
 }
 
 fn runs(valgrind: &Path) -> bool {
@@ -99,5 +98,11 @@ mod tests {
         fs::write(folder.path().join("2"), "totals: 42\n").unwrap();
 
         assert_eq!(sum(folder.path()), Ok(742));
+    }
+
+    #[test]
+    fn a_longer_run_that_took_no_more_is_not_counted() {
+        assert_eq!(each(1024, 3072), Ok(2.0));
+        assert!(each(1024, 1024).is_err() && each(1024, 1).is_err());
     }
 }

@@ -11,6 +11,7 @@
 mod ask;
 mod http1;
 mod http2;
+mod pace;
 mod timer;
 mod wire;
 
@@ -26,6 +27,7 @@ use rustix::time::Timespec;
 use crate::load::ask::{Done, Wanted};
 use crate::load::http1::Http1;
 use crate::load::http2::Http2;
+use crate::load::pace::Pace;
 use crate::load::timer::{MARK, Timer};
 use crate::load::wire::{Reading, Wire};
 use crate::origin::Taken;
@@ -62,8 +64,6 @@ pub struct Paced {
     pub tally: Tally,
     /// From when each was due to its last byte, in no order.
     pub latencies: Vec<Duration>,
-    /// At how many moments requests were sent: as many as there were requests, where none waited to leave with the next.
-    pub departures: u64,
 }
 
 enum Speech {
@@ -181,28 +181,18 @@ impl<'o> Load<'o> {
     }
 
     /// Has so many requests a second due for this long, and waits for their answers. Where none of the connections is free, a
-    /// request waits, and its latency with it. Nothing is in flight before or afterwards.
+    /// request waits, and its latency with it; one that waits in vain has failed. Nothing is in flight before or afterwards.
     pub fn keep_pace(&mut self, rate: f64, time: Duration) -> io::Result<Paced> {
-        let begun = Instant::now();
-        let end = begun + time;
-        let due = |place: u32| begun + Duration::from_secs_f64(f64::from(place) / rate);
+        let mut pace = Pace::new(rate, Instant::now(), time);
+        let patience = pace.end() + LAST_ANSWERS;
         let mut free: VecDeque<usize> =
             (0..self.slots.len()).flat_map(|place| std::iter::repeat_n(place, self.room(place))).collect();
         let timer = Timer::new(&self.epoll)?;
-        let (mut paced, mut next) = (Paced::default(), 0);
-        while Instant::now() < end + LAST_ANSWERS && (due(next) < end || self.waiting() > 0) && paced.tally.failed == 0
-        {
-            let first = next;
-            while due(next) < end
-                && due(next) <= Instant::now()
-                && let Some(place) = free.pop_front()
-            {
-                self.send(place, due(next), &mut paced.tally);
-                next += 1;
-            }
-            paced.departures += u64::from(next > first);
-            if due(next) < end && !free.is_empty() {
-                timer.set(due(next))?;
+        let mut paced = Paced::default();
+        while Instant::now() < patience && (pace.next().is_some() || self.waiting() > 0) && paced.tally.failed == 0 {
+            self.depart(&mut pace, &mut free, &mut paced.tally);
+            if let (Some(next), false) = (pace.next(), free.is_empty()) {
+                timer.set(next)?;
             }
             let (free, latencies) = (&mut free, &mut paced.latencies);
             self.turn(&mut paced.tally, |_, place, _, done| {
@@ -212,7 +202,19 @@ impl<'o> Load<'o> {
             })?;
         }
         self.give_up(&mut paced.tally);
+        let unsent = pace.drop_due(Instant::now());
+        if unsent > 0 {
+            paced.tally.fail("no connection was free until the end of the run", unsent);
+        }
         Ok(paced)
+    }
+
+    /// Sends what is due by now, as long as there is room for it.
+    fn depart(&mut self, pace: &mut Pace, free: &mut VecDeque<usize>, tally: &mut Tally) {
+        while let Some(place) = free.pop_front() {
+            let Some(due) = pace.take(Instant::now()) else { return free.push_front(place) };
+            self.send(place, due, tally);
+        }
     }
 
     /// Asks once on each connection and waits for the answers.
@@ -443,18 +445,6 @@ mod tests {
     }
 
     #[test]
-    fn requests_that_are_due_within_a_millisecond_do_not_leave_together() {
-        let origin = Origin::start(None).unwrap();
-        let mut load = Load::open(&Ask::new(origin.address(), 8)).unwrap();
-
-        // Four are due in each millisecond.
-        let paced = load.keep_pace(4000.0, Duration::from_millis(100)).unwrap();
-
-        assert_eq!((paced.tally.answered, paced.tally.failed), (400, 0));
-        assert!(paced.departures > 200, "{} departures of 400", paced.departures);
-    }
-
-    #[test]
     fn what_waits_for_a_free_connection_is_counted_from_when_it_was_due() {
         // One connection, and an origin that answers the first request only after three more were due.
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -477,6 +467,25 @@ mod tests {
 
         let late = paced.latencies.iter().filter(|latency| **latency >= Duration::from_millis(45)).count();
         assert_eq!((paced.latencies.len(), late), (4, 4), "{:?}", paced.latencies);
+    }
+
+    #[test]
+    fn what_was_due_and_found_no_connection_until_the_end_has_failed() {
+        // It closes the only connection when it was asked once, and three more are due by then.
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut load = Load::open(&Ask::new(listener.local_addr().unwrap(), 1)).unwrap();
+        let (mut stream, _) = listener.accept().unwrap();
+        let closing = std::thread::spawn(move || {
+            let read = std::io::Read::read(&mut stream, &mut [0; 1024]).unwrap();
+            std::thread::sleep(Duration::from_millis(80));
+            read
+        });
+
+        let paced = load.keep_pace(100.0, Duration::from_millis(40)).unwrap();
+        closing.join().unwrap();
+
+        assert_eq!((paced.tally.answered, paced.tally.failed, paced.latencies.len()), (0, 4, 0));
+        assert_eq!(paced.tally.first_failure.as_deref(), Some("the connection was closed"));
     }
 
     #[test]

@@ -31,6 +31,11 @@ pub fn of_tree(process: u32) -> io::Result<Used> {
     Ok(used)
 }
 
+/// Bytes that one process has in memory at this moment.
+pub fn resident(process: u32) -> io::Result<u64> {
+    field(&fs::read_to_string(format!("/proc/{process}/status"))?, "VmRSS:")
+}
+
 /// Has the kernel count the most memory of one process anew (proc(5), `clear_refs`).
 pub fn forget_peak(process: u32) -> io::Result<()> {
     fs::write(format!("/proc/{process}/clear_refs"), "5")
@@ -60,5 +65,6 @@ mod tests {
         let after = of_tree(std::process::id()).unwrap();
         assert!(after.resident > before.resident + (32 << 20), "{before:?} {after:?} {}", kept.len());
         assert!(after.anonymous <= after.resident);
+        assert!(resident(std::process::id()).unwrap() > 32 << 20);
     }
 }

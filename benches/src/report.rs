@@ -1,8 +1,9 @@
 //! What was measured, as pages that a person reads: a pure function of the results, so a report can be made anew from them.
+//! `folder` alone writes.
 
 mod compare;
 mod curves;
-mod fit;
+mod folder;
 mod judge;
 mod svg;
 mod tables;
@@ -11,6 +12,7 @@ mod verdict;
 use std::fmt::Write;
 
 pub use compare::compare;
+pub use folder::Folder;
 
 use crate::results::Results;
 use crate::stats::Spread;
@@ -115,7 +117,7 @@ mod tests {
     use super::*;
     use crate::results::{Absent, CaseResult, Counted, Curve, Facts, Point, Round, Row, Series, Start};
 
-    fn row(target: &str, over: Option<&str>, cpu: [f64; 2]) -> Row {
+    fn row(target: &str, over: Option<&str>, cpu: [f64; 3]) -> Row {
         let round = |cpu_micros: f64| Round {
             requests: 1000,
             cpu_micros,
@@ -132,6 +134,7 @@ mod tests {
             anonymous: 5 << 20,
             calls: Some(4.5),
             uncounted: None,
+            miscounted: None,
         }
     }
 
@@ -141,9 +144,9 @@ mod tests {
 
     fn results() -> Results {
         let rows = vec![
-            row("tollgate", None, [20.0, 22.0]),
-            row("tollgate, 1 noop filter", Some("tollgate"), [20.5, 22.5]),
-            row("nginx", None, [20.0, 20.0]),
+            row("tollgate", None, [20.0, 22.0, 21.0]),
+            row("tollgate, 1 noop filter", Some("tollgate"), [20.5, 22.5, 21.5]),
+            row("nginx", None, [20.0; 3]),
         ];
         let case = CaseResult {
             name: "keep-alive".into(),
@@ -152,7 +155,7 @@ mod tests {
             rows,
             failed: vec![failed("haproxy", "it ended")],
         };
-        let point = |x: f64| Point { x, found: vec![1.0 + 0.5 * x, 1.0 + 0.5 * x] };
+        let point = |x: f64| Point { x, found: vec![1.0 + 0.5 * x; 3] };
         let series = Series { name: "noop filters".into(), points: [1.0, 2.0, 4.0, 8.0, 10.0].map(point).to_vec() };
         let curve = Curve {
             name: "filters".into(),
@@ -162,6 +165,7 @@ mod tests {
             scale: 1.0,
             wanted: "at most 0.8 µs each".into(),
             most: Some(0.8),
+            note: "Each is like the others.".into(),
             series: vec![series],
             tenfold: false,
         };
@@ -170,7 +174,7 @@ mod tests {
             machine: "2 cores".into(),
             versions: vec!["tollgate 0.1.0".into()],
             command: "proxy-bench".into(),
-            method: vec!["2 rounds".into()],
+            method: vec!["3 rounds".into()],
         };
         let absent = vec![failed("envoy", "no program envoy here")];
         let count = |target: &str, each| Counted {

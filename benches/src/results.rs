@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::BenchError;
-use crate::stats::Spread;
+use crate::stats::{Interval, Spread};
 
 /// See the module.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -72,8 +72,11 @@ pub struct Row {
     pub anonymous: u64,
     /// System calls for each request.
     pub calls: Option<f64>,
-    /// Why there are none.
+    /// Why nobody was to count them.
     pub uncounted: Option<String>,
+    /// Why counting them failed.
+    #[serde(default)]
+    pub miscounted: Option<String>,
 }
 
 /// One target in one round.
@@ -156,6 +159,9 @@ pub struct Curve {
     pub wanted: String,
     /// The largest slope that is wanted, in its unit; `None` where it is told and not judged.
     pub most: Option<f64>,
+    /// What is to be known of it besides; empty where that is nothing.
+    #[serde(default)]
+    pub note: String,
     /// Lines.
     pub series: Vec<Series>,
 }
@@ -190,17 +196,17 @@ impl Row {
     }
 
     /// Of what `compare` makes of a round of this target and the same round of another.
-    pub fn paired(&self, other: &Row, compare: impl Fn(&Round, &Round) -> f64) -> Spread {
-        Spread::of(self.rounds.iter().zip(&other.rounds).map(|(own, other)| compare(own, other)))
+    pub fn paired(&self, other: &Row, compare: impl Fn(&Round, &Round) -> f64) -> Interval {
+        Interval::of(self.rounds.iter().zip(&other.rounds).map(|(own, other)| compare(own, other)))
     }
 
     /// CPU time over that of another target, round by round.
-    pub fn cpu_over(&self, other: &Row) -> Spread {
+    pub fn cpu_over(&self, other: &Row) -> Interval {
         self.paired(other, |own, other| own.cpu_micros / other.cpu_micros)
     }
 
     /// CPU time less that of another target, round by round.
-    pub fn cpu_added(&self, other: &Row) -> Spread {
+    pub fn cpu_added(&self, other: &Row) -> Interval {
         self.paired(other, |own, other| own.cpu_micros - other.cpu_micros)
     }
 }
@@ -209,6 +215,11 @@ impl CaseResult {
     /// The target of this name.
     pub fn row(&self, target: &str) -> Option<&Row> {
         self.rows.iter().find(|row| row.target == target)
+    }
+
+    /// Targets without figures, and those without calls though they were to be counted.
+    fn failures(&self) -> usize {
+        self.failed.len() + self.rows.iter().filter(|row| row.miscounted.is_some()).count()
     }
 }
 
@@ -220,7 +231,7 @@ impl Results {
 
     /// How many measurements failed of those that were begun.
     pub fn failures(&self) -> usize {
-        self.failed.len() + self.cases.iter().map(|case| case.failed.len()).sum::<usize>()
+        self.failed.len() + self.cases.iter().map(CaseResult::failures).sum::<usize>()
     }
 
     /// How the target of this name starts.
@@ -237,6 +248,20 @@ impl Results {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn calls_that_were_to_be_counted_and_were_not_are_a_failure() {
+        let row = |uncounted: Option<&str>, miscounted: Option<&str>| Row {
+            uncounted: uncounted.map(str::to_owned),
+            miscounted: miscounted.map(str::to_owned),
+            ..Row::default()
+        };
+        let rows = vec![row(None, None), row(Some("no strace"), None), row(None, Some("it ended"))];
+        let failed = vec![Absent::default()];
+        let case = CaseResult { rows, failed: failed.clone(), ..CaseResult::default() };
+
+        assert_eq!(Results { cases: vec![case], failed, ..Results::default() }.failures(), 3);
+    }
 
     #[test]
     fn a_reason_is_one_line_of_bounded_length() {

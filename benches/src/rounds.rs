@@ -1,5 +1,7 @@
-//! Rounds: in each, every job is done once, in an order that turns by one place from round to round. Two jobs are compared
-//! within a round, because between rounds the machine changes more than the targets differ.
+//! Rounds: in each, every job is done once in a closed loop, and then every job that has one once at its pace, in an order that
+//! turns by one place from round to round. Two jobs are compared within a round, because between rounds the machine changes
+//! more than the targets differ: so what is compared comes close together, and there are many short rounds rather than few
+//! long ones.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,6 +14,7 @@ use crate::load::{Ask, Load, Paced, Tally};
 use crate::origin::Origin;
 use crate::results::Round;
 use crate::target::Target;
+use crate::times::Times;
 
 /// How much is measured.
 #[derive(Clone, Copy, Debug)]
@@ -35,43 +38,52 @@ pub struct Job {
     pub rate: Option<f64>,
 }
 
+/// What came of a job: its rounds so far, or why there are none.
+type Found = Result<Vec<Round>, BenchError>;
+
 /// What came of each job, in the jobs' order and the rounds'. One failed request and there is nothing of that job, which is
 /// not done again; the others go on. Targets whose turn it is not stand still. In a closed loop the load
 /// serves `origin` if it has one, and does not sleep then.
-pub fn run(
-    targets: &mut [Target],
-    jobs: &[Job],
-    amount: &Amount,
-    origin: Option<&Origin>,
-) -> Vec<Result<Vec<Round>, BenchError>> {
-    let mut found: Vec<_> = jobs.iter().map(|_| Ok(Vec::new())).collect();
+pub fn run(targets: &mut [Target], jobs: &[Job], amount: &Amount, origin: Option<&Origin>) -> Vec<Found> {
+    let mut found: Vec<Found> = jobs.iter().map(|_| Ok(Vec::new())).collect();
+    let are_paced = jobs.iter().any(|job| job.rate.is_some());
     targets.iter().for_each(Target::pause);
-    for turn in order(amount.rounds, jobs.len()) {
-        let Some((job, found)) = jobs.get(turn).zip(found.get_mut(turn)) else { continue };
-        let Some((target, rounds)) = targets.get_mut(job.target).zip(found.as_mut().ok()) else { continue };
-        target.resume();
-        let round = once(target, job, amount, origin);
-        target.pause();
-        match round {
-            Ok(round) => rounds.push(round),
-            Err(error) => *found = Err(error),
+    for round in 0..amount.rounds {
+        pass(round, targets, jobs, &mut found, |target, job, rounds| {
+            rounds.push(closed_loop(target, &job.ask, amount, origin)?);
+            Ok(())
+        });
+        if are_paced {
+            pass(round, targets, jobs, &mut found, |target, job, rounds| late(target, job, amount, rounds.last_mut()));
         }
     }
     targets.iter().for_each(Target::resume);
     found
 }
 
-/// The places of the jobs, one round after the other.
-fn order(rounds: usize, jobs: usize) -> impl Iterator<Item = usize> {
-    (0..rounds).flat_map(move |round| (0..jobs).map(move |turn| (round + turn) % jobs))
+/// Has the turn of each job come once, unless it has failed.
+fn pass(
+    round: usize,
+    targets: &mut [Target],
+    jobs: &[Job],
+    found: &mut [Found],
+    act: impl Fn(&mut Target, &Job, &mut Vec<Round>) -> Result<(), BenchError>,
+) {
+    for turn in order(round, jobs.len()) {
+        let Some((job, found)) = jobs.get(turn).zip(found.get_mut(turn)) else { continue };
+        let Some((target, rounds)) = targets.get_mut(job.target).zip(found.as_mut().ok()) else { continue };
+        target.resume();
+        let done = act(target, job, rounds);
+        target.pause();
+        if let Err(error) = done {
+            *found = Err(error);
+        }
+    }
 }
 
-fn once(target: &mut Target, job: &Job, amount: &Amount, origin: Option<&Origin>) -> Result<Round, BenchError> {
-    let round = closed_loop(target, &job.ask, amount, origin)?;
-    let Some(rate) = job.rate else { return Ok(round) };
-    let paced = at_pace(&job.ask, rate, amount).map_err(BenchError::while_doing("driving a target"))?;
-    accept(target, &[paced.tally])?;
-    Ok(Round { latency: Some(percentiles(paced.latencies)), ..round })
+/// The places of the jobs in a round.
+fn order(round: usize, jobs: usize) -> impl Iterator<Item = usize> {
+    (0..jobs).map(move |turn| (round + turn) % jobs)
 }
 
 /// As fast as the target can.
@@ -92,6 +104,15 @@ fn closed_loop(target: &mut Target, ask: &Ask, amount: &Amount, origin: Option<&
     Ok(Round { requests, cpu_micros: cpu * 1e6 / each, rate: each / wall, share, load, latency: None })
 }
 
+/// Notes in the round how late answers were, where the job has a pace.
+fn late(target: &mut Target, job: &Job, amount: &Amount, round: Option<&mut Round>) -> Result<(), BenchError> {
+    let Some((rate, round)) = job.rate.zip(round) else { return Ok(()) };
+    let paced = at_pace(&job.ask, rate, amount).map_err(BenchError::while_doing("driving a target"))?;
+    accept(target, &[paced.tally])?;
+    round.latency = Some(percentiles(paced.latencies));
+    Ok(())
+}
+
 /// The load comes first on its core, where that is allowed: it is to find out how long others take. It sleeps between requests,
 /// as what never does is not let onto its core at once whenever it wants.
 fn at_pace(ask: &Ask, rate: f64, amount: &Amount) -> std::io::Result<Paced> {
@@ -107,12 +128,9 @@ fn at_pace(ask: &Ask, rate: f64, amount: &Amount) -> std::io::Result<Paced> {
 }
 
 /// Microseconds that half, 99 in a hundred and 999 in a thousand are not above.
-fn percentiles(mut latencies: Vec<Duration>) -> [f64; 3] {
-    latencies.sort_unstable();
-    [500, 990, 999].map(|part| {
-        let place = (latencies.len() * part).div_ceil(1000).saturating_sub(1);
-        latencies.get(place).copied().unwrap_or_default().as_secs_f64() * 1e6
-    })
+fn percentiles(latencies: Vec<Duration>) -> [f64; 3] {
+    let times = Times::of(latencies);
+    [500, 990, 999].map(|part| times.per_mille(part).as_secs_f64() * 1e6)
 }
 
 /// Refuses what is not whole.
@@ -137,7 +155,9 @@ mod tests {
 
     #[test]
     fn the_order_turns_by_one_place_from_round_to_round() {
-        assert_eq!(order(3, 3).collect::<Vec<_>>(), [0, 1, 2, 1, 2, 0, 2, 0, 1]);
+        let orders = [0, 1, 2].map(|round| order(round, 3).collect::<Vec<_>>());
+
+        assert_eq!(orders, [[0, 1, 2], [1, 2, 0], [2, 0, 1]]);
         assert_eq!(order(2, 0).count(), 0);
     }
 

@@ -9,9 +9,9 @@ use crate::target::{Chain, Door, Setting, Target};
 /// Tollgate's with a filter that it has not seen.
 const COLD: &str = "tollgate, 1 noop filter, cold";
 
-/// Without filters and with one, and of Tollgate's with one both where it was never seen and where its code is kept. Beside them,
-/// those that failed.
-pub fn measure(field: &Field) -> (Vec<Start>, Vec<Absent>) {
+/// Without filters and with one, and of Tollgate's with one both where it was never seen and where its code is kept; of these
+/// whom `only` names, unless it is empty. Beside them, those that failed.
+pub fn measure(field: &Field, only: &[String]) -> (Vec<Start>, Vec<Absent>) {
     let (none, one) = (Chain::None, Chain::Noops(1));
     let setting = field.setting(Door::Plain, 1);
     let (mut starts, mut failed) = (Vec::new(), Vec::new());
@@ -19,8 +19,12 @@ pub fn measure(field: &Field) -> (Vec<Start>, Vec<Absent>) {
         Ok(start) => starts.extend(start),
         Err(error) => failed.push(Absent::of(&format!("start of {name}"), &error)),
     };
-    keep(COLD, cold(field, Who::Tollgate(one), &setting).map(Some));
-    for who in [Who::Tollgate(one), Who::Tollgate(none), Who::Nginx, Who::Haproxy, Who::Envoy(none), Who::Envoy(one)] {
+    let ours = Who::Tollgate(one);
+    if ours.is_meant(only) {
+        keep(COLD, cold(field, ours, &setting).map(Some));
+    }
+    let all = [ours, Who::Tollgate(none), Who::Nginx, Who::Haproxy, Who::Envoy(none), Who::Envoy(one)];
+    for who in all.into_iter().filter(|who| who.is_meant(only)) {
         keep(&who.name(), warm(field, who, &setting));
     }
     (starts, failed)

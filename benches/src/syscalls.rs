@@ -34,6 +34,14 @@ pub fn serving(before: &BTreeMap<u32, Duration>, after: &BTreeMap<u32, Duration>
     used.into_iter().filter(|(_, used)| *used > all.mul_f64(SERVES)).map(|(thread, _)| thread).collect()
 }
 
+/// What there is to say where this is no program that runs.
+pub fn missing(program: &Path) -> Option<String> {
+    let mut command = Command::new(program);
+    let found = command.arg("-V").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    let runs = found.is_ok_and(|status| status.success());
+    (!runs).then(|| format!("no program {} here (Debian has it in strace)", program.display()))
+}
+
 /// Calls of these threads, of whatever kind, while `work` is done; `Err` says why there is no number.
 pub fn during<T>(
     program: &Path,
@@ -55,19 +63,11 @@ pub fn during<T>(
 
 /// It looks when this returns.
 fn start(program: &Path, threads: &[u32], folder: &Path, table: &Path) -> Result<Process, String> {
-    if !found(program) {
-        return Err(format!("no program {} here (Debian has it in strace)", program.display()));
-    }
     let words = [program.as_os_str(), "-c".as_ref(), "-o".as_ref(), table.as_ref()].map(OsString::from);
     let each = threads.iter().flat_map(|thread| ["-p".into(), thread.to_string().into()]);
     let strace = Process::start("strace", words.into_iter().chain(each), folder.join("strace.log"));
     let mut strace = strace.map_err(|error| error.to_string())?;
     attached(threads, &mut strace).map(|()| strace)
-}
-
-fn found(program: &Path) -> bool {
-    let mut command = Command::new(program);
-    command.arg("-V").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
 }
 
 /// Waits until every one of the threads is looked at.

@@ -15,6 +15,7 @@ use anyhow::{Context, ensure};
 use clap::Parser;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustls::ClientConfig;
+use tollgate_benches::memory::resident;
 use tollgate_benches::process::Process;
 use tollgate_benches::target::free_address;
 use tollgate_benches::tls::{self, Identity};
@@ -162,11 +163,4 @@ fn answered(client: &mut dyn Stream) -> io::Result<()> {
         answer.extend_from_slice(some.get(..length).unwrap_or_default());
     }
     Ok(())
-}
-
-/// Bytes at this moment.
-fn resident(process: u32) -> anyhow::Result<u64> {
-    let status = fs::read_to_string(format!("/proc/{process}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("status holds no VmRSS")?;
-    Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? * 1024)
 }

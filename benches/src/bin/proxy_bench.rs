@@ -18,7 +18,7 @@ use tollgate_benches::field::Field;
 use tollgate_benches::growth::{self, Reach};
 use tollgate_benches::instructions;
 use tollgate_benches::machine;
-use tollgate_benches::report;
+use tollgate_benches::report::{self, Folder};
 use tollgate_benches::results::{Absent, Counted, Facts, Results};
 use tollgate_benches::rounds::Amount;
 use tollgate_benches::starts;
@@ -68,10 +68,10 @@ struct Arguments {
     /// Measure only the targets of this name, as "tollgate, 1 noop filter" (may be repeated)
     #[arg(long, value_name = "TARGET")]
     only: Vec<String>,
-    /// How often each target is driven [default: 5, short: 2]
+    /// How often each target is driven [default: 15, short: 2]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
     rounds: Option<u16>,
-    /// How long each time, in a closed loop and then at a pace [default: 1500, short: 150]
+    /// How long each time, in a closed loop and then at a pace [default: 400, short: 150]
     #[arg(long, value_name = "MILLISECONDS", value_parser = clap::value_parser!(u16).range(10..=60_000))]
     time: Option<u16>,
     /// Two minutes in place of twenty: enough to see that it works
@@ -83,7 +83,7 @@ struct Arguments {
     /// Leave it to the system what runs on which core
     #[arg(long)]
     unpinned: bool,
-    /// Write the report to this folder
+    /// Write the report to this folder, once all is measured; until then to FOLDER.part
     #[arg(long, value_name = "FOLDER")]
     report: Option<PathBuf>,
     /// Say what changed since the results in this file
@@ -99,9 +99,9 @@ fn main() -> anyhow::Result<()> {
     let older = arguments.compare.as_deref().map(read).transpose()?;
     let results = match &arguments.from {
         Some(file) => read(file)?,
-        None => arguments.measure(|results| arguments.keep(results))?,
+        None => arguments.measure(|results| arguments.keep(results, Folder::draft))?,
     };
-    arguments.keep(&results)?;
+    arguments.keep(&results, Folder::settle)?;
     let text = match &older {
         Some(older) => report::compare(older, &results),
         None => report::index(&results),
@@ -120,25 +120,11 @@ fn read(file: &Path) -> anyhow::Result<Results> {
     serde_json::from_slice(&text).with_context(|| format!("{} holds no results of this program", file.display()))
 }
 
-/// Pictures of an older report there go.
-fn write(folder: &Path, results: &Results) -> anyhow::Result<()> {
-    let context = || format!("cannot write to {}", folder.display());
-    fs::create_dir_all(folder).with_context(context)?;
-    for file in fs::read_dir(folder).with_context(context)? {
-        let file = file.with_context(context)?.path();
-        if file.extension().is_some_and(|extension| extension == "svg") {
-            fs::remove_file(file).with_context(context)?;
-        }
-    }
-    fs::write(folder.join(report::RESULTS), serde_json::to_vec(results)?).with_context(context)?;
-    let pages = report::render(results);
-    pages.iter().try_for_each(|page| fs::write(folder.join(&page.name), &page.text).with_context(context))
-}
-
 impl Arguments {
-    /// Writes the report, where one is asked for.
-    fn keep(&self, results: &Results) -> anyhow::Result<()> {
-        self.report.as_deref().map_or(Ok(()), |folder| write(folder, results))
+    /// Writes a report in this way, where one is asked for.
+    fn keep(&self, results: &Results, write: fn(&Folder, &Results) -> io::Result<()>) -> anyhow::Result<()> {
+        let Some(folder) = self.report.as_deref() else { return Ok(()) };
+        write(&Folder::at(folder), results).with_context(|| format!("cannot write to {}", folder.display()))
     }
 
     /// Measures everything that is asked for; after each part `done` is told of what there is by then. What fails is no part of it.
@@ -160,10 +146,12 @@ impl Arguments {
         }
         if self.starts || self.case.is_empty() {
             say("starts")?;
-            (results.starts, results.failed) = starts::measure(&field);
+            (results.starts, results.failed) = starts::measure(&field, &self.only);
         }
         if self.counts() {
-            results.counted = self.count(&field);
+            let (counted, failed) = self.count(&field);
+            results.counted = counted;
+            results.failed.extend(failed);
         }
         let reach = if self.short { Reach::Short } else { Reach::Whole };
         for (name, measure) in curves {
@@ -182,26 +170,28 @@ impl Arguments {
         self.instructions || (self.case.is_empty() && self.growth.is_empty() && !self.short)
     }
 
-    fn count(&self, field: &Field) -> Vec<Counted> {
+    /// What was counted, or has no tool to count it, and beside it what failed.
+    fn count(&self, field: &Field) -> (Vec<Counted>, Vec<Absent>) {
         let all = [Who::Tollgate(Chain::None), Who::Nginx, Who::Haproxy];
-        let asked = all.into_iter().filter(|who| self.only.is_empty() || self.only.contains(&who.name()));
+        let asked = all.into_iter().filter(|who| who.is_meant(&self.only));
         let count = |who: Who| -> Result<Option<Counted>, BenchError> {
             let Some(plan) = field.cast.plan(who, &field.setting(Door::Plain, 32))? else { return Ok(None) };
             // Whoever looks on is not there to be told; the result says it again.
             let _ = say(&format!("instructions: {}", plan.name));
             instructions::count(field, &self.valgrind, &plan).map(Some)
         };
-        let told = |who: Who| {
-            count(who).unwrap_or_else(|error| {
-                let Absent { target, why } = Absent::of(&who.name(), &error);
-                Some(Counted { target, each: None, why: Some(why) })
-            })
-        };
-        asked.filter_map(told).collect()
+        let (mut counted, mut failed) = (Vec::new(), Vec::new());
+        for who in asked {
+            match count(who) {
+                Ok(found) => counted.extend(found),
+                Err(error) => failed.push(Absent::of(&format!("instructions of {}", who.name()), &error)),
+            }
+        }
+        (counted, failed)
     }
 
     fn amount(&self) -> Amount {
-        let (rounds, time) = if self.short { (2, 150) } else { (5, 1500) };
+        let (rounds, time) = if self.short { (2, 150) } else { (15, 400) };
         let time = Duration::from_millis(self.time.unwrap_or(time).into());
         Amount { rounds: self.rounds.unwrap_or(rounds).into(), time, ramp: RAMP.min(time / 3) }
     }
@@ -216,7 +206,7 @@ impl Arguments {
         };
         let mut method = vec![
             format!(
-                "{rounds} rounds of {} ms for each target in a closed loop, and as long at a pace.",
+                "{rounds} rounds: in each, every target in turn for {} ms in a closed loop, and then every one as long at a pace.",
                 time.as_millis()
             ),
             placed.to_owned(),

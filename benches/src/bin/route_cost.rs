@@ -25,6 +25,7 @@ use tollgate::telemetry::metrics::Registry;
 use tollgate::tls::Parties;
 use tollgate::upstream::fleet;
 use tollgate::upstream::resolve::Resolvers;
+use tollgate_benches::memory;
 use tollgate_config::{HostMatch, PathMatch, Route, RouteMatch, Target, ValueMatch};
 
 /// Look-ups of which instructions are counted.
@@ -303,10 +304,7 @@ fn told(mut program: Command) -> anyhow::Result<Option<String>> {
 
 /// Bytes of this process in memory.
 fn resident() -> anyhow::Result<u64> {
-    let status = fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib: u64 = line.and_then(|line| line.trim().strip_suffix("kB")).context("no VmRSS")?.trim().parse()?;
-    Ok(kib * 1024)
+    Ok(memory::resident(std::process::id())?)
 }
 
 fn print(costs: &[Cost]) -> anyhow::Result<()> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Reach, line};
+use super::{READINGS, Reach, line};
 use crate::error::BenchError;
 use crate::field::Field;
 use crate::http;
@@ -36,6 +36,7 @@ pub(super) fn filters(field: &Field, _: Reach) -> Result<Vec<Curve>, BenchError>
         scale: 1.0,
         wanted: "linear, at most 0.8 µs each".into(),
         most: Some(0.8),
+        note: String::new(),
         series: vec![line("noop filters", points)],
         tenfold: false,
     }])
@@ -63,6 +64,7 @@ pub(super) fn headers(field: &Field, _: Reach) -> Result<Vec<Curve>, BenchError>
         scale: 1.0,
         wanted: "at most 0.2 µs a field".into(),
         most: Some(0.2),
+        note: String::new(),
         series: whole,
         tenfold: false,
     };
@@ -102,13 +104,16 @@ pub(super) fn body(field: &Field, reach: Reach) -> Result<Vec<Curve>, BenchError
         scale: 1.0,
         wanted: "at most 0.5 µs a KiB".into(),
         most: Some(0.5),
+        note: String::new(),
         series: names.into_iter().zip(found.chunks(sizes.len())).map(series).collect(),
         tenfold: false,
     };
     let mut peaks = Vec::new();
     if let Some(target) = targets.last_mut() {
         for kib in &sizes {
-            peaks.push((*kib, vec![peak(target, &ask(target, *kib))?]));
+            let ask = ask(target, *kib);
+            let readings = (0..READINGS).map(|_| peak(target, &ask)).collect::<Result<_, _>>()?;
+            peaks.push((*kib, readings));
         }
     }
     let memory = Curve {

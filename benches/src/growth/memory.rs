@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use super::{Reach, line};
+use super::{READINGS, Reach, line};
 use crate::error::BenchError;
 use crate::field::Field;
 use crate::load::{Ask, Load};
@@ -46,6 +46,7 @@ pub(super) fn plugins(field: &Field, reach: Reach) -> Result<Vec<Curve>, BenchEr
         scale: 1024.0,
         wanted: "two VMs, that of the worker and one to spare, and the image that others are made of".into(),
         most: None,
+        note: String::new(),
         series: vec![line(
             "a noop filter of the Rust SDK, one worker",
             plugins.collect::<Result<Vec<_>, BenchError>>()?,
@@ -84,11 +85,13 @@ fn vms(
     module: impl Fn(usize) -> Result<PathBuf, BenchError> + Copy,
 ) -> Result<Vec<(usize, Vec<f64>)>, BenchError> {
     let more = |workers: usize| {
-        let with = held(field, setting, workers, plugins, module)?;
-        let without = held(field, setting, workers, 0, module)?;
-        Ok((plugins * (workers + 1), vec![with - without]))
+        Ok(held(field, setting, workers, plugins, module)? - held(field, setting, workers, 0, module)?)
     };
-    [1, 2, 3, 4, 6, 8].into_iter().map(more).collect()
+    let readings = |workers: usize| {
+        let readings = (0..READINGS).map(|_| more(workers)).collect::<Result<_, BenchError>>()?;
+        Ok((plugins * (workers + 1), readings))
+    };
+    [1, 2, 3, 4, 6, 8].into_iter().map(readings).collect()
 }
 
 /// Mebibytes of a proxy of so many workers and plugins after its first answer.
@@ -135,17 +138,25 @@ pub(super) fn idle(field: &Field, reach: Reach) -> Result<Vec<Curve>, BenchError
         scale: 1024.0,
         wanted: "at most 8 KiB each over HTTP/1.1 without TLS".into(),
         most: Some(8.0),
+        note: String::new(),
         series: series.collect::<Result<_, _>>()?,
     }])
 }
 
 fn resting(field: &Field, name: &str, door: Door, counts: &[usize]) -> Result<Series, BenchError> {
+    let readings = (0..READINGS).map(|_| opened(field, door, counts)).collect::<Result<Vec<_>, _>>()?;
+    let at = |place: usize| readings.iter().filter_map(|reading| reading.get(place).copied()).collect();
+    Ok(line(name, counts.iter().copied().enumerate().map(|(place, count)| (count, at(place)))))
+}
+
+/// Mebibytes of a proxy after each number of connections.
+fn opened(field: &Field, door: Door, counts: &[usize]) -> Result<Vec<f64>, BenchError> {
     let setting = field.setting(door, 1);
     let beside = "limits: { idle_timeout: 1h, connections: 100000 }\n";
     let said = quiet_door(&setting) + "  routes: [{ to: echo }]\n";
     let plan = field.cast.tollgate.plan_with(format!("{NAME}, idle"), 1, beside, &said, &setting)?;
     let mut target = field.start_unproven(plan, &setting)?;
-    let (mut kept, mut points, mut open) = (Vec::new(), Vec::new(), 0);
+    let (mut kept, mut found, mut open) = (Vec::new(), Vec::new(), 0);
     for count in counts {
         let ask = ask_at(door, target.address, count - open, 1);
         let ask = ask.map(|ask| Ask { body: None, ..ask });
@@ -157,9 +168,9 @@ fn resting(field: &Field, name: &str, door: Door, counts: &[usize]) -> Result<Se
         rounds::accept(&mut target, &[asked.map_err(BenchError::while_doing("opening connections"))?])?;
         open = *count;
         thread::sleep(REST);
-        points.push((*count, vec![mebibytes(&target)?]));
+        found.push(mebibytes(&target)?);
     }
-    Ok(line(name, points))
+    Ok(found)
 }
 
 fn mebibytes(target: &Target) -> Result<f64, BenchError> {

@@ -8,6 +8,7 @@ use crate::field::Field;
 use crate::load::Ask;
 use crate::results::{Curve, Round};
 use crate::rounds::Job;
+use crate::stats::Spread;
 use crate::target::tollgate::{MARK_NOTHING, NAME, route};
 use crate::target::{Door, Setting, Target};
 
@@ -47,6 +48,7 @@ pub(super) fn routes(field: &Field, reach: Reach) -> Result<Vec<Curve>, BenchErr
         // A slope of some hundredths of a microsecond is less than rounds differ by.
         wanted: "logarithmic; instructions decide it, which `route-cost` counts".into(),
         most: None,
+        note: String::new(),
         series: vec![line("prefixes of paths", counts.iter().copied().zip(found.iter().map(|rounds| cpu(rounds))))],
     };
     let memory = Curve {
@@ -99,10 +101,44 @@ pub(super) fn workers(field: &Field, _: Reach) -> Result<Vec<Curve>, BenchError>
         scale: 1.0,
         wanted: "a request costs within a tenth of what it does with one".into(),
         most: None,
+        note: limit(&found),
         series: vec![line("no filter", counts.into_iter().zip(found.iter().map(|rounds| cpu(rounds))))],
     }])
 }
 
+/// How much the load could ask of the workers, whose number differs from point to point.
+fn limit(found: &[Vec<Round>]) -> String {
+    let medians = |figure: &dyn Fn(&Round) -> f64| {
+        Spread::of(found.iter().map(|rounds| Spread::of(rounds.iter().map(figure)).median))
+    };
+    let (share, load) = (medians(&|round| round.share), medians(&|round| round.load.unwrap_or_default()));
+    format!(
+        "Load and origin are one thread on one of the cores, which had something to do in {:.0} to {:.0} % of the time; all workers \
+         together used {:.2} to {:.2} cores. Where it had in all of it, it was the limit: the curve tells whether a request costs more \
+         where there are more workers, and not how many requests they answer.",
+        load.min * 100.0,
+        load.max * 100.0,
+        share.min,
+        share.max
+    )
+}
+
 fn cpu(rounds: &[Round]) -> Vec<f64> {
     rounds.iter().map(|round| round.cpu_micros).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limit_is_told_of_the_medians_at_each_number_of_workers() {
+        let round = |share, load| Round { share, load: Some(load), ..Round::default() };
+        let one = vec![round(0.9, 0.97), round(1.0, 0.98), round(0.1, 0.1)];
+        let two = vec![round(1.25, 1.0); 3];
+
+        let told = limit(&[one, two]);
+
+        assert!(told.contains("in 97 to 100 % of the time; all workers together used 0.90 to 1.25 cores."), "{told}");
+    }
 }

@@ -29,11 +29,38 @@ impl Timer {
     /// Goes off then, at once where that is past, and not when it was told to before.
     pub(super) fn set(&self, at: Instant) -> io::Result<()> {
         let never = Timespec { tv_sec: 0, tv_nsec: 0 };
-        // Nothing at all would stop it.
-        let left = at.saturating_duration_since(Instant::now()).max(Duration::from_nanos(1));
-        let seconds = left.as_secs().try_into().map_err(io::Error::other)?;
-        let value = Timespec { tv_sec: seconds, tv_nsec: left.subsec_nanos().into() };
+        let value = left(at, Instant::now())?;
         timerfd_settime(&self.0, TimerfdTimerFlags::empty(), &Itimerspec { it_interval: never, it_value: value })?;
         Ok(())
+    }
+}
+
+/// How long it is until then, and never nothing at all, which would stop the timer.
+fn left(at: Instant, now: Instant) -> io::Result<Timespec> {
+    let left = at.saturating_duration_since(now).max(Duration::from_nanos(1));
+    let seconds = left.as_secs().try_into().map_err(io::Error::other)?;
+    Ok(Timespec { tv_sec: seconds, tv_nsec: left.subsec_nanos().into() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_set_to_what_is_left_and_not_to_whole_milliseconds() {
+        let now = Instant::now();
+        let left = |after: Duration| left(now + after, now).map(|left| (left.tv_sec, left.tv_nsec)).unwrap();
+
+        assert_eq!(left(Duration::from_micros(250)), (0, 250_000));
+        assert_eq!(left(Duration::from_millis(1001)), (1, 1_000_000));
+    }
+
+    #[test]
+    fn what_is_due_or_past_has_it_go_off_at_once() {
+        let now = Instant::now();
+
+        let past = left(now, now + Duration::from_secs(1)).unwrap();
+
+        assert_eq!((past.tv_sec, past.tv_nsec), (0, 1));
     }
 }

@@ -3,11 +3,11 @@
 use std::fmt::Write;
 
 use super::Page;
-use super::fit::Line;
 use super::svg::{Trace, plot};
 use super::verdict::verdict;
+use crate::fit::Line;
 use crate::results::{Curve, Point, Series};
-use crate::stats::Spread;
+use crate::stats::{Interval, Spread};
 
 /// The line through what `figure` makes of the points of a series; over the tenfolds where the curve says so.
 fn fitted(curve: &Curve, series: &Series, figure: impl Fn(&Point) -> Option<f64>) -> Line {
@@ -17,10 +17,10 @@ fn fitted(curve: &Curve, series: &Series, figure: impl Fn(&Point) -> Option<f64>
 }
 
 /// The slopes of the lines through single rounds, in the curve's unit.
-pub(super) fn slopes(curve: &Curve, series: &Series) -> Spread {
+pub(super) fn slopes(curve: &Curve, series: &Series) -> Interval {
     let rounds = series.points.iter().map(|point| point.found.len()).min().unwrap_or_default();
     let slope = |round| fitted(curve, series, |point| point.found.get(round).copied()).slope * curve.scale;
-    Spread::of((0..rounds).map(slope))
+    Interval::of((0..rounds).map(slope))
 }
 
 /// Writes the section.
@@ -31,7 +31,7 @@ pub(super) fn section(text: &mut String, curves: &[Curve]) {
     // A string takes every write.
     let _ = write!(
         text,
-        "\n## Growth\n\nThe slope is that of the straight line that fits a round best: median [min .. max] of the rounds.\n\n\
+        "\n## Growth\n\nThe slope is that of the straight line that fits a round best: median [interval] of the rounds.\n\n\
          | what grows | line | points | slope | wanted | |\n|---|---|---:|---:|---|---|\n"
     );
     for curve in curves {
@@ -65,20 +65,23 @@ fn points(text: &mut String, curve: &Curve) {
         let x = curve.series.iter().find_map(|series| series.points.get(place)).map(|point| point.x);
         let _ = write!(text, "| {} |", x.unwrap_or_default());
         for series in &curve.series {
-            let found = series.points.get(place).map(|point| Spread::of(point.found.iter().copied()));
-            let said = found.map(|Spread { min, median, max }| match min == max {
+            let found = series.points.get(place).map(|point| Interval::of(point.found.iter().copied()));
+            let said = found.map(|Interval { low, median, high, .. }| match low == high {
                 true => format!("{median:.2}"),
-                false => format!("{median:.2} [{min:.2} .. {max:.2}]"),
+                false => format!("{median:.2} [{low:.2} .. {high:.2}]"),
             });
             let _ = write!(text, " {} |", said.unwrap_or_default());
         }
         text.push('\n');
     }
+    if !curve.note.is_empty() {
+        let _ = writeln!(text, "\n{}", curve.note);
+    }
 }
 
-fn told(Spread { min, median, max }: Spread) -> String {
-    let [least, middle, most] = [min, median, max].map(significant);
-    if min == max { middle } else { format!("{middle} [{least} .. {most}]") }
+fn told(Interval { low, median, high, .. }: Interval) -> String {
+    let [least, middle, most] = [low, median, high].map(significant);
+    if low == high { middle } else { format!("{middle} [{least} .. {most}]") }
 }
 
 /// Three digits that say something.
@@ -122,7 +125,7 @@ mod tests {
 
         let found = slopes(&curve, &Series { name: String::new(), points });
 
-        assert_eq!(found, Spread { min: 10.0, median: 15.0, max: 20.0 });
-        assert_eq!(slopes(&curve, &Series::default()), Spread::default());
+        assert_eq!(found, Interval { low: 10.0, median: 15.0, high: 20.0, count: 2 });
+        assert_eq!(slopes(&curve, &Series::default()), Interval::default());
     }
 }

@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-use super::fit::Line;
+use crate::fit::Line;
 use crate::stats::Spread;
 
 /// One bar.

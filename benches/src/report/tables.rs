@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::Page;
 use super::svg::{Bar, bars};
 use crate::results::{Absent, CaseResult, Row};
-use crate::stats::Spread;
+use crate::stats::{Interval, Spread};
 
 /// From this part of a core on there is no more to be had of it.
 const BUSY: f64 = 0.95;
@@ -21,9 +21,10 @@ pub(super) fn table(text: &mut String, case: &CaseResult) {
         case.pace,
         cpu_name(case)
     );
+    let first = case.rows.first().map(|row| row.target.as_str()).unwrap_or_default();
     let _ = writeln!(
         text,
-        "| target | CPU µs/request: min / median / max | spread | over the first | adds µs | requests/s | core | p50 / p99 / p99.9 µs | RSS, of it anonymous MiB | calls |"
+        "| target | CPU µs/request: min / median / max | spread | over {first} | adds µs | requests/s | core | p50 / p99 / p99.9 µs | RSS, of it anonymous MiB | calls |"
     );
     let _ = writeln!(text, "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|");
     for row in &case.rows {
@@ -36,6 +37,9 @@ pub(super) fn table(text: &mut String, case: &CaseResult) {
     if let Some(why) = why {
         let _ = writeln!(text, "\nSystem calls were not counted: {why}.");
     }
+    for (row, why) in case.rows.iter().filter_map(|row| Some((row, row.miscounted.as_ref()?))) {
+        let _ = writeln!(text, "\n**System calls of {} were not counted**: {why}.", row.target);
+    }
     let _ = writeln!(text, "\n![latency]({})", latency_name(case));
 }
 
@@ -43,7 +47,7 @@ fn line(case: &CaseResult, row: &Row) -> String {
     let cpu = row.spread(|round| round.cpu_micros);
     let first = case.rows.first().map(|first| row.cpu_over(first)).unwrap_or_default();
     let added = row.over.as_ref().and_then(|over| Some(row.cpu_added(case.row(over)?)));
-    let added = added.map(|Spread { min, median, max }| format!("{median:+.2} [{min:+.2} .. {max:+.2}]"));
+    let added = added.map(|Interval { low, median, high, .. }| format!("{median:+.2} [{low:+.2} .. {high:+.2}]"));
     let share = row.spread(|round| round.share).median;
     let limit = if limited(row) { ", the load was the limit" } else { "" };
     let [p50, p99, p999] = [0, 1, 2].map(|place| row.latency(place).median);
@@ -54,21 +58,29 @@ fn line(case: &CaseResult, row: &Row) -> String {
         cpu.min,
         cpu.median,
         cpu.max,
-        cpu.percent(),
+        Interval::of(row.rounds.iter().map(|round| round.cpu_micros)).percent(),
         first.median,
-        first.min,
-        first.max,
+        first.low,
+        first.high,
         added.unwrap_or_default(),
         row.spread(|round| round.rate).median,
         share * 100.0,
         mib(row.resident),
         mib(row.anonymous),
-        row.calls.map_or("absent".to_owned(), |calls| format!("{calls:.2}")),
+        calls(row),
     )
 }
 
+fn calls(row: &Row) -> String {
+    match (row.calls, &row.miscounted) {
+        (Some(calls), _) => format!("{calls:.2}"),
+        (None, Some(_)) => "failed".to_owned(),
+        (None, None) => "absent".to_owned(),
+    }
+}
+
 /// Whether load and origin had no more of their core to give while the target had of its own.
-fn limited(row: &Row) -> bool {
+pub(super) fn limited(row: &Row) -> bool {
     let load = Spread::of(row.rounds.iter().filter_map(|round| round.load)).median;
     load >= BUSY && row.spread(|round| round.share).median < BUSY
 }

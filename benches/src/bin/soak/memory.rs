@@ -1,22 +1,14 @@
 //! Resident memory of a process over time.
 
-use std::fs;
-use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use tollgate_benches::fit::Line;
+pub(crate) use tollgate_benches::memory::resident;
+
 /// How often it is looked at.
 const PERIOD: Duration = Duration::from_millis(200);
-const KIB: u64 = 1024;
-
-/// Bytes at this moment.
-pub(crate) fn resident(process: u32) -> io::Result<u64> {
-    let status = fs::read_to_string(format!("/proc/{process}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
-    kib.map(|kib| kib * KIB).ok_or_else(|| io::Error::other("status holds no VmRSS"))
-}
 
 /// What was seen while something else was done.
 #[derive(Debug, Default)]
@@ -31,17 +23,8 @@ impl Seen {
     /// How many bytes more a minute: the line that fits the later half best, in which caches are full.
     pub(crate) fn slope(&self) -> f64 {
         let late = self.0.get(self.0.len() / 2..).unwrap_or_default();
-        let count = late.len().max(1) as f64;
-        let minutes = |time: &Duration| time.as_secs_f64() / 60.0;
-        let middle = late.iter().map(|(time, _)| minutes(time)).sum::<f64>() / count;
-        let mean = late.iter().map(|(_, bytes)| *bytes as f64).sum::<f64>() / count;
-        let (mut above, mut below) = (0.0, 0.0);
-        for (time, bytes) in late {
-            let aside = minutes(time) - middle;
-            above += aside * (*bytes as f64 - mean);
-            below += aside * aside;
-        }
-        if below == 0.0 { 0.0 } else { above / below }
+        let points: Vec<_> = late.iter().map(|(time, bytes)| (time.as_secs_f64() / 60.0, *bytes as f64)).collect();
+        Line::through(&points).slope
     }
 }
 

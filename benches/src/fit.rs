@@ -2,16 +2,16 @@
 
 /// See the module.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Line {
+pub struct Line {
     /// Where it begins.
-    pub(super) start: f64,
+    pub start: f64,
     /// How steep it is.
-    pub(super) slope: f64,
+    pub slope: f64,
 }
 
 impl Line {
     /// By least squares; flat where all points stand above each other.
-    pub(super) fn through(points: &[(f64, f64)]) -> Line {
+    pub fn through(points: &[(f64, f64)]) -> Line {
         let count = points.len().max(1) as f64;
         let (x, y) = points.iter().fold((0.0, 0.0), |(x, y), point| (x + point.0 / count, y + point.1 / count));
         let above: f64 = points.iter().map(|point| (point.0 - x) * (point.1 - y)).sum();
@@ -21,7 +21,7 @@ impl Line {
     }
 
     /// The line's height there.
-    pub(super) fn at(&self, x: f64) -> f64 {
+    pub fn at(&self, x: f64) -> f64 {
         self.start + self.slope * x
     }
 }
