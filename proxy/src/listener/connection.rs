@@ -196,7 +196,7 @@ async fn http1(client: &Rc<Client>, mut io: ClientIo, settings: &Settings) -> hy
         let drain = |transport: &mut Box<http1::Connection<_, _>>| Pin::new(transport.as_mut()).graceful_shutdown();
         let timed = Timed { rests: true, ..Timed::new(client, settings, Told::ByClosing, drain) };
         // What is left to do with a transport is boxed, so that connections do not carry its state.
-        let left = match timed.run(transport).await {
+        io = match timed.run(transport).await {
             End::Over => return Ok(()),
             End::Served(left) => {
                 let Parts { io, read_buf, .. } = left.into_parts();
@@ -213,10 +213,8 @@ async fn http1(client: &Rc<Client>, mut io: ClientIo, settings: &Settings) -> hy
                 Box::pin(break_off(left.into_parts().io, &error, client)).await;
                 return Err(error);
             }
-            End::Idle(left) => left.into_parts(),
+            End::Idle(left) => rest_of(left.into_parts()),
         };
-        io = left.io;
-        io.give_back(&left.read_buf);
         // What wakes it and is no request, such as an empty record of TLS, does not begin the time anew.
         let (begun, now) = (client.begun.get(), client.worker.clock.look());
         if begun != last.0 {
@@ -227,6 +225,12 @@ async fn http1(client: &Rc<Client>, mut io: ClientIo, settings: &Settings) -> hy
             return Ok(());
         }
     }
+}
+
+/// What a connection keeps of hyper while it rests: not the buffer, of which it has what there was to read.
+fn rest_of<S>(Parts { mut io, read_buf, .. }: Parts<ClientIo, S>) -> ClientIo {
+    io.give_back(&read_buf);
+    io
 }
 
 /// What is done with a connection that hyper served to its end. Boxed, as all that comes once and last.
