@@ -8,7 +8,6 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Instant;
 
-use smallvec::SmallVec;
 use tollgate_abi::{
     Action, CallbackKind, Cause, ContextId, Failure, HeaderMap, LocalResponse, StreamCallback, StreamType,
 };
@@ -32,9 +31,6 @@ use crate::filter::manners::policy;
 use crate::filter::plugin::{Engaged, Plugin};
 use crate::telemetry::metrics::class_index;
 
-/// So many filters a chain holds in itself: with them it is as large as what an allocator keeps at hand.
-const FEW: usize = 3;
-
 /// Why a half does not go on.
 #[derive(Debug)]
 pub enum Halt {
@@ -47,7 +43,7 @@ pub enum Halt {
 /// See the module.
 pub struct Chain {
     exchange: Rc<Exchange>,
-    links: SmallVec<[Link; FEW]>,
+    links: Vec<Link>,
     halted: RefCell<Option<Halt>>,
     /// How many filters of each half, in its order, may see the body: those that the head has reached.
     gates: [Cell<usize>; 2],
@@ -89,7 +85,8 @@ impl Chain {
     /// The filters of an exchange, none of which has seen it. `buffer` bounds what each may hold of a body.
     pub fn new(exchange: Rc<Exchange>, plugins: impl Iterator<Item = Rc<Plugin>>, buffer: usize) -> Self {
         let hold = || RefCell::new(Hold::new(buffer));
-        let mut links = SmallVec::<[Link; FEW]>::new();
+        // Room for all of them: a link is made where it stays.
+        let mut links: Vec<Link> = Vec::with_capacity(plugins.size_hint().1.unwrap_or_default());
         for plugin in plugins {
             links.push(Link {
                 plugin: plugin.engage(links.iter().map(|link| &link.plugin)),
@@ -112,6 +109,11 @@ impl Chain {
     /// The exchange that the chain serves.
     pub fn exchange(&self) -> &Rc<Exchange> {
         &self.exchange
+    }
+
+    /// True where a filter may make callouts.
+    pub fn may_call(&self) -> bool {
+        self.links.iter().any(|link| link.plugin.may_call())
     }
 
     /// The plugin at a place of the chain.

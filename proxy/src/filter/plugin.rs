@@ -189,6 +189,11 @@ impl Plugin {
         self.passages.get() > 0
     }
 
+    /// True where it may make callouts.
+    pub fn may_call(&self) -> bool {
+        !self.generation.plugin.allow.calls.is_empty()
+    }
+
     /// True when it has no VM.
     pub fn is_gone(&self) -> bool {
         self.vm.borrow().is_none()
@@ -357,7 +362,7 @@ impl Plugin {
         let Some(vm) = guard.as_mut() else {
             return Stay { stream, answer: Err(self.last_cause.get()), spent: Duration::ZERO };
         };
-        let calls = !self.generation.plugin.allow.calls.is_empty();
+        let calls = self.may_call();
         if calls {
             vm.host_mut().follow(hops::of_lent(&stream));
         }

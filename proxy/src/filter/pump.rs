@@ -3,13 +3,13 @@
 //! It is pulled by whoever writes the message, so back-pressure reaches the sender; while a filter holds bytes, reading
 //! goes on until the filter's buffer is full.
 
-use std::collections::VecDeque;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
+use smallvec::SmallVec;
 
 use crate::error::{Abort, Reason};
 use crate::exchange::Half;
@@ -21,8 +21,8 @@ pub struct Pump<B> {
     chain: Rc<Chain>,
     half: Half,
     source: B,
-    /// Frames that left the chain; at most a chunk and trailers.
-    ready: VecDeque<Frame<Bytes>>,
+    /// Frames that left the chain, in order: seldom more than one.
+    ready: SmallVec<[Frame<Bytes>; 1]>,
     /// True once the source gave its last frame and the filters saw the end.
     source_ended: bool,
     /// True once the last frame is in `ready`.
@@ -32,7 +32,7 @@ pub struct Pump<B> {
 impl<B: Body<Data = Bytes> + Unpin> Pump<B> {
     /// Pumps `source` through the filters of `chain`.
     pub fn new(chain: Rc<Chain>, half: Half, source: B) -> Self {
-        Self { chain, half, source, ready: VecDeque::new(), source_ended: false, finished: false }
+        Self { chain, half, source, ready: SmallVec::new(), source_ended: false, finished: false }
     }
 
     /// The bytes still to come when the whole body has left the chain already, and the names of its trailers.
@@ -137,7 +137,7 @@ impl<B: Body<Data = Bytes> + Unpin> Pump<B> {
             Flow::Trailers { bytes } => (bytes, true),
         };
         if !bytes.is_empty() {
-            self.ready.push_back(Frame::data(bytes));
+            self.ready.push(Frame::data(bytes));
         }
         if end {
             self.finished = true;
@@ -183,7 +183,7 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Pump<B> {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Abort>>> {
         let this = self.get_mut();
         match this.poll_first(cx) {
-            Poll::Ready(Ok(())) => Poll::Ready(this.ready.pop_front().map(Ok)),
+            Poll::Ready(Ok(())) => Poll::Ready((!this.ready.is_empty()).then(|| Ok(this.ready.remove(0)))),
             Poll::Ready(Err(halt)) => Poll::Ready(Some(Err(this.give_up(halt)))),
             Poll::Pending => Poll::Pending,
         }

@@ -37,7 +37,7 @@ pub struct ResponseBody {
 /// The most bytes that are handed to HTTP/2 at a time: it takes a piece whole as soon as there is a window for one byte.
 const PIECE: usize = 16 * 1024;
 
-enum Kind {
+pub(super) enum Kind {
     Empty,
     Direct(AnswerBody),
     Filtered(Box<Pump<AnswerBody>>),
@@ -274,10 +274,14 @@ pub(crate) struct Replying {
 }
 
 impl Replying {
-    /// The answer through the filters; one of them may put its own in its place.
-    pub(crate) async fn answer(self, mut answered: Answered) -> Result<Response<ResponseBody>, Abort> {
-        match self.through_filters(&mut answered).await {
-            Ok((head, kind)) => Ok(self.finish(head, kind, answered.agreed)),
+    /// What the filters made of the answer; one of them may put its own in its place.
+    pub(super) fn answer(
+        self,
+        outcome: Result<(ResponseHead, Kind), Halt>,
+        agreed: Option<Box<Agreed>>,
+    ) -> Result<Response<ResponseBody>, Abort> {
+        match outcome {
+            Ok((head, kind)) => Ok(self.finish(head, kind, agreed)),
             Err(halt) => self.past_filters(halt),
         }
     }
@@ -346,7 +350,7 @@ impl Replying {
 
     /// Head and body through the filters, in reverse. Where the sender declared a length, the head waits for the first
     /// bytes: if they are the whole body, its new length is known, otherwise the body is chunked.
-    async fn through_filters(&self, answered: &mut Answered) -> Result<(ResponseHead, Kind), Halt> {
+    pub(super) async fn through_filters(&self, answered: &mut Answered) -> Result<(ResponseHead, Kind), Halt> {
         let chain = &self.chain;
         let bodiless = hop::is_bodiless(&self.method, answered.head.status);
         let end = bodiless || answered.body.is_end_stream();

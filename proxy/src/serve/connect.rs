@@ -121,14 +121,15 @@ async fn run_filtered(
     let Serving { mut account, client, route, version, method, .. } = serving;
     account.attach(&chain);
     let replying = answer::Replying { account, client, chain, version, method, is_grpc: false };
-    let answered = match ask(&replying, listener, route).await {
+    let mut answered = match ask(&replying, listener, route).await {
         Ok(opened) => {
             replying.account.answered(Some(opened.far.address));
             opened.into_answer(near)
         }
         Err(halt) => replying.local(halt)?,
     };
-    replying.answer(answered).await
+    let outcome = replying.through_filters(&mut answered).await;
+    replying.answer(outcome, answered.agreed)
 }
 
 /// The request through the filters, and a connection to an endpoint.
